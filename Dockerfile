@@ -1,0 +1,25 @@
+FROM python:3.12-slim
+
+WORKDIR /app
+COPY pyproject.toml setup.cfg README.md LICENSE ./
+COPY rtmpsrv ./rtmpsrv
+RUN pip install --no-cache-dir . && rm -rf /app/*
+
+# Not root. Port 443 works all the same: Docker lets every user of a container bind any port
+# (net.ipv4.ip_unprivileged_port_start=0). Where that is not so, set the sysctl or choose another SSL_PORT.
+RUN useradd --system --no-create-home --shell /usr/sbin/nologin rtmpsrv
+USER rtmpsrv
+
+ENV PYTHONUNBUFFERED=1
+EXPOSE 1935 443
+
+# Healthy means: the RTMP port takes connections.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=5s CMD ["python", "-c", "\
+import os, socket; \
+host = os.environ.get('BIND_ADDRESS', '').strip('[]'); \
+host = '127.0.0.1' if host in ('', '0.0.0.0', '::') else host; \
+socket.create_connection((host, int(os.environ.get('RTMP_PORT') or 1935)), 3).close()"]
+
+# The server is process 1 and ends cleanly on SIGTERM, so no init is needed. DRAIN_TIMEOUT_SECONDS (8) is
+# below the 10 seconds after which `docker stop` kills.
+ENTRYPOINT ["python", "-m", "rtmpsrv"]

@@ -1,0 +1,59 @@
+"""Entry point of the stand-alone server: `python -m rtmpsrv` and the console script `rtmpsrv`."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import argparse  # noqa: E402 - everything else must be imported patched
+import signal  # noqa: E402
+import sys  # noqa: E402
+
+import gevent  # noqa: E402
+
+from rtmpsrv import __version__, log  # noqa: E402
+from rtmpsrv.app import App  # noqa: E402
+from rtmpsrv.config import Config, effective_settings, load_environment  # noqa: E402
+from rtmpsrv.errors import ConfigError  # noqa: E402
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the server; return its exit code: 0 after a stop, 1 when it could not start."""
+    parser = argparse.ArgumentParser(
+        prog="rtmpsrv", description="Live-streaming RTMP server. Settings are environment variables."
+    )
+    parser.add_argument("--version", action="version", version=f"rtmpsrv {__version__}")
+    parser.add_argument(
+        "--check-config", action="store_true", help="print the settings in force, secrets masked, and exit"
+    )
+    options = parser.parse_args(arguments)
+    log.setup()
+    logger = log.get()
+    try:
+        config, warnings = Config.load(load_environment())
+    except ConfigError as exc:
+        for problem in exc.problems:
+            logger.error("%s", problem)
+        return 1
+    if options.check_config:
+        for warning in warnings:
+            print(f"# WARNING: {warning}")  # noqa: T201 - this command's output
+        for name, value in effective_settings(config):
+            print(f"{name}={value}")  # noqa: T201
+        return 0
+    log.setup(config)
+    for warning in warnings:
+        logger.warning("%s", warning)
+    app = App(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(number, app.stop)
+    try:
+        app.start()
+    except OSError as exc:
+        logger.error("could not create TCP listener: %s", exc)
+        return 1
+    app.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""May this happen? Address rules, limits, and what asks others for leave."""

@@ -1,0 +1,99 @@
+"""Try again for ever, ever more slowly: what the background tasks of this package share. Knows no protocol.
+
+`describe` is here too: who tries again has a failure to tell the operator about, without telling secrets.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+import gevent
+
+from rtmpsrv.log import Logger
+
+FIRST_WAIT_S = 1.0  # spec 7.5: back-off 1 to 10 s
+LONGEST_WAIT_S = 10.0
+GROWTH = 2.0
+JITTER = 0.2  # of each wait; a fleet of servers must not return to its coordinator in one instant
+
+
+class Backoff:
+    """Say how long to wait before the next attempt: 1, 2, 4, 8, 10 ... seconds, each a bit less at random."""
+
+    def __init__(
+        self,
+        first_s: float = FIRST_WAIT_S,
+        longest_s: float = LONGEST_WAIT_S,
+        jitter: float = JITTER,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._first_s = first_s
+        self._longest_s = longest_s
+        self._jitter = jitter
+        self._draw = draw
+        self._next_s = first_s
+
+    def next_s(self) -> float:
+        """Return the wait before the next attempt, and make the one after it longer."""
+        wait_s = self._next_s
+        self._next_s = min(wait_s * GROWTH, self._longest_s)
+        return wait_s * (1 - self._jitter * self._draw())
+
+    def reset(self) -> None:
+        """Start again from the shortest wait: what was tried has worked for a while."""
+        self._next_s = self._first_s
+
+
+def keep_trying(
+    attempt: Callable[[], None],
+    *,
+    expected: tuple[type[Exception], ...],
+    failed: Callable[[Exception, float], None],
+    backoff: Backoff,
+    stable_after_s: float,
+    log: Logger,
+) -> NoReturn:
+    """Call `attempt` again and again, waiting in between. Blocks until its greenlet is killed.
+
+    An attempt that ran for `stable_after_s` counts as a success and resets the back-off; one that a peer
+    accepts and closes at once does not, or the two would spin. `failed` gets the error and the wait that
+    follows.
+    """
+    while True:
+        began = time.monotonic()
+        problem: Exception | None = None
+        try:
+            attempt()
+        except expected as exc:
+            problem = exc
+        except Exception:
+            log.exception("internal error, the task goes on")
+        if time.monotonic() - began >= stable_after_s:
+            backoff.reset()
+        wait_s = backoff.next_s()
+        if problem is not None:
+            failed(problem, wait_s)
+        gevent.sleep(wait_s)
+
+
+def describe(error: BaseException) -> str:
+    """Name an error for the log, with the system's words for its cause but never a library's text.
+
+    The texts of `requests`, `redis` and `websocket` quote what was sent or received: URLs with their query,
+    headers, a server's answer to `AUTH`. Those may hold a token or a password; an `errno` text cannot.
+    """
+    name = type(error).__name__
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int):
+        return f"{name}: status {status}"
+    cause: BaseException | None = error
+    for _ in range(8):  # a chain of causes may be a ring
+        if isinstance(cause, OSError) and isinstance(cause.strerror, str):
+            return f"{name}: {cause.strerror}"
+        if cause is None:
+            break
+        cause = cause.__cause__ or cause.__context__
+    return name

@@ -1,0 +1,234 @@
+"""The one place that says who may publish, under which stream id, and that ends publications whoever asks.
+
+It keeps the book of publications, from the moment an authority is asked until the session has let go; the
+authority (nobody, HTTP callback, control server) decides. It knows no sockets and no channels with players.
+
+A publication is asked for, granted, perhaps killed, and released. A kill that arrives while the authority
+is still being asked is kept and carried out when the answer comes, so it cannot fall between the two (spec
+11, Q30); a release happens once, however many callers try, so each accepted publication is reported as
+ended exactly once.
+"""
+
+from __future__ import annotations
+
+import hmac
+import itertools
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import gevent.event
+
+from rtmpsrv.errors import AccessDenied
+
+MAX_KEPT_KILLS = 16  # kills by stream id that are remembered for one publication whose id is not known yet
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRequest:
+    """What a client asks for; the key shows in no repr."""
+
+    channel: str
+    key: str = field(repr=False)
+    client_ip: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A permission to publish, valid until it is released; `serial` tells equal ones apart."""
+
+    channel: str
+    key: str = field(repr=False)
+    client_ip: str
+    stream_id: str
+    serial: int = 0
+
+
+class Authority(Protocol):
+    """Who decides, and who is told about the end."""
+
+    key_names_stream: bool  # whether `close-stream` may name the stream by its key too (no callback, spec 6)
+
+    def authorise(self, request: PublishRequest) -> str:
+        """Return the stream id or raise AccessDenied. Blocks up to the authority's deadline."""
+
+    def ended(self, grant: Grant) -> None:
+        """Queue the report that a publication ended. Never blocks."""
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        """Wait until all reports have gone out; return whether they have. Blocks up to `timeout_s`."""
+
+    def close(self) -> None:
+        """Give up what is still queued, and release what is held."""
+
+
+def refusal() -> AccessDenied:
+    """Return the one refusal that a client sees, whatever the reason (spec 3.6 row 6)."""
+    return AccessDenied("NetStream.Publish.BadName", "Invalid stream key provided")
+
+
+class OpenAuthority:
+    """Accept everybody: neither callback nor control server is set. The stream id is random, not the key."""
+
+    key_names_stream = True
+
+    def authorise(self, request: PublishRequest) -> str:
+        """Return a new stream id. Never blocks."""
+        return secrets.token_hex(16)
+
+    def ended(self, grant: Grant) -> None:
+        """Tell nobody."""
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        """Return True: nothing is ever queued."""
+        return True
+
+    def close(self) -> None:
+        """Release nothing."""
+
+
+class _Publication:
+    """The gate's own note about one publication; changed by Gate only, in methods that do not block."""
+
+    __slots__ = ("killed", "kills_by_id", "notify", "on_kill", "request", "stream_id")
+
+    def __init__(self, request: PublishRequest, on_kill: Callable[[str], None]) -> None:
+        self.request = request
+        self.on_kill = on_kill
+        self.stream_id: str | None = None  # None while the authority is being asked
+        self.killed = False
+        self.kills_by_id: list[str] = []
+        self.notify = True
+
+
+class Gate:
+    """Admit publishers, and end publications."""
+
+    def __init__(self, authority: Authority) -> None:
+        self._authority = authority
+        self._serials = itertools.count(1)
+        self._by_channel: dict[str, list[_Publication]] = {}
+        self._granted: dict[int, _Publication] = {}
+        self._asking = 0
+        self._none_asking = gevent.event.Event()
+        self._none_asking.set()
+        self._closed = False
+
+    def admit(self, request: PublishRequest, on_kill: Callable[[str], None]) -> Grant:
+        """Ask the authority; return a grant that the caller must release, or raise AccessDenied.
+
+        Blocks up to the authority's deadline. `on_kill` gets the reason when the publication is to end: it
+        must not block, must make the session end, and is called at most once, only after this method has
+        returned.
+        """
+        if self._closed:
+            raise refusal()
+        publication = _Publication(request, on_kill)
+        self._by_channel.setdefault(request.channel, []).append(publication)
+        self._asking += 1
+        self._none_asking.clear()
+        try:
+            publication.stream_id = self._authority.authorise(request)
+        finally:
+            self._asking -= 1
+            if not self._asking:
+                self._none_asking.set()
+            if publication.stream_id is None:
+                self._forget(publication)
+        grant = Grant(
+            request.channel, request.key, request.client_ip, publication.stream_id, next(self._serials)
+        )
+        self._granted[grant.serial] = publication
+        if any(self._is_named(publication, stream_id) for stream_id in publication.kills_by_id):
+            publication.killed = True
+        if publication.killed or self._closed:
+            publication.killed = True
+            self.release(grant)
+            raise refusal()
+        return grant
+
+    def activate(self, grant: Grant) -> bool:
+        """Say whether a channel that just went live may stay so: False if it was killed since `admit`.
+
+        Release the grant after a False as after any other end. Never blocks.
+        """
+        publication = self._granted.get(grant.serial)
+        return publication is not None and not publication.killed
+
+    def release(self, grant: Grant, notify: bool = True) -> None:
+        """End a publication, whether it went live or not, and report it once. Never blocks.
+
+        Calls after the first do nothing. Call it when the channel is free and before anything else can ask
+        for the channel: the report then goes out before the next request (spec 7.6).
+        """
+        publication = self._granted.pop(grant.serial, None)
+        if publication is None:
+            return
+        self._forget(publication)
+        if notify and publication.notify:
+            self._authority.ended(grant)
+
+    def kill(self, channel: str, stream_id: str | None, reason: str) -> bool:
+        """End what is published on a channel, if its stream id is this one; None is any. Never blocks.
+
+        Return whether something was ended. What is still being asked for is refused when the answer comes.
+        """
+        found = False
+        for publication in list(self._by_channel.get(channel, ())):
+            if stream_id is None or self._is_named(publication, stream_id):
+                found = self._end(publication, reason) or found
+            elif publication.stream_id is None and len(publication.kills_by_id) < MAX_KEPT_KILLS:
+                publication.kills_by_id.append(stream_id)
+        return found
+
+    def kill_all(self, reason: str, notify: bool) -> None:
+        """End everything; with `notify` False nothing is reported, then or later. Never blocks."""
+        everything = [publication for group in self._by_channel.values() for publication in group]
+        for publication in everything:
+            publication.notify = publication.notify and notify
+        for publication in everything:
+            self._end(publication, reason)
+
+    def close(self, timeout_s: float) -> bool:
+        """Admit nobody more, end what is left, wait for the reports; return whether all went out.
+
+        Blocks up to `timeout_s`: half of it, at most, for answers that are still awaited.
+        """
+        self._closed = True
+        self.kill_all("server is shutting down", notify=True)
+        for serial, publication in list(self._granted.items()):
+            request, stream_id = publication.request, publication.stream_id or ""
+            self.release(Grant(request.channel, request.key, request.client_ip, stream_id, serial))
+        half_s = timeout_s / 2
+        self._none_asking.wait(half_s)
+        idle = self._authority.wait_idle(half_s)
+        self._authority.close()
+        return idle and not self._asking
+
+    def _end(self, publication: _Publication, reason: str) -> bool:
+        if publication.killed:
+            return False
+        publication.killed = True
+        if publication.stream_id is not None:
+            publication.on_kill(reason)
+        return True
+
+    def _is_named(self, publication: _Publication, name: str) -> bool:
+        names = [] if publication.stream_id is None else [publication.stream_id]
+        if self._authority.key_names_stream:
+            names.append(publication.request.key)
+        # A list, not a generator: every name is compared, so the time taken tells nothing.
+        return any([_same(name, candidate) for candidate in names])  # noqa: C419
+
+    def _forget(self, publication: _Publication) -> None:
+        group = self._by_channel.get(publication.request.channel)
+        if group is None or publication not in group:
+            return
+        group.remove(publication)
+        if not group:
+            del self._by_channel[publication.request.channel]
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,56 @@
+"""How many connections there may be: per address, and in all. Pure; never blocks."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, ip_address
+
+from .ip_rules import IpRules
+
+
+class ConnectionLimits:
+    """Slots of open connections. Each `admit` that returns None is owed one `release`.
+
+    An IPv6 client usually owns a /64, so its addresses are counted together; an IPv4-mapped address counts
+    as the IPv4 one. Entries vanish with their last connection.
+    """
+
+    def __init__(self, per_address: int, exempt: IpRules, total: int) -> None:
+        self._per_address = per_address
+        self._exempt = exempt
+        self._total = total
+        self._counts: dict[str, int] = {}
+        self._open = 0
+
+    def admit(self, address: str) -> str | None:
+        """Take a slot; return why not, None for yes."""
+        if self._open >= self._total:
+            return f"limit of {self._total} connections"
+        key = _counted_as(address)
+        count = self._counts.get(key, 0)
+        if count >= self._per_address and address not in self._exempt:
+            return f"limit of {self._per_address} connections from one address"
+        self._counts[key] = count + 1
+        self._open += 1
+        return None
+
+    def release(self, address: str) -> None:
+        """Give back a slot that `admit` gave."""
+        key = _counted_as(address)
+        self._open -= 1
+        self._counts[key] -= 1
+        if not self._counts[key]:
+            del self._counts[key]
+
+    @property
+    def open_count(self) -> int:
+        """How many slots are taken."""
+        return self._open
+
+
+def _counted_as(address: str) -> str:
+    parsed = ip_address(address.partition("%")[0])
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return f"{parsed.exploded[:19]}::/64"
+    return str(parsed)

@@ -1,0 +1,56 @@
+"""Every exception that this package raises on purpose.
+
+    RtmpsrvError
+    |-- ConfigError            a setting is wrong; the operator must mend it
+    |-- ProtocolError
+    |   |-- RemoteProtocolError    the peer broke the protocol: log at INFO, close its connection
+    |   |   `-- AmfError           bytes that are not AMF; data messages survive it, commands do not
+    |   `-- LocalProtocolError     we were about to break it: our bug, log with a traceback
+    |-- AccessDenied           a refusal the peer is told about; carries the status code to send
+    `-- ConnectionDropped      this server ended a connection (kill, stall, shutdown); carries the reason
+
+Anything else that comes out of this package is a bug.
+"""
+
+from __future__ import annotations
+
+
+class RtmpsrvError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConfigError(RtmpsrvError):
+    """One or more settings are unusable; `problems` holds one sentence for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class ProtocolError(RtmpsrvError):
+    """Base of the two ways in which RTMP can be broken."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent something that no RTMP peer may send, or more than a limit allows."""
+
+
+class AmfError(RemoteProtocolError):
+    """The peer sent bytes that do not decode as AMF0 or AMF3 within the limits."""
+
+
+class LocalProtocolError(ProtocolError):
+    """Our own code asked for something the protocol state does not allow."""
+
+
+class AccessDenied(RtmpsrvError):
+    """A request is refused; `code` and `description` go to the peer as its status."""
+
+    def __init__(self, code: str, description: str) -> None:
+        super().__init__(f"{code}: {description}")
+        self.code = code
+        self.description = description
+
+
+class ConnectionDropped(RtmpsrvError):
+    """This server decided to end the connection; the text is the reason for the log."""

@@ -1,0 +1,84 @@
+"""Decide what a data message (type 18 or 15) is to a relay; its values stay as the publisher wrote them.
+
+Never raises: what does not decode is relayed unchanged and not stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from rtmpsrv.errors import AmfError
+from rtmpsrv.protocol import amf0
+
+METADATA_NAME = "onMetaData"
+SET_DATA_FRAME = "@setDataFrame"
+CLEAR_DATA_FRAME = "@clearDataFrame"
+# OBS 27 to 30.1 sends its VOD track in these, thousands of them: frames, not state to keep.
+UNSTORED_NAMES = frozenset({"additionalMedia", "onExpectAdditionalMedia"})
+
+_NULL = bytes([amf0.NULL])
+
+
+class DataKind(Enum):
+    """What to do with a data message."""
+
+    STORE = "store"  # keep as the latest of its name for joiners, and relay
+    CLEAR = "clear"  # forget what is stored under the name; do not relay
+    RELAY = "relay"
+
+
+@dataclass(frozen=True, slots=True)
+class DataMessage:
+    """A data message ready to act on; `payload` is AMF0, to be sent as type 18."""
+
+    kind: DataKind
+    name: str  # "" when the message does not begin with a string
+    payload: bytes
+
+
+def metadata_from(payload: bytes, format_byte: bool) -> DataMessage:
+    """Classify a data message; `format_byte` says that it is of type 15, which has one first.
+
+    Metadata comes out as STORE with the name "onMetaData", wrapped in @setDataFrame or bare.
+    How many other names are stored is the caller's to bound.
+    """
+    if format_byte and payload[:1] == b"\x00":  # some old stacks omit it
+        payload = payload[1:]
+    name = amf0.decode_first_string(payload)
+    if name is None:
+        return DataMessage(DataKind.RELAY, "", payload)
+    if name == SET_DATA_FRAME:
+        return _set_data_frame(payload)
+    if name == CLEAR_DATA_FRAME:
+        cleared = amf0.decode_first_string(_behind_first(payload))
+        return DataMessage(DataKind.CLEAR, METADATA_NAME if cleared is None else cleared, b"")
+    if name == METADATA_NAME:
+        return _store(name, payload) or DataMessage(DataKind.RELAY, name, payload)
+    return DataMessage(DataKind.RELAY, name, payload)
+
+
+def _set_data_frame(payload: bytes) -> DataMessage:
+    stripped = _behind_first(payload)
+    if not stripped:  # neither name nor value
+        return DataMessage(DataKind.STORE, METADATA_NAME, amf0.encode(METADATA_NAME, None))
+    name = amf0.decode_first_string(stripped)
+    stored = None if name is None or name in UNSTORED_NAMES else _store(name, stripped)
+    return stored or DataMessage(DataKind.RELAY, name or SET_DATA_FRAME, payload)
+
+
+def _store(name: str, payload: bytes) -> DataMessage | None:
+    """Return the message to store, with null for an absent value; None when the value does not decode."""
+    value = _behind_first(payload)
+    if not value:
+        return DataMessage(DataKind.STORE, name, payload + _NULL)
+    try:
+        amf0.skip_value(value, 0)
+    except AmfError:
+        return None
+    return DataMessage(DataKind.STORE, name, payload)
+
+
+def _behind_first(payload: bytes) -> bytes:
+    """Return what follows the first value, which must be a string that decodes."""
+    return payload[amf0.skip_value(payload, 0) :]

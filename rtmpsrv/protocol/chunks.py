@@ -1,0 +1,337 @@
+"""The chunk stream: bytes to messages and back (RTMP 1.0 section 5.3). No commands, no AMF, no I/O.
+
+The reader is a state machine over whatever bytes arrived; everything it knows between two calls is in
+plain attributes, so it can be pickled in the middle of a chunk. It acts by itself on the two messages
+that change how bytes are read (Set Chunk Size, Abort) and delivers all others in order of completion.
+
+Two dialects exist for the extended timestamp on type 3 chunks: the specification repeats it, old
+librtmp and OBS before 30.1 do not, gortmplib writes zeros. The reader compares the four bytes before it
+takes them and remembers, per connection, what the peer does.
+
+`feed` is longer than a function should be: it runs once per chunk of every publisher, and a call per
+header field costs more than the parsing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..errors import LocalProtocolError, RemoteProtocolError
+
+DEFAULT_CHUNK_SIZE = 128  # bytes, both directions, RTMP 1.0 section 5.4.1
+MAX_CHUNK_SIZE = 0x7FFFFFFF  # bytes; a top bit is an error. Clients do send 134217728
+MAX_CHUNK_STREAMS = 96  # with state, per connection; known clients use up to 8
+MAX_MESSAGE_LENGTH = 0xFFFFFF  # bytes, the 24-bit length field
+EXTENDED = 0xFFFFFF  # 24-bit timestamp field that announces an extended one
+
+_SET_CHUNK_SIZE = 1
+_ABORT = 2
+_CONTROL_TYPES = frozenset((1, 2, 3, 4, 5, 6))
+_MEDIA_TYPES = frozenset((8, 9, 22))
+_CONTROL_BODY_LIMIT = 64  # bytes; the longest known control body has 44
+
+# How the peer writes the extended timestamp on type 3 chunks; learned from the first one.
+_UNKNOWN, _REPEATED, _ABSENT, _ZERO = range(4)
+_ZEROS = b"\0\0\0\0"
+
+
+@dataclass(slots=True)
+class ChunkStream:
+    """What the reader remembers of one chunk stream id."""
+
+    csid: int
+    timestamp: int = 0  # ms, of the message being read or the last one
+    delta: int = 0  # ms, added by a type 3 chunk that starts a message
+    extended: bool = False  # the last type 0, 1 or 2 header had an extended timestamp
+    extended_value: int = 0
+    length: int = 0  # bytes, of the message
+    type_id: int = 0
+    msid: int = 0
+    partial: bytearray | None = None  # payload so far; None between messages
+
+
+@dataclass(slots=True)
+class Limits:
+    """What a peer may make the reader hold, in bytes; tightened before a peer is known, widened after."""
+
+    media_bytes: int = MAX_MESSAGE_LENGTH
+    command_bytes: int = 1 << 20
+    partial_bytes: int = 2 * MAX_MESSAGE_LENGTH
+
+
+@dataclass(slots=True)
+class ChunkReader:
+    """Reassemble messages from chunks. All fields together are the state; pickle it at any time."""
+
+    chunk_size: int = DEFAULT_CHUNK_SIZE
+    limits: Limits = field(default_factory=Limits)
+    last_message_type: int = 255  # types above are refused when their header is read
+    streams: dict[int, ChunkStream] = field(default_factory=dict)
+    tail: bytes = b""  # an unfinished chunk header
+    current: ChunkStream | None = None  # the stream whose chunk payload is being read
+    chunk_left: int = 0  # bytes of that payload still to come
+    partial_bytes: int = 0  # payload held in unfinished messages, all streams
+    dialect: int = _UNKNOWN
+
+    def feed(self, data: bytes) -> list[tuple[int, int, int, bytes, int]]:
+        """Take received bytes and return the messages they complete, as (type, timestamp, msid, payload, csid).
+
+        Set Chunk Size and Abort have already been obeyed when they are returned. Raises
+        RemoteProtocolError on anything no peer may send; the reader is unusable afterwards. Never blocks.
+        """
+        if self.tail:
+            data = self.tail + data
+            self.tail = b""
+        messages: list[tuple[int, int, int, bytes, int]] = []
+        position = 0
+        end = len(data)
+        streams = self.streams
+        while position < end:
+            stream = self.current
+            if stream is None:
+                # --- basic header -------------------------------------------------------------
+                start = position
+                first = data[position]
+                position += 1
+                csid = first & 63
+                if csid < 2:
+                    if end - position < csid + 1:
+                        self.tail = data[start:]
+                        break
+                    if csid == 0:
+                        csid = 64 + data[position]
+                        position += 1
+                    else:
+                        csid = 64 + data[position] + 256 * data[position + 1]
+                        position += 2
+                fmt = first >> 6
+                stream = streams.get(csid)
+                if fmt == 3:
+                    if stream is None or stream.length < 0:
+                        raise RemoteProtocolError(f"type 3 chunk on unknown chunk stream {csid}")
+                    if stream.extended:
+                        taken = self._extended_on_type_3(stream, data, position, end)
+                        if taken < 0:
+                            self.tail = data[start:]
+                            break
+                        position += taken
+                    if stream.partial is None:
+                        stream.timestamp = (stream.timestamp + stream.delta) & 0xFFFFFFFF
+                else:
+                    size = (11, 7, 3)[fmt]
+                    if end - position < size:
+                        self.tail = data[start:]
+                        break
+                    stamp = int.from_bytes(data[position : position + 3], "big")
+                    extended = stamp == EXTENDED
+                    if extended:
+                        if end - position < size + 4:
+                            self.tail = data[start:]
+                            break
+                        stamp = int.from_bytes(data[position + size : position + size + 4], "big")
+                    if stream is None:
+                        stream = self._open_stream(csid, fmt)
+                    elif stream.partial is not None:
+                        raise RemoteProtocolError(
+                            f"type {fmt} chunk inside a message on chunk stream {csid}, "
+                            f"{len(stream.partial)} of {stream.length} bytes read"
+                        )
+                    if fmt != 2:
+                        stream.length = int.from_bytes(data[position + 3 : position + 6], "big")
+                        stream.type_id = data[position + 6]
+                    if fmt == 0:
+                        stream.msid = int.from_bytes(data[position + 7 : position + 11], "little")
+                        stream.timestamp = stamp
+                    else:
+                        stream.timestamp = (stream.timestamp + stamp) & 0xFFFFFFFF
+                    stream.delta = stamp
+                    stream.extended = extended
+                    stream.extended_value = stamp
+                    position += size + 4 if extended else size
+                if stream.partial is None:
+                    length = stream.length
+                    self._check_length(stream)
+                    if length <= self.chunk_size and end - position >= length:
+                        # The common case: a whole message in one chunk, already here.
+                        payload = data[position : position + length]
+                        position += length
+                        type_id = stream.type_id
+                        if type_id < 3:
+                            self._obey(type_id, payload)
+                        messages.append((type_id, stream.timestamp, stream.msid, payload, csid))
+                        continue
+                    stream.partial = bytearray()
+                    self.chunk_left = min(length, self.chunk_size)
+                else:
+                    self.chunk_left = min(stream.length - len(stream.partial), self.chunk_size)
+                self.current = stream
+            # --- payload of the current chunk -------------------------------------------------
+            partial = stream.partial
+            if partial is None:
+                raise LocalProtocolError("chunk payload without a message")
+            take = min(self.chunk_left, end - position)
+            partial += data[position : position + take]
+            self.partial_bytes += take
+            position += take
+            self.chunk_left -= take
+            if self.chunk_left:
+                self._check_partial()
+                break
+            if len(partial) < stream.length and not stream.extended:
+                position = self._take_run(stream, partial, data, position, end)
+            self.current = None
+            if len(partial) >= stream.length:
+                stream.partial = None
+                self.partial_bytes -= len(partial)
+                payload = bytes(partial)
+                if stream.type_id < 3:
+                    self._obey(stream.type_id, payload)
+                messages.append((stream.type_id, stream.timestamp, stream.msid, payload, stream.csid))
+            else:
+                self._check_partial()
+        return messages
+
+    def _take_run(
+        self, stream: ChunkStream, partial: bytearray, data: bytes, position: int, end: int
+    ) -> int:
+        """Take a run of whole type 3 chunks of one message in bulk; return the new position.
+
+        Publishers that stay at 128 bytes (librtmp, GStreamer) need 80 chunks for one frame: the headers
+        are checked with one strided slice and removed with one strided delete.
+        """
+        csid = stream.csid
+        if csid > 63:
+            return position
+        size = self.chunk_size
+        step = size + 1
+        missing = stream.length - len(partial)
+        whole = min(missing // size, (end - position) // step)
+        span = whole * step
+        last = missing - whole * size
+        if 0 < last < size and end - position > span + last:
+            span += 1 + last  # the shorter last chunk is here as well
+            whole += 1
+        if not whole:
+            return position
+        header = 0xC0 | csid
+        headers = data[position : position + span : step]
+        same = len(headers) - len(headers.lstrip(bytes((header,))))
+        if same < whole:
+            span = same * step  # another stream interleaves there
+            if not span:
+                return position
+        run = bytearray(data[position : position + span])
+        del run[::step]
+        partial += run
+        self.partial_bytes += len(run)
+        return position + span
+
+    def _open_stream(self, csid: int, fmt: int) -> ChunkStream:
+        if fmt == 2:
+            raise RemoteProtocolError(f"type 2 chunk on unknown chunk stream {csid}")
+        # A type 1 chunk on a fresh stream is how librtmp answers pings: time and message stream are 0.
+        if len(self.streams) >= MAX_CHUNK_STREAMS:
+            raise RemoteProtocolError(f"chunk stream {csid} is one more than the limit {MAX_CHUNK_STREAMS}")
+        stream = self.streams[csid] = ChunkStream(csid)
+        return stream
+
+    def _extended_on_type_3(self, stream: ChunkStream, data: bytes, position: int, end: int) -> int:
+        """Return how many bytes (0 or 4) of extended timestamp follow a type 3 header, -1 if undecidable yet."""
+        if self.dialect == _ABSENT:
+            return 0
+        value = stream.extended_value.to_bytes(4, "big")
+        seen = data[position : min(position + 4, end)]
+        if len(seen) < 4:
+            if value.startswith(seen) or (self.dialect != _REPEATED and _ZEROS.startswith(seen)):
+                return -1
+        elif seen == value:
+            if self.dialect == _UNKNOWN:
+                self.dialect = _REPEATED
+            return 4
+        elif seen == _ZEROS and self.dialect != _REPEATED:
+            self.dialect = _ZERO  # gortmplib (MediaMTX) as a publisher
+            return 4
+        if self.dialect == _UNKNOWN:
+            self.dialect = _ABSENT
+        return 0
+
+    def _check_length(self, stream: ChunkStream) -> None:
+        type_id = stream.type_id
+        if type_id in _MEDIA_TYPES:
+            limit = self.limits.media_bytes
+        elif type_id in _CONTROL_TYPES:
+            limit = _CONTROL_BODY_LIMIT
+        else:
+            limit = self.limits.command_bytes
+        if stream.length > limit:
+            raise RemoteProtocolError(
+                f"message of type {type_id} and {stream.length} bytes, limit {limit}"
+            )
+        if type_id > self.last_message_type:
+            raise RemoteProtocolError(f"message type {type_id}, limit {self.last_message_type}")
+
+    def _check_partial(self) -> None:
+        if self.partial_bytes > self.limits.partial_bytes:
+            raise RemoteProtocolError(
+                f"{self.partial_bytes} bytes in unfinished messages, limit {self.limits.partial_bytes}"
+            )
+
+    def _obey(self, type_id: int, body: bytes) -> None:
+        """Act on Set Chunk Size and Abort, which change how the next byte is read."""
+        if len(body) < 4:
+            raise RemoteProtocolError(f"control message type {type_id} of {len(body)} bytes, needs 4")
+        value = int.from_bytes(body[:4], "big")
+        if type_id == _SET_CHUNK_SIZE:
+            if not 1 <= value <= MAX_CHUNK_SIZE:
+                raise RemoteProtocolError(f"chunk size {value}, limits 1 to {MAX_CHUNK_SIZE}")
+            self.chunk_size = value
+        elif type_id == _ABORT:
+            stream = self.streams.get(value)
+            if stream is not None and stream.partial is not None:
+                self.partial_bytes -= len(stream.partial)
+                stream.partial = None
+
+
+
+def basic_header(fmt: int, csid: int) -> bytes:
+    """Encode a basic header in its shortest form; `csid` from 2 to 65599."""
+    if 2 <= csid <= 63:
+        return bytes((fmt << 6 | csid,))
+    if 64 <= csid <= 319:
+        return bytes((fmt << 6, csid - 64))
+    if 320 <= csid <= 65599:
+        return bytes((fmt << 6 | 1, (csid - 64) & 255, (csid - 64) >> 8))
+    raise LocalProtocolError(f"chunk stream id {csid}, limits 2 to 65599")
+
+
+def pack(
+    csid: int, timestamp: int, type_id: int, msid: int, payload: bytes, chunk_size: int = DEFAULT_CHUNK_SIZE
+) -> bytes:
+    """Frame a message as one type 0 chunk and type 3 continuations; depends on nothing sent before.
+
+    `timestamp` in ms, 0 to 2^32-1; from 0xFFFFFF on it goes into the extended field of every chunk, which
+    FFmpeg and rtmpdump need on type 3 chunks too. At most 0xFFFFFF bytes of payload.
+    """
+    length = len(payload)
+    if length > MAX_MESSAGE_LENGTH:
+        raise LocalProtocolError(f"message of {length} bytes, limit {MAX_MESSAGE_LENGTH}")
+    if timestamp < EXTENDED:
+        stamp, extended = timestamp, b""
+    else:
+        stamp, extended = EXTENDED, timestamp.to_bytes(4, "big")
+    header = b"%b%b%b%c%b%b" % (
+        basic_header(0, csid) if csid > 63 else bytes((csid,)),
+        stamp.to_bytes(3, "big"),
+        length.to_bytes(3, "big"),
+        type_id,
+        msid.to_bytes(4, "little"),
+        extended,
+    )
+    if length <= chunk_size:
+        return header + payload
+    joint = basic_header(3, csid) + extended
+    parts = [header, payload[:chunk_size]]
+    for position in range(chunk_size, length, chunk_size):
+        parts.append(joint)
+        parts.append(payload[position : position + chunk_size])
+    return b"".join(parts)

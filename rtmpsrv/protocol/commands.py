@@ -1,0 +1,126 @@
+"""Commands as bytes: what peers call, decoded, and what a server answers, encoded.
+
+Encoders are pure functions of their arguments, so that bytes can be shared between connections. All
+answers are AMF0 whatever the peer offered. Status objects hold strings only, in the order level, code,
+description: FFmpeg skips through them with a reader that knows few types.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..errors import RemoteProtocolError
+from . import amf0
+from .amf_values import UNDEFINED
+from .chunks import pack
+from .messages import COMMAND_AMF0, COMMAND_AMF3, COMMAND_CSID, DATA_AMF0, DATA_CSID
+
+FMS_VERSION = "FMS/3,0,1,123"
+CAPABILITIES = 31.0
+FORWARD = 4.0  # E-RTMP v2: this server forwards the codec; it neither encodes nor decodes
+CAPS_EX = 14.0  # E-RTMP v2: multitrack 2, ModEx 4, nano offsets 8; all kept byte for byte
+FORWARDED_FOURCCS = [
+    "avc1", "hvc1", "av01", "vp08", "vp09", "vvc1", "mp4a", "Opus", "fLaC", "ac-3", "ec-3", ".mp3"
+]  # fmt: skip
+
+
+class Command(NamedTuple):
+    """A decoded command message."""
+
+    name: str
+    transaction_id: float
+    properties: Any
+    arguments: list[Any]
+
+
+def decode(type_id: int, payload: bytes) -> Command | None:
+    """Decode a command message, None for one without a name; RemoteProtocolError if it is not AMF.
+
+    Type 17 has one format byte 00 before the same AMF0 values (E-RTMP v2); some stacks leave it out.
+    """
+    if type_id == COMMAND_AMF3 and payload[:1] != b"\x02":
+        payload = payload[1:]
+    if not payload:
+        return None
+    values = amf0.decode(payload)
+    if not values or not isinstance(values[0], str):
+        return None
+    name = values[0]
+    if len(values) < 2:
+        raise RemoteProtocolError("command without a transaction id")
+    transaction_id = values[1] if isinstance(values[1], float) else 0.0
+    if transaction_id != transaction_id:  # NaN asks for no reply
+        transaction_id = 0.0
+    return Command(name, transaction_id, values[2] if len(values) > 2 else None, values[3:])
+
+
+def text(value: object) -> str:
+    """Return a string argument; any other AMF value counts as the empty string."""
+    return str(value) if isinstance(value, str) else ""
+
+
+def flag(value: object) -> bool:
+    """Return a boolean argument: booleans, and numbers other than 0; anything else is False."""
+    return bool(value) if isinstance(value, (bool, float, int)) else False
+
+
+def command(msid: int, *values: Any, chunk_size: int) -> bytes:
+    """Frame a command message on chunk stream 3."""
+    return pack(COMMAND_CSID, 0, COMMAND_AMF0, msid, amf0.encode(*values), chunk_size)
+
+
+def connect_result(transaction_id: float, object_encoding: Any, chunk_size: int) -> bytes:
+    """Frame the answer to `connect`; `object_encoding` is the peer's number or UNDEFINED.
+
+    It stands last but for nothing FFmpeg looks for: an undefined value ends its skipping.
+    """
+    return command(
+        0,
+        "_result",
+        transaction_id,
+        {"fmsVer": FMS_VERSION, "capabilities": CAPABILITIES, "mode": 1.0},
+        {
+            "level": "status",
+            "code": "NetConnection.Connect.Success",
+            "description": "Connection succeeded.",
+            "fourCcList": FORWARDED_FOURCCS,
+            "videoFourCcInfoMap": {"*": FORWARD},
+            "audioFourCcInfoMap": {"*": FORWARD},
+            "capsEx": CAPS_EX,
+            "objectEncoding": object_encoding,
+        },
+        chunk_size=chunk_size,
+    )
+
+
+def connect_error(transaction_id: float, code: str, description: str, chunk_size: int) -> bytes:
+    information = {"level": "error", "code": code, "description": description}
+    return command(0, "_error", transaction_id, None, information, chunk_size=chunk_size)
+
+
+def result(transaction_id: float, value: Any, chunk_size: int) -> bytes:
+    """Frame a `_result` with null properties and one value."""
+    return command(0, "_result", transaction_id, None, value, chunk_size=chunk_size)
+
+
+def null_result(transaction_id: float, chunk_size: int) -> bytes:
+    """Frame the `_result` for calls that have nothing to say."""
+    return result(transaction_id, UNDEFINED, chunk_size)
+
+
+def named_notice(name: str, transaction_id: float, code: str, description: str, chunk_size: int) -> bytes:
+    """Frame onFCPublish and its kin; FMLE-style encoders wait for it with the id of their call."""
+    information = {"code": code, "description": description}
+    return command(0, name, transaction_id, None, information, chunk_size=chunk_size)
+
+
+def on_status(msid: int, level: str, code: str, description: str, chunk_size: int) -> bytes:
+    """Frame `onStatus`; `level` is "status" or "error", clients hang on any other pair of level and code."""
+    information = {"level": level, "code": code, "description": description}
+    return command(msid, "onStatus", 0.0, None, information, chunk_size=chunk_size)
+
+
+def sample_access(chunk_size: int) -> bytes:
+    """Frame `|RtmpSampleAccess` false, false on message stream 0, as the reference does before media."""
+    body = amf0.encode("|RtmpSampleAccess", False, False)
+    return pack(DATA_CSID, 0, DATA_AMF0, 0, body, chunk_size)

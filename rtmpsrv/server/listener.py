@@ -1,0 +1,151 @@
+"""A listening port: accepts, counts, and hands each connection to a session in a greenlet of its own."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from itertools import count
+from time import monotonic
+from typing import Any, Protocol
+
+import gevent
+from gevent import socket as gsocket
+from gevent.pool import Group
+from gevent.server import StreamServer
+
+from .. import log
+from .clock import ReadPacer
+from .host import Client, Host
+from .outlet import PlainTransport
+from .session import Session, SessionSettings
+
+BACKLOG = 4096  # connections the kernel holds for us; it takes the lesser of this and somaxconn
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+ACCEPT_PAUSE_S = 0.1  # after running out of descriptors
+
+
+class Slots(Protocol):
+    """Who may connect at all. Declared here, built in `access`."""
+
+    def admit(self, address: str) -> str | None:
+        """Take a slot; return why not, None for yes."""
+
+    def release(self, address: str) -> None:
+        """Give it back."""
+
+
+class Listener(StreamServer):  # type: ignore[misc]  # gevent has no types
+    """One plain RTMP port. `start` raises OSError when the address cannot be bound."""
+
+    prefix = "SERVER:TCP"
+    secure = False
+
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        host: Host,
+        settings: SessionSettings,
+        slots: Slots,
+        pacer: ReadPacer,
+        numbers: count[int],
+    ) -> None:
+        self.log = log.get(self.prefix)
+        self.sessions: set[Session] = set()
+        self.greenlets = Group()
+        self._address = address.strip("[]")
+        self._port = port
+        self._host = host
+        self._settings = settings
+        self._slots = slots
+        self._pacer = pacer
+        self._numbers = numbers
+        self._accept_errors = log.RateLimited(
+            lambda n: self.log.error("accept failed %d times: out of descriptors or memory", n)
+        )
+        super().__init__(_bind(self._address, port), self._serve, spawn=self.greenlets.spawn)
+
+    def start(self) -> None:
+        """Listen, and say so."""
+        super().start()
+        self.log.info("Listening on %s:%d", self._address, self.server_port)
+
+    def do_read(self) -> tuple[Any, ...] | None:
+        """Accept one connection; running out of descriptors pauses the listener, it does not end it."""
+        try:
+            accepted: tuple[Any, ...] | None = super().do_read()
+        except OSError as exc:
+            if exc.errno not in EXHAUSTED:
+                raise
+            self._accept_errors.add()
+            self.stop_accepting()
+            self._resume_timer = gevent.get_hub().loop.timer(ACCEPT_PAUSE_S)
+            self._resume_timer.start(self._start_accepting_if_started)
+            return None
+        return accepted
+
+    def _serve(self, sock: gsocket.socket, peer: tuple[Any, ...]) -> None:
+        """Run in the connection's greenlet: take a slot, serve, give it back."""
+        accepted_at = monotonic()
+        address = str(peer[0])
+        refusal = self._slots.admit(address)
+        if refusal is not None:
+            self.log.info("Rejected request from %s due to connection limit: %s", address, refusal)
+            sock.close()
+            return
+        try:
+            self._run_session(sock, address, accepted_at)
+        finally:
+            self._slots.release(address)
+
+    def _run_session(self, sock: gsocket.socket, address: str, accepted_at: float) -> None:
+        number = next(self._numbers)
+        logger = log.session_logger(self.prefix, number)
+        logger.info("Connection accepted from %s", address)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client = Client(number, address, self.server_port, self.secure, logger, disconnect=_nobody)
+        session = Session(
+            sock, PlainTransport(sock), client, self._host, self._settings, self._pacer, accepted_at
+        )
+        self.sessions.add(session)
+        try:
+            session.run()
+        finally:
+            self.sessions.discard(session)
+
+    def end_publications(self, reason: str) -> None:
+        """Take every publisher of this port off the air; their players are told."""
+        for session in list(self.sessions):
+            session.end_publication(reason)
+
+    def stop_sessions(self, reason: str, timeout_s: float) -> bool:
+        """End all sessions; True when all were over in time. Blocks up to `timeout_s`."""
+        for session in list(self.sessions):
+            session.drop_gently(reason)
+        over = bool(self.greenlets.join(timeout_s))
+        self.greenlets.kill(timeout=1)
+        return over
+
+
+def _nobody(reason: str) -> None:
+    """Stand in until the session has put itself here."""
+
+
+def _bind(address: str, port: int) -> gsocket.socket:
+    family, kind, protocol, _name, where = gsocket.getaddrinfo(
+        address, port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE
+    )[0]
+    sock = gsocket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(where)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+

@@ -1,0 +1,184 @@
+"""Rows, medians, ratios and bars as text; measures nothing."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from benchlib.scenarios import Scenario
+
+MEMORY_BAR_KB = 40.0  # per player
+STALLED_P99_BAR = 2.0  # times the p99 without a stalled player
+LOAD_CPU_LIMIT = 85.0  # % of the load's cores: above, the load may be what is measured
+LOAD_LATE_LIMIT_MS = 10.0  # a probe or publisher that wakes later than this adds to the latency it reports
+
+# title, key of Row.values, format
+COLUMNS = (
+    ("CPU %", "cpu_percent", ".1f"),
+    ("ms/player-s", "ms_per_player_s", ".4f"),
+    ("ms/publ-s", "ms_per_publisher_s", ".3f"),
+    ("p50 ms", "p50_ms", ".1f"),
+    ("p99 ms", "p99_ms", ".1f"),
+    ("max ms", "max_ms", ".0f"),
+    ("KB/player", "memory_kb_per_player", ".1f"),
+    ("grew MB", "window_growth_mb", ".1f"),
+    ("messages", "expected", ".0f"),
+    ("lost", "lost", ".0f"),
+    ("slowest %", "slowest_player_percent", ".1f"),
+    ("closed", "closed", ".0f"),
+    ("load %", "load_cpu_percent", ".0f"),
+    ("publ late", "publisher_late_p99_ms", ".1f"),
+    ("probe late", "probe_late_p99_ms", ".1f"),
+)
+RATIOS = (
+    ("CPU", "cpu_percent"),
+    ("p50", "p50_ms"),
+    ("p99", "p99_ms"),
+    ("memory", "memory_kb_per_player"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one server did in one round of one scenario."""
+
+    server: str
+    scenario: str
+    round_number: int
+    values: dict[str, float] = field(default_factory=dict)
+
+
+def percentile(ordered: Sequence[int], share: float) -> float:
+    """Give the value below which `share` of a sorted sequence lies; nan if it is empty."""
+    if not ordered:
+        return float("nan")
+    return float(ordered[min(len(ordered) - 1, int(share * len(ordered)))])
+
+
+def medians(rows: Iterable[Row]) -> dict[str, Row]:
+    """Give each server's median of every value over its rounds, as a row of round 0."""
+    by_server: dict[str, list[Row]] = {}
+    for row in rows:
+        by_server.setdefault(row.server, []).append(row)
+    return {
+        name: Row(
+            name,
+            group[0].scenario,
+            0,
+            {
+                key: statistics.median(row.values[key] for row in group)
+                for key in group[0].values
+            },
+        )
+        for name, group in by_server.items()
+    }
+
+
+def table(rows: Iterable[Row]) -> str:
+    """Lay rows out as a Markdown table, aligned for a terminal."""
+    cells = [["server", "round", *(title for title, _, _ in COLUMNS)]]
+    for row in rows:
+        numbers = (format(row.values[key], style) for _, key, style in COLUMNS)
+        cells.append([row.server, str(row.round_number or "median"), *numbers])
+    widths = [
+        max(len(line[column]) for line in cells) for column in range(len(cells[0]))
+    ]
+    lines = [
+        "| "
+        + " | ".join(
+            cell.rjust(width) for cell, width in zip(line, widths, strict=True)
+        )
+        + " |"
+        for line in cells
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def ratios(middle: dict[str, Row]) -> list[str]:
+    """Compare each server with nginx, and one beside a stalled player with itself alone."""
+    lines = []
+    for name, row in middle.items():
+        for base in ("nginx", name.removesuffix("+stalled")):
+            other = middle.get(base)
+            if other is None or base == name or (base == "nginx" and "stalled" in name):
+                continue
+            parts = [
+                f"{title} {_ratio(row.values[key], other.values[key])}"
+                for title, key in RATIOS
+            ]
+            lines.append(f"{name} / {base}: " + ", ".join(parts))
+    return lines
+
+
+def verdicts(scenario: Scenario, middle: dict[str, Row]) -> list[str]:
+    """Hold the medians of our server against the scenario's bars."""
+    row, base = middle.get("ours"), middle.get("nginx")
+    if row is None:
+        return []
+    lines = []
+    if scenario.ratio_bar is not None and base is not None:
+        key = f"ms_per_{scenario.ratio_per}_s"
+        got = row.values[key] / base.values[key]
+        lines.append(
+            _verdict(
+                f"CPU per {scenario.ratio_per}-second / nginx",
+                got,
+                scenario.ratio_bar,
+                "x",
+            )
+        )
+    if scenario.p99_bar_ms is not None:
+        lines.append(
+            _verdict("p99 latency", row.values["p99_ms"], scenario.p99_bar_ms, " ms")
+        )
+    lines.append(
+        _verdict(
+            "memory per player",
+            row.values["memory_kb_per_player"],
+            MEMORY_BAR_KB,
+            " KB",
+        )
+    )
+    lines.append(_verdict("messages lost", row.values["lost"], 0, ""))
+    stalled = middle.get("ours+stalled")
+    if stalled is not None:
+        got = stalled.values["p99_ms"] / row.values["p99_ms"]
+        lines.append(
+            _verdict("p99 beside a stalled player / without", got, STALLED_P99_BAR, "x")
+        )
+        lines.append(_verdict("messages lost beside it", stalled.values["lost"], 0, ""))
+    return lines
+
+
+def doubts(rows: Iterable[Row], load_cores: int) -> list[str]:
+    """Name the rows whose figures the load itself may have limited."""
+    lines = []
+    for row in rows:
+        value = row.values
+        reasons = []
+        if value["load_cpu_percent"] > LOAD_CPU_LIMIT * load_cores:
+            reasons.append(
+                f"load CPU {value['load_cpu_percent']:.0f}% of {load_cores} core(s)"
+            )
+        for title, key in (
+            ("publishers", "publisher_late_p99_ms"),
+            ("probe", "probe_late_p99_ms"),
+        ):
+            if not value[key] <= LOAD_LATE_LIMIT_MS:
+                reasons.append(f"{title} late by {value[key]:.0f} ms (p99)")
+        if reasons:
+            lines.append(
+                f"doubtful: {row.server} round {row.round_number}: "
+                + ", ".join(reasons)
+            )
+    return lines
+
+
+def _ratio(value: float, base: float) -> str:
+    return f"{value / base:.2f}x" if base > 0 else "-"
+
+
+def _verdict(what: str, got: float, bar: float, unit: str) -> str:
+    return f"{'ok  ' if got <= bar else 'MISS'} {what}: {got:.2f}{unit} (at most {bar:g}{unit})"

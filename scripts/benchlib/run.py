@@ -1,0 +1,275 @@
+"""One measurement: load a running server, read the OS's counters, and make a row of it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from benchlib import procstat
+from benchlib.players import Players
+from benchlib.probes import Probes
+from benchlib.publishers import Publishers
+from benchlib.report import Row, percentile
+from benchlib.rtmpclient import ClientError, Target
+from benchlib.scenarios import Scenario
+from benchlib.servers import Running
+
+WARM_S = 3.0  # publishers alone, at least; two GOPs if that is longer, so that caches are full
+SETTLE_S = 2.0  # after the last join
+LEAD_S = 0.3  # the window is announced this long before it begins
+GRACE_S = 1.5  # for what was sent in the window to arrive
+ANSWER_S = 180.0  # for 1000 joins of a slow server
+MEMORY_EVERY_S = 1.0  # samples beside a stalled player
+SINGLE_CHANNEL_PROBES = (
+    5  # spread over the join order: the first and the last follower differ
+)
+MANY_CHANNELS_PROBES = 100
+
+ROLES = ("publishers", "players", "probes")
+
+
+class LoadError(Exception):
+    """The load could not be put on, or broke down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A load process and the pipe to it."""
+
+    role: str
+    pid: int
+    pipe: Connection
+
+    def tell(self, *command: object) -> None:
+        """Send a command."""
+        self.pipe.send(command)
+
+    def answer(self) -> Any:
+        """Wait for the answer. Blocks up to `ANSWER_S`; raises `LoadError`."""
+        try:
+            if not self.pipe.poll(ANSWER_S):
+                raise LoadError(f"{self.role}: no answer in {ANSWER_S} s")
+            found = self.pipe.recv()
+        except EOFError as exc:
+            raise LoadError(f"{self.role}: ended") from exc
+        if isinstance(found, tuple) and found[0] == "error":
+            raise LoadError(f"{self.role}: {found[1]}")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """The OS's counters at one moment."""
+
+    at: float
+    server_cpu: float
+    load_cpu: dict[str, float]
+    memory: procstat.Memory
+    sockets: int
+
+
+def measure(
+    server: Running, scenario: Scenario, round_number: int, load_cpus: frozenset[int]
+) -> Row:
+    """Run one scenario against one server. Blocks for its whole time; raises `LoadError`."""
+    with _workers(server.target, scenario, load_cpus) as workers:
+        publishers, players, probes = (workers[role] for role in ROLES)
+        publishers.answer()
+        time.sleep(max(WARM_S, 2 * scenario.gop_s + 1))
+        alone = _counters(server, workers)
+        started = time.monotonic()
+        _join(scenario, players, probes)
+        join_s = time.monotonic() - started
+        time.sleep(SETTLE_S)
+        begin_ns = time.monotonic_ns() + int(LEAD_S * 1e9)
+        end_ns = begin_ns + int(scenario.seconds * 1e9)
+        for worker in workers.values():
+            worker.tell("window", begin_ns, end_ns)
+        time.sleep(LEAD_S)
+        begin = _counters(server, workers)
+        peak = _wait(server, scenario, end_ns / 1e9)
+        end = _counters(server, workers)
+        time.sleep(GRACE_S)
+        results = {}
+        for role in reversed(ROLES):
+            workers[role].tell("stop")
+            results[role] = workers[role].answer()
+    growth = max(peak, end.memory.total) - begin.memory.total
+    row = _row(server.name, scenario, round_number, begin, end, results)
+    memory = {
+        "memory_kb_per_player": (end.memory.total - alone.memory.total)
+        / 1024
+        / scenario.total_players,
+        "pss_kb_per_player": (end.memory.pss - alone.memory.pss)
+        / 1024
+        / scenario.total_players,
+        "rss_kb_per_player": (end.memory.rss - alone.memory.rss)
+        / 1024
+        / scenario.total_players,
+        "sockets_kb_per_player": (end.sockets - alone.sockets)
+        / 1024
+        / scenario.total_players,
+        "memory_mb": end.memory.total / 2**20,
+        "memfd_mb": end.memory.memfd / 2**20,
+        "window_growth_mb": growth / 2**20,
+        "join_s": join_s,
+    }
+    row.values.update(memory)
+    return row
+
+
+def probe_plan(scenario: Scenario) -> tuple[int, int]:
+    """Give how many channels are probed, and by how many of their players each."""
+    most = SINGLE_CHANNEL_PROBES if scenario.publishers == 1 else MANY_CHANNELS_PROBES
+    wanted = (
+        scenario.probes
+        if scenario.probes is not None
+        else min(most, scenario.total_players)
+    )
+    channels = min(wanted, scenario.publishers)
+    return channels, min(scenario.players, max(1, wanted // scenario.publishers))
+
+
+def _join(scenario: Scenario, players: Worker, probes: Worker) -> None:
+    """Join probes and players in turns, so that probes sit at the head, in the middle and at the end."""
+    probed, turns = probe_plan(scenario)
+    segments: list[list[int]] = [[] for _ in range(max(1, turns - 1))]
+    for number in range(scenario.players):
+        for channel in range(scenario.publishers):
+            rest = scenario.players - (turns if channel < probed else 0)
+            if number < rest:
+                segments[number * len(segments) // rest].append(channel)
+    for turn in range(turns):
+        probes.tell("join", list(range(probed)))
+        probes.answer()
+        if turn == 0 and scenario.stalled:
+            players.tell("join", [0], True)
+            players.answer()
+        if turn < len(segments) and segments[turn]:
+            players.tell("join", segments[turn], False)
+            players.answer()
+
+
+def _wait(server: Running, scenario: Scenario, until: float) -> int:
+    """Sleep to the end of the window; gives the most memory seen beside a stalled player, else 0."""
+    peak = 0
+    while scenario.stalled and time.monotonic() + MEMORY_EVERY_S < until:
+        time.sleep(MEMORY_EVERY_S)
+        peak = max(peak, procstat.memory(server.pid).total)
+    time.sleep(max(0.0, until - time.monotonic()))
+    return peak
+
+
+def _counters(server: Running, workers: dict[str, Worker]) -> Counters:
+    at = time.monotonic()
+    cpu = procstat.cpu_seconds(server.pid)
+    load = {role: procstat.cpu_seconds(worker.pid) for role, worker in workers.items()}
+    return Counters(
+        at, cpu, load, procstat.memory(server.pid), procstat.socket_memory()
+    )
+
+
+def _row(
+    name: str,
+    scenario: Scenario,
+    round_number: int,
+    begin: Counters,
+    end: Counters,
+    results: dict[str, Any],
+) -> Row:
+    elapsed = end.at - begin.at
+    server_cpu = end.server_cpu - begin.server_cpu
+    load_cpu = {
+        role: (end.load_cpu[role] - begin.load_cpu[role]) / elapsed * 100
+        for role in ROLES
+    }
+    sent, probes, players = results["publishers"], results["probes"], results["players"]
+    expected = sum(sent["sent"][channel] for channel, _ in probes["received"])
+    latency = sorted(probes["latency_ns"])
+    delay, late = sorted(probes["delay_ns"]), sorted(sent["late_ns"])
+    wanted = scenario.bytes_per_second * scenario.seconds
+    counted = players["bytes"]
+    return Row(
+        server=name + ("+stalled" if scenario.stalled else ""),
+        scenario=scenario.name,
+        round_number=round_number,
+        values={
+            "cpu_percent": server_cpu / elapsed * 100,
+            "ms_per_player_s": server_cpu * 1000 / elapsed / scenario.total_players,
+            "ms_per_publisher_s": server_cpu * 1000 / elapsed / scenario.publishers,
+            "p50_ms": percentile(latency, 0.5) / 1e6,
+            "p99_ms": percentile(latency, 0.99) / 1e6,
+            "max_ms": percentile(latency, 1.0) / 1e6,
+            "expected": expected,
+            "lost": expected - sum(count for _, count in probes["received"]),
+            "gaps": probes["gaps"],
+            "slowest_player_percent": counted[0] / wanted * 100 if counted else 100.0,
+            "closed": players["closed"] + probes["closed"],
+            "stalled_closed": players["stalled_closed"],
+            "load_cpu_percent": sum(load_cpu.values()),
+            **{f"{role}_cpu_percent": value for role, value in load_cpu.items()},
+            "publisher_late_p99_ms": percentile(late, 0.99) / 1e6,
+            "publisher_backlog_kb": sent["backlog"] / 1024,
+            "probe_late_p99_ms": percentile(delay, 0.99) / 1e6,
+        },
+    )
+
+
+@contextmanager
+def _workers(
+    target: Target, scenario: Scenario, cpus: frozenset[int]
+) -> Iterator[dict[str, Worker]]:
+    context = multiprocessing.get_context("fork")
+    processes = []
+    workers: dict[str, Worker] = {}
+    try:
+        for role in ROLES:
+            ours, theirs = context.Pipe()
+            process = context.Process(
+                target=_work, args=(role, theirs, target, scenario, cpus), daemon=True
+            )
+            process.start()
+            theirs.close()
+            processes.append(process)
+            workers[role] = Worker(role, process.pid or 0, ours)
+        yield workers
+    finally:
+        for process in processes:
+            process.join(2)
+            if process.is_alive():
+                process.kill()
+                process.join()
+        for worker in workers.values():
+            worker.pipe.close()
+
+
+def _work(
+    role: str,
+    pipe: Connection,
+    target: Target,
+    scenario: Scenario,
+    cpus: frozenset[int],
+) -> None:
+    """Be one load process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.sched_setaffinity(0, cpus)
+    start: dict[str, Callable[[], Publishers | Players | Probes]] = {
+        "publishers": lambda: Publishers(target, scenario),
+        "players": lambda: Players(target, scenario),
+        "probes": lambda: Probes(target),
+    }
+    try:
+        load = start[role]()
+        if role == "publishers":
+            pipe.send("publishing")
+        load.run(pipe)
+    except (ClientError, OSError) as exc:
+        pipe.send(("error", f"{type(exc).__name__}: {exc}"))

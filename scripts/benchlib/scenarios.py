@@ -1,0 +1,66 @@
+"""What a run loads a server with, and the presets; not how it is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+AUDIO_BITRATE = 128_000  # bit/s, on top of the video bitrate
+AUDIO_RATE = 44_100  # samples/s
+AUDIO_FRAME = 1024  # samples per AAC message: 43 messages/s
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One load. `players` counts per publisher and includes the probes."""
+
+    name: str = "custom"
+    publishers: int = 1
+    players: int = 300
+    bitrate_mbit: float = 2.5
+    fps: float = 30.0
+    gop_s: float = 2.0
+    audio: bool = True
+    chunk_size: int = 4096
+    seconds: float = 20.0
+    merge: int | None = None
+    tls: bool = False
+    stalled: bool = False
+    probes: int | None = None
+    ratio_per: str = "player"
+    ratio_bar: float | None = None
+    p99_bar_ms: float | None = None
+
+    @property
+    def total_players(self) -> int:
+        """Count the players of all channels, without a stalled one."""
+        return self.publishers * self.players
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Give the media bytes of one stream, chunk headers not counted."""
+        return (self.bitrate_mbit * 1e6 + (AUDIO_BITRATE if self.audio else 0)) / 8
+
+
+def presets() -> dict[str, Scenario]:
+    """Name the loads that the project's bars are about."""
+    listed = (
+        Scenario("fanout300", players=300, ratio_bar=0.8, p99_bar_ms=40),
+        Scenario("fanout1000", players=1000, ratio_bar=0.45, p99_bar_ms=120),
+        Scenario("fanout1000-low", players=1000, bitrate_mbit=0.6, ratio_bar=0.5),
+        Scenario("merge1", players=300, merge=1, ratio_bar=1.3, p99_bar_ms=15),
+        Scenario(
+            "ingest100", 100, 1, ratio_per="publisher", ratio_bar=1.5, p99_bar_ms=60
+        ),
+        Scenario(
+            "ingest100-128",
+            100,
+            1,
+            chunk_size=128,
+            ratio_per="publisher",
+            ratio_bar=1.5,
+        ),
+        Scenario("busy", players=200, bitrate_mbit=20, fps=60),
+        Scenario("channels500", 500, 1, ratio_per="publisher"),
+        Scenario("stalled", players=50, stalled=True, seconds=65),
+    )
+    return {scenario.name: scenario for scenario in listed}

@@ -1,0 +1,98 @@
+# Functions that serve, check and test share. To be sourced with the project directory as working directory.
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "error: $*"; exit 1; }
+
+# Prints the newest Python from 3.11 on that is in PATH. One that can make virtual environments is preferred.
+find_python() {
+    local name without_venv=""
+    for name in python3.14 python3.13 python3.12 python3.11 python3 python; do
+        command -v "$name" >/dev/null 2>&1 || continue
+        "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
+        if "$name" -c 'import ensurepip, venv' 2>/dev/null; then
+            printf '%s\n' "$name"
+            return
+        fi
+        without_venv="${without_venv:-$name}"
+    done
+    [ -n "$without_venv" ] || return 1
+    printf '%s\n' "$without_venv"
+}
+
+# Prints what to put before a command that needs root; fails where that cannot be had without a password.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        printf ''
+    elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+        printf 'sudo -n'
+    else
+        return 1
+    fi
+}
+
+# Installs Debian or Ubuntu packages; fails with a message where that is not possible.
+# Services that come with packages are not started: tests start their own, on ports of their own.
+apt_install() {
+    local sudo guard=/usr/sbin/policy-rc.d guarded=0 status=0
+    command -v apt-get >/dev/null 2>&1 || { say "No apt-get here. Please install: $*"; return 1; }
+    sudo="$(as_root)" || { say "Not root, and no sudo without a password. Please run: apt-get install $*"; return 1; }
+    say "Installing $*"
+    if [ ! -e "$guard" ]; then
+        printf '#!/bin/sh\nexit 101\n' | $sudo tee "$guard" >/dev/null
+        $sudo chmod 755 "$guard"
+        guarded=1
+    fi
+    { $sudo apt-get update -qq &&
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"; } >&2 || status=$?
+    [ "$guarded" = 0 ] || $sudo rm -f "$guard"
+    return "$status"
+}
+
+# make_venv EXTRA: makes .venv with the project installed, or brings it up to date. EXTRA is "" or "[test]".
+make_venv() {
+    local extra="$1" stamp=".venv/installed$1" python
+    if [ -e "$stamp" ] && [ ! setup.cfg -nt "$stamp" ] && [ -x .venv/bin/python ] &&
+        .venv/bin/python -c 'import rtmpsrv, gevent' 2>/dev/null; then
+        return
+    fi
+    if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+        python="$(find_python)" || die "Python 3.11 or newer is needed, and none is in PATH ($PATH)"
+        if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+            apt_install python3-venv || die "$python cannot make virtual environments without python3-venv"
+            "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+                die "$python cannot make virtual environments; python3-venv did not help"
+        fi
+        say "Making .venv with $("$python" --version)"
+        rm -rf .venv
+        "$python" -m venv .venv || die "the virtual environment could not be made"
+    fi
+    say "Installing rtmpsrv$extra into .venv"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".$extra" ||
+        die "the installation of rtmpsrv$extra failed"
+    touch "$stamp"
+}
+
+# run_checks: what needs no tool but those in .venv.
+run_checks() {
+    local bin=.venv/bin
+    step "$bin/ruff" check --config config/ruff.toml .
+    step "$bin/ruff" format --check --config config/ruff.toml .
+    step "$bin/mypy" --strict rtmpsrv
+    step "$bin/lint-imports"
+    step "$bin/python" scripts/settings_doc.py --check
+    step "$bin/python" scripts/check_tests_mirror.py
+}
+
+# step COMMAND...: runs a command and remembers whether it failed, so that one run shows all that is wrong.
+failed=""
+step() {
+    say "== $*"
+    "$@" || failed="$failed
+  $*"
+}
+
+# Ends the script, with a list of what failed.
+finish() {
+    [ -z "$failed" ] || die "failed:$failed"
+    say "All passed."
+}

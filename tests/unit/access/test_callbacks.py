@@ -1,0 +1,451 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gevent
+import pytest
+
+from rtmpsrv import log
+from rtmpsrv.access import callbacks
+from rtmpsrv.access.backoff import Backoff
+from rtmpsrv.access.callbacks import CallbackAuthority
+from rtmpsrv.access.gate import Gate, Grant, PublishRequest
+from rtmpsrv.errors import AccessDenied
+from tests.doubles.callback_server import Answer, CallbackServer, Received, accept
+from tests.doubles.certificates import Certificates
+from tests.doubles.secrets import JWT_SECRET, KEY
+
+from .conftest import LogLines
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "callback_backend.py"
+
+
+class QuickBackoff(Backoff):
+    def __init__(self) -> None:
+        super().__init__(0.01, 0.02)
+
+
+class SlowBackoff(Backoff):
+    def __init__(self) -> None:
+        super().__init__(30, 30)
+
+
+def ignore(reason: str) -> None:
+    pass
+
+
+def request(channel: str = "news") -> PublishRequest:
+    return PublishRequest(channel, KEY, "10.0.0.1")
+
+
+def grant(channel: str = "news", stream_id: str = "abc") -> Grant:
+    return Grant(channel, KEY, "10.0.0.1", stream_id)
+
+
+@pytest.fixture
+def server() -> Iterator[CallbackServer]:
+    with CallbackServer(JWT_SECRET) as running:
+        yield running
+
+
+Make = Callable[..., CallbackAuthority]
+
+
+@pytest.fixture
+def make(server: CallbackServer) -> Iterator[Make]:
+    with contextlib.ExitStack() as stack:
+
+        def build(url: str = "", **options: object) -> CallbackAuthority:
+            arguments: dict[str, object] = {"jwt_secret": JWT_SECRET, "log": log.get("CALLBACK")}
+            arguments |= {"backoff": QuickBackoff, "rtmp_host": "rtmp.example", "rtmp_port": 1936} | options
+            authority = CallbackAuthority(url or server.url, **arguments)  # type: ignore[arg-type]
+            stack.callback(authority.close)
+            return authority
+
+        yield build
+
+
+def refused(authority: CallbackAuthority) -> bool:
+    try:
+        authority.authorise(request())
+    except AccessDenied as exc:
+        return exc.description == "Invalid stream key provided"
+    return False
+
+
+def test_s81_one_post_with_empty_body_and_all_claims(server: CallbackServer, make: Make) -> None:
+    make().authorise(request())
+    (start,) = server.received
+    assert (start.method, start.path, start.body) == ("POST", "/callback", b"")
+    assert start.headers["content-length"] == "0"
+    issued = start.claims["iat"]
+    assert abs(issued - time.time()) < 5
+    assert start.claims == {
+        "sub": "rtmp_event",
+        "iat": issued,
+        "exp": issued + 120,
+        "event": "start",
+        "channel": "news",
+        "key": KEY,
+        "client_ip": "10.0.0.1",
+        "stream_id": None,
+        "rtmp_port": 1936,
+        "rtmp_host": "rtmp.example",
+    }
+
+
+def test_s82_custom_subject(server: CallbackServer, make: Make) -> None:
+    make(subject="x").authorise(request())
+    assert server.received[0].claims["sub"] == "x"
+
+
+def test_s83_stop_carries_the_stream_id_and_key_of_the_start(server: CallbackServer, make: Make) -> None:
+    server.answer = lambda received: Answer(headers={"Stream-Id": "abc"})
+    gate = Gate(make())
+    gate.release(gate.admit(request(), ignore))
+    assert server.wait_for("stop")
+    (stop,) = server.events("stop")
+    assert (stop.method, stop.body) == ("POST", b"")
+    assert stop.claims["stream_id"] == "abc"
+    assert (stop.claims["channel"], stop.claims["key"]) == ("news", KEY)
+    assert stop.claims["client_ip"] is None  # table of spec 5.1
+    assert set(stop.claims) == set(server.received[0].claims)
+
+
+@pytest.mark.parametrize("status", [201, 204, 206, 302, 307, 400, 401, 403, 404, 500, 503])
+def test_s84_any_other_status_refuses(server: CallbackServer, make: Make, status: int) -> None:
+    server.answer = lambda received: Answer(status, {"stream-id": "abc", "location": server.url})
+    assert refused(make())
+    assert len(server.received) == 1
+
+
+def test_s84_no_server_refuses_at_once(server: CallbackServer, make: Make, log_lines: LogLines) -> None:
+    server.stop()
+    started = time.monotonic()
+    assert refused(make())
+    assert time.monotonic() - started < 1
+    assert log_lines.count("reason=ConnectionError: Connection refused") == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "stream_id"),
+    [({}, ""), ({"stream-id": ""}, ""), ({"stream-id": "\xff\xfe"}, ""), ({"stream-id": " a b "}, "a b")],
+)
+def test_s85_without_a_readable_stream_id_it_is_empty(
+    server: CallbackServer, make: Make, headers: dict[str, str], stream_id: str
+) -> None:
+    server.answer = lambda received: Answer(headers=headers)
+    assert make().authorise(request()) == stream_id
+
+
+def test_s86_a_callback_that_never_answers_delays_nobody_else(
+    server: CallbackServer, make: Make, log_lines: LogLines
+) -> None:
+    server.answer = lambda received: Answer(hang=True) if received.claims["channel"] != "good" else Answer()
+    authority = make(timeout_s=1.0)
+    hanging = [gevent.spawn(refused, authority) for _ in range(50)]
+    assert server.wait_for("start", 50)
+    started = time.monotonic()
+    authority.authorise(request("good"))
+    assert time.monotonic() - started < 0.3
+    gevent.joinall(hanging, timeout=4)
+    assert all(greenlet.value for greenlet in hanging)
+    assert log_lines.count("reason=CallbackTimeout") == 50
+
+
+def test_s86_the_deadline_is_a_total_one(server: CallbackServer, make: Make) -> None:
+    server.answer = lambda received: Answer(endless_body=True)
+    started = time.monotonic()
+    assert make(timeout_s=3).authorise(request()) == ""  # the headers decide, the body is nobody's
+    assert time.monotonic() - started < 2.5
+
+
+def test_s87_stop_is_sent_once_for_a_kill_and_the_end_of_the_session(
+    server: CallbackServer, make: Make
+) -> None:
+    authority = make()
+    gate = Gate(authority)
+    granted = gate.admit(request(), ignore)
+    gate.kill("news", None, "killed by redis")
+    gate.release(granted)
+    gate.release(granted)
+    assert authority.wait_idle(2)
+    assert len(server.events("stop")) == 1
+
+
+def test_an_empty_secret_signs(make: Make) -> None:
+    with CallbackServer("") as server:
+        assert make(server.url, jwt_secret="").authorise(request()) == "id-news"
+        assert not server.refused
+
+
+def test_a_connection_is_used_again(server: CallbackServer, make: Make) -> None:
+    authority = make()
+    for _ in range(5):
+        authority.authorise(request())
+    assert server.connections == 1
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_no_refusal(
+    server: CallbackServer, make: Make
+) -> None:
+    authority = make()
+    authority.authorise(request())
+    server.close_idle_connections()
+    assert authority.authorise(request()) == "id-news"
+
+
+def test_a_connection_closed_without_an_answer_is_tried_once_more_and_no_more(
+    server: CallbackServer, make: Make
+) -> None:
+    server.answer = lambda received: Answer(drop=True)
+    assert refused(make())
+    assert len(server.received) == 2
+
+
+def test_cookies_are_not_kept(server: CallbackServer, make: Make) -> None:
+    server.answer = lambda received: Answer(headers={"set-cookie": "a=b"})
+    authority = make()
+    authority.authorise(request())
+    authority.authorise(request())
+    assert "cookie" not in server.received[1].headers
+
+
+def test_https_with_a_private_authority(make: Make, certs: Certificates) -> None:
+    with CallbackServer(JWT_SECRET, certs) as server:
+        assert make(server.url, ca=certs.ca).authorise(request()) == "id-news"
+
+
+def test_https_with_an_unknown_authority_refuses(
+    make: Make, certs: Certificates, log_lines: LogLines
+) -> None:
+    with CallbackServer(JWT_SECRET, certs) as server:
+        assert refused(make(server.url))
+        assert not server.received
+    assert log_lines.count("certificate verify failed") == 1
+
+
+def test_no_answer_to_the_connect_refuses_at_the_connect_timeout(make: Make) -> None:
+    # Nobody accepts here, and the backlog is full: connecting hangs.
+    with gevent.socket.socket() as listener, contextlib.ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            filler = stack.enter_context(gevent.socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        started = time.monotonic()
+        assert refused(make(f"http://127.0.0.1:{listener.getsockname()[1]}/", connect_timeout_s=0.3))
+        assert 0.2 < time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("url", ["http://", "http://[::1", "ftp://127.0.0.1/", "http://127.0.0.1:99999/", "x"])
+def test_an_unusable_url_refuses(make: Make, url: str) -> None:
+    assert refused(make(url))
+
+
+def test_user_password_and_query_of_the_url_reach_no_log(
+    server: CallbackServer, make: Make, log_lines: LogLines
+) -> None:
+    server.stop()
+    assert refused(make(f"http://bob:hidden@127.0.0.1:{server.port}/cb?token=hidden2"))
+    assert log_lines.count(f"http://127.0.0.1:{server.port}/cb ") == 1
+    assert log_lines.count("hidden") == 0
+
+
+def test_200_publishers_within_a_second_are_all_live_within_three(
+    server: CallbackServer, make: Make
+) -> None:
+    def slowly(received: Received) -> Answer:
+        return Answer(headers={"stream-id": "x"}, delay_s=0.3)
+
+    server.answer = slowly
+    gate = Gate(make())
+    started = time.monotonic()
+    asking = [gevent.spawn(gate.admit, request(f"c{number}"), ignore) for number in range(200)]
+    gevent.joinall(asking, timeout=5, raise_error=True)
+    assert time.monotonic() - started < 3
+    assert len({greenlet.value.serial for greenlet in asking}) == 200
+
+
+def test_stop_is_sent_again_until_it_arrives(
+    server: CallbackServer, make: Make, log_lines: LogLines
+) -> None:
+    server.stop()
+    authority = make()
+    authority.ended(grant())
+    while not log_lines.count("stop failed"):
+        gevent.sleep(0.005)
+    assert not authority.wait_idle(0)
+    server.start()
+    assert server.wait_for("stop")
+    assert authority.wait_idle(2)
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(("status", "attempts"), [(200, 1), (204, 1), (302, 1), (404, 1), (429, 3), (503, 3)])
+def test_stop_is_sent_again_only_where_that_may_help(
+    server: CallbackServer, make: Make, status: int, attempts: int
+) -> None:
+    def answer(received: Received) -> Answer:
+        return Answer(status if len(server.received) < 2 else 200)
+
+    server.answer = answer
+    authority = make()
+    authority.ended(grant())
+    assert authority.wait_idle(3)
+    assert len(server.received) == attempts
+
+
+def test_each_attempt_has_a_fresh_token(server: CallbackServer, make: Make) -> None:
+    server.answer = lambda received: Answer(503 if len(server.received) < 1 else 200)
+    authority = make(backoff=lambda: Backoff(1.1, 1.1, jitter=0))
+    authority.ended(grant())
+    assert server.wait_for("stop", 2)
+    first, second = server.received
+    assert second.claims["iat"] > first.claims["iat"]
+
+
+def test_a_stop_given_up_is_logged_with_channel_and_stream_id(
+    server: CallbackServer, make: Make, log_lines: LogLines
+) -> None:
+    server.answer = lambda received: Answer(500)
+    authority = make(stop_give_up_s=0.1)
+    authority.ended(grant("news", "abc"))
+    assert authority.wait_idle(3)
+    assert log_lines.count("ERROR stop given up channel=news stream_id=abc reason=status 500") == 1
+
+
+def test_waiting_stops_are_bounded(server: CallbackServer, make: Make, log_lines: LogLines) -> None:
+    server.answer = lambda received: Answer(hang=True)
+    authority = make(stop_backlog=3)
+    for number in range(4):
+        authority.ended(grant(f"c{number}", f"s{number}"))
+    assert log_lines.count("given up") == 1
+    assert log_lines.count("stop given up channel=c3 stream_id=s3 reason=too many stops are waiting") == 1
+
+
+def test_a_hung_stop_of_one_channel_does_not_hold_up_another(server: CallbackServer, make: Make) -> None:
+    server.answer = lambda received: Answer(hang=received.claims["channel"] == "hung")
+    authority = make()
+    authority.ended(grant("hung"))
+    assert server.wait_for("stop", channel="hung")
+    authority.ended(grant("fine"))
+    assert server.wait_for("stop", channel="fine", timeout_s=1)
+
+
+def test_ended_never_blocks(server: CallbackServer, make: Make) -> None:
+    server.answer = lambda received: Answer(hang=True)
+    authority = make()
+    hub_ran: list[int] = []
+    gevent.spawn(hub_ran.append, 1)
+    for number in range(1000):
+        authority.ended(grant(f"c{number}"))
+    assert hub_ran == []
+
+
+def test_the_stop_of_a_channel_goes_before_its_next_start(server: CallbackServer, make: Make) -> None:
+    server.answer = lambda received: Answer(delay_s=0.2) if received.event == "stop" else accept(received)
+    authority = make()
+    authority.ended(grant())
+    authority.authorise(request())
+    assert [one.event for one in server.received] == ["stop", "start"]
+    assert server.received[1].at - server.received[0].at > 0.15
+
+
+def test_a_start_wakes_a_stop_that_sits_out_its_back_off(server: CallbackServer, make: Make) -> None:
+    server.answer = lambda received: Answer(503) if len(server.received) < 1 else accept(received)
+    authority = make(backoff=SlowBackoff)
+    authority.ended(grant())
+    assert server.wait_for("stop")
+    authority.authorise(request())
+    assert [one.event for one in server.received] == ["stop", "stop", "start"]
+
+
+def test_a_start_does_not_wait_for_ever_for_a_stop(server: CallbackServer, make: Make) -> None:
+    server.answer = lambda received: Answer(hang=True) if received.event == "stop" else accept(received)
+    authority = make(stop_first_s=0.1)
+    authority.ended(grant())
+    started = time.monotonic()
+    assert authority.authorise(request()) == "id-news"
+    assert time.monotonic() - started < 2
+
+
+def test_stops_of_one_channel_keep_their_order(server: CallbackServer, make: Make) -> None:
+    authority = make()
+    for number in range(20):
+        authority.ended(grant("news", str(number)))
+    assert authority.wait_idle(3)
+    assert [one.claims["stream_id"] for one in server.received] == [str(number) for number in range(20)]
+
+
+def test_s117_stops_of_20_publishers_are_delivered_at_shutdown(server: CallbackServer, make: Make) -> None:
+    gate = Gate(make())
+    for number in range(20):
+        gate.admit(request(f"c{number}"), ignore)
+    assert gate.close(5)
+    assert len(server.events("stop")) == 20
+
+
+def test_s117_shutdown_is_bounded_and_tells_what_it_gives_up(
+    server: CallbackServer, make: Make, log_lines: LogLines
+) -> None:
+    gate = Gate(make())
+    gate.admit(request(), ignore)
+    gate.admit(request("two"), ignore)
+    server.answer = lambda received: Answer(hang=True)
+    started = time.monotonic()
+    assert not gate.close(0.4)
+    assert time.monotonic() - started < 2
+    assert log_lines.count("reason=server is shutting down") == 2
+
+
+def test_after_close_an_end_is_given_up_aloud(make: Make, log_lines: LogLines) -> None:
+    authority = make()
+    authority.close()
+    authority.ended(grant())
+    assert log_lines.count("stop given up channel=news stream_id=abc reason=closed") == 1
+
+
+def test_an_own_timeout_around_the_call_is_not_taken_for_ours(server: CallbackServer, make: Make) -> None:
+    server.answer = lambda received: Answer(hang=True)
+    authority = make()
+    timer = gevent.Timeout(0.1)
+    with pytest.raises(gevent.Timeout) as caught, timer:
+        authority.authorise(request())
+    assert caught.value is timer
+
+
+def test_defaults_are_those_of_the_documents() -> None:
+    assert (callbacks.CONNECT_TIMEOUT_S, callbacks.TOTAL_TIMEOUT_S) == (5, 20)
+
+
+def test_the_example_backend_accepts_refuses_and_hears_the_end(make: Make) -> None:
+    environment = os.environ | {"JWT_SECRET": JWT_SECRET, "STREAM_KEYS": f"news={KEY}", "PORT": "0"}
+    with subprocess.Popen(
+        [sys.executable, "-u", str(EXAMPLE)], env=environment, stdout=subprocess.PIPE, text=True
+    ) as backend:
+        try:
+            assert backend.stdout
+            port = re.search(r":(\d+)", backend.stdout.readline())
+            assert port
+            authority = make(f"http://127.0.0.1:{port[1]}/")
+            stream_id = authority.authorise(request())
+            assert stream_id
+            assert "start news" in backend.stdout.readline()
+            with pytest.raises(AccessDenied):
+                authority.authorise(request("other"))
+            with pytest.raises(AccessDenied):
+                make(f"http://127.0.0.1:{port[1]}/", jwt_secret="forged").authorise(request())
+            authority.ended(grant("news", stream_id))
+            assert authority.wait_idle(3)
+            assert backend.stdout.readline() == f"stop news {stream_id}\n"
+        finally:
+            backend.kill()

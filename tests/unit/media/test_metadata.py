@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtmpsrv.media.metadata import DataKind, DataMessage, metadata_from
+from rtmpsrv.protocol import amf0
+from rtmpsrv.protocol.amf_values import EcmaArray
+
+SET = amf0.encode("@setDataFrame")
+CLEAR = amf0.encode("@clearDataFrame")
+META = amf0.encode("onMetaData")
+# Keys unsorted, count wrong (0), a number with an odd NaN: none of this survives a re-encode.
+VALUE = bytes.fromhex("08 00000000 0001 7a 00 7ff8000000000001 0001 61 01 02 000009".replace(" ", ""))
+
+
+@pytest.mark.parametrize("wrapped", [SET + META + VALUE, META + VALUE])
+def test_metadata_is_stored_under_its_name_with_the_publishers_bytes(wrapped: bytes) -> None:
+    assert metadata_from(wrapped, False) == DataMessage(DataKind.STORE, "onMetaData", META + VALUE)
+
+
+def test_bytes_behind_the_value_stay() -> None:
+    assert metadata_from(SET + META + VALUE + b"\x05\xff", False).payload == META + VALUE + b"\x05\xff"
+
+
+def test_long_string_names_are_understood() -> None:
+    long_set = b"\x0c\x00\x00\x00\x0d@setDataFrame"
+    assert metadata_from(long_set + META + VALUE, False).payload == META + VALUE
+
+
+@pytest.mark.parametrize("payload", [SET, SET + META, META])
+def test_absent_metadata_becomes_null(payload: bytes) -> None:
+    assert metadata_from(payload, False) == DataMessage(DataKind.STORE, "onMetaData", META + b"\x05")
+
+
+def test_other_data_frames_are_stored_by_name() -> None:
+    message = metadata_from(SET + amf0.encode("onFoo", EcmaArray(a=1.0)), False)
+    assert message == DataMessage(DataKind.STORE, "onFoo", amf0.encode("onFoo", EcmaArray(a=1.0)))
+
+
+@pytest.mark.parametrize(
+    ("payload", "name"),
+    [(CLEAR + META, "onMetaData"), (CLEAR, "onMetaData"), (CLEAR + amf0.encode("onFoo"), "onFoo")],
+)
+def test_clear_data_frame_is_consumed(payload: bytes, name: str) -> None:
+    assert metadata_from(payload, False) == DataMessage(DataKind.CLEAR, name, b"")
+
+
+@pytest.mark.parametrize(
+    ("payload", "name"),
+    [
+        (amf0.encode("onTextData", {"text": "hi"}), "onTextData"),
+        (amf0.encode("onCuePoint", {"time": 1.0}), "onCuePoint"),
+        (amf0.encode("additionalMedia") + b"\x11\x0c\x03abc", "additionalMedia"),
+        (amf0.encode("@setDataFrame", "additionalMedia", {}), "additionalMedia"),
+        (amf0.encode("@setDataFrame", "onExpectAdditionalMedia", {}), "onExpectAdditionalMedia"),
+        (amf0.encode("@setDataFrame", 1.0, {}), "@setDataFrame"),
+        (META + b"\xff", "onMetaData"),
+        (META + VALUE[:-6], "onMetaData"),
+        (SET + META + b"\xff", "onMetaData"),
+        (amf0.encode(1.0, "onMetaData"), ""),
+        (b"\x02\x00\x0aonMeta", ""),
+        (b"\xff", ""),
+        (b"", ""),
+    ],
+)
+def test_everything_else_is_relayed_unchanged(payload: bytes, name: str) -> None:
+    assert metadata_from(payload, False) == DataMessage(DataKind.RELAY, name, payload)
+
+
+@pytest.mark.parametrize("payload", [b"\x00" + SET + META + VALUE, SET + META + VALUE])
+def test_format_byte_of_type_15_is_dropped_where_it_is_there(payload: bytes) -> None:
+    assert metadata_from(payload, True) == DataMessage(DataKind.STORE, "onMetaData", META + VALUE)
+
+
+def test_format_byte_alone_leaves_nothing() -> None:
+    assert metadata_from(b"\x00", True) == DataMessage(DataKind.RELAY, "", b"")
+
+
+def test_a_number_in_type_18_is_no_format_byte() -> None:
+    payload = amf0.encode(0.0, "onMetaData")
+    assert metadata_from(payload, False).payload == payload
+
+
+PREFIXES = st.sampled_from([b"", SET, CLEAR, META, SET + META, SET + SET, CLEAR + CLEAR, b"\x0c", b"\x02"])
+
+
+@given(PREFIXES, st.binary(max_size=40), st.booleans())
+def test_any_bytes_are_classified_and_nothing_is_invented(prefix: bytes, rest: bytes, byte: bool) -> None:
+    payload = prefix + rest
+    message = metadata_from(payload, byte)
+    if message.kind is DataKind.CLEAR:
+        assert message.payload == b""
+    elif message.kind is DataKind.RELAY:
+        assert message.payload in (payload, payload[1:] if byte else payload)
+    else:
+        assert payload.endswith(message.payload) or message.payload.endswith(b"\x05")
+        assert amf0.decode_first_string(message.payload) == message.name

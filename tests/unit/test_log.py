@@ -1,0 +1,203 @@
+"""The log. The numbers in names are those of the compatibility checklist."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from rtmpsrv import log
+from rtmpsrv.config import Config
+
+LEVELS = ("ERROR", "WARNING", "INFO", "DEBUG", "TRACE")
+
+
+@pytest.fixture(autouse=True)
+def _restore_loggers() -> Iterator[None]:
+    root = logging.getLogger("rtmpsrv")
+    saved = root.handlers, root.propagate, root.level
+    yield
+    root.handlers, root.propagate = saved[0], saved[1]
+    root.setLevel(saved[2])
+    logging.getLogger("rtmpsrv.session").setLevel(logging.NOTSET)
+
+
+def start(**environ: str) -> io.StringIO:
+    stream = io.StringIO()
+    log.setup(Config.load(environ, memory_bytes=0)[0], stream)
+    return stream
+
+
+def log_at_every_level(logger: log.Logger) -> None:
+    logger.error("x")
+    logger.warning("x")
+    logger.info("x")
+    logger.debug("x")
+    logger.trace("x")
+
+
+def levels_in(text: str) -> list[str]:
+    return [level for level in LEVELS if f"[{level}] x" in text]
+
+
+def test_s113_a_session_line_has_time_listener_number_and_level(capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup()
+    log.session_logger("SERVER:TCP", 1).info("Connection accepted from %s", "127.0.0.1")
+    output = capsys.readouterr()
+    time, rest = output.out[:22], output.out[22:]
+    assert re.fullmatch(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] ", time)
+    assert rest == "[SERVER:TCP] [#1] [INFO] Connection accepted from 127.0.0.1\n"
+    assert output.err == ""
+
+
+def test_a_logger_without_prefix_has_none() -> None:
+    stream = start()
+    log.get().info("started")
+    assert re.fullmatch(r"\[[^\]]+\] \[INFO\] started\n", stream.getvalue())
+
+
+def test_s114_log_requests_no_mutes_sessions_and_nothing_else() -> None:
+    stream = start(LOG_REQUESTS="NO", LOG_TRACE="YES")
+    log_at_every_level(log.session_logger("SERVER:TCP", 1))
+    assert stream.getvalue() == ""
+    log.get("SERVER:TCP").info("Rejected request from %s due to connection limit", "127.0.0.1")
+    assert "Rejected request" in stream.getvalue()
+
+
+def test_by_default_debug_and_trace_are_off() -> None:
+    stream = start()
+    log_at_every_level(log.get())
+    assert levels_in(stream.getvalue()) == ["ERROR", "WARNING", "INFO"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_levels_are_switched_one_by_one(level: str) -> None:
+    only = {f"LOG_{other}": "YES" if other == level else "NO" for other in LEVELS}
+    stream = start(**only)
+    log_at_every_level(log.get())
+    assert levels_in(stream.getvalue()) == [level]
+
+
+def test_everything_can_be_switched_off() -> None:
+    stream = start(**{f"LOG_{level}": "NO" for level in LEVELS})
+    log_at_every_level(log.get())
+    assert stream.getvalue() == ""
+    assert not log.get().isEnabledFor(logging.ERROR)
+
+
+def test_trace_moves_all_lines_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup(Config.load({"LOG_TRACE": "YES"}, memory_bytes=0)[0])
+    log.get().info("x")
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.endswith("[INFO] x\n")
+
+
+def test_what_a_peer_sends_cannot_make_a_line_of_its_own() -> None:
+    stream = start()
+    log.get().info("flashVer=%s", "a\n[x] [INFO] forged\r\x1b[2J\x85\u2028\ud800é")
+    assert stream.getvalue().endswith("flashVer=a\\n[x] [INFO] forged\\r\\x1b[2J\\x85\\u2028\\ud800é\n")
+    assert stream.getvalue().count("\n") == 1
+
+
+def test_each_line_of_a_traceback_is_a_log_line() -> None:
+    stream = start()
+    try:
+        raise ValueError("two\nlines")
+    except ValueError:
+        log.session_logger("SERVER:TCP", 2).exception("failed")
+    lines = stream.getvalue().splitlines()
+    assert lines[0].endswith("[ERROR] failed")
+    assert lines[1].endswith("[ERROR] Traceback (most recent call last):")
+    assert all(re.match(r"\[[^\]]+\] \[SERVER:TCP\] \[#2\] \[ERROR\] ", line) for line in lines)
+
+
+@pytest.mark.parametrize("text", ["x" * 100_000, "é" * 3000])
+def test_lines_are_bounded(text: str) -> None:
+    stream = start()
+    log.get().info(text)
+    line = stream.getvalue()
+    assert 4090 <= len(line.encode()) <= log.MAX_LINE_BYTES
+    assert line.endswith("...\n")
+
+
+def test_a_long_line_below_the_bound_is_left_whole() -> None:
+    stream = start()
+    log.get().info("y" * 3000)
+    assert "y" * 3000 + "\n" in stream.getvalue()
+
+
+def test_letters_that_the_locale_lacks_are_escaped() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    log.setup(None, stream)
+    log.get().info("caf\u00e9")
+    assert raw.getvalue().endswith(b"caf\\xe9\n")
+
+
+def test_a_reader_that_went_away_does_no_harm() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as stream:
+        log.setup(None, stream)
+        log.get().info("lost")
+        log.get().info("lost too")
+    # Closing flushed without an error: the descriptor leads nowhere by now.
+
+
+def test_a_broken_stream_that_is_no_file_does_no_harm() -> None:
+    class Broken(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    log.setup(None, Broken())
+    log.get().info("lost")
+
+
+def test_a_closed_stream_does_no_harm() -> None:
+    stream = start()
+    stream.close()
+    log.get().info("lost")
+
+
+def test_arguments_that_do_not_fit_are_reported_and_do_no_harm(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = start()
+    log.get().info("%d items", "no number")
+    assert stream.getvalue() == ""
+    assert "Logging error" in capsys.readouterr().err
+
+
+def test_a_level_above_error_counts_as_error() -> None:
+    stream = start()
+    log.get().critical("x")
+    assert "[CRITICAL] x" in stream.getvalue()
+
+
+def test_events_are_reported_at_once_and_then_once_a_second() -> None:
+    now = 100.0
+    reports: list[int] = []
+    events = log.RateLimited(reports.append, clock=lambda: now)
+    events.add()
+    assert reports == [1]
+    for _ in range(5):
+        events.add()
+    events.add(10)
+    assert reports == [1]
+    now = 101.0
+    events.add()
+    assert reports == [1, 16]
+
+
+def test_what_is_left_is_reported_by_flush() -> None:
+    reports: list[int] = []
+    events = log.RateLimited(reports.append, clock=lambda: 0.0)
+    events.flush()
+    events.add()
+    events.add(4)
+    events.flush()
+    events.flush()
+    assert reports == [1, 4]
