@@ -4,16 +4,16 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import argparse  # noqa: E402 - everything else must be imported patched
-import signal  # noqa: E402
-import sys  # noqa: E402
+import argparse
+import signal
+import sys
 
-import gevent  # noqa: E402
+import gevent
 
-from rtmpsrv import __version__, log  # noqa: E402
-from rtmpsrv.app import App  # noqa: E402
-from rtmpsrv.config import Config, effective_settings, load_environment  # noqa: E402
-from rtmpsrv.errors import ConfigError  # noqa: E402
+from rtmpsrv import __version__, log
+from rtmpsrv.app import App
+from rtmpsrv.config import Config, effective_settings, load_environment
+from rtmpsrv.errors import ConfigError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,9 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     if options.check_config:
         for warning in warnings:
-            print(f"# WARNING: {warning}")  # noqa: T201 - this command's output
+            print(f"# WARNING: {warning}")
         for name, value in effective_settings(config):
-            print(f"{name}={value}")  # noqa: T201
+            print(f"{name}={value}")
         return 0
     log.setup(config)
     for warning in warnings:

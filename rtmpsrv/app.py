@@ -7,10 +7,14 @@ from itertools import count
 
 import gevent
 from gevent.event import Event
+from gevent.pool import Group
 
 from . import __version__, log
+from .access.callbacks import CallbackAuthority
+from .access.coordinator import Coordinator
 from .access.gate import Authority, Gate, OpenAuthority
 from .access.limits import ConnectionLimits
+from .access.redis_commands import RedisCommands
 from .config import Config
 from .live.channel import LiveLimits
 from .live.registry import Registry
@@ -32,7 +36,9 @@ class App:
         self.registry: Registry[str] = Registry(
             LoopClock(), live_limits(config), config.gop_cache_total_mb * MIB, config.rtmp_chunk_size
         )
+        self._coordinator: Coordinator | None = None
         self.gate = Gate(self._authority(config))
+        self._redis = self._redis_commands(config) if config.redis_use else None
         self.relay = Relay(
             self.registry,
             self.gate,
@@ -59,6 +65,10 @@ class App:
         )  # fmt: skip
         listener.start()
         self.listeners.append(listener)
+        if self._coordinator is not None:
+            self._coordinator.start()
+        if self._redis is not None:
+            self._redis.start()
 
     def run(self) -> None:
         """Serve until `stop` was asked for, then drain. Blocks."""
@@ -70,20 +80,67 @@ class App:
         self._stopping.set()
 
     def _authority(self, config: Config) -> Authority:
+        """Return who decides about publishers: the control server, the callback, or nobody."""
+        if config.control_use:
+            self._coordinator = coordinator = Coordinator(
+                config.control_base_url,
+                secret=config.control_secret,
+                log=log.get("CONTROL/CLIENT"),
+                validation_log=log.get("CONTROL/KEY_VALIDATION"),
+                external_ip=config.external_ip,
+                external_port=config.external_port,
+                external_ssl=config.external_ssl,
+                ca=config.control_ca,
+                request_timeout_s=float(config.control_request_timeout_seconds),
+            )
+            coordinator.on_link_lost = lambda: self.gate.kill_all("control link lost", notify=False)
+            coordinator.on_stream_kill = lambda channel, stream_id: self.gate.kill(
+                channel, stream_id, "killed by the control server"
+            )
+            return coordinator
+        if config.callback_url:
+            return CallbackAuthority(
+                config.callback_url,
+                jwt_secret=config.jwt_secret,
+                log=log.get("CALLBACK"),
+                subject=config.custom_jwt_subject,
+                rtmp_host=config.rtmp_host,
+                rtmp_port=config.rtmp_port,
+                connect_timeout_s=float(config.callback_connect_timeout_seconds),
+                timeout_s=float(config.callback_timeout_seconds),
+            )
         return OpenAuthority()
+
+    def _redis_commands(self, config: Config) -> RedisCommands:
+        return RedisCommands(
+            host=config.redis_host,
+            port=config.redis_port,
+            channel=config.redis_channel,
+            kill=lambda channel, stream_id: self.gate.kill(channel, stream_id, "killed by a Redis command"),
+            log=log.get("REDIS"),
+            username=config.redis_username,
+            password=config.redis_password,
+            database=config.redis_database,
+            tls=config.redis_tls,
+            ca=config.redis_ca,
+        )
 
     def _drain(self) -> None:
         """Stop accepting, end publications so that players are told, wait for all, bounded."""
         timeout_s = float(self._config.drain_timeout_seconds)
+        reason = "server is shutting down"
         self.log.info("Shutting down, %d connections", sum(len(one.sessions) for one in self.listeners))
-        with gevent.Timeout(timeout_s, False):
-            for listener in self.listeners:
-                listener.close()
-            for listener in self.listeners:
-                listener.end_publications("server is shutting down")
-        over = all([listener.stop_sessions("server is shutting down", timeout_s) for listener in self.listeners])
-        reported = self.gate.close(timeout_s)
-        self.log.info("Stopped%s", "" if over and reported else ", not everything ended in time")
+        for listener in self.listeners:
+            listener.close()
+        for listener in self.listeners:
+            listener.end_publications(reason)
+        reports = gevent.spawn(self.gate.close, timeout_s)
+        stops = Group()
+        over = all(stops.map(lambda listener: listener.stop_sessions(reason, timeout_s), self.listeners))
+        over = bool(reports.get()) and over
+        if self._redis is not None:
+            self._redis.stop()
+        self.log.info("Stopped%s", "" if over else ", not everything ended in time")
 
 
 def live_limits(config: Config) -> LiveLimits:

@@ -293,5 +293,8 @@ def _stream_id(header: str) -> str:
 
 def _without_secrets(url: str) -> str:
     """Return a URL for the log: without user, password and query."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(not a URL)"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -350,7 +350,8 @@ class Channel:
     def _turn(self, type_id: int, payload: bytes, flags: int, kind: int) -> int:
         """Note a header, keyframe or end of sequence; return the index flags of its message."""
         if flags & classify.KEYFRAME or (
-            flags & classify.TRACK_KEYFRAME and classify.track_id(payload) == self._headers.default_video_track
+            flags & classify.TRACK_KEYFRAME
+            and classify.track_id(payload) == self._headers.default_video_track
         ):
             self._open_segment()
             self._newest_keyframe = self._tail

@@ -14,7 +14,6 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 
-
 AUDIO, VIDEO, DATA = 1, 2, 4  # what a message is, in its index flags
 HEADER = 8  # a decoder needs it whatever else it skips
 KEYFRAME = 16  # a player may start here

@@ -74,7 +74,7 @@ class ChunkReader:
     dialect: int = _UNKNOWN
 
     def feed(self, data: bytes) -> list[tuple[int, int, int, bytes, int]]:
-        """Take received bytes and return the messages they complete, as (type, timestamp, msid, payload, csid).
+        """Take received bytes; return the messages they complete: (type, timestamp, msid, payload, csid).
 
         Set Chunk Size and Abort have already been obeyed when they are returned. Raises
         RemoteProtocolError on anything no peer may send; the reader is unusable afterwards. Never blocks.
@@ -191,9 +191,7 @@ class ChunkReader:
                 self._check_partial()
         return messages
 
-    def _take_run(
-        self, stream: ChunkStream, partial: bytearray, data: bytes, position: int, end: int
-    ) -> int:
+    def _take_run(self, stream: ChunkStream, partial: bytearray, data: bytes, position: int, end: int) -> int:
         """Take a run of whole type 3 chunks of one message in bulk; return the new position.
 
         Publishers that stay at 128 bytes (librtmp, GStreamer) need 80 chunks for one frame: the headers
@@ -236,7 +234,7 @@ class ChunkReader:
         return stream
 
     def _extended_on_type_3(self, stream: ChunkStream, data: bytes, position: int, end: int) -> int:
-        """Return how many bytes (0 or 4) of extended timestamp follow a type 3 header, -1 if undecidable yet."""
+        """Return how many bytes of extended timestamp follow a type 3 header: 0 or 4; -1 is too early."""
         if self.dialect == _ABSENT:
             return 0
         value = stream.extended_value.to_bytes(4, "big")
@@ -264,9 +262,7 @@ class ChunkReader:
         else:
             limit = self.limits.command_bytes
         if stream.length > limit:
-            raise RemoteProtocolError(
-                f"message of type {type_id} and {stream.length} bytes, limit {limit}"
-            )
+            raise RemoteProtocolError(f"message of type {type_id} and {stream.length} bytes, limit {limit}")
         if type_id > self.last_message_type:
             raise RemoteProtocolError(f"message type {type_id}, limit {self.last_message_type}")
 
@@ -290,7 +286,6 @@ class ChunkReader:
             if stream is not None and stream.partial is not None:
                 self.partial_bytes -= len(stream.partial)
                 stream.partial = None
-
 
 
 def basic_header(fmt: int, csid: int) -> bytes:

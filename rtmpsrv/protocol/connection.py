@@ -18,7 +18,7 @@ from enum import Enum
 from typing import Any
 
 from ..errors import LocalProtocolError, RemoteProtocolError
-from . import aggregate, amf0, commands, handshake, messages
+from . import aggregate, commands, handshake, messages
 from .amf_values import UNDEFINED
 from .chunks import ChunkReader, Limits
 from .commands import Command
@@ -197,7 +197,9 @@ class ServerConnection:
         self.outbox.append(data)
         self.outbox_bytes += len(data)
         if self.outbox_bytes > MAX_PENDING_OUTPUT:
-            raise RemoteProtocolError(f"{self.outbox_bytes} bytes of answers asked for, limit {MAX_PENDING_OUTPUT}")
+            raise RemoteProtocolError(
+                f"{self.outbox_bytes} bytes of answers asked for, limit {MAX_PENDING_OUTPUT}"
+            )
 
     def _shake_hands(self, data: bytes) -> bytes:
         """Work through C0, C1 and C2; return the bytes that follow them."""
@@ -270,9 +272,7 @@ class ServerConnection:
         properties = command.properties if isinstance(command.properties, dict) else {}
         app = properties.get("app")
         encoding = properties.get("objectEncoding", UNDEFINED)
-        event = ConnectAsked(
-            command.transaction_id, str(app) if isinstance(app, str) else None, properties
-        )
+        event = ConnectAsked(command.transaction_id, str(app) if isinstance(app, str) else None, properties)
         self._move(event, RemoteProtocolError)
         self.connect_transaction = command.transaction_id
         self.object_encoding = encoding if isinstance(encoding, float) else UNDEFINED

@@ -43,7 +43,9 @@ class Publication(Protocol):
 class Playback(Protocol):
     """A stream that a client is playing, or waiting for."""
 
-    feed: Feed  # where the outlet takes the media from
+    @property
+    def feed(self) -> Feed:
+        """Where the outlet takes the media from."""
 
     def start(self, audio: bool, video: bool) -> None:
         """Begin, with the choice of media made so far; the session has taken note. Never blocks."""

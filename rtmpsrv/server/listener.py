@@ -8,13 +8,12 @@ from itertools import count
 from time import monotonic
 from typing import Any, Protocol
 
-import gevent
 from gevent import socket as gsocket
 from gevent.pool import Group
 from gevent.server import StreamServer
 
 from .. import log
-from .clock import ReadPacer
+from .clock import LoopClock, ReadPacer
 from .host import Client, Host
 from .outlet import PlainTransport
 from .session import Session, SessionSettings
@@ -34,7 +33,7 @@ class Slots(Protocol):
         """Give it back."""
 
 
-class Listener(StreamServer):  # type: ignore[misc]  # gevent has no types
+class Listener(StreamServer):
     """One plain RTMP port. `start` raises OSError when the address cannot be bound."""
 
     prefix = "SERVER:TCP"
@@ -60,29 +59,36 @@ class Listener(StreamServer):  # type: ignore[misc]  # gevent has no types
         self._slots = slots
         self._pacer = pacer
         self._numbers = numbers
+        self._clock = LoopClock()
+        self._resume_timer: object = None
         self._accept_errors = log.RateLimited(
             lambda n: self.log.error("accept failed %d times: out of descriptors or memory", n)
         )
-        super().__init__(_bind(self._address, port), self._serve, spawn=self.greenlets.spawn)
+        sock = _bind(self._address, port)
+        self.port: int = sock.getsockname()[1]
+        # gevent's stubs know handlers of a socket and an address, but not that the address is a tuple.
+        super().__init__(sock, self._serve, spawn=self.greenlets.spawn)  # type: ignore[call-overload]
 
     def start(self) -> None:
         """Listen, and say so."""
         super().start()
-        self.log.info("Listening on %s:%d", self._address, self.server_port)
+        self.log.info("Listening on %s:%d", self._address, self.port)
 
-    def do_read(self) -> tuple[Any, ...] | None:
+    def do_read(self) -> tuple[gsocket.socket, Any]:
         """Accept one connection; running out of descriptors pauses the listener, it does not end it."""
         try:
-            accepted: tuple[Any, ...] | None = super().do_read()
+            return super().do_read()
         except OSError as exc:
             if exc.errno not in EXHAUSTED:
                 raise
             self._accept_errors.add()
             self.stop_accepting()
-            self._resume_timer = gevent.get_hub().loop.timer(ACCEPT_PAUSE_S)
-            self._resume_timer.start(self._start_accepting_if_started)
-            return None
-        return accepted
+            self._resume_timer = self._clock.call_later(ACCEPT_PAUSE_S, self._resume)
+            return None  # type: ignore[return-value]  # gevent: nothing to handle
+
+    def _resume(self) -> None:
+        if self.started:
+            self.start_accepting()
 
     def _serve(self, sock: gsocket.socket, peer: tuple[Any, ...]) -> None:
         """Run in the connection's greenlet: take a slot, serve, give it back."""
@@ -103,7 +109,7 @@ class Listener(StreamServer):  # type: ignore[misc]  # gevent has no types
         logger = log.session_logger(self.prefix, number)
         logger.info("Connection accepted from %s", address)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client = Client(number, address, self.server_port, self.secure, logger, disconnect=_nobody)
+        client = Client(number, address, self.port, self.secure, logger, disconnect=_nobody)
         session = Session(
             sock, PlainTransport(sock), client, self._host, self._settings, self._pacer, accepted_at
         )
@@ -147,5 +153,3 @@ def _bind(address: str, port: int) -> gsocket.socket:
         sock.close()
         raise
     return sock
-
-

@@ -7,6 +7,7 @@ inside one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable
@@ -68,18 +69,14 @@ class PlainTransport:
         return self._fd
 
     def shutdown(self) -> None:
-        try:
+        with contextlib.suppress(OSError):  # the peer was faster
             self._socket.shutdown(gsocket.SHUT_RDWR)
-        except OSError:
-            pass  # the peer was faster
 
 
 class Outlet:
     """Writes one socket. Owned by a session, which alone closes the socket after `close`."""
 
-    def __init__(
-        self, transport: Transport, stall_s: float, on_refused: Callable[[str, str], None]
-    ) -> None:
+    def __init__(self, transport: Transport, stall_s: float, on_refused: Callable[[str, str], None]) -> None:
         self.can_sendfile = transport.can_sendfile
         self.feed: Feed | None = None
         self.sent_bytes = 0

@@ -99,7 +99,7 @@ class Session:
             reason = f"connection lost: {exc.strerror or exc}"
         except gevent.GreenletExit:
             reason = "server is shutting down"
-        except Exception:  # noqa: BLE001 - a bug of ours must cost this connection only
+        except Exception:  # a bug of ours must cost this connection only
             self.log.exception("session failed")
             reason = "internal error"
         finally:
@@ -166,7 +166,7 @@ class Session:
 
     def _handle_events(self, connection: ServerConnection) -> None:
         for event in connection.events():
-            if type(event) is list:
+            if isinstance(event, list):
                 if self._publication is not None:
                     self._publication.append(event)
             else:

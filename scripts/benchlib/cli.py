@@ -41,12 +41,8 @@ def main(arguments: list[str]) -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     server_cpus, load_cpus = _cpus(pin=not options.no_pin)
-    _say(
-        f"server on CPU {_listed(server_cpus)}, load on CPU {_listed(load_cpus)}; {_machine()}"
-    )
-    starters = _starters(
-        options, servers.Launch(server_cpus, _environment(options.env))
-    )
+    _say(f"server on CPU {_listed(server_cpus)}, load on CPU {_listed(load_cpus)}; {_machine()}")
+    starters = _starters(options, servers.Launch(server_cpus, _environment(options.env)))
     collected: list[dict[str, object]] = []
     try:
         for scenario in _scenarios(options):
@@ -91,9 +87,7 @@ def _rounds(
     return rows
 
 
-def _finish(
-    scenario: Scenario, rows: list[report.Row], load_cores: int
-) -> dict[str, object]:
+def _finish(scenario: Scenario, rows: list[report.Row], load_cores: int) -> dict[str, object]:
     """Print a scenario's tables and give them for the JSON file."""
     middle = report.medians(rows)
     comparisons = report.ratios(middle)
@@ -113,23 +107,16 @@ def _finish(
 
 
 def _scenarios(options: argparse.Namespace) -> list[Scenario]:
-    given = {
-        name: getattr(options, name)
-        for name in OVERRIDES
-        if getattr(options, name) is not None
-    }
+    given = {name: getattr(options, name) for name in OVERRIDES if getattr(options, name) is not None}
     if given.get("stalled"):
         given.setdefault("seconds", STALLED_SECONDS)
     known = presets()
     return [
-        dataclasses.replace(known.get(name, Scenario()), **given)
-        for name in options.scenario or ["custom"]
+        dataclasses.replace(known.get(name, Scenario()), **given) for name in options.scenario or ["custom"]
     ]
 
 
-def _starters(
-    options: argparse.Namespace, launch: servers.Launch
-) -> dict[str, Starter]:
+def _starters(options: argparse.Namespace, launch: servers.Launch) -> dict[str, Starter]:
     starters: dict[str, Starter] = {}
     if options.peer:
         host, _, port = options.peer.rpartition(":")
@@ -199,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--probes",
         type=_positive,
-        help="measuring players (5 on one channel, else one each on up to 100)",
+        help="measuring players (5 on one channel, else one each on up to 10)",
     )
     add("--merge", type=_positive, metavar="N", help="MSG_BUFFER_SIZE of our server")
     add(
@@ -254,9 +241,7 @@ def _positive(text: str) -> int:
 def _chunk_size(text: str) -> int:
     value = int(text)
     if not MIN_CHUNK_SIZE <= value <= 0xFFFFFF:
-        raise argparse.ArgumentTypeError(
-            f"{value} is not in {MIN_CHUNK_SIZE}..16777215"
-        )
+        raise argparse.ArgumentTypeError(f"{value} is not in {MIN_CHUNK_SIZE}..16777215")
     return value
 
 

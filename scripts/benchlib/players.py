@@ -10,23 +10,19 @@ import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from benchlib.rtmpclient import TYPE_ACK, Client, Target, pack_message
+from benchlib.rtmpclient import RECEIVE_BUFFER, TYPE_ACK, Client, Target, pack_message
 from benchlib.scenarios import Scenario
 
 BATCH = 25  # connections that join side by side
 TICK_S = 0.1  # every player is read once in this time
-TICK_BYTES = (
-    65_536  # a fast stream is read more often, so that this much waits in a socket
-)
+TICK_BYTES = 65_536  # a fast stream is read more often, so that this much waits in a socket
 MIN_TICK_S = 0.02
 SLICES = 10  # parts of a tick: a tick of 1000 reads at once would hold the core for milliseconds
 READ_BYTES = 4 * 1024 * 1024
 ACK_BYTES = 2_500_000  # as FFmpeg: half the window that servers ask for
 ACK_S = 20.0  # a slow stream acknowledges by time, which also tells the server that the player lives
 NICE = 10  # the probe and the publishers, on the same core, go first
-STALLED_BUFFER = (
-    65_536  # bytes of SO_RCVBUF: the stalled player's lag must show at the server
-)
+STALLED_BUFFER = 65_536  # bytes of SO_RCVBUF: the stalled player's lag must show at the server
 
 
 @dataclass(slots=True)
@@ -85,7 +81,7 @@ class Players:
     def _join(self, channels: list[int], stalled: bool) -> None:
         for first in range(0, len(channels), BATCH):
             batch = [
-                Client(self._target, channel)
+                Client(self._target, channel, receive_buffer=STALLED_BUFFER if stalled else RECEIVE_BUFFER)
                 for channel in channels[first : first + BATCH]
             ]
             for client in batch:
@@ -95,9 +91,7 @@ class Players:
             for client in batch:
                 client.go()
             now = time.monotonic()
-            self._players += [
-                Player(client, stalled=stalled, acked_at=now) for client in batch
-            ]
+            self._players += [Player(client, stalled=stalled, acked_at=now) for client in batch]
             for player in self._players[:-BATCH]:
                 self._read(player, now)
 
@@ -121,9 +115,7 @@ class Players:
         if player.closed:
             return
         try:
-            size = player.client.raw.recv_into(
-                self._scratch, READ_BYTES, socket.MSG_TRUNC
-            )
+            size = player.client.raw.recv_into(self._scratch, READ_BYTES, socket.MSG_TRUNC)
         except BlockingIOError:
             size = -1
         except OSError:
@@ -132,10 +124,7 @@ class Players:
             player.closed = True
             return
         player.received += max(size, 0)
-        if (
-            player.received - player.acked >= ACK_BYTES
-            or now - player.acked_at >= ACK_S
-        ):
+        if player.received - player.acked >= ACK_BYTES or now - player.acked_at >= ACK_S:
             player.acked, player.acked_at = player.received, now
             _acknowledge(player)
 
@@ -144,9 +133,7 @@ class Players:
         return {
             "bytes": sorted(player.in_window for player in good),
             "closed": sum(player.closed for player in good),
-            "stalled_closed": sum(
-                player.closed for player in self._players if player.stalled
-            ),
+            "stalled_closed": sum(player.closed for player in self._players if player.stalled),
         }
 
 

@@ -112,10 +112,7 @@ class Probes:
 
     def _report(self) -> dict[str, object]:
         return {
-            "received": [
-                (probe.client.channel, probe.received)
-                for probe in self._probes.values()
-            ],
+            "received": [(probe.client.channel, probe.received) for probe in self._probes.values()],
             "gaps": sum(probe.gaps for probe in self._probes.values()),
             "closed": sum(probe.closed for probe in self._probes.values()),
             "latency_ns": self._latency_ns.tolist(),

@@ -34,9 +34,7 @@ def tree(root: int) -> list[int]:
     for entry in PROC.iterdir():
         if entry.name.isdigit():
             with suppress(*GONE):
-                children.setdefault(int(_stat(int(entry.name))[1]), []).append(
-                    int(entry.name)
-                )
+                children.setdefault(int(_stat(int(entry.name))[1]), []).append(int(entry.name))
     found = [root]
     for pid in found:
         found += children.get(pid, [])
@@ -74,9 +72,7 @@ def machine_cpu_seconds() -> float:
     for line in (PROC / "stat").read_text().splitlines():
         name, *fields = line.split()
         if name in usable:
-            user, nice, system, _idle, _iowait, irq, softirq, steal = map(
-                int, fields[:8]
-            )
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[:8])
             ticks += user + nice + system + irq + softirq + steal
     return ticks / TICKS
 

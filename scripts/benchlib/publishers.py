@@ -33,14 +33,10 @@ from benchlib.stream import (
 )
 
 HOUSEKEEPING_NS = 20_000_000  # between looks at the command pipe and at refused sends
-DRAIN_EVERY = (
-    50  # housekeepings: acknowledgements of the server are thrown away once a second
-)
+DRAIN_EVERY = 50  # housekeepings: acknowledgements of the server are thrown away once a second
 DRAIN_BYTES = 65_536
 BATCH = 25  # connections that join side by side
-MAX_BACKLOG = (
-    64 * 1024 * 1024
-)  # bytes that one stream may wait for a server that does not read
+MAX_BACKLOG = 64 * 1024 * 1024  # bytes that one stream may wait for a server that does not read
 
 Due = tuple[int, int, int]  # monotonic ns, stream index, type id
 
@@ -74,10 +70,7 @@ class Publishers:
         self._streams: list[Stream] = []
         clients: list[Client] = []
         for first in range(0, scenario.publishers, BATCH):
-            batch = [
-                Client(target, i)
-                for i in range(first, min(first + BATCH, scenario.publishers))
-            ]
+            batch = [Client(target, i) for i in range(first, min(first + BATCH, scenario.publishers))]
             for client in batch:
                 client.command_connect(scenario.chunk_size)
             for client in batch:
@@ -103,9 +96,7 @@ class Publishers:
             if wake > now:
                 time.sleep((wake - now) / 1e9)
                 continue
-            heapq.heapreplace(
-                heap, (self._send_frame(index, type_id, due), index, type_id)
-            )
+            heapq.heapreplace(heap, (self._send_frame(index, type_id, due), index, type_id))
 
     def _start(self, clients: list[Client]) -> None:
         """Send metadata and sequence headers; spread the streams over a GOP so that keyframes do not meet."""
@@ -118,9 +109,7 @@ class Publishers:
             "height": 720,
             "framerate": self._scenario.fps,
         }
-        headers = pack_message(
-            4, TYPE_DATA, 1, amf_encode("@setDataFrame", "onMetaData", metadata), size
-        )
+        headers = pack_message(4, TYPE_DATA, 1, amf_encode("@setDataFrame", "onMetaData", metadata), size)
         headers += pack_message(VIDEO_CSID, TYPE_VIDEO, 1, AVC_HEADER, size)
         if self._scenario.audio:
             headers += pack_message(AUDIO_CSID, TYPE_AUDIO, 1, AAC_HEADER, size)
@@ -138,9 +127,7 @@ class Publishers:
         stream = self._streams[index]
         if type_id == TYPE_VIDEO:
             count = stream.video_frames
-            message = (
-                self._templates.inter if count % self._gop else self._templates.keyframe
-            )
+            message = self._templates.inter if count % self._gop else self._templates.keyframe
             seconds = count / self._scenario.fps
             stream.video_frames = count + 1
             next_ns = stream.start_ns + int((count + 1) * 1e9 / self._scenario.fps)
@@ -149,10 +136,7 @@ class Publishers:
             message = self._templates.audio
             seconds = count * AUDIO_FRAME / AUDIO_RATE
             stream.audio_frames = count + 1
-            next_ns = (
-                stream.start_ns
-                + (count + 1) * AUDIO_FRAME * 1_000_000_000 // AUDIO_RATE
-            )
+            next_ns = stream.start_ns + (count + 1) * AUDIO_FRAME * 1_000_000_000 // AUDIO_RATE
         now = time.monotonic_ns()
         stamp(message, type_id, int(seconds * 1000), now, stream.sequence)
         stream.sequence += 1
@@ -175,9 +159,7 @@ class Publishers:
             if stream.backlog:
                 self._backlog_bytes = max(self._backlog_bytes, len(stream.backlog))
                 if len(stream.backlog) > MAX_BACKLOG:
-                    raise ClientError(
-                        f"the server leaves {len(stream.backlog)} bytes of a publisher unread"
-                    )
+                    raise ClientError(f"the server leaves {len(stream.backlog)} bytes of a publisher unread")
                 del stream.backlog[: _send(stream.client.sock, stream.backlog)]
 
     def _obey(self, pipe: Connection) -> bool:

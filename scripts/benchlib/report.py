@@ -11,6 +11,7 @@ from benchlib.scenarios import Scenario
 MEMORY_BAR_KB = 40.0  # per player
 STALLED_P99_BAR = 2.0  # times the p99 without a stalled player
 LOAD_CPU_LIMIT = 85.0  # % of the load's cores: above, the load may be what is measured
+OTHER_CPU_LIMIT = 20.0  # % of one core taken by anything else: the server's caches and core were shared
 LOAD_LATE_LIMIT_MS = 10.0  # a probe or publisher that wakes later than this adds to the latency it reports
 
 # title, key of Row.values, format
@@ -28,6 +29,7 @@ COLUMNS = (
     ("slowest %", "slowest_player_percent", ".1f"),
     ("closed", "closed", ".0f"),
     ("load %", "load_cpu_percent", ".0f"),
+    ("other %", "other_cpu_percent", ".0f"),
     ("publ late", "publisher_late_p99_ms", ".1f"),
     ("probe late", "probe_late_p99_ms", ".1f"),
 )
@@ -66,10 +68,7 @@ def medians(rows: Iterable[Row]) -> dict[str, Row]:
             name,
             group[0].scenario,
             0,
-            {
-                key: statistics.median(row.values[key] for row in group)
-                for key in group[0].values
-            },
+            {key: statistics.median(row.values[key] for row in group) for key in group[0].values},
         )
         for name, group in by_server.items()
     }
@@ -81,15 +80,9 @@ def table(rows: Iterable[Row]) -> str:
     for row in rows:
         numbers = (format(row.values[key], style) for _, key, style in COLUMNS)
         cells.append([row.server, str(row.round_number or "median"), *numbers])
-    widths = [
-        max(len(line[column]) for line in cells) for column in range(len(cells[0]))
-    ]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     lines = [
-        "| "
-        + " | ".join(
-            cell.rjust(width) for cell, width in zip(line, widths, strict=True)
-        )
-        + " |"
+        "| " + " | ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) + " |"
         for line in cells
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|")
@@ -104,10 +97,7 @@ def ratios(middle: dict[str, Row]) -> list[str]:
             other = middle.get(base)
             if other is None or base == name or (base == "nginx" and "stalled" in name):
                 continue
-            parts = [
-                f"{title} {_ratio(row.values[key], other.values[key])}"
-                for title, key in RATIOS
-            ]
+            parts = [f"{title} {_ratio(row.values[key], other.values[key])}" for title, key in RATIOS]
             lines.append(f"{name} / {base}: " + ", ".join(parts))
     return lines
 
@@ -130,9 +120,7 @@ def verdicts(scenario: Scenario, middle: dict[str, Row]) -> list[str]:
             )
         )
     if scenario.p99_bar_ms is not None:
-        lines.append(
-            _verdict("p99 latency", row.values["p99_ms"], scenario.p99_bar_ms, " ms")
-        )
+        lines.append(_verdict("p99 latency", row.values["p99_ms"], scenario.p99_bar_ms, " ms"))
     lines.append(
         _verdict(
             "memory per player",
@@ -145,9 +133,7 @@ def verdicts(scenario: Scenario, middle: dict[str, Row]) -> list[str]:
     stalled = middle.get("ours+stalled")
     if stalled is not None:
         got = stalled.values["p99_ms"] / row.values["p99_ms"]
-        lines.append(
-            _verdict("p99 beside a stalled player / without", got, STALLED_P99_BAR, "x")
-        )
+        lines.append(_verdict("p99 beside a stalled player / without", got, STALLED_P99_BAR, "x"))
         lines.append(_verdict("messages lost beside it", stalled.values["lost"], 0, ""))
     return lines
 
@@ -159,9 +145,9 @@ def doubts(rows: Iterable[Row], load_cores: int) -> list[str]:
         value = row.values
         reasons = []
         if value["load_cpu_percent"] > LOAD_CPU_LIMIT * load_cores:
-            reasons.append(
-                f"load CPU {value['load_cpu_percent']:.0f}% of {load_cores} core(s)"
-            )
+            reasons.append(f"load CPU {value['load_cpu_percent']:.0f}% of {load_cores} core(s)")
+        if value["other_cpu_percent"] > OTHER_CPU_LIMIT:
+            reasons.append(f"other work on the machine {value['other_cpu_percent']:.0f}% of a core")
         for title, key in (
             ("publishers", "publisher_late_p99_ms"),
             ("probe", "probe_late_p99_ms"),
@@ -169,10 +155,7 @@ def doubts(rows: Iterable[Row], load_cores: int) -> list[str]:
             if not value[key] <= LOAD_LATE_LIMIT_MS:
                 reasons.append(f"{title} late by {value[key]:.0f} ms (p99)")
         if reasons:
-            lines.append(
-                f"doubtful: {row.server} round {row.round_number}: "
-                + ", ".join(reasons)
-            )
+            lines.append(f"doubtful: {row.server} round {row.round_number}: " + ", ".join(reasons))
     return lines
 
 

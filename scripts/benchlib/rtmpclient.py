@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 
 HANDSHAKE_SIZE = 1536  # bytes, spec 5.2.3
 RECEIVE_BYTES = 262_144
-RECEIVE_BUFFER = (
-    1_048_576  # bytes of SO_RCVBUF: holds a keyframe of 20 Mbit/s and a tick of reading
-)
+RECEIVE_BUFFER = 1_048_576  # bytes of SO_RCVBUF: holds a keyframe of 20 Mbit/s and a tick of reading
 WAIT_S = 20.0  # for any one answer of the server
 MAX_CONTROL_BODY = 65_536  # bytes kept of a message that is not media
 
@@ -30,9 +28,7 @@ HEADER_BYTES = (11, 7, 3, 0)  # of the message header, by fmt
 EXTENDED = 0xFFFFFF
 
 Amf = float | int | bool | str | dict[str, "Amf"] | None
-Message = tuple[
-    int, int, bytes
-]  # type id, body length, head of the body (media) or all of it
+Message = tuple[int, int, bytes]  # type id, body length, head of the body (media) or all of it
 
 
 class ClientError(Exception):
@@ -50,16 +46,10 @@ class Target:
 
     def names(self, channel: int) -> tuple[str, str]:
         """Give (app, stream name) of a channel: `/bench7/key` or `/live/bench7`."""
-        return (
-            (f"bench{channel}", "key")
-            if self.channel_is_app
-            else ("live", f"bench{channel}")
-        )
+        return (f"bench{channel}", "key") if self.channel_is_app else ("live", f"bench{channel}")
 
 
-def pack_message(
-    csid: int, type_id: int, msid: int, body: bytes, chunk_size: int = 128
-) -> bytes:
+def pack_message(csid: int, type_id: int, msid: int, body: bytes, chunk_size: int = 128) -> bytes:
     """Serialise a message at timestamp 0 as a type 0 chunk and type 3 continuations."""
     parts = [
         struct.pack(">B3s3sB", csid, b"\0\0\0", len(body).to_bytes(3, "big"), type_id),
@@ -173,11 +163,7 @@ class ChunkReader:
         stream = self._streams.get(csid)
         if stream is None:
             stream = self._streams[csid] = _ChunkStream()
-        extended = (
-            int.from_bytes(fields[:3], "big") == EXTENDED
-            if fmt < 3
-            else stream.extended
-        )
+        extended = int.from_bytes(fields[:3], "big") == EXTENDED if fmt < 3 else stream.extended
         if extended:
             position += 4
             if available < position:
@@ -190,9 +176,7 @@ class ChunkReader:
             )
         if not stream.left:
             stream.left = stream.length
-            stream.keep = (
-                self._head_bytes if stream.type_id in MEDIA else MAX_CONTROL_BODY
-            )
+            stream.keep = self._head_bytes if stream.type_id in MEDIA else MAX_CONTROL_BODY
             stream.head = bytearray()
         self._current = stream
         self._chunk_left = min(self._chunk_size, stream.left)
@@ -202,17 +186,17 @@ class ChunkReader:
 class Client:
     """One connection, joined in stages so that many can be joined side by side; blocking until `go`."""
 
-    def __init__(self, target: Target, channel: int, head_bytes: int = 0) -> None:
+    def __init__(
+        self, target: Target, channel: int, head_bytes: int = 0, receive_buffer: int = RECEIVE_BUFFER
+    ) -> None:
         """Connect and send C0 and C1. Blocks up to `WAIT_S`."""
         self.channel = channel
         self.app, self.stream_name = target.names(channel)
         self._target = target
         self._reader = ChunkReader(head_bytes)
         self._inbox: deque[Message] = deque()
-        self.raw = socket.socket(
-            socket.AF_INET6 if ":" in target.host else socket.AF_INET
-        )
-        self.raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        self.raw = socket.socket(socket.AF_INET6 if ":" in target.host else socket.AF_INET)
+        self.raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.raw.settimeout(WAIT_S)
         self.raw.connect((target.host, target.port))
@@ -220,9 +204,7 @@ class Client:
         if target.tls:
             # a second descriptor of the same connection, for reading it away below TLS
             self.raw = self.raw.dup()
-            self.sock = _tls_context().wrap_socket(
-                self.sock, server_hostname="localhost"
-            )
+            self.sock = _tls_context().wrap_socket(self.sock, server_hostname="localhost")
         self.sock.sendall(b"\x03" + bytes(8) + os.urandom(HANDSHAKE_SIZE - 8))
 
     def command_connect(self, chunk_size: int | None = None) -> None:
@@ -230,9 +212,7 @@ class Client:
         answer = self._receive_exactly(1 + 2 * HANDSHAKE_SIZE)
         out = [answer[1 : 1 + HANDSHAKE_SIZE]]
         if chunk_size is not None:
-            out.append(
-                pack_message(2, TYPE_CHUNK_SIZE, 0, struct.pack(">I", chunk_size))
-            )
+            out.append(pack_message(2, TYPE_CHUNK_SIZE, 0, struct.pack(">I", chunk_size)))
         url = f"rtmp{'s' if self._target.tls else ''}://{self._target.host}:{self._target.port}/{self.app}"
         properties: dict[str, Amf] = {
             "app": self.app,
@@ -240,12 +220,8 @@ class Client:
             "tcUrl": url,
         }
         size = chunk_size or 128
-        out.append(
-            pack_message(3, TYPE_COMMAND, 0, amf_encode("connect", 1, properties), size)
-        )
-        out.append(
-            pack_message(3, TYPE_COMMAND, 0, amf_encode("createStream", 2, None), size)
-        )
+        out.append(pack_message(3, TYPE_COMMAND, 0, amf_encode("connect", 1, properties), size))
+        out.append(pack_message(3, TYPE_COMMAND, 0, amf_encode("createStream", 2, None), size))
         self.sock.sendall(b"".join(out))
 
     def command_play(self) -> None:
@@ -254,8 +230,7 @@ class Client:
         play = amf_encode("play", 3, None, self.stream_name)
         buffer_length = struct.pack(">HII", 3, 1, 1000)
         self.sock.sendall(
-            pack_message(8, TYPE_COMMAND, 1, play)
-            + pack_message(2, TYPE_USER_CONTROL, 0, buffer_length)
+            pack_message(8, TYPE_COMMAND, 1, play) + pack_message(2, TYPE_USER_CONTROL, 0, buffer_length)
         )
 
     def command_publish(self, chunk_size: int) -> None:
@@ -306,9 +281,7 @@ class Client:
                 if type_id != TYPE_COMMAND:
                     continue
                 found, number = command_of(body)
-                refused = found == "_error" or (
-                    found == "onStatus" and b"\x00\x05error" in body
-                )
+                refused = found == "_error" or (found == "onStatus" and b"\x00\x05error" in body)
                 if refused:
                     raise ClientError(f"{self.app}: refused: {body!r}")
                 if found == name and transaction in (None, number):
@@ -325,7 +298,5 @@ class Client:
 def _tls_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = (
-        ssl.CERT_NONE
-    )  # the certificate is self-signed, made for the run
+    context.verify_mode = ssl.CERT_NONE  # the certificate is self-signed, made for the run
     return context

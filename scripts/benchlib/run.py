@@ -27,10 +27,10 @@ LEAD_S = 0.3  # the window is announced this long before it begins
 GRACE_S = 1.5  # for what was sent in the window to arrive
 ANSWER_S = 180.0  # for 1000 joins of a slow server
 MEMORY_EVERY_S = 1.0  # samples beside a stalled player
-SINGLE_CHANNEL_PROBES = (
-    5  # spread over the join order: the first and the last follower differ
+SINGLE_CHANNEL_PROBES = 5  # spread over the join order: the first and the last follower differ
+MANY_CHANNELS_PROBES = (
+    10  # each wakes on the other core for every message, and the server pays for the waking
 )
-MANY_CHANNELS_PROBES = 100
 
 ROLES = ("publishers", "players", "probes")
 
@@ -71,13 +71,12 @@ class Counters:
     at: float
     server_cpu: float
     load_cpu: dict[str, float]
+    machine_cpu: float
     memory: procstat.Memory
     sockets: int
 
 
-def measure(
-    server: Running, scenario: Scenario, round_number: int, load_cpus: frozenset[int]
-) -> Row:
+def measure(server: Running, scenario: Scenario, round_number: int, load_cpus: frozenset[int]) -> Row:
     """Run one scenario against one server. Blocks for its whole time; raises `LoadError`."""
     with _workers(server.target, scenario, load_cpus) as workers:
         publishers, players, probes = (workers[role] for role in ROLES)
@@ -104,18 +103,10 @@ def measure(
     growth = max(peak, end.memory.total) - begin.memory.total
     row = _row(server.name, scenario, round_number, begin, end, results)
     memory = {
-        "memory_kb_per_player": (end.memory.total - alone.memory.total)
-        / 1024
-        / scenario.total_players,
-        "pss_kb_per_player": (end.memory.pss - alone.memory.pss)
-        / 1024
-        / scenario.total_players,
-        "rss_kb_per_player": (end.memory.rss - alone.memory.rss)
-        / 1024
-        / scenario.total_players,
-        "sockets_kb_per_player": (end.sockets - alone.sockets)
-        / 1024
-        / scenario.total_players,
+        "memory_kb_per_player": (end.memory.total - alone.memory.total) / 1024 / scenario.total_players,
+        "pss_kb_per_player": (end.memory.pss - alone.memory.pss) / 1024 / scenario.total_players,
+        "rss_kb_per_player": (end.memory.rss - alone.memory.rss) / 1024 / scenario.total_players,
+        "sockets_kb_per_player": (end.sockets - alone.sockets) / 1024 / scenario.total_players,
         "memory_mb": end.memory.total / 2**20,
         "memfd_mb": end.memory.memfd / 2**20,
         "window_growth_mb": growth / 2**20,
@@ -128,11 +119,7 @@ def measure(
 def probe_plan(scenario: Scenario) -> tuple[int, int]:
     """Give how many channels are probed, and by how many of their players each."""
     most = SINGLE_CHANNEL_PROBES if scenario.publishers == 1 else MANY_CHANNELS_PROBES
-    wanted = (
-        scenario.probes
-        if scenario.probes is not None
-        else min(most, scenario.total_players)
-    )
+    wanted = scenario.probes if scenario.probes is not None else min(most, scenario.total_players)
     channels = min(wanted, scenario.publishers)
     return channels, min(scenario.players, max(1, wanted // scenario.publishers))
 
@@ -171,9 +158,8 @@ def _counters(server: Running, workers: dict[str, Worker]) -> Counters:
     at = time.monotonic()
     cpu = procstat.cpu_seconds(server.pid)
     load = {role: procstat.cpu_seconds(worker.pid) for role, worker in workers.items()}
-    return Counters(
-        at, cpu, load, procstat.memory(server.pid), procstat.socket_memory()
-    )
+    machine = procstat.machine_cpu_seconds()
+    return Counters(at, cpu, load, machine, procstat.memory(server.pid), procstat.socket_memory())
 
 
 def _row(
@@ -186,10 +172,8 @@ def _row(
 ) -> Row:
     elapsed = end.at - begin.at
     server_cpu = end.server_cpu - begin.server_cpu
-    load_cpu = {
-        role: (end.load_cpu[role] - begin.load_cpu[role]) / elapsed * 100
-        for role in ROLES
-    }
+    load_cpu = {role: (end.load_cpu[role] - begin.load_cpu[role]) / elapsed * 100 for role in ROLES}
+    other_cpu = (end.machine_cpu - begin.machine_cpu - server_cpu) / elapsed * 100 - sum(load_cpu.values())
     sent, probes, players = results["publishers"], results["probes"], results["players"]
     expected = sum(sent["sent"][channel] for channel, _ in probes["received"])
     latency = sorted(probes["latency_ns"])
@@ -215,6 +199,7 @@ def _row(
             "stalled_closed": players["stalled_closed"],
             "load_cpu_percent": sum(load_cpu.values()),
             **{f"{role}_cpu_percent": value for role, value in load_cpu.items()},
+            "other_cpu_percent": max(0.0, other_cpu),
             "publisher_late_p99_ms": percentile(late, 0.99) / 1e6,
             "publisher_backlog_kb": sent["backlog"] / 1024,
             "probe_late_p99_ms": percentile(delay, 0.99) / 1e6,
@@ -223,18 +208,14 @@ def _row(
 
 
 @contextmanager
-def _workers(
-    target: Target, scenario: Scenario, cpus: frozenset[int]
-) -> Iterator[dict[str, Worker]]:
+def _workers(target: Target, scenario: Scenario, cpus: frozenset[int]) -> Iterator[dict[str, Worker]]:
     context = multiprocessing.get_context("fork")
     processes = []
     workers: dict[str, Worker] = {}
     try:
         for role in ROLES:
             ours, theirs = context.Pipe()
-            process = context.Process(
-                target=_work, args=(role, theirs, target, scenario, cpus), daemon=True
-            )
+            process = context.Process(target=_work, args=(role, theirs, target, scenario, cpus), daemon=True)
             process.start()
             theirs.close()
             processes.append(process)

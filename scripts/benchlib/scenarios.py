@@ -48,9 +48,7 @@ def presets() -> dict[str, Scenario]:
         Scenario("fanout1000", players=1000, ratio_bar=0.45, p99_bar_ms=120),
         Scenario("fanout1000-low", players=1000, bitrate_mbit=0.6, ratio_bar=0.5),
         Scenario("merge1", players=300, merge=1, ratio_bar=1.3, p99_bar_ms=15),
-        Scenario(
-            "ingest100", 100, 1, ratio_per="publisher", ratio_bar=1.5, p99_bar_ms=60
-        ),
+        Scenario("ingest100", 100, 1, ratio_per="publisher", ratio_bar=1.5, p99_bar_ms=60),
         Scenario(
             "ingest100-128",
             100,
@@ -60,7 +58,7 @@ def presets() -> dict[str, Scenario]:
             ratio_bar=1.5,
         ),
         Scenario("busy", players=200, bitrate_mbit=20, fps=60),
-        Scenario("channels500", 500, 1, ratio_per="publisher"),
+        Scenario("channels500", 500, 1, bitrate_mbit=1, audio=False, probes=50, ratio_per="publisher"),
         Scenario("stalled", players=50, stalled=True, seconds=65),
     )
     return {scenario.name: scenario for scenario in listed}

@@ -91,9 +91,7 @@ def ours(scenario: Scenario, launch: Launch) -> Iterator[Running]:
     with TemporaryDirectory(prefix="bench-ours-") as name:
         directory = Path(name)
         port, tls_port = _free_port(), _free_port()
-        environment = {
-            key: os.environ[key] for key in KEPT_ENVIRONMENT if key in os.environ
-        }
+        environment = {key: os.environ[key] for key in KEPT_ENVIRONMENT if key in os.environ}
         environment |= {
             "PYTHONPATH": str(PROJECT),
             "RTMP_PORT": str(port),
@@ -132,9 +130,7 @@ def nginx(scenario: Scenario, launch: Launch) -> Iterator[Running]:
         if scenario.tls:
             _certificate(directory)
             modules.append(f"load_module {NGINX_MODULES}/ngx_stream_module.so;")
-            tls = NGINX_TLS.format(
-                host=HOST, port=port, tls_port=tls_port, directory=directory
-            )
+            tls = NGINX_TLS.format(host=HOST, port=port, tls_port=tls_port, directory=directory)
         connections = 4 * (scenario.total_players + scenario.publishers) + 200
         text = NGINX_CONFIG.format(
             modules="\n".join(modules),
@@ -211,21 +207,14 @@ def _placed_on(cpus: frozenset[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _await_ready(
-    process: subprocess.Popen[bytes], target: Target, directory: Path
-) -> None:
+def _await_ready(process: subprocess.Popen[bytes], target: Target, directory: Path) -> None:
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(OSError), socket.create_connection((target.host, target.port), 1):
             return
         time.sleep(0.05)
-    logs = [
-        path.read_text(errors="replace")[-LOG_TAIL:]
-        for path in sorted(directory.glob("*.log"))
-    ]
-    raise ServerError(
-        f"{process.args!r} is not ready on port {target.port}:\n" + "\n".join(logs)
-    )
+    logs = [path.read_text(errors="replace")[-LOG_TAIL:] for path in sorted(directory.glob("*.log"))]
+    raise ServerError(f"{process.args!r} is not ready on port {target.port}:\n" + "\n".join(logs))
 
 
 def _free_port() -> int:

@@ -58,21 +58,13 @@ def templates(scenario: Scenario) -> Templates:
     key_bytes, inter_bytes = frame_sizes(scenario)
     audio_bytes = int(AUDIO_BITRATE / 8 * AUDIO_FRAME / AUDIO_RATE)
     return Templates(
-        keyframe=_message(
-            TYPE_VIDEO, _video_body(b"\x17", 0x65, key_bytes), scenario.chunk_size
-        ),
-        inter=_message(
-            TYPE_VIDEO, _video_body(b"\x27", 0x41, inter_bytes), scenario.chunk_size
-        ),
-        audio=_message(
-            TYPE_AUDIO, b"\xaf\x01" + _filler(audio_bytes - 2), scenario.chunk_size
-        ),
+        keyframe=_message(TYPE_VIDEO, _video_body(b"\x17", 0x65, key_bytes), scenario.chunk_size),
+        inter=_message(TYPE_VIDEO, _video_body(b"\x27", 0x41, inter_bytes), scenario.chunk_size),
+        audio=_message(TYPE_AUDIO, b"\xaf\x01" + _filler(audio_bytes - 2), scenario.chunk_size),
     )
 
 
-def stamp(
-    message: bytearray, type_id: int, timestamp: int, now_ns: int, sequence: int
-) -> None:
+def stamp(message: bytearray, type_id: int, timestamp: int, now_ns: int, sequence: int) -> None:
     """Write timestamp (ms), clock and sequence number into a serialised message."""
     message[1:4] = timestamp.to_bytes(3, "big")
     STAMP.pack_into(message, CHUNK_HEADER + STAMP_OFFSET[type_id], now_ns, sequence)

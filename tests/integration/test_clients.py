@@ -1,0 +1,285 @@
+"""Real encoders and players: what is played is what was published, packet by packet.
+
+One server and one run for the whole module: all streams are published in real time, some at once, each to
+players that wait for it and to players that join in its middle. The tests only look at what came of it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import DEVNULL, PIPE
+
+import gevent
+import pytest
+from gevent.pool import Pool
+
+from tests.media_files import (
+    DURATION_S,
+    FRAME_RATE,
+    GOP_FRAMES,
+    HASH_OPTIONS,
+    Packet,
+    current_ffmpeg,
+    make_samples,
+    packets_of,
+    parse_hashes,
+    system_tool,
+)
+from tests.server_process import ServerProcess
+
+KEY = "key"
+JOIN_AT_S = 2.2  # position in the stream at which its late players start: after two keyframes more
+AT_ONCE = 4  # streams; more would make the machine too slow for real time
+DEADLINE_S = 60.0  # for any one wait: whatever takes longer hangs
+AUDIO_SKEW_MS = 500  # how far apart the first sound and the first picture of a late player may be
+SKIPPED_S = JOIN_AT_S + 2  # the most that a late player may have missed
+
+FFMPEG_OLD, FFMPEG_NEW = "ffmpeg of Debian", "current ffmpeg"
+RTMPDUMP, RTMPSRC, RTMP2SRC, FFPLAY = "rtmpdump", "rtmpsrc", "rtmp2src", "ffplay"
+RTMPSINK, RTMP2SINK = "rtmpsink", "rtmp2sink"
+PLAYERS = (FFMPEG_OLD, FFMPEG_NEW, RTMPDUMP, RTMPSRC, RTMP2SRC)
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What is published, by what, and who plays it."""
+
+    channel: str
+    sample: str
+    publisher: str
+    waiting: tuple[str, ...] = (FFMPEG_NEW,)
+    late: tuple[str, ...] = (FFMPEG_NEW,)
+
+
+STREAMS = (
+    Stream("old", "h264_aac", FFMPEG_OLD, PLAYERS, PLAYERS),
+    Stream("new", "h264_aac", FFMPEG_NEW, PLAYERS, PLAYERS),
+    Stream("ffplay", "h264_aac", FFMPEG_NEW, (FFPLAY,), (FFPLAY,)),
+    Stream("gst1", "h264_aac", RTMPSINK, (FFMPEG_NEW, RTMPSRC)),
+    Stream("gst2", "h264_aac", RTMP2SINK, (FFMPEG_NEW, RTMP2SRC)),
+    Stream("hevc", "hevc_opus", FFMPEG_NEW),
+    Stream("av1", "av1_aac", FFMPEG_NEW),
+    Stream("tracks", "two_audio_tracks", FFMPEG_NEW),
+    Stream("audio", "audio_only", FFMPEG_NEW),
+    Stream("video", "video_only", FFMPEG_NEW),
+)
+
+
+@dataclass(slots=True)
+class Playback:
+    """What a player left behind."""
+
+    output: Path
+    status: int | None = None
+    errors: str = ""
+
+    def streams(self) -> dict[str, list[Packet]]:
+        """Return the packets played; blocks while they are hashed, where the player does not do that."""
+        if self.output.suffix == ".flv":
+            return packets_of(self.output)
+        return parse_hashes(self.output.read_text())
+
+
+@dataclass(slots=True)
+class Run:
+    """All that was played, by channel, player and whether it joined late."""
+
+    samples: dict[str, Path]
+    publishers: dict[str, Playback] = field(default_factory=dict)
+    players: dict[tuple[str, str, bool], Playback] = field(default_factory=dict)
+
+    def published(self, stream: Stream) -> dict[str, list[Packet]]:
+        """Return the packets of a stream as its publisher read them from the sample."""
+        return packets_of(self.samples[stream.sample])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Publish and play everything once."""
+    directory = tmp_path_factory.mktemp("clients")
+    result = Run(make_samples(directory))
+    with ServerProcess({"CONCURRENT_LIMIT_WHITELIST": "*"}) as server:
+        pool = Pool(AT_ONCE)
+        for stream in STREAMS:
+            pool.spawn(_stream_through, server, stream, result, directory)
+        pool.join(raise_error=True)
+        yield result
+
+
+def _stream_through(server: ServerProcess, stream: Stream, run: Run, directory: Path) -> None:
+    """Let a stream's first players wait, publish it, let the others join, and wait for all to end."""
+    url = f"rtmp://127.0.0.1:{server.port}/{stream.channel}/{KEY}"
+    players = []
+    for player in stream.waiting:
+        players.append(_start_player(player, url, run, (stream.channel, player, False), directory))
+    server.wait_for_lines(rf"PLAY \(\d+\): {stream.channel}$", len(players), DEADLINE_S)
+    publisher = subprocess.Popen(
+        _publisher_command(stream, url, run.samples[stream.sample]), stdout=PIPE, stderr=PIPE, text=True
+    )
+    publisher_errors = gevent.spawn(publisher.stderr.read)
+    lines = iter(publisher.stdout.readline, "")
+    with gevent.Timeout(DEADLINE_S):
+        for line in lines:
+            if _position_s(line) >= JOIN_AT_S:
+                break
+    for player in stream.late:
+        players.append(_start_player(player, url, run, (stream.channel, player, True), directory))
+    publisher_output = gevent.spawn(lambda: [line for line in lines if line])
+    run.publishers[stream.channel] = Playback(directory)
+    _wait(publisher, run.publishers[stream.channel], publisher_errors)
+    publisher_output.join()
+    for process, playback in players:
+        _wait(process, playback, gevent.spawn(process.stderr.read))
+
+
+def _wait(process: subprocess.Popen[str], playback: Playback, errors: gevent.Greenlet) -> None:
+    try:
+        playback.status = process.wait(DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    playback.errors = errors.get()
+    for pipe in (process.stdout, process.stderr):
+        if pipe:
+            pipe.close()
+
+
+def _start_player(
+    player: str, url: str, run: Run, place: tuple[str, str, bool], directory: Path
+) -> tuple[subprocess.Popen[str], Playback]:
+    hashes = player in (FFMPEG_OLD, FFMPEG_NEW)
+    name = f"{place[0]} {player} {'late' if place[2] else 'waiting'}.{'hash' if hashes else 'flv'}"
+    playback = run.players[place] = Playback(directory / name.replace(" ", "-"))
+    # The drivers are for ffplay, which else looks for a screen.
+    command = ["env", "SDL_VIDEODRIVER=dummy", "SDL_AUDIODRIVER=dummy"]
+    command += _player_command(player, url, str(playback.output))
+    return subprocess.Popen(command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, text=True), playback
+
+
+def _player_command(player: str, url: str, output: str) -> list[str]:
+    gst = [system_tool("gst-launch-1.0"), "-q"]
+    sink = ["!", "filesink", f"location={output}"]
+    hash_it = ["-v", "error", "-nostdin", "-i", url, *HASH_OPTIONS, output]
+    return {
+        FFMPEG_OLD: [system_tool("ffmpeg"), *hash_it],
+        FFMPEG_NEW: [current_ffmpeg(), *hash_it],
+        RTMPDUMP: [system_tool("rtmpdump"), "-q", "--live", "-r", url, "-o", output],
+        RTMPSRC: [*gst, "rtmpsrc", f"location={url} live=1", *sink],
+        RTMP2SRC: [*gst, "rtmp2src", f"location={url}", *sink],
+        FFPLAY: [system_tool("ffplay"), "-autoexit", "-noframedrop", "-nostats", "-vf", "showinfo", url],
+    }[player]
+
+
+def _publisher_command(stream: Stream, url: str, sample: Path) -> list[str]:
+    """Return a command that publishes in real time and prints its position now and then."""
+    if stream.publisher in (FFMPEG_OLD, FFMPEG_NEW):
+        program = current_ffmpeg() if stream.publisher == FFMPEG_NEW else system_tool("ffmpeg")
+        options = "-v error -nostdin -stats_period 0.1 -progress pipe:1 -re -i"
+        return [program, *options.split(), str(sample), "-map", "0", "-c", "copy", "-f", "flv", url]
+    pipeline = (
+        f"filesrc location={sample} ! flvdemux name=from flvmux name=to streamable=true"
+        " from.video ! queue ! progressreport do-query=false update-freq=1 ! to.video"
+        f" from.audio ! queue ! to.audio to. ! {stream.publisher} sync=true location={url}"
+    )
+    return [system_tool("gst-launch-1.0"), *pipeline.split()]
+
+
+def _position_s(line: str) -> float:
+    """Return the position that a line of ffmpeg's or GStreamer's progress tells; -1 for other lines."""
+    if line.startswith("out_time_us="):
+        value = line.partition("=")[2].strip()
+        return float(value) / 1e6 if value != "N/A" else -1.0
+    if line.startswith("progressreport"):
+        hours, minutes, seconds = line.partition("(")[2].partition(")")[0].split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + int(seconds)
+    return -1.0
+
+
+# --- the tests ------------------------------------------------------------------------------------
+
+
+def _cases(late: bool) -> list[object]:
+    return [
+        pytest.param(stream, player, id=f"{stream.sample}-{stream.publisher}-{player}".replace(" ", "_"))
+        for stream in STREAMS
+        for player in (stream.late if late else stream.waiting)
+        if player != FFPLAY
+    ]
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.channel)
+def test_publisher_ends_without_an_error(run: Run, stream: Stream) -> None:
+    publisher = run.publishers[stream.channel]
+    assert publisher.status == 0, publisher.errors
+
+
+@pytest.mark.parametrize(("stream", "player"), _cases(late=False))
+def test_waiting_player_gets_every_packet(run: Run, stream: Stream, player: str) -> None:
+    playback = run.players[stream.channel, player, False]
+    assert playback.status is not None, f"hangs: {playback.errors}"
+    published, played = run.published(stream), playback.streams()
+    starts = {name: 0 for name in published}
+    assert _rebased(played) == _rebased(published, starts)
+
+
+@pytest.mark.parametrize(("stream", "player"), _cases(late=True))
+def test_late_player_gets_every_packet_from_a_keyframe_on(run: Run, stream: Stream, player: str) -> None:
+    playback = run.players[stream.channel, player, True]
+    assert playback.status is not None, f"hangs: {playback.errors}"
+    published, played = run.published(stream), playback.streams()
+    assert played.keys() == published.keys()
+    starts = {name: len(published[name]) - len(packets) for name, packets in played.items()}
+    assert _rebased(played) == _rebased(published, starts)
+    assert all(0 < start < len(published[name]) for name, start in starts.items()), "it joined in the middle"
+    if "video0" in starts:
+        assert starts["video0"] % GOP_FRAMES == 0, "it starts at a keyframe"
+        assert starts["video0"] <= SKIPPED_S * FRAME_RATE, "at the newest one"
+        picture = published["video0"][starts["video0"]]
+        for name, start in starts.items():
+            assert abs(published[name][start].dts - picture.dts) < AUDIO_SKEW_MS
+
+
+@pytest.mark.parametrize("channel", ["old", "new"])
+@pytest.mark.parametrize("player", [RTMPDUMP, RTMPSRC, RTMP2SRC])
+def test_first_picture_after_the_headers_is_a_keyframe(run: Run, channel: str, player: str) -> None:
+    # These three write down the messages as they come.
+    pictures = _video_tags(run.players[channel, player, True].output.read_bytes())
+    assert pictures[0][:2] == b"\x17\x00", "an AVC sequence header"
+    assert next(body for body in pictures if body[1] == 1)[0] == 0x17, "a keyframe"
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["waiting", "late"])
+def test_ffplay_shows_the_pictures(run: Run, late: bool) -> None:
+    playback = run.players["ffplay", FFPLAY, late]
+    assert playback.status == 0, playback.errors
+    shown = playback.errors.count(" pts_time:")
+    expected = DURATION_S - SKIPPED_S if late else DURATION_S - 1
+    assert shown >= expected * FRAME_RATE
+    assert "error" not in playback.errors.lower()
+
+
+def _rebased(
+    streams: dict[str, list[Packet]], starts: dict[str, int] | None = None
+) -> dict[str, list[tuple[int, int, str]]]:
+    """Cut streams at `starts` and count their times from the first packet of the first stream."""
+    cut = {name: packets[starts[name] if starts else 0 :] for name, packets in sorted(streams.items())}
+    first = cut.get("video0") or cut["audio0"]
+    zero = first[0].dts
+    return {
+        name: [(packet.dts - zero, packet.pts - packet.dts, packet.hash) for packet in packets]
+        for name, packets in cut.items()
+    }
+
+
+def _video_tags(flv: bytes) -> list[bytes]:
+    bodies = []
+    position = 13  # the file header and the first, empty, back pointer
+    while position + 11 <= len(flv):
+        size = int.from_bytes(flv[position + 1 : position + 4], "big")
+        if flv[position] == 9:
+            bodies.append(flv[position + 11 : position + 11 + size])
+        position += 11 + size + 4
+    return bodies

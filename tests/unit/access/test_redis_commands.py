@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import gevent
+import pytest
+from gevent.event import Event
+from gevent.queue import Queue
+from gevent.server import StreamServer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtmpsrv import log
+from rtmpsrv.access.backoff import Backoff
+from rtmpsrv.access.gate import Gate, OpenAuthority, PublishRequest
+from rtmpsrv.access.redis_commands import MAX_COMMAND_BYTES, Command, RedisCommands, parse_command
+from tests.doubles.certificates import Certificates
+from tests.doubles.redis_server import RedisServer
+from tests.doubles.secrets import KEY, OTHER_KEY, REDIS_PASSWORD
+
+from .conftest import LogLines
+
+CHANNEL = "rtmp_commands"
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("kill-session>news", Command("news", None)),
+        ("KILL-SESSION>news", Command("news", None)),
+        ("kill-session>news|surplus|more", Command("news", None)),
+        ("kill-session>", Command("", None)),
+        ("kill-session>a>b", Command("a>b", None)),
+        ("kill-session> news ", Command(" news ", None)),
+        ("close-stream>news|abc", Command("news", "abc")),
+        ("Close-Stream>news|abc|surplus", Command("news", "abc")),
+        ("close-stream>news|", Command("news", "")),
+        ("close-stream>news|a>b", Command("news", "a>b")),
+        ("close-stream>news|*", Command("news", "*")),
+        ("close-stream>news", None),
+        (" kill-session>news", None),
+        ("kill-session >news", None),
+        ("kill-session", None),
+        ("kill-session|news", None),
+        ("list>news", None),
+        (">news", None),
+        ("", None),
+    ],
+)
+def test_s91_grammar(text: str, command: Command | None) -> None:
+    assert parse_command(text) == command
+
+
+@given(st.text())
+def test_any_text_is_read(text: str) -> None:
+    parse_command(text)
+
+
+class Killer:
+    """Collects what is to be killed."""
+
+    def __init__(self) -> None:
+        self.kills: Queue[tuple[str, str | None]] = Queue()
+
+    def __call__(self, channel: str, stream_id: str | None) -> bool:
+        self.kills.put((channel, stream_id))
+        if channel == "bug":
+            raise ZeroDivisionError
+        return True
+
+    def next(self) -> tuple[str, str | None]:
+        kill: tuple[str, str | None] = self.kills.get(timeout=5)
+        return kill
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with RedisServer() as running:
+        yield running
+
+
+Connect = Callable[..., RedisCommands]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    running: list[RedisCommands] = []
+
+    def build(port: int, kill: Callable[[str, str | None], bool], **options: object) -> RedisCommands:
+        arguments: dict[str, object] = {"backoff": Backoff(0.01, 0.05), "stable_after_s": 0.2} | options
+        commands = RedisCommands(
+            host="127.0.0.1",
+            port=port,
+            channel=CHANNEL,
+            kill=kill,
+            log=log.get("REDIS"),
+            **arguments,  # type: ignore[arg-type]
+        )
+        running.append(commands)
+        commands.start()
+        return commands
+
+    yield build
+    for commands in running:
+        commands.stop()
+
+
+def test_s89_kill_session_ends_the_publication(server: RedisServer, connect: Connect) -> None:
+    gate, ended = Gate(OpenAuthority()), Event()
+    gate.admit(PublishRequest("news", KEY, "::1"), lambda reason: ended.set())
+    connect(server.port, lambda channel, stream_id: gate.kill(channel, stream_id, "killed by redis"))
+    assert server.wait_for_subscriber(CHANNEL)
+    server.publish(CHANNEL, "kill-session>news")
+    assert ended.wait(5)
+
+
+def test_s88_s90_close_stream_takes_the_right_id_or_key_only(server: RedisServer, connect: Connect) -> None:
+    gate = Gate(OpenAuthority())
+    ended: Queue[str] = Queue()
+    gate.admit(PublishRequest("one", KEY, "::1"), lambda reason: ended.put("one"))
+    two = gate.admit(PublishRequest("two", OTHER_KEY, "::1"), lambda reason: ended.put("two"))
+    connect(server.port, lambda channel, stream_id: gate.kill(channel, stream_id, "closed by redis"))
+    assert server.wait_for_subscriber(CHANNEL)
+    for command in (
+        "close-stream>one|wrong",
+        "close-stream>one|*",
+        f"close-stream>one|{OTHER_KEY}",
+        f"close-stream>two|{two.stream_id}",
+        f"close-stream>one|{KEY}",
+    ):
+        server.publish(CHANNEL, command)
+    assert [ended.get(timeout=5), ended.get(timeout=5)] == ["two", "one"]
+
+
+@pytest.mark.parametrize(
+    "rubbish", ["no separator", b"\xff\xfe>x", b"", "x" * (MAX_COMMAND_BYTES + 1), "kill-session>bug"]
+)
+def test_s91_what_is_no_command_is_survived(
+    server: RedisServer, connect: Connect, rubbish: str | bytes
+) -> None:
+    killer = Killer()
+    connect(server.port, killer)
+    assert server.wait_for_subscriber(CHANNEL)
+    server.publish(CHANNEL, rubbish)
+    if rubbish == "kill-session>bug":
+        assert killer.next() == ("bug", None)
+        while not server.publish(CHANNEL, "KILL-SESSION>news|surplus"):
+            gevent.sleep(0.01)
+    else:
+        server.publish(CHANNEL, "KILL-SESSION>news|surplus")
+    assert killer.next() == ("news", None)
+
+
+def test_other_channels_are_not_listened_to(server: RedisServer, connect: Connect) -> None:
+    killer = Killer()
+    connect(server.port, killer)
+    assert server.wait_for_subscriber(CHANNEL)
+    assert not server.publish(f"{CHANNEL}2", "kill-session>news")
+
+
+def test_fixed_words_of_the_log(server: RedisServer, connect: Connect, log_lines: LogLines) -> None:
+    connect(server.port, Killer())
+    while not log_lines.count("Subscribed"):
+        gevent.sleep(0.005)
+    assert log_lines.lines.count(f"[REDIS] INFO Connected: 127.0.0.1:{server.port}") == 1
+    assert log_lines.lines.count(f"[REDIS] INFO Subscribed: {CHANNEL}") == 1
+
+
+def test_stream_keys_in_bad_commands_reach_no_log(
+    server: RedisServer, connect: Connect, log_lines: LogLines
+) -> None:
+    killer = Killer()
+    connect(server.port, killer)
+    assert server.wait_for_subscriber(CHANNEL)
+    server.publish(CHANNEL, f"close_stream>news|{KEY}")
+    server.publish(CHANNEL, f"close-stream>news|{KEY}")
+    assert killer.next() == ("news", KEY)
+    gevent.sleep(0)
+    assert log_lines.count("unknown command of") == 1  # the fixture looks for the key
+
+
+def test_s92_redis_that_comes_up_later_is_found(connect: Connect, log_lines: LogLines) -> None:
+    server, killer = RedisServer(), Killer()
+    connect(server.port, killer, backoff=Backoff())  # the real waits: 1 s, 2 s
+    while not log_lines.count("Connection refused"):
+        gevent.sleep(0.01)
+    started = time.monotonic()
+    with server:
+        assert server.wait_for_subscriber(CHANNEL)
+        assert time.monotonic() - started < 10
+        server.publish(CHANNEL, "kill-session>news")
+        assert killer.next() == ("news", None)
+
+
+def test_redis_killed_and_started_again_is_found(connect: Connect, log_lines: LogLines) -> None:
+    killer = Killer()
+    with RedisServer() as server:
+        connect(server.port, killer)
+        assert server.wait_for_subscriber(CHANNEL)
+        server.stop()
+        while not log_lines.count("Connection refused"):
+            gevent.sleep(0.01)
+        server.start()
+        assert server.wait_for_subscriber(CHANNEL)
+        server.publish(CHANNEL, "kill-session>news")
+        assert killer.next() == ("news", None)
+    assert log_lines.count("ERROR") >= 2
+
+
+def test_a_lost_connection_is_replaced(server: RedisServer, connect: Connect, log_lines: LogLines) -> None:
+    killer = Killer()
+    connect(server.port, killer)
+    assert server.wait_for_subscriber(CHANNEL)
+    assert server.disconnect_subscribers() == 1
+    while log_lines.count("Subscribed") < 2:
+        gevent.sleep(0.01)
+    server.publish(CHANNEL, "kill-session>news")
+    assert killer.next() == ("news", None)
+
+
+def test_a_quiet_connection_is_asked_and_kept(
+    server: RedisServer, connect: Connect, log_lines: LogLines
+) -> None:
+    killer = Killer()
+    connect(server.port, killer, health_check_s=0.02)
+    assert server.wait_for_subscriber(CHANNEL)
+    gevent.sleep(0.3)  # some fifteen checks: this is about what must not happen meanwhile
+    server.publish(CHANNEL, "kill-session>news")
+    assert killer.next() == ("news", None)
+    assert log_lines.count("ERROR") == 0
+
+
+def test_a_server_that_hangs_is_left(connect: Connect, log_lines: LogLines) -> None:
+    with RedisServer() as server:
+        connect(server.port, Killer(), health_check_s=0.1, connect_timeout_s=0.2)
+        assert server.wait_for_subscriber(CHANNEL)
+        server.freeze()
+        with gevent.Timeout(4):
+            while not log_lines.count("RedisSilent"):
+                gevent.sleep(0.01)
+
+
+@pytest.mark.parametrize("user", ["", "alice"])
+def test_password_and_user_with_letters_that_break_urls(
+    connect: Connect, log_lines: LogLines, user: str
+) -> None:
+    killer = Killer()
+    with RedisServer(REDIS_PASSWORD, (user, REDIS_PASSWORD) if user else None) as server:
+        connect(server.port, killer, username=user, password=REDIS_PASSWORD, database=3)
+        assert server.wait_for_subscriber(CHANNEL)
+        server.publish(CHANNEL, "kill-session>news")
+        assert killer.next() == ("news", None)
+
+
+@pytest.mark.parametrize("password", ["", f"{REDIS_PASSWORD}x"])
+def test_a_wrong_password_is_told_without_it_and_tried_again(
+    connect: Connect, log_lines: LogLines, password: str
+) -> None:
+    with RedisServer(REDIS_PASSWORD) as server:
+        connect(server.port, Killer(), password=password)
+        with gevent.Timeout(4):
+            while log_lines.count("ERROR") < 3:
+                gevent.sleep(0.01)
+    assert log_lines.count("AuthenticationError") >= 3
+
+
+def test_s93_tls_with_a_private_authority(connect: Connect, certs: Certificates) -> None:
+    killer = Killer()
+    with RedisServer(REDIS_PASSWORD, certificates=certs) as server:
+        connect(server.port, killer, tls=True, ca=certs.ca, password=REDIS_PASSWORD)
+        assert server.wait_for_subscriber(CHANNEL)
+        server.publish(CHANNEL, "kill-session>news")
+        assert killer.next() == ("news", None)
+
+
+def test_s93_a_certificate_of_an_unknown_authority_is_refused(
+    connect: Connect, certs: Certificates, log_lines: LogLines
+) -> None:
+    with RedisServer(certificates=certs) as server:
+        connect(server.port, Killer(), tls=True)
+        with gevent.Timeout(4):
+            while not log_lines.count("certificate verify failed"):
+                gevent.sleep(0.01)
+        assert not server.subscribers(CHANNEL)
+
+
+@pytest.mark.parametrize("words", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"*1\r\n$x\r\n", b"\0" * 64, b""])
+def test_what_is_not_redis_at_all_is_survived(connect: Connect, log_lines: LogLines, words: bytes) -> None:
+    def talk(connection: gevent.socket.socket, address: object) -> None:
+        connection.recv(100)
+        connection.sendall(words)
+        connection.close()
+
+    peer = StreamServer(("127.0.0.1", 0), talk)
+    peer.start()
+    try:
+        connect(peer.server_port, Killer())
+        with gevent.Timeout(4):
+            while log_lines.count("ERROR") < 3:
+                gevent.sleep(0.01)
+        assert log_lines.count("Traceback") == 0
+    finally:
+        peer.stop()
+
+
+def test_stop_ends_the_subscription(server: RedisServer, connect: Connect) -> None:
+    commands = connect(server.port, Killer())
+    assert server.wait_for_subscriber(CHANNEL)
+    commands.stop()
+    with gevent.Timeout(4):
+        while server.subscribers(CHANNEL):
+            gevent.sleep(0.01)
+    commands.stop()
