@@ -40,7 +40,7 @@ class Callback(BaseHTTPRequestHandler):
         elif claims and claims["event"] == "stop":
             status, stream_id = 200, claims["stream_id"]
         if status == 200:
-            print(claims["event"], claims["channel"], stream_id)  # noqa: T201  # what an example is for
+            print(claims["event"], claims["channel"], stream_id)  # what an example is for
         self.send_response(status)
         if stream_id:
             self.send_header("stream-id", stream_id)
@@ -53,5 +53,5 @@ class Callback(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     server = ThreadingHTTPServer(("0.0.0.0", int(os.environ.get("PORT", "8000"))), Callback)
-    print(f"waiting for events on :{server.server_port}", flush=True)  # noqa: T201
+    print(f"waiting for events on :{server.server_port}", flush=True)
     server.serve_forever()

@@ -1,3 +1,88 @@
-"""A live-streaming RTMP/RTMPS server on gevent."""
+"""A live-streaming RTMP/RTMPS server on gevent, and an RTMP endpoint for programs: see docs/endpoint.md.
+
+The names of the endpoint are loaded when they are first used: importing this package imports nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .endpoint import flv
+    from .endpoint.endpoint import RtmpEndpoint
+    from .endpoint.endpoint import RtmpEndpoint as Endpoint
+    from .endpoint.limits import Limits
+    from .endpoint.registrations import ObserverRegistration, PublisherRegistration, WatcherRegistration
+    from .endpoint.types import (
+        ANY,
+        Allow,
+        Approve,
+        AudioCodec,
+        AudioData,
+        Client,
+        ConnectionId,
+        Deny,
+        Exact,
+        ListenForPublishers,
+        ListenForWatchers,
+        MediaData,
+        NewMediaData,
+        NewPublisherConnected,
+        Observe,
+        PublisherRequiringApproval,
+        PublishingStopped,
+        RegistrationClosed,
+        RegistrationError,
+        RegistrationFailure,
+        Reject,
+        ScriptData,
+        StreamId,
+        StreamKeyBecameActive,
+        StreamKeyBecameInactive,
+        StreamMetadata,
+        VideoCodec,
+        VideoData,
+        WatcherConnected,
+        WatcherDisconnected,
+        WatcherRequiringApproval,
+    )
+
+__all__ = [
+    "ANY", "Allow", "Approve", "AudioCodec", "AudioData", "Client", "ConnectionId", "Deny", "Endpoint",
+    "Exact", "Limits", "ListenForPublishers", "ListenForWatchers", "MediaData", "NewMediaData",
+    "NewPublisherConnected", "Observe", "ObserverRegistration", "PublisherRegistration",
+    "PublisherRequiringApproval", "PublishingStopped", "RegistrationClosed", "RegistrationError",
+    "RegistrationFailure", "Reject", "RtmpEndpoint", "ScriptData", "StreamId", "StreamKeyBecameActive",
+    "StreamKeyBecameInactive", "StreamMetadata", "VideoCodec", "VideoData", "WatcherConnected",
+    "WatcherDisconnected", "WatcherRegistration", "WatcherRequiringApproval", "__version__", "flv",
+]  # fmt: skip
+
+# Where the names are that are not in endpoint.types: (module, name there); "" is the module itself.
+_ELSEWHERE = {
+    "Endpoint": ("endpoint.endpoint", "RtmpEndpoint"),
+    "RtmpEndpoint": ("endpoint.endpoint", "RtmpEndpoint"),
+    "Limits": ("endpoint.limits", "Limits"),
+    "ObserverRegistration": ("endpoint.registrations", "ObserverRegistration"),
+    "PublisherRegistration": ("endpoint.registrations", "PublisherRegistration"),
+    "WatcherRegistration": ("endpoint.registrations", "WatcherRegistration"),
+    "flv": ("endpoint.flv", ""),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    module, inner = _ELSEWHERE.get(name, ("endpoint.types", name))
+    loaded = import_module(f"{__name__}.{module}")
+    value = getattr(loaded, inner) if inner else loaded
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

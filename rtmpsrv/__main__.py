@@ -46,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     app = App(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, app.stop)
+    if config.tls_enabled:
+        gevent.signal_handler(signal.SIGHUP, app.reload)
     try:
         app.start()
     except OSError as exc:

@@ -19,9 +19,12 @@ from .config import Config
 from .live.channel import LiveLimits
 from .live.registry import Registry
 from .relay import IdRules, Relay, play_policy
+from .server.certificates import CertificatePair
 from .server.clock import LoopClock, ReadPacer
 from .server.listener import Listener
+from .server.reloader import CertificateReloader
 from .server.session import SessionSettings
+from .server.tls import TlsListener, make_context
 
 MIB = 1 << 20
 
@@ -52,6 +55,16 @@ class App:
         self._pacer = ReadPacer(enabled=config.msg_buffer_size > 1)
         self._numbers = count(1)
         self.listeners: list[Listener] = []
+        self._tls_listener: TlsListener | None = None  # none before the first good certificate
+        self._certificates: CertificateReloader | None = None
+        if config.tls_enabled:
+            self._certificates = CertificateReloader(
+                config.ssl_cert,
+                config.ssl_key,
+                float(config.ssl_check_reload_seconds),
+                self._install_certificate,
+                log.get(TlsListener.prefix),
+            )
 
     def start(self) -> None:
         """Open the ports. Raises OSError when the plain port cannot be bound."""
@@ -65,6 +78,8 @@ class App:
         )  # fmt: skip
         listener.start()
         self.listeners.append(listener)
+        if self._certificates is not None:
+            self._certificates.start()
         if self._coordinator is not None:
             self._coordinator.start()
         if self._redis is not None:
@@ -78,6 +93,26 @@ class App:
     def stop(self) -> None:
         """Ask `run` to end. Never blocks; may be called from a signal handler."""
         self._stopping.set()
+
+    def reload(self) -> None:
+        """Look at the certificate now. Never blocks; may be called from a signal handler."""
+        if self._certificates is not None:
+            self._certificates.ask()
+
+    def _install_certificate(self, pair: CertificatePair) -> None:
+        """Let new RTMPS connections use `pair`; opens the port with the first one."""
+        context = make_context(pair)
+        if self._tls_listener is not None:
+            self._tls_listener.context = context
+            return
+        config = self._config
+        listener = TlsListener(
+            config.ssl_bind_address, config.ssl_port, self.relay, session_settings(config), self._slots,
+            self._pacer, self._numbers, context,
+        )  # fmt: skip
+        listener.start()
+        self._tls_listener = listener
+        self.listeners.append(listener)
 
     def _authority(self, config: Config) -> Authority:
         """Return who decides about publishers: the control server, the callback, or nobody."""
@@ -130,6 +165,8 @@ class App:
         timeout_s = float(self._config.drain_timeout_seconds)
         reason = "server is shutting down"
         self.log.info("Shutting down, %d connections", sum(len(one.sessions) for one in self.listeners))
+        if self._certificates is not None:
+            self._certificates.close()
         for listener in self.listeners:
             listener.close()
         for listener in self.listeners:

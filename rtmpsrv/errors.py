@@ -2,6 +2,7 @@
 
     RtmpsrvError
     |-- ConfigError            a setting is wrong; the operator must mend it
+    |-- CertificateError       certificate or key of RTMPS are unusable; the pair in use stays
     |-- ProtocolError
     |   |-- RemoteProtocolError    the peer broke the protocol: log at INFO, close its connection
     |   |   `-- AmfError           bytes that are not AMF; data messages survive it, commands do not
@@ -25,6 +26,10 @@ class ConfigError(RtmpsrvError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+
+
+class CertificateError(RtmpsrvError):
+    """A certificate chain and its key cannot be taken into use; the text says why."""
 
 
 class ProtocolError(RtmpsrvError):

@@ -14,9 +14,9 @@ from .access.gate import Gate, Grant, PublishRequest
 from .access.ip_rules import IpRules
 from .errors import AccessDenied
 from .live.channel import Channel
+from .live.playback import ChannelPlayback
 from .live.player import Player
 from .live.registry import Registry
-from .live.segment import AUDIO, DATA, VIDEO
 from .log import RateLimited
 from .server.host import Client
 from .server.outlet import Outlet
@@ -143,35 +143,18 @@ class RelayPublication:
         self.client.log.info("PUBLISH END: %s, reason=%s relayed=%d bytes", self.grant.channel, reason, sent)
 
 
-class RelayPlayback:
+class RelayPlayback(ChannelPlayback):
     """A client that plays or waits."""
 
     def __init__(self, relay: Relay, client: Client, channel: Channel, player: Player) -> None:
+        super().__init__(channel, player)
         self.client = client
-        self.channel = channel
-        self.feed = player
         self._relay = relay
         self._over = False
         self._skips = RateLimited(
             lambda n: client.log.info("player was too far behind: %d jumps to a keyframe", n)
         )
         player.on_skip = self._skips.add
-
-    def start(self, audio: bool, video: bool) -> None:
-        """Join the channel; media starts now or with the next publisher."""
-        self.feed.wants = self.feed.mask = _wants(audio, video)
-        self.channel.join(self.feed)
-
-    def pause(self, paused: bool) -> None:
-        """Pause or resume."""
-        if paused:
-            self.channel.pause(self.feed)
-        else:
-            self.channel.resume(self.feed)
-
-    def receive(self, audio: bool, video: bool) -> None:
-        """Choose which media to receive."""
-        self.channel.receive(self.feed, _wants(audio, video))
 
     def end(self, reason: str) -> None:
         """Leave the channel."""
@@ -191,10 +174,6 @@ def play_policy(rules: IpRules) -> Callable[[str], bool]:
     if rules.empty:
         return lambda address: True
     return lambda address: address in rules
-
-
-def _wants(audio: bool, video: bool) -> int:
-    return DATA | (AUDIO if audio else 0) | (VIDEO if video else 0)
 
 
 def _taken() -> AccessDenied:

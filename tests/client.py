@@ -173,7 +173,7 @@ class Client:
             try:
                 message = self.read(until - monotonic())
             except (TimeoutError, Closed) as exc:
-                raise type(exc)(f"{exc}; until then: {[describe(one) for one in before]}") from exc
+                raise type(exc)(f"{exc}; until then: {names_of(before[-20:])}") from exc
             if wanted(message):
                 return before, message
             before.append(message)
@@ -184,7 +184,7 @@ class Client:
         return values_of(message)[1:]
 
     def expect_status(self, code: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
-        """Return the information object, with its `msid`, of the next onStatus, which must be of that code."""
+        """Return the information object of the next onStatus, with its `msid`; it must be of that code."""
         _, message = self.read_until(lambda one: values_of(one)[:1] == ["onStatus"], timeout_s)
         values = values_of(message)
         assert values[3]["code"] == code, values

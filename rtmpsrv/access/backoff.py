@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import NoReturn
 
 import gevent
 
@@ -17,7 +16,15 @@ from rtmpsrv.log import Logger
 FIRST_WAIT_S = 1.0  # spec 7.5: back-off 1 to 10 s
 LONGEST_WAIT_S = 10.0
 GROWTH = 2.0
+MAX_CAUSES = 8  # a chain of causes may be a ring
 JITTER = 0.2  # of each wait; a fleet of servers must not return to its coordinator in one instant
+
+
+class Stopped(ConnectionAbortedError):
+    """The owner of a task ends it. An OSError, so that a library that is connecting closes its socket.
+
+    Killed by GreenletExit, `redis` and `websocket` leave the socket of an unfinished connect() open.
+    """
 
 
 class Backoff:
@@ -55,8 +62,8 @@ def keep_trying(
     backoff: Backoff,
     stable_after_s: float,
     log: Logger,
-) -> NoReturn:
-    """Call `attempt` again and again, waiting in between. Blocks until its greenlet is killed.
+) -> None:
+    """Call `attempt` again and again, waiting in between. Blocks until `stop_trying`.
 
     An attempt that ran for `stable_after_s` counts as a success and resets the back-off; one that a peer
     accepts and closes at once does not, or the two would spin. `failed` gets the error and the wait that
@@ -69,14 +76,28 @@ def keep_trying(
             attempt()
         except expected as exc:
             problem = exc
+        except Stopped:
+            return
         except Exception:
             log.exception("internal error, the task goes on")
+        if problem is not None and any(isinstance(cause, Stopped) for cause in _causes(problem)):
+            return
         if time.monotonic() - began >= stable_after_s:
             backoff.reset()
         wait_s = backoff.next_s()
         if problem is not None:
             failed(problem, wait_s)
-        gevent.sleep(wait_s)
+        try:
+            gevent.sleep(wait_s)
+        except Stopped:
+            return
+
+
+def stop_trying(task: gevent.Greenlet[..., None], timeout_s: float) -> None:
+    """End a greenlet that runs `keep_trying`. Blocks up to twice `timeout_s`."""
+    gevent.sleep(0)  # one that has not begun yet would die of Stopped with a traceback
+    task.kill(Stopped, timeout=timeout_s)
+    task.kill(timeout=timeout_s)  # if a library swallowed it
 
 
 def describe(error: BaseException) -> str:
@@ -89,11 +110,17 @@ def describe(error: BaseException) -> str:
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         return f"{name}: status {status}"
-    cause: BaseException | None = error
-    for _ in range(8):  # a chain of causes may be a ring
+    for cause in _causes(error):
         if isinstance(cause, OSError) and isinstance(cause.strerror, str):
             return f"{name}: {cause.strerror}"
-        if cause is None:
-            break
-        cause = cause.__cause__ or cause.__context__
     return name
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """Return the error and what it came from, the latest first."""
+    found: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and len(found) < MAX_CAUSES:
+        found.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return found

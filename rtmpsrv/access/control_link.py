@@ -81,7 +81,9 @@ class ControlLink:
 
     def run(self, heartbeat_s: float, silence_s: float) -> str:
         """Serve the link until it ends; return why it did. Blocks."""
-        self._socket.settimeout(silence_s)  # bounds a write that the peer does not read
+        # Bounds a write that the peer does not read; longer than the silence, which is measured in frames
+        # below.
+        self._socket.settimeout(2 * silence_s)
         self._last_frame = time.monotonic()
         workers: list[gevent.Greenlet[..., None]] = [
             gevent.spawn(self._read),

@@ -7,6 +7,7 @@ server's channels with it.
 
 from __future__ import annotations
 
+import errno
 import itertools
 from collections.abc import Callable
 from urllib.parse import urljoin, urlsplit
@@ -14,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 import gevent
 from gevent.event import Event
 
-from rtmpsrv.access.backoff import Backoff, describe, keep_trying
+from rtmpsrv.access.backoff import Backoff, describe, keep_trying, stop_trying
 from rtmpsrv.access.control_link import CLOSE_TIMEOUT_S, LINK_ERRORS, ControlLink, ControlSocket
 from rtmpsrv.access.gate import Grant, PublishRequest, refusal
 from rtmpsrv.access.tokens import control_token
@@ -141,7 +142,7 @@ class Coordinator:
     def close(self) -> None:
         """End the link and refuse who waits for an answer. Blocks for a few seconds at most."""
         if self._greenlet is not None:
-            self._greenlet.kill(timeout=3 * CLOSE_TIMEOUT_S)
+            stop_trying(self._greenlet, 3 * CLOSE_TIMEOUT_S)
             self._greenlet = None
 
     def _run(self) -> None:
@@ -179,19 +180,16 @@ class Coordinator:
 
     def _connect(self) -> ControlSocket:
         socket = ControlSocket(sslopt={"ca_certs": self._ca} if self._ca else None)
-        timer = gevent.Timeout(self._connect_timeout_s)
-        with timer:
-            try:
-                socket.connect(  # type: ignore[no-untyped-call]  # the library has no hint here
-                    self._url,
-                    header=[*self._headers, f"x-control-auth-token: {control_token(self._secret)}"],
-                    timeout=self._connect_timeout_s,
-                    redirect_limit=0,  # the token is for this address only
-                )
-            except gevent.Timeout as exc:
-                if exc is not timer:
-                    raise
-                raise TimeoutError(f"not connected within {self._connect_timeout_s:g} s") from None
+        # An OSError, not the timer's own exception: the library then closes the socket of an unfinished
+        # connect().
+        too_slow = TimeoutError(errno.ETIMEDOUT, f"not connected within {self._connect_timeout_s:g} s")
+        with gevent.Timeout(self._connect_timeout_s, too_slow):
+            socket.connect(  # type: ignore[no-untyped-call]  # the library has no hint here
+                self._url,
+                header=[*self._headers, f"x-control-auth-token: {control_token(self._secret)}"],
+                timeout=self._connect_timeout_s,
+                redirect_limit=0,  # the token is for this address only
+            )
         return socket
 
 

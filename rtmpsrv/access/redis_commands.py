@@ -13,12 +13,13 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from rtmpsrv.access.backoff import Backoff, describe, keep_trying
+from rtmpsrv.access.backoff import Backoff, describe, keep_trying, stop_trying
 from rtmpsrv.log import Logger
 
 CONNECT_TIMEOUT_S = 5.0
 HEALTH_CHECK_S = 10.0  # silence before a PING is sent; as much again after it ends the connection
 STABLE_AFTER_S = 10.0
+STOP_TIMEOUT_S = 1.0
 MAX_COMMAND_BYTES = 4096  # a channel and a stream id need a few hundred
 
 
@@ -103,9 +104,9 @@ class RedisCommands:
             self._greenlet = gevent.spawn(self._run)
 
     def stop(self) -> None:
-        """Stop listening. Blocks for a second at most."""
+        """Stop listening. Blocks for a second or two at most."""
         if self._greenlet is not None:
-            self._greenlet.kill(timeout=1.0)
+            stop_trying(self._greenlet, STOP_TIMEOUT_S)
             self._greenlet = None
         self._client.close()
 

@@ -122,7 +122,7 @@ class Player:
         if segment is None:
             return None
         channel = self._channel()
-        if channel.skip_if_behind(self, self._lag_allowance_bytes, self._lag_allowance_s):
+        if self.skip_if_behind():
             return True
         is_last = segment is channel.flushed_segment
         limit = channel.flushed_offset if is_last else segment.size
@@ -145,6 +145,10 @@ class Player:
             limit = channel.flushed_offset if is_last else segment.size
         return self._send(segment, limit)
 
+    def skip_if_behind(self) -> bool:
+        """Jump if the cursor is further behind than it may be; its socket may be full for long."""
+        return self._channel().skip_if_behind(self, self._lag_allowance_bytes, self._lag_allowance_s)
+
     def position(self) -> int:
         """Return the cursor as bytes since the stream began."""
         return self.segment.base + self.offset if self.segment is not None else 0
@@ -161,8 +165,8 @@ class Player:
 
     def _send(self, segment: Segment, limit: int) -> bool:
         count = min(limit - self.offset, STEP_BYTES)
-        if self.sink.can_sendfile:
-            sent = self.sink.sendfile(segment.file(), self.offset, count)
+        if self.sink.can_sendfile and (fd := segment.file()) >= 0:
+            sent = self.sink.sendfile(fd, self.offset, count)
             self.offset += sent
             return sent == count
         data = segment.read(self.offset, min(count, COPY_BYTES))

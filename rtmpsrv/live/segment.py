@@ -8,11 +8,13 @@ served from the collected bytes alone. Never blocks; does not know channels or p
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
+from posix import close  # that of `os` is replaced by gevent's, which asks the hub each time
 
 AUDIO, VIDEO, DATA = 1, 2, 4  # what a message is, in its index flags
 HEADER = 8  # a decoder needs it whatever else it skips
@@ -20,7 +22,8 @@ KEYFRAME = 16  # a player may start here
 
 Headers = tuple[tuple[int, bytes], ...]  # (type id, payload), in the order in which they are sent
 
-_COLLECT_LIMIT = 256 * 1024  # bytes collected before they are written to the file in one call
+_COLLECT_LIMIT = 4 << 20  # bytes collected before they are written to the file in one call, needed or not
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE)  # out of descriptors: this process, the machine
 
 
 class Budget:
@@ -62,7 +65,7 @@ class Segment:
     def __del__(self) -> None:
         self._budget.used_bytes -= self.size
         if self._fd >= 0:
-            os.close(self._fd)
+            close(self._fd)
 
     def append(self, data: bytes, flags: int, now: float) -> None:
         """Add one framed message."""
@@ -76,10 +79,15 @@ class Segment:
             self.file()
 
     def file(self) -> int:
-        """Return a descriptor from which all bytes of the segment can be sent. It stays the segment's."""
+        """Return a descriptor from which all bytes of the segment can be sent. It stays the segment's.
+
+        -1 while the process is out of descriptors: what there is must be read then.
+        """
         if self._collected:
             if self._fd < 0:
                 self._fd = _memory_file()
+                if self._fd < 0:
+                    return -1
             data = memoryview(b"".join(self._collected))
             while data:
                 count = os.write(self._fd, data)
@@ -90,7 +98,13 @@ class Segment:
 
     def read(self, offset: int, count: int) -> bytes:
         """Return a copy of a range."""
-        return os.pread(self.file(), count, offset) if count else b""
+        if not count:
+            return b""
+        fd = self.file()
+        if fd >= 0:
+            return os.pread(fd, count, offset)
+        self._collected = [b"".join(self._collected)]  # never written: all bytes are here
+        return self._collected[0][offset : offset + count]
 
     def message_at(self, offset: int) -> int:
         """Return the number of the message that holds the byte at `offset` (the count at the end)."""
@@ -107,7 +121,12 @@ class Segment:
 
 
 def _memory_file() -> int:
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("rtmpsrv-log", os.MFD_CLOEXEC)
-    with tempfile.TemporaryFile() as file:  # systems without memfd: an unlinked file
-        return os.dup(file.fileno())
+    try:
+        if hasattr(os, "memfd_create"):
+            return os.memfd_create("rtmpsrv-log", os.MFD_CLOEXEC)
+        with tempfile.TemporaryFile() as file:  # systems without memfd: an unlinked file
+            return os.dup(file.fileno())
+    except OSError as exc:
+        if exc.errno not in _EXHAUSTED:
+            raise
+        return -1

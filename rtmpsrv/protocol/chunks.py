@@ -274,6 +274,8 @@ class ChunkReader:
 
     def _obey(self, type_id: int, body: bytes) -> None:
         """Act on Set Chunk Size and Abort, which change how the next byte is read."""
+        if not type_id:  # no such type: nothing to obey, as with the unknown ones above 6
+            return
         if len(body) < 4:
             raise RemoteProtocolError(f"control message type {type_id} of {len(body)} bytes, needs 4")
         value = int.from_bytes(body[:4], "big")

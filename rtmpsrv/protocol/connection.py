@@ -204,6 +204,8 @@ class ServerConnection:
     def _shake_hands(self, data: bytes) -> bytes:
         """Work through C0, C1 and C2; return the bytes that follow them."""
         data = self.handshake_buffer + data
+        if not data:
+            return b""
         if self.phase is Phase.C1:
             handshake.check_version(data[0])
             if len(data) < 1 + handshake.HANDSHAKE_SIZE:
@@ -290,7 +292,8 @@ class ServerConnection:
         name = commands.text(command.arguments[0]) if command.arguments else None
         if not name and self.publish_role is Role.PUBLISHING:
             return PublishStopAsked()  # Wirecast stops with publish(false)
-        event = self._ask(PublishAsked(msid, name), command.name, msid)
+        mode = commands.text(command.arguments[1]) if len(command.arguments) > 1 else ""
+        event = self._ask(PublishAsked(msid, name, mode), command.name, msid)
         if type(event) is PublishAsked:
             self.publish_msid, self.publish_name = msid, name
         return event

@@ -33,6 +33,7 @@ class PublishAsked(Event):
 
     msid: int
     name: str | None = field(repr=False)
+    mode: str = "live"  # or record, append; "" when missing
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from time import monotonic
 
 import gevent
+from greenlet import getcurrent, greenlet
 
 # A wake-up of a publisher's greenlet costs about 50 us, whatever it brings. Each publisher rests this long
 # per other publisher after a read, so that reading takes a small share of a core whatever their number.
@@ -28,12 +29,37 @@ class LoopClock:
 
 
 class ReadPacer:
-    """How long a publisher's reader rests between reads: nothing while there are few publishers."""
+    """How long a publisher's reader rests between reads: nothing while there are few publishers.
+
+    Resting readers are woken together by one timer: the loop turns once for all of them instead of once
+    for each, which was a quarter of the CPU of 100 publishers.
+    """
 
     def __init__(self, enabled: bool = True) -> None:
         self._enabled = enabled
         self._publishers = 0
+        self._resting: dict[greenlet, None] = {}  # in the order in which they came
+        self._timer: object = None
+        self._clock = LoopClock()
         self.rest_s = 0.0
+
+    def rest(self) -> None:
+        """Wait for the next common wake-up, at most `rest_s`. Blocks."""
+        me = getcurrent()
+        self._resting[me] = None
+        if self._timer is None:
+            self._timer = self._clock.call_later(self.rest_s, self._wake)
+        try:
+            gevent.get_hub().switch()
+        finally:
+            self._resting.pop(me, None)
+
+    def _wake(self) -> None:
+        """Run in the hub: switch to each reader in turn; each comes back here when it waits again."""
+        self._timer = None
+        for reader in list(self._resting):
+            if self._resting.pop(reader, self) is None:
+                reader.switch()
 
     def publisher_began(self) -> None:
         self._change(1)

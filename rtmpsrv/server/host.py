@@ -25,6 +25,8 @@ class Client:
     disconnect: Callable[[str], None] = field(repr=False)  # never blocks; the argument is the reason
     app: str = ""
     properties: dict[str, Any] = field(default_factory=dict, repr=False)
+    publish_mode: str = ""  # of the publish command: live, record or append
+    left: Callable[[], bool] = field(default=lambda: False, repr=False)  # while a host blocks; never does
 
 
 class Publication(Protocol):

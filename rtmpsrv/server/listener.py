@@ -15,7 +15,7 @@ from gevent.server import StreamServer
 from .. import log
 from .clock import LoopClock, ReadPacer
 from .host import Client, Host
-from .outlet import PlainTransport
+from .outlet import PlainTransport, Transport
 from .session import Session, SessionSettings
 
 BACKLOG = 4096  # connections the kernel holds for us; it takes the lesser of this and somaxconn
@@ -104,15 +104,24 @@ class Listener(StreamServer):
         finally:
             self._slots.release(address)
 
-    def _run_session(self, sock: gsocket.socket, address: str, accepted_at: float) -> None:
+    def _open(self, sock: gsocket.socket, address: str, accepted_at: float) -> tuple[Any, Transport] | None:
+        """Return what a session reads from and what it writes to; None when the connection is over.
+
+        `TlsListener` does its handshake in here.
+        """
+        return sock, PlainTransport(sock)
+
+    def _run_session(self, accepted: gsocket.socket, address: str, accepted_at: float) -> None:
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        opened = self._open(accepted, address, accepted_at)
+        if opened is None:
+            return
+        sock, transport = opened
         number = next(self._numbers)
         logger = log.session_logger(self.prefix, number)
         logger.info("Connection accepted from %s", address)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client = Client(number, address, self.port, self.secure, logger, disconnect=_nobody)
-        session = Session(
-            sock, PlainTransport(sock), client, self._host, self._settings, self._pacer, accepted_at
-        )
+        session = Session(sock, transport, client, self._host, self._settings, self._pacer, accepted_at)
         self.sessions.add(session)
         try:
             session.run()

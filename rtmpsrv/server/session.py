@@ -24,11 +24,17 @@ from .host import Client, Host, Playback, Publication
 from .outlet import Outlet, Transport
 
 READ_BYTES = 65536  # most that one read takes; all sessions share the buffer, it is copied from at once
+# A socket that always has bytes never makes its reader wait: after this many it lets the others run.
+TURN_BYTES = 65536
+READ_COST_BYTES = 1024  # what a read counts for at least, so that a flood of tiny ones gives way too
 LINGER_S = 1.0  # for a refusal to reach a peer before its socket is closed
 # On players: keeps what is unsent in the log, where a jump can still skip it, instead of in the kernel,
 # whose send buffer grows to megabytes by itself.
 NOTSENT_LOWAT_BYTES = 256 * 1024
 _TCP_NOTSENT_LOWAT = getattr(gsocket, "TCP_NOTSENT_LOWAT", 25)
+_TCP_ESTABLISHED = 1  # the state that TCP_INFO begins with
+
+_HANDSHAKE = (Phase.C1, Phase.C2)
 
 _buffer = bytearray(READ_BYTES)
 _view = memoryview(_buffer)
@@ -78,12 +84,14 @@ class Session:
         self._publication: Publication | None = None
         self._playback: Playback | None = None
         self._wants = (True, True)  # audio, video
+        self._shaking_hands = True
         self._deadline = accepted_at + settings.handshake_s
         self._connected_at = 0.0
         self._next_ping = float("inf")
         self._drop_reason: str | None = None
         self._read_bytes = 0
         client.disconnect = self.drop
+        client.left = self._has_left
 
     def run(self) -> None:
         """Serve the connection to its end, whatever happens; then close the socket."""
@@ -94,16 +102,16 @@ class Session:
             reason = str(exc)
         except RemoteProtocolError as exc:
             reason = f"protocol error: {exc}"
-            self._say_goodbye()
+            self._say_goodbye(reason)
         except OSError as exc:
-            reason = f"connection lost: {exc.strerror or exc}"
+            reason = self._cause(f"connection lost: {exc.strerror or exc}")
         except gevent.GreenletExit:
             reason = "server is shutting down"
         except Exception:  # a bug of ours must cost this connection only
             self.log.exception("session failed")
             reason = "internal error"
         finally:
-            self._finish(self._drop_reason or self.outlet.failure or reason)
+            self._finish(reason)
 
     def drop(self, reason: str) -> None:
         """End the connection from another greenlet. Never blocks."""
@@ -117,23 +125,42 @@ class Session:
             self._drop_reason = reason
             self.outlet.end_when_empty()
 
+    def _has_left(self) -> bool:
+        """Tell whether the peer has closed its side, though unread bytes may hide that. Never blocks."""
+        if self._drop_reason is not None or self.outlet.failure is not None:
+            return True
+        try:
+            return bool(
+                self._socket.getsockopt(gsocket.IPPROTO_TCP, gsocket.TCP_INFO, 1)[0] != _TCP_ESTABLISHED
+            )
+        except OSError:
+            return False  # not a TCP socket
+
     # --- reading ----------------------------------------------------------------------------------
 
     def _serve(self) -> None:
         connection = self.connection
         outlet = self.outlet
+        pacer = self._pacer
         recv_into = self._socket.recv_into
+        turn_left = TURN_BYTES
         while True:
             count = self._receive(recv_into)
             self._read_bytes += count
             connection.receive_data(bytes(_view[:count]))
+            if self._shaking_hands and connection.phase not in _HANDSHAKE:
+                self._shaking_hands = False
+                self._restart_setup_deadline()
             if connection.inbox:
                 self._handle_events(connection)
             if connection.outbox:
                 outlet.reply(connection.data_to_send())
-            rest_s = self._pacer.rest_s
-            if rest_s and self._publication is not None and count < READ_BYTES:
-                gevent.sleep(rest_s)
+            if pacer.rest_s and self._publication is not None and count < READ_BYTES:
+                pacer.rest()
+            turn_left -= count + READ_COST_BYTES
+            if turn_left <= 0:
+                turn_left = TURN_BYTES
+                gevent.sleep(0)
 
     def _receive(self, recv_into: Callable[[Any], int]) -> int:
         """Wait for bytes, within all deadlines; pings go out from here while a peer is silent."""
@@ -156,11 +183,15 @@ class Session:
             except TimeoutError:
                 continue
             if not count:
-                raise _Ended("closed by the peer")
+                raise _Ended(self._cause("closed by the peer"))
             return count
 
+    def _cause(self, seen: str) -> str:
+        """Return why the connection is gone: shutting it down on our side looks like the peer's doing."""
+        return self._drop_reason or self.outlet.failure or seen
+
     def _missed_deadline(self) -> str:
-        if self.connection.phase in (Phase.C1, Phase.C2):
+        if self._shaking_hands:
             return f"no handshake within {self._settings.handshake_s:g} s"
         return f"neither publish nor play within {self._settings.setup_s:g} s"
 
@@ -174,7 +205,7 @@ class Session:
                 if connection.outbox:
                     self.outlet.reply(connection.data_to_send())
         if self.outlet.failure is not None:
-            raise _Ended(self.outlet.failure)
+            raise _Ended(self._cause(self.outlet.failure))
 
     # --- what the peer asks -----------------------------------------------------------------------
 
@@ -195,6 +226,7 @@ class Session:
         self.log.debug("connect accepted app=%s", client.app)
 
     def _on_publish(self, event: events.PublishAsked) -> None:
+        self.client.publish_mode = event.mode
         try:
             publication = self._host.publish(self.client, event.name, event.msid)
         except AccessDenied as exc:
@@ -253,14 +285,18 @@ class Session:
 
     def _close_refused(self, command: str, refusal: AccessDenied) -> None:
         """Flush the refusal, then end: several clients hang for ever when they are not closed."""
-        self._say_goodbye()
-        raise _Ended(f"{command} refused: {refusal.description}")
+        reason = f"{command} refused: {refusal.description}"
+        self._say_goodbye(reason)
+        raise _Ended(reason)
 
-    def _say_goodbye(self) -> None:
+    def _say_goodbye(self, reason: str) -> None:
         """Let the peer read what was written before the socket goes; a reset would discard it."""
+        self.end_publication(reason)
         if self.connection.outbox:
             self.outlet.reply(self.connection.data_to_send())
-        if self.outlet.failure is not None or not self.outlet.drain(LINGER_S):
+        written = self.outlet.failure is None and self.outlet.drain(LINGER_S)
+        self._end_playback(reason)  # not before: the last answer goes between two messages of the stream
+        if not written:
             return
         try:
             self._socket.shutdown(gsocket.SHUT_WR)

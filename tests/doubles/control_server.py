@@ -1,7 +1,8 @@
 """A control server on loopback that behaves as spec 7.6 says, in what it refuses too.
 
-Channels whose name begins with `deny` are denied, with `mute` not answered; of the others a second request is denied
-while the channel is open anywhere. What goes wrong on purpose is asked for by a test: `drop`, `send_text`, `send_raw`.
+Channels whose name begins with `deny` are denied, with `mute` not answered; of the others a second request
+is denied while the channel is open anywhere. What goes wrong on purpose is asked for by a test: `drop`,
+`send_text`, `send_raw`.
 """
 
 from __future__ import annotations
@@ -116,17 +117,34 @@ class ControlServer:
             logger=_QUIET,
             compression=None,
         )
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._accept, args=(self._server,), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Stop listening and cut every link as a crash would."""
         if self._server is None or self._thread is None:
             return
-        self._server.shutdown()
+        server, self._server = self._server, None
+        server.socket_closed.set()  # links that are being opened are turned away
+        with contextlib.suppress(OSError):
+            server.socket.shutdown(socket.SHUT_RDWR)  # wakes accept() where sockets are not gevent's
+        server.socket.close()
         self._thread.join(5)
-        self._server = None
+        for one in (server.shutdown_watcher, server.shutdown_notifier):
+            one.close()
         self.drop()
+
+    @staticmethod
+    def _accept(server: Server) -> None:
+        # Not `serve_forever`: it never closes its selector, and with gevent's that leaves a live watcher on
+        # the number of a closed descriptor. libev aborts the process when it meets one (gevent 26.9,
+        # websockets 17.4).
+        while True:
+            try:
+                connection, address = server.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=server.handler, args=(connection, address), daemon=True).start()
 
     # what a test may ask for
 

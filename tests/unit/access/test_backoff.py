@@ -5,7 +5,7 @@ import pytest
 import requests
 
 from rtmpsrv import log
-from rtmpsrv.access.backoff import Backoff, describe, keep_trying
+from rtmpsrv.access.backoff import Backoff, Stopped, describe, keep_trying, stop_trying
 
 from .conftest import LogLines
 
@@ -58,7 +58,8 @@ class Attempts:
         try:
             assert self.done.wait(5)
         finally:
-            greenlet.kill()
+            stop_trying(greenlet, 1)
+            assert greenlet.successful()
 
 
 def test_attempts_go_on_after_failures_with_longer_and_longer_waits() -> None:
@@ -98,3 +99,61 @@ def test_describe_names_a_status() -> None:
     error = ValueError("body with a token")
     error.status_code = 403  # type: ignore[attr-defined]
     assert describe(error) == "ValueError: status 403"
+
+
+class Wrapped(Exception):
+    """What a library makes of an OSError."""
+
+
+@pytest.mark.parametrize("where", ["not begun", "in the attempt", "wrapped by a library", "between attempts"])
+def test_stop_trying_ends_the_task_quietly_wherever_it_is(
+    where: str, log_lines: LogLines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inside = gevent.event.Event()
+
+    def attempt() -> None:
+        inside.set()
+        if where == "between attempts":
+            raise OSError
+        try:
+            gevent.sleep(60)
+        except Stopped as exc:
+            if where == "wrapped by a library":
+                raise Wrapped from exc
+            raise
+
+    task = gevent.spawn(
+        keep_trying,
+        attempt,
+        expected=(OSError, Wrapped),
+        failed=lambda error, wait_s: None,
+        backoff=Backoff(60, 60),
+        stable_after_s=60,
+        log=log.get("TEST"),
+    )
+    if where != "not begun":
+        assert inside.wait(2)
+    stop_trying(task, 1)
+    assert task.successful()
+    assert not log_lines.lines
+    assert not capsys.readouterr().err
+
+
+def test_a_task_that_swallows_the_stop_is_killed() -> None:
+    def attempt() -> None:
+        try:
+            gevent.sleep(60)
+        except Stopped:
+            gevent.sleep(60)
+
+    task = gevent.spawn(
+        keep_trying,
+        attempt,
+        expected=(OSError,),
+        failed=lambda error, wait_s: None,
+        backoff=Backoff(),
+        stable_after_s=60,
+        log=log.get("TEST"),
+    )
+    stop_trying(task, 0.05)
+    assert task.dead

@@ -246,7 +246,9 @@ def test_no_answer_to_the_connect_refuses_at_the_connect_timeout(make: Make) -> 
         assert 0.2 < time.monotonic() - started < 2
 
 
-@pytest.mark.parametrize("url", ["http://", "http://[::1", "ftp://127.0.0.1/", "http://127.0.0.1:99999/", "x"])
+@pytest.mark.parametrize(
+    "url", ["http://", "http://[::1", "ftp://127.0.0.1/", "http://127.0.0.1:99999/", "x"]
+)
 def test_an_unusable_url_refuses(make: Make, url: str) -> None:
     assert refused(make(url))
 
@@ -260,9 +262,7 @@ def test_user_password_and_query_of_the_url_reach_no_log(
     assert log_lines.count("hidden") == 0
 
 
-def test_200_publishers_within_a_second_are_all_live_within_three(
-    server: CallbackServer, make: Make
-) -> None:
+def test_200_publishers_within_a_second_are_all_live_within_three(server: CallbackServer, make: Make) -> None:
     def slowly(received: Received) -> Answer:
         return Answer(headers={"stream-id": "x"}, delay_s=0.3)
 
@@ -275,9 +275,7 @@ def test_200_publishers_within_a_second_are_all_live_within_three(
     assert len({greenlet.value.serial for greenlet in asking}) == 200
 
 
-def test_stop_is_sent_again_until_it_arrives(
-    server: CallbackServer, make: Make, log_lines: LogLines
-) -> None:
+def test_stop_is_sent_again_until_it_arrives(server: CallbackServer, make: Make, log_lines: LogLines) -> None:
     server.stop()
     authority = make()
     authority.ended(grant())

@@ -68,7 +68,10 @@ def test_fragments_above_the_limit_end_the_link(
     server: ControlServer, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control_link, "MAX_MESSAGE_BYTES", 1000)
-    first, rest = b"\x01\x7d" + b"x" * 125, b"\x00\x7d" + b"x" * 125  # a text frame and continuations, none final
+    first, rest = (
+        b"\x01\x7d" + b"x" * 125,
+        b"\x00\x7d" + b"x" * 125,
+    )  # a text frame and continuations, none final
     server.send_raw(served.far, first + rest * 7)
     gevent.sleep(0.05)
     assert not served.greenlet.ready()
@@ -86,9 +89,7 @@ def test_text_that_is_no_utf_8_ends_the_link(server: ControlServer, served: Serv
     assert served.end().startswith("cannot read")
 
 
-def test_a_queue_that_is_full_ends_the_link(
-    server: ControlServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_queue_that_is_full_ends_the_link(server: ControlServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control_link, "MAX_QUEUED", 2)
     served = Served(server)
     for _ in range(3):  # no switch in between: the writer has not begun

@@ -1,0 +1,254 @@
+"""The endpoint: opens ports for registrations, composes what they share, closes what nobody uses.
+
+It needs no monkey patching: everything it waits for goes through gevent itself. It belongs to the thread in
+which it was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import count
+from time import monotonic
+from types import TracebackType
+from typing import Any, overload
+
+from gevent import ssl
+from gevent.lock import BoundedSemaphore
+from gevent.queue import Queue
+
+from ..access.ip_rules import IpRules
+from ..access.limits import ConnectionLimits
+from ..live.channel import LiveLimits
+from ..live.registry import Registry
+from ..server.clock import LoopClock, ReadPacer
+from ..server.listener import Listener
+from ..server.session import SessionSettings
+from ..server.tls import TlsListener
+from .inbox import Inbox
+from .limits import Limits
+from .port import Port
+from .registrations import (
+    ChannelName,
+    ObserverRegistration,
+    PublisherRegistration,
+    Registration,
+    WatcherRegistration,
+)
+from .types import (
+    ListenForPublishers,
+    ListenForWatchers,
+    Observe,
+    RegistrationError,
+    RegistrationFailure,
+    Request,
+)
+
+CLOSED = "the endpoint is closed"
+PORT_CLOSED = "the port is closed"
+MAX_PORT = 65535
+
+
+class RtmpEndpoint:
+    """Accepts publishers and watchers for the program it lives in. A context manager that closes on exit."""
+
+    def __init__(
+        self, host: str = "0.0.0.0", tls: ssl.SSLContext | None = None, limits: Limits | None = None
+    ) -> None:
+        """Open nothing yet; `host` is the address of all ports, `::` is IPv4 and IPv6 together.
+
+        `tls` is a `gevent.ssl.SSLContext`, which is `ssl.SSLContext` in a patched program; another
+        certificate may be loaded into it at any time.
+        """
+        if tls is not None and not isinstance(tls, ssl.SSLContext):
+            raise TypeError("tls must be a gevent.ssl.SSLContext: that of ssl would block everybody")
+        self._host = host
+        self._tls = tls
+        self._limits = limits = limits or Limits()
+        live = LiveLimits(
+            cache_bytes=limits.cache_bytes,
+            merge_messages=limits.merge_messages,
+            lag_bytes=limits.watcher_lag_bytes,
+            lag_s=limits.watcher_lag_s,
+        )
+        self._registry: Registry[ChannelName] = Registry(
+            LoopClock(), live, limits.cache_total_bytes, limits.chunk_size
+        )
+        self._settings = SessionSettings(
+            chunk_size=limits.chunk_size,
+            handshake_s=limits.handshake_s,
+            setup_s=limits.request_s,
+            idle_s=limits.silence_s,
+            ping_s=limits.ping_s,
+            stall_s=limits.stall_s,
+            message_bytes=limits.message_bytes,
+        )
+        self._slots = ConnectionLimits(limits.connections_per_address, IpRules(), limits.connections)
+        self._pacer = ReadPacer(enabled=limits.merge_messages > 1)
+        self._session_numbers = count(1)
+        self._registration_numbers = count(1)
+        self._opening = BoundedSemaphore()  # binding may switch greenlets, and a port is opened once
+        self._ports: dict[int, Port] = {}
+        self._retired: list[Listener] = []  # closed, with sessions that are still ending
+        self._observers: dict[tuple[int, str], list[ObserverRegistration]] = {}
+        self._registrations: set[Registration[Any, Any]] = set()
+        self._inboxes: dict[int, Inbox] = {}  # by identity of their queue, which they keep alive
+        self._closed = False
+
+    def __enter__(self) -> RtmpEndpoint:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @overload
+    def register(
+        self, request: ListenForPublishers, messages: Queue[Any] | None = None
+    ) -> PublisherRegistration: ...
+
+    @overload
+    def register(
+        self, request: ListenForWatchers, messages: Queue[Any] | None = None
+    ) -> WatcherRegistration: ...
+
+    @overload
+    def register(self, request: Observe, messages: Queue[Any] | None = None) -> ObserverRegistration: ...
+
+    def register(
+        self, request: Request, messages: Queue[Any] | None = None
+    ) -> PublisherRegistration | WatcherRegistration | ObserverRegistration:
+        """Start to accept what `request` says; messages go to the handle's queue, or to the one given here.
+
+        Raises RegistrationError, with a reason. May block for a moment while a port is opened. A queue that
+        several registrations share must have no maximum size, and ends with the last of them.
+        """
+        if messages is not None and messages.maxsize is not None:
+            raise ValueError(f"a queue for messages has no maximum size, this one has {messages.maxsize}")
+        if isinstance(request, Observe):
+            return self._observe(request, messages)
+        if not 0 <= request.port <= MAX_PORT:
+            raise RegistrationError(RegistrationFailure.PORT_UNAVAILABLE, f"port {request.port}")
+        with self._opening:
+            number, port = self._port(request)
+            table = port.publishers if isinstance(request, ListenForPublishers) else port.watchers
+            if table.conflicts(request.rtmp_app, request.rtmp_stream_key):
+                raise RegistrationError(RegistrationFailure.CONFLICT, f"app {request.rtmp_app!r}")
+            inbox = self._inbox(messages)
+            own_number = next(self._registration_numbers)
+            handle: PublisherRegistration | WatcherRegistration
+            if isinstance(request, ListenForPublishers):
+                handle = PublisherRegistration(request, own_number, number, inbox, self._forget)
+                port.publishers.add(handle)
+            else:
+                handle = WatcherRegistration(request, own_number, number, inbox, self._forget, self._registry)
+                port.watchers.add(handle)
+            self._registrations.add(handle)
+            return handle
+
+    def close(self) -> None:
+        """End all registrations, close all ports, wait for connections to end. Idempotent.
+
+        Blocks up to the limit `close_s`; connections that last longer are cut.
+        """
+        self._closed = True
+        for registration in list(self._registrations):
+            registration.close(CLOSED)
+        retired, self._retired = self._retired, []
+        until = monotonic() + self._limits.close_s
+        for listener in retired:
+            listener.stop_sessions(CLOSED, max(0.0, until - monotonic()))
+
+    # --- private ----------------------------------------------------------------------------------
+
+    def _observe(self, request: Observe, messages: Queue[Any] | None) -> ObserverRegistration:
+        self._refuse_when_closed()
+        observer = ObserverRegistration(
+            request, next(self._registration_numbers), request.port, self._inbox(messages), self._forget
+        )
+        self._registrations.add(observer)
+        self._observers.setdefault((request.port, request.rtmp_app), []).append(observer)
+        port = self._ports.get(request.port)
+        if port is not None:
+            for publication in list(port.publications):
+                publisher = publication.publisher
+                if publisher.rtmp_app == request.rtmp_app and observer.covers(publisher.stream_key):
+                    publication.add_observer(observer)
+        return observer
+
+    def _observers_of(self, port: int, app: str, key: str) -> Iterable[ObserverRegistration]:
+        return [one for one in self._observers.get((port, app), ()) if one.covers(key)]
+
+    def _inbox(self, messages: Queue[Any] | None) -> Inbox:
+        queue: Queue[Any] = Queue() if messages is None else messages
+        inbox = self._inboxes.setdefault(id(queue), Inbox(queue, self._limits))
+        inbox.registrations += 1
+        return inbox
+
+    def _port(self, request: ListenForPublishers | ListenForWatchers) -> tuple[int, Port]:
+        """Return the open port that a request names; opens it if need be. May switch greenlets."""
+        self._refuse_when_closed()
+        port = self._ports.get(request.port) if request.port else None
+        if port is not None:
+            if port.use_tls != request.use_tls:
+                detail = f"port {request.port} is open {'with' if port.use_tls else 'without'} TLS"
+                raise RegistrationError(RegistrationFailure.TLS_MISMATCH, detail)
+            return request.port, port
+        port = Port(request.use_tls, self._limits.approval_s, self._observers_of)
+        self._retired = [listener for listener in self._retired if len(listener.greenlets)]
+        try:
+            listener = self._listener(request, port)
+            listener.start()
+        except OSError as exc:
+            detail = f"port {request.port}: {exc.strerror or exc}"
+            raise RegistrationError(RegistrationFailure.PORT_UNAVAILABLE, detail) from exc
+        self._refuse_when_closed(listener)
+        port.listener = listener
+        number = listener.port
+        self._ports[number] = port
+        return number, port
+
+    def _refuse_when_closed(self, opened: Listener | None = None) -> None:
+        """Raise if the endpoint is closed by now; a listener that was opened meanwhile goes again."""
+        if self._closed:
+            if opened is not None:
+                opened.close()
+            raise RegistrationError(RegistrationFailure.ENDPOINT_CLOSED)
+
+    def _listener(self, request: ListenForPublishers | ListenForWatchers, port: Port) -> Listener:
+        where = (self._host, request.port, port, self._settings, self._slots, self._pacer)
+        if not request.use_tls:
+            return Listener(*where, self._session_numbers)
+        if self._tls is None:
+            raise RegistrationError(RegistrationFailure.NO_CERTIFICATE, f"port {request.port}")
+        return TlsListener(*where, self._session_numbers, self._tls)
+
+    def _forget(self, registration: Registration[Any, Any]) -> None:
+        """Undo what `register` did for a closed handle; a port that nobody uses goes. Never blocks."""
+        self._registrations.discard(registration)
+        if not registration.inbox.registrations:
+            self._inboxes.pop(id(registration.inbox.queue), None)
+        if isinstance(registration, ObserverRegistration):
+            self._forget_observer(registration)
+            return
+        port = self._ports[registration.port]
+        if isinstance(registration, PublisherRegistration):
+            port.publishers.remove(registration)
+        elif isinstance(registration, WatcherRegistration):
+            port.watchers.remove(registration)
+        if not port.in_use:
+            del self._ports[registration.port]
+            port.listener.close()
+            self._retired.append(port.listener)
+            for session in list(port.listener.sessions):
+                session.drop(PORT_CLOSED)
+
+    def _forget_observer(self, observer: ObserverRegistration) -> None:
+        name = observer.port, observer.request.rtmp_app
+        observers = self._observers[name]
+        observers.remove(observer)
+        if not observers:
+            del self._observers[name]

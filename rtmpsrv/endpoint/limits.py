@@ -1,0 +1,31 @@
+"""Every bound of an endpoint. Seconds, bytes and counts; change them with `dataclasses.replace`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The defaults suit a program that serves some hundred clients."""
+
+    handshake_s: float = 10.0  # from accept to the end of the handshake, TLS included
+    request_s: float = 10.0  # from there to publish or play, and from a stop to the next
+    approval_s: float = 10.0  # for the registrant to answer
+    silence_s: float = 30.0  # a client that sends nothing for so long is dropped
+    ping_s: float = 10.0  # keep it below silence_s: watchers send little else than answers
+    stall_s: float = 10.0  # a watcher that takes nothing, or a registrant that consumes nothing, for so long
+    watcher_lag_bytes: int = 8 * MIB  # a watcher further behind skips to the newest keyframe
+    watcher_lag_s: float = 10.0
+    queue_messages: int = 1024  # media is put on a registrant's queue only below this
+    queue_bytes: int = 32 * MIB  # likewise; payload bytes
+    message_bytes: int = 16 * MIB - 1  # longest media message taken from a publisher
+    cache_bytes: int = 64 * MIB  # kept of one stream for watchers that join
+    cache_total_bytes: int = 512 * MIB  # of all streams
+    merge_messages: int = 8  # merged into one write to watchers when busy
+    connections: int = 1000
+    connections_per_address: int = 1000
+    chunk_size: int = 4096
+    close_s: float = 5.0  # for connections to end when the endpoint is closed

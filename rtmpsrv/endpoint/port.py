@@ -1,0 +1,266 @@
+"""One open port as the host of its sessions: which registration covers a client, and whether it may go on.
+
+The order of checks is that of the spec, sections 4.3 to 4.6. After an approval all of them run again, since
+anything may have changed while the registrant thought about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from time import monotonic
+from typing import Generic, Protocol, TypeAlias, TypeVar
+from urllib.parse import parse_qsl
+from uuid import uuid4, uuid5
+
+from ..errors import AccessDenied
+from ..live.player import Player
+from ..server.host import Client as ServerClient
+from ..server.listener import Listener
+from ..server.outlet import Outlet
+from .publisher import EndpointPublication
+from .registrations import ObserverRegistration, PublisherRegistration, WatcherRegistration
+from .types import (
+    ANY,
+    Address,
+    ApprovalRequired,
+    Approve,
+    Client,
+    ConnectionId,
+    Exact,
+    PublisherRequiringApproval,
+    Reject,
+    StreamId,
+    StreamKeyRegistration,
+    WatcherRequiringApproval,
+)
+from .watcher import EndpointPlayback
+
+LOOK_S = 0.1  # how often a client that waits for approval is looked at: it may have left
+MAX_ARGUMENTS = 32  # of a stream name; more are ignored
+PUBLISH_REFUSED = "NetStream.Publish.BadName"
+PLAY_REFUSED = "NetStream.Play.BadName"
+LEFT = "the client left"
+
+Asking: TypeAlias = PublisherRegistration | WatcherRegistration
+Handle = TypeVar("Handle", PublisherRegistration, WatcherRegistration)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """How to ask a registrant, and how to refuse its client."""
+
+    message: type[ApprovalRequired]
+    refusal_code: str
+
+
+PUBLISH = Question(PublisherRequiringApproval, PUBLISH_REFUSED)
+PLAY = Question(WatcherRequiringApproval, PLAY_REFUSED)
+
+
+class Observers(Protocol):
+    """Who reads along. Declared here, answered by the endpoint."""
+
+    def __call__(self, port: int, app: str, key: str) -> Iterable[ObserverRegistration]:
+        """Return the observers of a key."""
+
+
+class Table(Generic[Handle]):
+    """The registrations of one kind on a port: by app, then by key."""
+
+    def __init__(self) -> None:
+        self._apps: dict[str, dict[StreamKeyRegistration, Handle]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._apps.values()))
+
+    def has_app(self, app: str) -> bool:
+        """Tell whether anything is registered for an app."""
+        return app in self._apps
+
+    def conflicts(self, app: str, key: StreamKeyRegistration) -> bool:
+        """Tell whether a new registration would share a key with one that is there."""
+        keys = self._apps.get(app)
+        if not keys:
+            return False
+        return key is ANY or ANY in keys or key in keys
+
+    def add(self, handle: Handle) -> None:
+        request = handle.request
+        self._apps.setdefault(request.rtmp_app, {})[request.rtmp_stream_key] = handle
+
+    def remove(self, handle: Handle) -> None:
+        """Remove exactly this one, never an equal successor."""
+        request = handle.request
+        keys = self._apps.get(request.rtmp_app, {})
+        if keys.get(request.rtmp_stream_key) is handle:
+            del keys[request.rtmp_stream_key]
+            if not keys:
+                del self._apps[request.rtmp_app]
+
+    def find(self, app: str, key: str) -> Handle | None:
+        """Return the one registration that covers a key."""
+        keys = self._apps.get(app)
+        if keys is None:
+            return None
+        return keys.get(ANY) or keys.get(Exact(key))
+
+
+class Port:
+    """A `Host` for the sessions of one listener. Changed by `register` and by handles' ends."""
+
+    def __init__(self, use_tls: bool, approval_s: float, observers: Observers) -> None:
+        self.use_tls = use_tls
+        self.listener: Listener
+        self.publishers: Table[PublisherRegistration] = Table()
+        self.watchers: Table[WatcherRegistration] = Table()
+        self.publications: set[EndpointPublication] = set()
+        self._approval_s = approval_s
+        self._observers = observers
+        self._namespace = uuid4()  # makes connection ids that cannot be guessed from their number
+
+    @property
+    def in_use(self) -> bool:
+        """Whether anything is registered here."""
+        return bool(len(self.publishers) or len(self.watchers))
+
+    # --- the sessions' host -----------------------------------------------------------------------
+
+    def connect(self, client: ServerClient) -> None:
+        """Accept an app that anything is registered for."""
+        app = _app(client)
+        if not self.publishers.has_app(app) and not self.watchers.has_app(app):
+            raise AccessDenied("NetConnection.Connect.Rejected", "No such application")
+
+    def publish(self, client: ServerClient, name: str | None, msid: int) -> EndpointPublication:
+        """Put a client on the air. Blocks while the registrant is asked."""
+        if client.publish_mode not in ("", "live"):
+            raise AccessDenied(PUBLISH_REFUSED, "Only live streams are taken")
+        publisher = self._describe(client, name, PUBLISH_REFUSED)
+        registration = self._covering(self.publishers, publisher, PUBLISH_REFUSED)
+        self._check_publisher(registration, publisher)
+        context: object = None
+        if registration.request.requires_approval:
+            context = self._ask(registration, client, publisher, PUBLISH, self._check_publisher)
+        stream_id = registration.request.stream_id or StreamId(str(uuid4()))
+        publication = EndpointPublication(
+            client, publisher, stream_id, registration, self.publications.discard
+        )
+        self.publications.add(publication)
+        app, key = publisher.rtmp_app, publisher.stream_key
+        publication.start(context, self._observers(publisher.port, app, key))
+        client.log.info("publish accepted app=%s stream_id=%s", app, stream_id)
+        return publication
+
+    def play(self, client: ServerClient, name: str | None, msid: int, outlet: Outlet) -> EndpointPlayback:
+        """Let a client watch, or wait for media. Blocks while the registrant is asked."""
+        watcher = self._describe(client, name, PLAY_REFUSED)
+        registration = self._covering(self.watchers, watcher, PLAY_REFUSED)
+        _check_watcher(registration, watcher)
+        context: object = None
+        if registration.request.requires_approval:
+            context = self._ask(registration, client, watcher, PLAY, _check_watcher)
+        channel = registration.open_channel(watcher.stream_key)
+        client.log.info("watch accepted app=%s", watcher.rtmp_app)
+        return EndpointPlayback(client, watcher, channel, Player(outlet, msid), registration, context)
+
+    # --- private ----------------------------------------------------------------------------------
+
+    def _describe(self, client: ServerClient, name: str | None, refusal_code: str) -> Client:
+        if name is None:
+            raise AccessDenied(refusal_code, "No stream key provided")
+        key, _mark, query = name.partition("?")
+        return Client(
+            ConnectionId(str(uuid5(self._namespace, str(client.number)))),
+            _address(client.ip),
+            _app(client),
+            key,
+            dict(parse_qsl(query, keep_blank_values=True)[:MAX_ARGUMENTS]),
+            client.port,
+            client.secure,
+            client.properties,
+        )
+
+    def _covering(self, table: Table[Handle], who: Client, refusal_code: str) -> Handle:
+        registration = table.find(who.rtmp_app, who.stream_key)
+        if registration is None:
+            raise AccessDenied(refusal_code, "Invalid stream key provided")
+        return registration
+
+    def _check_publisher(self, registration: PublisherRegistration, publisher: Client) -> None:
+        if publisher.stream_key in registration.publications:
+            raise AccessDenied(PUBLISH_REFUSED, "Stream already publishing")
+        _check_address(registration, publisher, PUBLISH_REFUSED)
+
+    def _ask(
+        self,
+        registration: Handle,
+        client: ServerClient,
+        who: Client,
+        question: Question,
+        check: Callable[[Handle, Client], None],
+    ) -> object:
+        """Ask the registrant; return the context it gives, or raise AccessDenied. Blocks up to the limit.
+
+        The registrant was told of the client, so every refusal owes it an end message.
+        """
+        request = question.message(who)
+        registration.announce(who.connection_id, client.disconnect)
+        ended = "the server is shutting down"
+        accepted = False
+        try:
+            registration.put(request)
+            self._await(request, registration, client, question.refusal_code)
+            answer = request.response.value
+            if isinstance(answer, Reject):
+                raise AccessDenied(question.refusal_code, answer.reason)
+            if not isinstance(answer, Approve):
+                raise AccessDenied(question.refusal_code, "No answer")
+            check(registration, who)
+            accepted = True
+            return answer.context
+        except AccessDenied as exc:
+            ended = exc.description
+            raise
+        finally:
+            if not accepted:
+                registration.retire(who.connection_id, ended)
+
+    def _await(
+        self, request: ApprovalRequired, registration: Asking, client: ServerClient, refusal_code: str
+    ) -> None:
+        deadline = monotonic() + self._approval_s
+        response = request.response
+        while True:
+            response.wait(min(LOOK_S, max(0.0, deadline - monotonic())))
+            if registration.closed is not None:
+                raise AccessDenied(refusal_code, registration.closed)
+            if client.left():
+                raise AccessDenied(refusal_code, LEFT)
+            if response.ready():
+                return
+            if monotonic() >= deadline:
+                raise AccessDenied(refusal_code, "No answer in time")
+
+
+def _check_watcher(registration: WatcherRegistration, watcher: Client) -> None:
+    _check_address(registration, watcher, PLAY_REFUSED)
+
+
+def _check_address(registration: Asking, who: Client, refusal_code: str) -> None:
+    restriction = registration.request.ip_restriction
+    if restriction is not None and not restriction.permits(who.address):
+        raise AccessDenied(refusal_code, "Your net address is not permitted")
+
+
+def _app(client: ServerClient) -> str:
+    return client.app.removesuffix("/")
+
+
+def _address(text: str) -> Address:
+    """Read a peer's address; an IPv4-mapped one is the IPv4 one, a scope id is ignored."""
+    address = ip_address(text.partition("%")[0])
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address

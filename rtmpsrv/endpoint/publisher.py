@@ -1,0 +1,110 @@
+"""One publisher on the air: its session's reader puts everything it sends on the registrants' queues.
+
+That one greenlet writes connected, media and stopped, so their order holds by construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+import gevent
+
+from ..server.host import Client as ServerClient
+from .media_in import decode
+from .registrations import ObserverRegistration, PublisherRegistration
+from .types import Client, MediaData, NewPublisherConnected, ScriptData, StreamId, StreamMetadata
+
+SHORTEST_WAIT_S = 0.001  # for a full queue; the waits double
+LONGEST_WAIT_S = 0.05
+
+Reader: TypeAlias = PublisherRegistration | ObserverRegistration
+
+
+class EndpointPublication:
+    """A client that publishes; a `Publication` of its session."""
+
+    def __init__(
+        self,
+        client: ServerClient,
+        publisher: Client,
+        stream_id: StreamId,
+        owner: PublisherRegistration,
+        on_end: Callable[[EndpointPublication], None],
+    ) -> None:
+        self.publisher = publisher
+        path = f"/{publisher.rtmp_app}/{publisher.stream_key}"
+        self.started = f"{path} is now published."
+        self.ended = f"{path} is now unpublished."
+        self._client = client
+        self._stream_id = stream_id
+        self._readers: list[Reader] = []
+        self._owner = owner
+        self._on_end = on_end
+        self._over = False
+        # For observers that come later: metadata and headers, the latest of each kind.
+        self._headers: dict[type, MediaData] = {}
+
+    def start(self, context: object, observers: Iterable[ObserverRegistration]) -> None:
+        """Go on the air and tell the readers. Never blocks."""
+        self._owner.publications[self.publisher.stream_key] = self
+        self._add_reader(self._owner, context)
+        for observer in observers:
+            if not self._over:  # the owner may have been ended for not consuming
+                self.add_observer(observer)
+
+    def add_observer(self, observer: ObserverRegistration) -> None:
+        """Let an observer read along from now on, metadata and headers first. Never blocks."""
+        observer.publications.add(self)
+        self._add_reader(observer, None)
+        if observer.closed is not None:
+            return
+        for data in self._headers.values():
+            observer.put_media(self.publisher.connection_id, data)
+
+    def lose_reader(self, observer: ObserverRegistration) -> None:
+        """Go on without an observer that is closing. Never blocks."""
+        observer.publications.discard(self)
+        self._readers.remove(observer)
+
+    def append(self, batch: Iterable[tuple[int, int, int, bytes, int]]) -> None:
+        """Hand media over. Blocks while a reader's queue is full: that slows the publisher down."""
+        for reader in tuple(self._readers):
+            self._wait_for_room(reader)
+        connection_id = self.publisher.connection_id
+        for type_id, timestamp, _msid, payload, _csid in batch:
+            data = decode(type_id, timestamp, payload)
+            if data is None:
+                continue
+            if isinstance(data, StreamMetadata) or (
+                not isinstance(data, ScriptData) and data.is_sequence_header
+            ):
+                self._headers[type(data)] = data
+            for reader in self._readers:
+                reader.put_media(connection_id, data)
+
+    def end(self, reason: str) -> None:
+        """Go off the air: the key is free, each reader gets its one end message. Idempotent, never blocks."""
+        if self._over:
+            return
+        self._over = True
+        del self._owner.publications[self.publisher.stream_key]
+        readers, self._readers = self._readers, []
+        for reader in readers:
+            if isinstance(reader, ObserverRegistration):
+                reader.publications.discard(self)
+            reader.retire(self.publisher.connection_id, reason)
+        self._on_end(self)
+        self._client.log.info("publish ended app=%s reason=%s", self.publisher.rtmp_app, reason)
+
+    def _add_reader(self, reader: Reader, context: object) -> None:
+        self._readers.append(reader)
+        reader.announce(self.publisher.connection_id, self._client.disconnect)
+        reader.put(NewPublisherConnected(self.publisher, self._stream_id, context))
+
+    def _wait_for_room(self, reader: Reader) -> None:
+        wait_s = SHORTEST_WAIT_S
+        while not self._over and reader.closed is None and not reader.inbox.has_room():
+            reader.end_if_stalled()
+            gevent.sleep(wait_s)
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)

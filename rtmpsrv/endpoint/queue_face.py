@@ -1,0 +1,194 @@
+"""The endpoint behind a queue of requests, for code written in that style: a thin layer over `register`.
+
+Requests are put on `requests`; the reply comes as a message on the request's own queue, before anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from types import TracebackType
+from typing import Any, TypeAlias
+
+import gevent
+from gevent.queue import Queue
+
+from . import types
+from .endpoint import RtmpEndpoint
+from .registrations import PublisherRegistration, WatcherRegistration
+from .types import (
+    MediaData,
+    PublisherMessage,
+    RegistrationError,
+    RegistrationFailure,
+    StreamKeyRegistration,
+    WatcherMessage,
+)
+
+
+class RegistrationType(Enum):
+    """Which of the two kinds to remove."""
+
+    PUBLISHER = "publisher"
+    WATCHER = "watcher"
+
+
+@dataclass(frozen=True, slots=True)
+class RtmpEndpointMediaMessage:
+    """Media for the watchers of a key, to be put on a media channel."""
+
+    stream_key: str = field(repr=False)
+    data: MediaData
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenForPublishers(types.ListenForPublishers):
+    """Accept publishers; everything about them goes to `message_channel`."""
+
+    message_channel: Queue[Any] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenForWatchers(types.ListenForWatchers):
+    """Accept watchers. `StopIteration` on `media_channel` says that nothing more is sent: the end."""
+
+    notification_channel: Queue[Any] = field(repr=False, compare=False)
+    media_channel: Queue[Any] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveRegistration:
+    """Remove what was registered through this queue with equal values; without a match nothing happens."""
+
+    registration_type: RegistrationType
+    rtmp_app: str
+    rtmp_stream_key: StreamKeyRegistration
+    port: int = types.DEFAULT_PORT
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherRegistrationSuccessful:
+    """Publishers are accepted from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherRegistrationFailed:
+    """They are not; nothing follows."""
+
+    reason: RegistrationFailure
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherRegistrationSuccessful:
+    """Watchers are accepted from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherRegistrationFailed:
+    """They are not; nothing follows."""
+
+    reason: RegistrationFailure
+
+
+Request: TypeAlias = ListenForPublishers | ListenForWatchers | RemoveRegistration
+Identity: TypeAlias = tuple[RegistrationType, int, str, StreamKeyRegistration]
+
+__all__ = [
+    "ListenForPublishers", "ListenForWatchers", "PublisherMessage", "PublisherRegistrationFailed",
+    "PublisherRegistrationSuccessful", "RegistrationType", "RemoveRegistration", "RequestQueue",
+    "RtmpEndpointMediaMessage", "WatcherMessage", "WatcherRegistrationFailed",
+    "WatcherRegistrationSuccessful",
+]  # fmt: skip
+
+
+class RequestQueue:
+    """Reads requests in a greenlet of its own, until it is closed; then all its registrations end."""
+
+    def __init__(self, endpoint: RtmpEndpoint) -> None:
+        self.requests: Queue[Any] = Queue()
+        self._endpoint = endpoint
+        self._handles: dict[Identity, PublisherRegistration | WatcherRegistration] = {}
+        self._feeders: dict[int, gevent.Greenlet[..., None]] = {}  # by number of the registration
+        self._reader = gevent.spawn(self._read)
+
+    def __enter__(self) -> RequestQueue:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Read no more requests, and remove all registrations."""
+        self._reader.kill()
+        for handle in list(self._handles.values()):
+            handle.close()
+        gevent.killall(list(self._feeders.values()))
+
+    # --- private ----------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        for request in self.requests:
+            _HANDLERS[type(request)](self, request)
+
+    def _listen_for_publishers(self, request: ListenForPublishers) -> None:
+        channel = request.message_channel
+        self._forget_closed()
+        try:
+            handle = self._endpoint.register(request, channel)
+        except RegistrationError as exc:
+            channel.put(PublisherRegistrationFailed(exc.reason))
+            return
+        channel.put(PublisherRegistrationSuccessful())  # nothing has switched since, so it is the first
+        self._handles[_identity(RegistrationType.PUBLISHER, request)] = handle
+
+    def _listen_for_watchers(self, request: ListenForWatchers) -> None:
+        channel = request.notification_channel
+        self._forget_closed()
+        try:
+            handle = self._endpoint.register(request, channel)
+        except RegistrationError as exc:
+            channel.put(WatcherRegistrationFailed(exc.reason))
+            return
+        channel.put(WatcherRegistrationSuccessful())
+        self._handles[_identity(RegistrationType.WATCHER, request)] = handle
+        self._feeders[handle.number] = gevent.spawn(self._feed, handle, request.media_channel)
+
+    def _remove(self, request: RemoveRegistration) -> None:
+        handle = self._handles.pop(_identity(request.registration_type, request), None)
+        if handle is not None:
+            handle.close()
+            self._forget_closed()
+
+    def _feed(self, handle: WatcherRegistration, media_channel: Queue[Any]) -> None:
+        try:
+            for message in media_channel:
+                if handle.covers(message.stream_key):
+                    handle.send(message.stream_key, message.data)
+        finally:
+            handle.close()
+
+    def _forget_closed(self) -> None:
+        """Drop handles that ended for any reason, and stop their feeders."""
+        self._handles = {name: one for name, one in self._handles.items() if one.closed is None}
+        open_numbers = {handle.number for handle in self._handles.values()}
+        for number in [number for number in self._feeders if number not in open_numbers]:
+            self._feeders.pop(number).kill(block=False)
+
+
+def _identity(
+    kind: RegistrationType, request: ListenForPublishers | ListenForWatchers | RemoveRegistration
+) -> Identity:
+    return kind, request.port, request.rtmp_app, request.rtmp_stream_key
+
+
+_HANDLERS: dict[type[Request], Callable[[RequestQueue, Any], None]] = {
+    ListenForPublishers: RequestQueue._listen_for_publishers,
+    ListenForWatchers: RequestQueue._listen_for_watchers,
+    RemoveRegistration: RequestQueue._remove,
+}

@@ -1,0 +1,54 @@
+"""One watcher: a player in the channel of its key, and its two messages to the registrant. Never blocks."""
+
+from __future__ import annotations
+
+from ..live.channel import Channel
+from ..live.playback import ChannelPlayback
+from ..live.player import Player
+from ..log import RateLimited
+from ..server.host import Client as ServerClient
+from .registrations import WatcherRegistration
+from .types import Client
+
+
+class EndpointPlayback(ChannelPlayback):
+    """A client that watches or waits; a `Playback` of its session."""
+
+    def __init__(
+        self,
+        client: ServerClient,
+        watcher: Client,
+        channel: Channel,
+        player: Player,
+        registration: WatcherRegistration,
+        context: object,
+    ) -> None:
+        super().__init__(channel, player)
+        self.watcher = watcher
+        self.context = context
+        self._client = client
+        self._registration = registration
+        self._over = False
+        self._skips = RateLimited(
+            lambda n: client.log.info("watcher was too far behind: %d jumps to a keyframe", n)
+        )
+        player.on_skip = self._skips.add
+        registration.announce(watcher.connection_id, client.disconnect)
+
+    def start(self, audio: bool, video: bool) -> None:
+        """Join the channel, then tell the registrant."""
+        super().start(audio, video)
+        self._registration.watcher_joined(self.watcher.stream_key, self)
+
+    def end(self, reason: str) -> None:
+        """Leave the channel, then tell the registrant. Idempotent."""
+        if self._over:
+            return
+        self._over = True
+        self.channel.leave(self.feed)
+        self._registration.watcher_left(self.watcher.stream_key, self, reason)
+        self._skips.flush()
+        self._client.log.info(
+            "watch ended app=%s reason=%s skipped=%d messages",
+            self.watcher.rtmp_app, reason, self.feed.skipped_messages,
+        )  # fmt: skip

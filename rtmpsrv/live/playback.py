@@ -1,0 +1,38 @@
+"""A session's hold on a channel through one player: start, pause, choose media. Its ends are the hosts' own.
+
+Never blocks. Both hosts build their playbacks on it.
+"""
+
+from __future__ import annotations
+
+from .channel import Channel
+from .player import Player
+from .segment import AUDIO, DATA, VIDEO
+
+
+class ChannelPlayback:
+    """What the relay and the endpoint do alike for a client that plays or waits."""
+
+    def __init__(self, channel: Channel, player: Player) -> None:
+        self.channel = channel
+        self.feed = player
+
+    def start(self, audio: bool, video: bool) -> None:
+        """Join the channel; media starts now or with the next publisher."""
+        self.feed.wants = self.feed.mask = _wants(audio, video)
+        self.channel.join(self.feed)
+
+    def pause(self, paused: bool) -> None:
+        """Pause or resume."""
+        if paused:
+            self.channel.pause(self.feed)
+        else:
+            self.channel.resume(self.feed)
+
+    def receive(self, audio: bool, video: bool) -> None:
+        """Choose which media to receive."""
+        self.channel.receive(self.feed, _wants(audio, video))
+
+
+def _wants(audio: bool, video: bool) -> int:
+    return DATA | (AUDIO if audio else 0) | (VIDEO if video else 0)

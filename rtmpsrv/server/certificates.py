@@ -1,0 +1,244 @@
+"""Reading a certificate chain and its key, and checking them before a TLS server takes them into use.
+
+The files are read once; what was checked is what is loaded, from private memory files, however the files
+of the operator change meanwhile. Strict on purpose: a section that cannot be parsed, a chain out of order
+or a half-renewed pair must not replace a pair that works. Blocks only for reading small local files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from OpenSSL import SSL
+
+from ..errors import CertificateError
+
+MAX_FILE_BYTES = 1 << 20  # a chain with key is about 10 KiB
+READ_ATTEMPTS = 3  # when the files change while they are read
+
+_BOUNDARY = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 ]+)-----[ \t]*")
+_CERTIFICATE = "CERTIFICATE"
+_KEYS = {"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"}
+_ENCRYPTED = "ENCRYPTED PRIVATE KEY"
+_IGNORED = {"EC PARAMETERS", "DH PARAMETERS"}  # `openssl ecparam -genkey` writes the former before the key
+
+
+@dataclass(frozen=True, slots=True)
+class PairContents:
+    """What the two files held."""
+
+    chain: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+
+    @property
+    def digest(self) -> bytes:
+        """Tell contents apart without keeping them."""
+        parts = hashlib.sha256(self.chain).digest() + hashlib.sha256(self.key).digest()
+        return hashlib.sha256(parts).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class CertificatePair:
+    """A chain and a key that were found good."""
+
+    chain: bytes = field(repr=False)  # PEM, the server's own certificate first
+    key: bytes = field(repr=False)  # PEM
+    serial: int
+    subject: str
+    not_after: datetime  # of the certificate in the chain that expires first
+
+    def days_left(self, now: datetime) -> int:
+        """Return whole days to expiry, negative after it."""
+        return (self.not_after - now) // timedelta(days=1)
+
+    @contextlib.contextmanager
+    def files(self) -> Iterator[tuple[str, str]]:
+        """Give paths from which OpenSSL can load exactly these bytes, inside the `with`."""
+        with contextlib.ExitStack() as undo:
+            yield _private_file(self.chain, undo), _private_file(self.key, undo)
+
+
+def read_pair(chain_path: str, key_path: str) -> PairContents:
+    """Read both files. Raises CertificateError when one cannot be read, or they keep changing."""
+    chain = _read(chain_path)
+    for _ in range(READ_ATTEMPTS):
+        key = _read(key_path)
+        again = _read(chain_path)
+        if again == chain:
+            return PairContents(chain, key)
+        chain = again
+    raise CertificateError(f"{chain_path} changed while it was read")
+
+
+def check_pair(contents: PairContents, now: datetime) -> CertificatePair:
+    """Check that a TLS server can use a pair. Raises CertificateError with what is wrong."""
+    chain, key_pem = _parse_chain(contents.chain), _parse_key(contents.key)
+    _check_key(chain, key_pem)
+    _check_dates(chain, now)
+    _check_links(chain)
+    leaf = chain[0]
+    pair = CertificatePair(
+        b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain),
+        key_pem,
+        leaf.serial_number,
+        leaf.subject.rfc4514_string(),
+        min(certificate.not_valid_after_utc for certificate in chain),
+    )
+    _check_with_openssl(pair)
+    return pair
+
+
+# --- reading ------------------------------------------------------------------------------------------
+
+
+def _read(path: str) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as exc:
+        raise CertificateError(f"{path} cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
+    if len(data) > MAX_FILE_BYTES:
+        raise CertificateError(f"{path} is longer than {MAX_FILE_BYTES} bytes")
+    return data
+
+
+def _sections(data: bytes, what: str) -> Iterator[tuple[str, bytes]]:
+    """Split PEM into (label, text) pairs; words between sections are allowed (RFC 7468 5.2)."""
+    label: str | None = None
+    begin = 0
+    position = 0
+    for number, line in enumerate(data.splitlines(keepends=True), 1):
+        start, position = position, position + len(line)
+        if not line.startswith(b"-----"):
+            continue
+        boundary = _BOUNDARY.fullmatch(line.rstrip(b"\r\n"))
+        if boundary is None:
+            raise CertificateError(f"{what}: malformed PEM in line {number}")
+        kind, found = boundary[1], boundary[2].decode()
+        if kind == b"BEGIN" and label is None:
+            label, begin = found, start
+        elif kind == b"END" and label == found:
+            yield found, data[begin:position]
+            label = None
+        else:
+            raise CertificateError(f"{what}: PEM sections do not match in line {number}")
+    if label is not None:
+        raise CertificateError(f"{what}: the last PEM section, {label}, has no end")
+
+
+def _parse_chain(data: bytes) -> list[x509.Certificate]:
+    """Take the certificates of a file; a key beside them, as in combined files, is left alone."""
+    chain: list[x509.Certificate] = []
+    for label, text in _sections(data, "certificate file"):
+        if label == _CERTIFICATE:
+            try:
+                certificate = x509.load_pem_x509_certificate(text)
+                # Parses what is used later on: a key of an unknown kind or a broken name is found here.
+                _spki(certificate.public_key())
+                certificate.subject.rfc4514_string()
+                certificate.issuer.rfc4514_string()
+            except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as exc:
+                raise CertificateError(f"certificate {len(chain) + 1} cannot be parsed") from exc
+            chain.append(certificate)
+        elif label not in _KEYS | _IGNORED | {_ENCRYPTED}:
+            raise CertificateError(f"certificate file: unexpected PEM section {label}")
+    if not chain:
+        raise CertificateError("certificate file: no certificate in it")
+    return chain
+
+
+def _parse_key(data: bytes) -> bytes:
+    """Take the only private key of a file; certificates beside it are left alone."""
+    keys = []
+    for label, text in _sections(data, "key file"):
+        if label == _ENCRYPTED or (label in _KEYS and b"ENCRYPTED" in text):
+            raise CertificateError("key file: the key is encrypted with a passphrase")
+        if label in _KEYS:
+            keys.append(text)
+        elif label != _CERTIFICATE and label not in _IGNORED:
+            raise CertificateError(f"key file: unexpected PEM section {label}")
+    if len(keys) != 1:
+        raise CertificateError(f"key file: {len(keys)} private keys in it, expected 1")
+    return keys[0]
+
+
+# --- checking -----------------------------------------------------------------------------------------
+
+
+def _check_key(chain: list[x509.Certificate], key_pem: bytes) -> None:
+    try:
+        public = _spki(load_pem_private_key(key_pem, None).public_key())
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        # Without the cause: nothing about a private key gets near a traceback.
+        raise CertificateError("key file: the private key cannot be parsed") from None
+    owners = [n for n, certificate in enumerate(chain, 1) if _spki(certificate.public_key()) == public]
+    if not owners:
+        raise CertificateError("the private key does not match the certificate")
+    if owners[0] != 1:
+        raise CertificateError(
+            f"the private key matches certificate {owners[0]} of the chain; the server's own must be first"
+        )
+
+
+def _spki(key: object) -> bytes:
+    public_bytes = getattr(key, "public_bytes")  # noqa: B009 - a union of kinds, some without this method
+    data: bytes = public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return data
+
+
+def _check_dates(chain: list[x509.Certificate], now: datetime) -> None:
+    for number, certificate in enumerate(chain, 1):
+        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        if now > end:
+            raise CertificateError(f"certificate {number} expired on {end:%Y-%m-%d %H:%M} UTC")
+        if now < begin:
+            raise CertificateError(f"certificate {number} is not valid before {begin:%Y-%m-%d %H:%M} UTC")
+
+
+def _check_links(chain: list[x509.Certificate]) -> None:
+    """Check that each certificate was issued by the next one in the file."""
+    for number, (certificate, issuer) in enumerate(pairwise(chain), 1):
+        try:
+            certificate.verify_directly_issued_by(issuer)
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as exc:
+            raise CertificateError(
+                f"certificate {number} was not issued by number {number + 1}: wrong order, or one is missing"
+            ) from exc
+
+
+def _check_with_openssl(pair: CertificatePair) -> None:
+    """Let OpenSSL have the last word: it also knows what is too weak to be used."""
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    try:
+        with pair.files() as (chain_path, key_path):
+            context.use_certificate_chain_file(chain_path)
+            context.use_privatekey_file(key_path)
+            context.check_privatekey()
+    except SSL.Error as exc:
+        reasons = ", ".join(str(entry[-1]) for entry in exc.args[0]) if exc.args else ""
+        raise CertificateError(f"OpenSSL refuses the pair: {reasons or 'no reason given'}") from exc
+
+
+def _private_file(data: bytes, undo: contextlib.ExitStack) -> str:
+    """Give the path of a file that holds `data`, which no other user can read, until `undo` is closed."""
+    if hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():
+        fd = os.memfd_create("rtmpsrv-tls", os.MFD_CLOEXEC)
+        undo.callback(os.close, fd)
+        os.write(fd, data)  # memory: takes all at once
+        return f"/proc/self/fd/{fd}"
+    # macOS, or no /proc: a folder of mode 0700.
+    path = Path(undo.enter_context(tempfile.TemporaryDirectory())) / "pem"
+    path.write_bytes(data)
+    return str(path)

@@ -1,0 +1,1 @@
+"""The soak: everybody comes and goes at random, and nothing is left. Started by `scripts/soak`."""

@@ -1,0 +1,341 @@
+"""The endpoint's connections, taps, queue face and life in an unpatched program; numbers as in its spec."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import gevent
+import pytest
+from gevent.queue import Queue
+
+from rtmpsrv import (
+    ANY,
+    NewMediaData,
+    NewPublisherConnected,
+    Observe,
+    PublishingStopped,
+    RegistrationClosed,
+    RegistrationFailure,
+    StreamKeyBecameActive,
+    StreamMetadata,
+    VideoData,
+)
+from rtmpsrv.endpoint import queue_face
+from rtmpsrv.endpoint.publisher import EndpointPublication
+from rtmpsrv.endpoint.watcher import EndpointPlayback
+from rtmpsrv.live.player import Player
+from rtmpsrv.server.session import Session
+from tests.client import AAC_HEADER, AVC_HEADER, Client, audio, keyframe
+from tests.endpoint_stage import (
+    APP,
+    EndpointStage,
+    endpoint_stage,
+    eventually,
+    expect,
+    expect_nothing,
+    next_message,
+    rest,
+)
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def on() -> Iterator[EndpointStage]:
+    with endpoint_stage() as opened:
+        yield opened
+
+
+# --- refusals and limits --------------------------------------------------------------------------------
+
+
+def test_c07_a_refused_connect_gets_its_error_before_the_close(on: EndpointStage) -> None:
+    on.publishers()
+    client = on.client()
+    client.shake_hands()
+    client.ask_connect("other")
+    values = client.expect_command("_error")
+    assert values[2]["code"] == "NetConnection.Connect.Rejected"
+    client.expect_closed()
+
+
+@pytest.mark.parametrize("command", ["publish", "play"])
+def test_c07_a_refused_request_gets_its_error_before_the_close(on: EndpointStage, command: str) -> None:
+    on.publishers("key")
+    on.watchers("key")
+    client = on.client().connect(APP)
+    client.command(command, None, "other", "live", msid=client.create_stream())
+    code = {"publish": "NetStream.Publish.BadName", "play": "NetStream.Play.BadName"}[command]
+    assert client.expect_status(code)["level"] == "error"
+    client.expect_closed()
+
+
+@pytest.mark.parametrize("role", ["none", "publisher", "watcher"])
+def test_c15_a_second_connect_is_refused_and_leaks_nothing(on: EndpointStage, role: str) -> None:
+    publishers, watchers = on.publishers(), on.watchers()
+    client = {"none": lambda: on.client().connect(APP), "publisher": on.publisher, "watcher": on.watcher}[
+        role
+    ]()
+    client.ask_connect(APP)
+    client.expect_closed()
+    eventually(lambda: not publishers.publications and not watchers.watcher_count("key"))
+    on.publisher()
+    on.watcher()
+
+
+def test_c19_refused_attempts_leave_no_state(on: EndpointStage) -> None:
+    publishers = on.publishers("key", requires_approval=True)
+    watchers = on.watchers("key")
+    refused_round(on, publishers)
+    gc.collect()
+    before = len(gc.get_objects())
+    descriptors = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        refused_round(on, publishers)
+    eventually(lambda: not any(port.listener.sessions for port in on.endpoint._ports.values()))
+    gevent.sleep(0.05)
+    gc.collect()
+    assert not publishers.publications
+    assert not publishers._announced
+    assert not watchers._watchers
+    assert not watchers._announced
+    assert len(on.endpoint._registry) == 0
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
+    assert not [one for one in gc.get_objects() if isinstance(one, Session | EndpointPublication | Player)]
+    assert len(gc.get_objects()) < before + 500
+
+
+def refused_round(on: EndpointStage, publishers: object) -> None:
+    for command, key in (("publish", "other"), ("play", "other"), ("publish", "key")):
+        client = on.client().connect(APP)
+        client.command(command, None, key, "live", msid=client.create_stream())
+        if key == "key":
+            next_message(publishers).reject()
+            assert isinstance(next_message(publishers), PublishingStopped)
+        client.expect_closed()
+        client.close()
+        on.clients.remove(client)
+
+
+def test_c20_a_client_without_handshake_is_dropped() -> None:
+    with endpoint_stage(handshake_s=0.3) as on:
+        on.publishers()
+        client = on.client()
+        client.expect_closed(2.0)
+
+
+def test_c20_a_client_without_request_is_dropped() -> None:
+    with endpoint_stage(request_s=0.3) as on:
+        on.publishers()
+        on.client().connect(APP).expect_closed(2.0)
+
+
+def test_c20_a_silent_publisher_is_dropped() -> None:
+    with endpoint_stage(silence_s=0.4, ping_s=0.1) as on:
+        registration, client, _ = on.on_air()
+        assert "0.4 s" in expect(registration, PublishingStopped, 2.0).reason
+        client.expect_closed()
+
+
+def test_connections_are_limited() -> None:
+    with endpoint_stage(connections=2) as on:
+        on.publishers()
+        on.client().connect(APP)
+        on.client().connect(APP)
+        on.client().expect_closed()
+
+
+# --- taps -----------------------------------------------------------------------------------------------
+
+
+def test_an_observer_reads_along_beside_the_owner(on: EndpointStage) -> None:
+    owner = on.publishers()
+    tap = on.endpoint.register(Observe(rtmp_app=APP, port=on.port))
+    client = on.publisher()
+    client.video(1, keyframe(b"k"))
+    client.close()
+    for registration in (owner, tap):
+        assert isinstance(next_message(registration), NewPublisherConnected)
+        assert next_message(registration).data == VideoData(b"k", 1, is_keyframe=True)
+        assert isinstance(next_message(registration), PublishingStopped)
+
+
+def test_a_late_observer_gets_metadata_and_headers_first(on: EndpointStage) -> None:
+    owner, client, announced = on.on_air()
+    client.metadata()
+    client.audio(0, AAC_HEADER)
+    client.video(0, AVC_HEADER)
+    client.video(1, keyframe(b"missed"))
+    client.fence()
+    with on.endpoint.register(Observe(rtmp_app=APP, port=on.port)) as tap:
+        client.audio(2, audio(b"live"))
+        assert next_message(tap).client == announced.client
+        kinds = [next_message(tap).data for _ in range(4)]
+        assert isinstance(kinds[0], StreamMetadata)
+        assert [kinds[1].is_sequence_header, kinds[2].is_sequence_header] == [True, True]
+        assert kinds[3].data == b"live"
+    *_, stopped, closed = list(tap.messages)
+    assert stopped == PublishingStopped(announced.client.connection_id)
+    assert isinstance(closed, RegistrationClosed)
+    expect_nothing(owner, PublishingStopped)
+
+
+def test_an_observer_of_another_key_gets_nothing(on: EndpointStage) -> None:
+    from rtmpsrv import Exact
+
+    on.publishers()
+    tap = on.endpoint.register(Observe(rtmp_app=APP, rtmp_stream_key=Exact("other"), port=on.port))
+    on.publisher()
+    expect_nothing(tap)
+    with pytest.raises(TypeError):
+        tap.disconnect(next(iter(on.endpoint._ports[on.port].publications)).publisher.connection_id)
+
+
+# --- the queue face -------------------------------------------------------------------------------------
+
+
+def test_the_queue_face_registers_feeds_and_removes(on: EndpointStage) -> None:
+    on.publishers(app="other")
+    publishers: Queue[object] = Queue()
+    watchers: Queue[object] = Queue()
+    media: Queue[object] = Queue()
+    with queue_face.RequestQueue(on.endpoint) as face:
+        face.requests.put(
+            queue_face.ListenForPublishers(rtmp_app=APP, port=on.port, message_channel=publishers)
+        )
+        face.requests.put(
+            queue_face.ListenForWatchers(
+                rtmp_app=APP, port=on.port, notification_channel=watchers, media_channel=media
+            )
+        )
+        assert next_message(publishers) == queue_face.PublisherRegistrationSuccessful()
+        assert next_message(watchers) == queue_face.WatcherRegistrationSuccessful()
+        losers: Queue[object] = Queue()
+        face.requests.put(queue_face.ListenForPublishers(rtmp_app=APP, port=on.port, message_channel=losers))
+        assert next_message(losers) == queue_face.PublisherRegistrationFailed(RegistrationFailure.CONFLICT)
+        publisher, watcher = on.publisher(), on.watcher()
+        expect(watchers, StreamKeyBecameActive)
+        publisher.video(5, keyframe(b"through"))
+        data = expect(publishers, NewMediaData).data
+        media.put(queue_face.RtmpEndpointMediaMessage("key", data))
+        watcher.read_until(lambda one: one.payload.endswith(b"through"))
+        face.requests.put(
+            queue_face.RemoveRegistration(
+                registration_type=queue_face.RegistrationType.PUBLISHER,
+                rtmp_app=APP,
+                rtmp_stream_key=ANY,
+                port=on.port,
+            )
+        )
+        expect(publishers, PublishingStopped)
+        expect(publishers, RegistrationClosed)
+        media.put(StopIteration)
+        expect(watchers, RegistrationClosed)
+    assert not rest(losers)
+
+
+# --- programs that do not patch -------------------------------------------------------------------------
+
+UNPATCHED = """
+    import gevent, socket, sys
+    from gevent import monkey
+    import rtmpsrv
+    from rtmpsrv import *
+    from gevent.queue import Queue
+
+    endpoint = Endpoint("127.0.0.1")
+    messages = Queue()
+    watchers = endpoint.register(ListenForWatchers(rtmp_app="live", port=0), messages)
+    publishers = endpoint.register(ListenForPublishers(rtmp_app="live", port=watchers.port), messages)
+    ticks = []
+    def tick():
+        while True:
+            gevent.sleep(0.01)
+            ticks.append(1)
+    gevent.spawn(tick)
+    print(watchers.port, flush=True)
+    keys = {}
+    for message in messages:
+        match message:
+            case NewPublisherConnected(client=client):
+                keys[client.connection_id] = client.stream_key
+            case NewMediaData(publisher=publisher, data=data):
+                watchers.send(keys[publisher], data)
+            case PublishingStopped(connection_id=publisher):
+                watchers.end(keys.pop(publisher))
+                break
+    assert not monkey.is_anything_patched() if hasattr(monkey, "is_anything_patched") else True
+    assert not monkey.is_module_patched("socket")
+    assert socket.socket.__module__ == "socket"
+    endpoint.close()
+    print(len(ticks), flush=True)
+"""
+
+
+@pytest.mark.parametrize("patch", ["", "from gevent import monkey; monkey.patch_all()\n"])
+def test_the_endpoint_works_in_programs_with_and_without_patching(patch: str) -> None:
+    program = patch + textwrap.dedent(UNPATCHED)
+    if patch:
+        program = program.replace('assert not monkey.is_module_patched("socket")', "")
+        program = program.replace('assert socket.socket.__module__ == "socket"', "")
+        program = program.replace("assert not monkey.is_anything_patched()", "assert True")
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline() or 0)
+        assert port, process.stderr.read() if process.stderr else ""
+        with Client(port) as watcher, Client(port) as publisher:
+            watcher.play("live", "key")
+            publisher.publish("live", "key")
+            publisher.video(3, keyframe(b"picture"))
+            watcher.read_until(lambda one: one.payload.endswith(b"picture"))
+            gevent.sleep(0.2)
+            publisher.close()
+            watcher.expect_status("NetStream.Play.UnpublishNotify")
+            output, errors = process.communicate(timeout=20)
+        assert process.returncode == 0, errors
+        assert int(output) > 5
+        assert errors == ""
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def test_importing_the_package_is_cheap_and_patches_nothing() -> None:
+    program = (
+        "import sys; before = set(sys.modules); import rtmpsrv; rtmpsrv.__version__;"
+        "print(sorted(name for name in set(sys.modules) - before if 'rtmpsrv' in name or 'gevent' in name))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout.strip() == "['rtmpsrv']"
+
+
+def test_nothing_is_left_of_a_closed_endpoint() -> None:
+    with endpoint_stage() as on:
+        on.watchers()
+        on.publishers()
+        on.publisher()
+        on.watcher()
+    on.clients.clear()
+    del on
+    gevent.sleep(0.05)
+    gc.collect()
+    left = [
+        one for one in gc.get_objects() if isinstance(one, Session | EndpointPublication | EndpointPlayback)
+    ]
+    assert not left

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+
+from rtmpsrv.access.ip_rules import IpRules
+from rtmpsrv.access.limits import ConnectionLimits
+
+
+def limits(per_address: int = 2, exempt: str = "", total: int = 100) -> ConnectionLimits:
+    return ConnectionLimits(per_address, IpRules.parse(exempt), total)
+
+
+def test_one_address_is_refused_one_past_its_limit() -> None:
+    slots = limits(per_address=2)
+    assert [slots.admit("10.0.0.1") for _ in range(3)] == [
+        None, None, "limit of 2 connections from one address"
+    ]  # fmt: skip
+    assert slots.admit("10.0.0.2") is None
+    assert slots.open_count == 3
+
+
+def test_released_slot_can_be_taken_again() -> None:
+    slots = limits(per_address=1)
+    for _ in range(3):
+        assert slots.admit("10.0.0.1") is None
+        assert slots.admit("10.0.0.1") is not None
+        slots.release("10.0.0.1")
+    assert slots.open_count == 0
+
+
+def test_total_is_refused_one_past_its_limit() -> None:
+    slots = limits(total=2)
+    assert [slots.admit(f"10.0.0.{n}") for n in range(3)] == [None, None, "limit of 2 connections"]
+    slots.release("10.0.0.0")
+    assert slots.admit("10.0.0.9") is None
+
+
+def test_exempt_address_counts_to_the_total_only() -> None:
+    slots = limits(per_address=1, exempt="10.0.0.0/8", total=3)
+    assert [slots.admit("10.0.0.1") for _ in range(4)] == [None] * 3 + ["limit of 3 connections"]
+    for _ in range(3):
+        slots.release("10.0.0.1")
+    assert slots.open_count == 0
+
+
+def test_limit_of_none_refuses_everybody_else() -> None:
+    assert limits(per_address=0).admit("10.0.0.1") is not None
+    assert limits(per_address=0, exempt="*").admit("10.0.0.1") is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "together"),
+    [
+        ("2001:db8::1", "2001:db8::2", True),
+        ("2001:db8::1", "2001:db8:0:0:ffff::1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("10.0.0.1", "::ffff:10.0.0.1", True),
+        ("::ffff:10.0.0.1", "::ffff:10.0.0.2", False),
+        ("fe80::1%eth0", "fe80::1%eth1", True),
+    ],
+)
+def test_addresses_of_one_owner_are_counted_together(one: str, other: str, together: bool) -> None:
+    slots = limits(per_address=1)
+    assert slots.admit(one) is None
+    assert (slots.admit(other) is not None) is together

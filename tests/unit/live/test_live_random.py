@@ -1,0 +1,241 @@
+"""Whatever sockets take and whoever joins, leaves or pauses: what players receive makes sense."""
+
+from __future__ import annotations
+
+import gc
+import random
+from collections.abc import Callable
+
+import pytest
+
+from rtmpsrv.live import channel as module
+from rtmpsrv.live.player import EVERYTHING, Player
+from rtmpsrv.live.segment import AUDIO, DATA, VIDEO
+from rtmpsrv.protocol import amf0, messages
+from rtmpsrv.protocol.chunks import ChunkReader
+from tests.unit.live.stage import (
+    AAC,
+    AAC_2,
+    AVC,
+    AVC_2,
+    CHUNK_SIZE,
+    META,
+    FakeSink,
+    Message,
+    Stage,
+    inter,
+    is_header,
+    key,
+    tone,
+)
+
+MAX_FRAME = 900  # bytes
+TOTAL = 60_000  # bytes, of the budget
+MAX_BATCH = 6
+OPERATIONS = 120
+PING = messages.user_control(messages.PING_REQUEST, 7)
+
+
+class Seat:
+    """A player and what it should have received."""
+
+    def __init__(self, sink: FakeSink, filtered: bool) -> None:
+        assert sink.player is not None
+        self.sink = sink
+        self.player: Player = sink.player
+        self.filtered = filtered  # it paused, or chose, at some time
+        self.jumps = 0
+        self.pings = 0
+        self.player.on_skip = self._jumped
+
+    def _jumped(self) -> None:
+        self.jumps += 1
+
+
+class World:
+    """Random operations on one channel; `check` looks at everything that players received."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        chance = self.random
+        self.stage = Stage(
+            total_bytes=TOTAL,
+            cache_bytes=chance.choice((0, 3000, 1 << 20)),
+            keep_stream=chance.random() < 0.3,
+            merge_messages=chance.choice((1, 3, 8)),
+            lag_bytes=chance.choice((2000, 8000, 1 << 20)),
+            lag_s=chance.choice((0.5, 5.0)),
+        )
+        self.next_id = 0
+        self.sent: dict[int, Message] = {}
+        self.seats: list[Seat] = []
+        self.operations: list[tuple[int, Callable[[], None]]] = [
+            (40, self.append), (6, self.join), (2, self.leave), (25, self.give_room), (6, self.wait),
+            (2, self.pause), (2, self.resume), (2, self.receive), (4, self.ping), (1, self.stop),
+            (3, self.start), (2, self.hiccup), (1, self.be_slow),
+        ]  # fmt: skip
+
+    def run(self) -> None:
+        weights = [weight for weight, _ in self.operations]
+        for _ in range(OPERATIONS):
+            self.random.choices(self.operations, weights)[0][1]()
+        for seat in self.seats:
+            seat.sink.open()
+        self.stage.clock.advance(1)
+        for seat in self.seats:
+            self.check(seat, complete=True)
+
+    # --- operations -------------------------------------------------------------------------------
+
+    def frame(self) -> Message:
+        chance = self.random
+        kind = chance.random()
+        if kind < 0.08:
+            return chance.choice((AVC, AVC, AVC_2, AAC, AAC_2, META))
+        self.next_id += 1
+        content = b"%08d" % self.next_id + bytes(chance.choice((0, 50, 51, 100, MAX_FRAME)))
+        make = key if kind < 0.2 else tone if kind < 0.5 else inter
+        time = chance.choice((self.next_id, 0xFFFFFF + self.next_id))
+        self.sent[self.next_id] = message = make(content, time)
+        return message
+
+    def append(self) -> None:
+        if self.stage.channel.live:
+            self.stage.batch(self.frame() for _ in range(self.random.randint(1, MAX_BATCH)))
+            gc.collect(0)
+            assert self.stage.registry.budget.used_bytes <= TOTAL
+
+    def join(self) -> None:
+        chance = self.random
+        wants = chance.choice((None, None, None, AUDIO | DATA, VIDEO | DATA))
+        sink = self.stage.join(
+            can_sendfile=chance.random() < 0.7,
+            room=chance.choice((None, 0, 10, 1000, 5000)),
+            msid=chance.choice((1, 1, 1, 2)),
+            cache=chance.choice(("", "", "no", "clear")),
+            wants=wants,
+        )
+        self.seats.append(Seat(sink, wants is not None))
+
+    def leave(self) -> None:
+        if self.seats:
+            seat = self.seats.pop(self.random.randrange(len(self.seats)))
+            self.check(seat, complete=False)
+            self.stage.channel.leave(seat.player)
+
+    def some_seat(self) -> Seat | None:
+        return self.random.choice(self.seats) if self.seats else None
+
+    def give_room(self) -> None:
+        for seat in self.random.sample(self.seats, min(3, len(self.seats))):
+            if seat.sink.room is not None:
+                seat.sink.open(self.random.choice((1, 7, 100, 500, 3000)))
+
+    def wait(self) -> None:
+        self.stage.clock.advance(self.random.choice((0.001, 0.02, 0.2, 1.0)))
+
+    def pause(self) -> None:
+        if seat := self.some_seat():
+            seat.filtered = True
+            self.stage.channel.pause(seat.player)
+
+    def resume(self) -> None:
+        if seat := self.some_seat():
+            self.stage.channel.resume(seat.player)
+
+    def receive(self) -> None:
+        if seat := self.some_seat():
+            seat.filtered = True
+            wants = self.random.choice((EVERYTHING, AUDIO | DATA, VIDEO | DATA, DATA))
+            self.stage.channel.receive(seat.player, wants)
+
+    def ping(self) -> None:
+        if seat := self.some_seat():
+            seat.pings += 1
+            seat.sink.reply(PING)
+
+    def hiccup(self) -> None:
+        if seat := self.some_seat():
+            seat.sink.hiccups += 2
+
+    def be_slow(self) -> None:
+        if seat := self.some_seat():
+            seat.sink.cost_s = self.random.choice((0.0, 0.001, 0.05))
+
+    def stop(self) -> None:
+        self.stage.channel.stop()
+
+    def start(self) -> None:
+        if not self.stage.channel.live:
+            self.stage.channel.start()
+
+    # --- what must hold ---------------------------------------------------------------------------
+
+    def check(self, seat: Seat, complete: bool) -> None:
+        reader = ChunkReader(CHUNK_SIZE)
+        received = reader.feed(bytes(seat.sink.received))
+        pings = sum(message[3].hex() == "000600000007" for message in received)
+        if complete:
+            assert reader.current is None
+            assert not reader.tail
+            assert not reader.partial_bytes
+            assert pings == seat.pings
+        assert all(message[2] in (0, seat.player.msid) for message in received)
+        sections: list[list[Message]] = [[]]
+        for message in received:
+            if message[0] == 20 and amf0.decode(message[3])[3]["code"] == "NetStream.Play.Start":
+                sections.append([])
+            elif message[0] in (8, 9):
+                sections[-1].append(message)
+        assert sections[0] == []
+        gaps = 0
+        newest = 0
+        for section in sections[1:]:
+            gaps += self.check_section(section, newest, seat)
+            ids = [self.number(message) for message in section if not is_header(message[3])]
+            newest = max(ids, default=newest)
+        if not seat.filtered:
+            assert gaps <= seat.jumps
+
+    def number(self, message: Message) -> int:
+        return int(message[3][5 if message[0] == 9 else 2 :][:8])
+
+    def check_section(self, section: list[Message], newest: int, seat: Seat) -> int:
+        """One start of a player: as sent, in order, nothing twice, from a keyframe on; return the gaps."""
+        gaps = 0
+        last = 0
+        configured = False
+        for message in section:
+            if is_header(message[3]):
+                configured = configured or message[0] == 9
+                continue
+            number = self.number(message)
+            sent = self.sent[number]
+            assert (message[0], message[1], message[3]) == (sent[0], sent[1], sent[3])
+            assert number > last
+            if not last:
+                # The cache of a new joiner may repeat nothing of an earlier publication.
+                assert number > newest
+            elif number != last + 1:
+                gaps += 1
+                if not seat.filtered:
+                    skipped_into = sent[3][0]
+                    assert skipped_into == 0x17 or self.is_audio_only(number), "a jump lands on a keyframe"
+            last = number
+        return gaps
+
+    def is_audio_only(self, number: int) -> bool:
+        """Whether no video came in this publication before; jumps of audio land anywhere."""
+        return self.sent[number][0] == 8 and not any(
+            self.sent[earlier][0] == 9 for earlier in range(max(1, number - 30), number)
+        )
+
+
+@pytest.mark.parametrize("lane", ["file", "copies"])
+@pytest.mark.parametrize("seed", range(150))
+def test_players_receive_whole_messages_in_order(
+    seed: int, lane: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if lane == "copies":
+        monkeypatch.setattr(module, "SENDFILE_FROM", 1 << 30)
+    World(seed).run()

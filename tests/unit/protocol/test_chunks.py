@@ -1,0 +1,371 @@
+from __future__ import annotations
+
+import hashlib
+import pickle
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtmpsrv.errors import LocalProtocolError, RemoteProtocolError
+from rtmpsrv.protocol.chunks import (
+    MAX_CHUNK_STREAMS,
+    MAX_MESSAGE_LENGTH,
+    ChunkReader,
+    Limits,
+    basic_header,
+    pack,
+)
+from tests.client import chunks_of
+from tests.vectors import load, name_of
+
+VECTORS = load("chunk")
+DECIDABLE = [vector for vector in VECTORS["read"] if not vector.get("ambiguous")]
+CAPTURES = load("captures")["captures"]
+HANDSHAKE_BYTES = 3073  # C0, C1, C2
+
+Message = tuple[int, int, int, bytes, int]
+
+
+def pieces(data: bytes, size: int) -> Iterator[bytes]:
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+def read(reader: ChunkReader, data: bytes, size: int | None = None) -> list[Message]:
+    """Feed `data` whole or in pieces; what the reader holds must make sense all the time."""
+    messages: list[Message] = []
+    for piece in pieces(data, size or len(data) or 1):
+        messages += reader.feed(piece)
+        check_invariants(reader)
+    return messages
+
+
+def check_invariants(reader: ChunkReader) -> None:
+    partials = [(s.partial, s.length) for s in reader.streams.values() if s.partial is not None]
+    assert all(0 <= len(partial) <= length for partial, length in partials)
+    assert reader.partial_bytes == sum(len(partial) for partial, _ in partials)
+    assert reader.partial_bytes <= reader.limits.partial_bytes
+    assert len(reader.streams) <= MAX_CHUNK_STREAMS
+    assert len(reader.tail) < 18  # the longest header
+
+
+def check_messages(messages: list[Message], expected: list[dict[str, Any]]) -> None:
+    assert [
+        (type_id, timestamp, msid, len(payload), hashlib.sha256(payload).hexdigest(), csid)
+        for type_id, timestamp, msid, payload, csid in messages
+    ] == [(e["type"], e["timestamp"], e["msid"], e["length"], e["sha256"], e["csid"]) for e in expected]
+
+
+# --- vectors --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vector", VECTORS["basic_header"], ids=lambda v: f"{v['fmt']}-{v['csid']}")
+def test_basic_header_has_its_shortest_form(vector: dict[str, Any]) -> None:
+    if "canonical_hex" in vector:
+        assert basic_header(vector["fmt"], vector["csid"]).hex() == vector["canonical_hex"]
+
+
+@pytest.mark.parametrize("vector", VECTORS["basic_header"], ids=lambda v: f"{v['fmt']}-{v['csid']}")
+def test_basic_header_is_read_in_both_forms(vector: dict[str, Any]) -> None:
+    header = bytes.fromhex(vector.get("canonical_hex") or vector["alt_hex"])
+    csid, fmt = vector["csid"], vector["fmt"]
+    rest = bytes(3) + b"\0\0\1" + b"\x09" + bytes(4) + b"x"
+    data = header + rest if fmt == 0 else basic_header(0, csid) + rest + header + b"x"
+    messages = ChunkReader().feed(data)
+    assert [message[4] for message in messages] == [csid] * (1 if fmt == 0 else 2)
+
+
+@pytest.mark.parametrize("csid", [-1, 0, 1, 65600])
+def test_chunk_stream_ids_that_do_not_exist_are_our_bug(csid: int) -> None:
+    with pytest.raises(LocalProtocolError):
+        basic_header(0, csid)
+
+
+@pytest.mark.parametrize("size", [None, 1, 7], ids=["whole", "byte_by_byte", "pieces_of_7"])
+@pytest.mark.parametrize("vector", DECIDABLE, ids=name_of)
+def test_vector_is_read(vector: dict[str, Any], size: int | None) -> None:
+    reader = ChunkReader(chunk_size=vector["chunk_size"])
+    check_messages(read(reader, bytes.fromhex(vector["bytes"]), size), vector["messages"])
+
+
+def test_undecidable_vectors_raise_nothing_but_protocol_errors() -> None:
+    for vector in VECTORS["read"]:
+        if vector.get("ambiguous"):
+            reader = ChunkReader(chunk_size=vector["chunk_size"])
+            try:
+                read(reader, bytes.fromhex(vector["bytes"]), 1)
+            except RemoteProtocolError:
+                continue
+
+
+@pytest.mark.parametrize("vector", VECTORS["write"], ids=name_of)
+def test_vector_is_written(vector: dict[str, Any]) -> None:
+    payload = bytes.fromhex(vector["payload"])
+    data = pack(
+        vector["csid"], vector["timestamp"], vector["type"], vector["msid"], payload, vector["chunk_size"]
+    )
+    assert data.hex() == vector["bytes"]
+
+
+ERRORS = {vector["name"]: bytes.fromhex(vector["bytes"]) for vector in VECTORS["errors"]}
+TOLERATED = {"unknown_message_type", "length_16MiB_minus_1_header_only"}
+
+
+@pytest.mark.parametrize("size", [None, 1])
+@pytest.mark.parametrize("name", sorted(ERRORS.keys() - TOLERATED))
+def test_malformed_chunks_are_refused(name: str, size: int | None) -> None:
+    with pytest.raises(RemoteProtocolError):
+        read(ChunkReader(), ERRORS[name], size)
+
+
+def test_unknown_message_type_is_delivered_for_others_to_judge() -> None:
+    assert [m[0] for m in ChunkReader().feed(ERRORS["unknown_message_type"])] == [99, 20]
+
+
+def test_unknown_message_type_is_refused_above_the_last_allowed() -> None:
+    with pytest.raises(RemoteProtocolError, match="message type 99, limit 22"):
+        ChunkReader(last_message_type=22).feed(ERRORS["unknown_message_type"])
+
+
+def test_announced_length_allocates_nothing() -> None:
+    reader = ChunkReader()
+    assert reader.feed(ERRORS["length_16MiB_minus_1_header_only"]) == []
+    assert reader.partial_bytes == 0
+
+
+# --- captures of real clients ---------------------------------------------------------------------
+
+
+def capture_bytes(capture: dict[str, Any]) -> bytes:
+    return bytes.fromhex(capture["client_to_server_hex"])[HANDSHAKE_BYTES:]
+
+
+@pytest.mark.parametrize("size", [None, 1, 7], ids=["whole", "byte_by_byte", "pieces_of_7"])
+@pytest.mark.parametrize("capture", CAPTURES, ids=name_of)
+def test_capture_is_read(capture: dict[str, Any], size: int | None) -> None:
+    check_messages(read(ChunkReader(), capture_bytes(capture), size), capture["messages"])
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("capture", CAPTURES, ids=name_of)
+def test_capture_is_read_at_random_cuts(capture: dict[str, Any], seed: int) -> None:
+    data = capture_bytes(capture)
+    random_source = random.Random(seed)
+    cuts = sorted(random_source.sample(range(len(data)), 20))
+    reader, messages = ChunkReader(), []
+    for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
+        messages += reader.feed(data[start:end])
+        check_invariants(reader)
+    check_messages(messages, capture["messages"])
+
+
+# --- the extended timestamp -----------------------------------------------------------------------
+
+
+def extended_message(joint_field: bytes, timestamp: int = 0x1000000, first: int = 7) -> bytes:
+    payload = bytes((first,)) * 300
+    parts = chunks_of(6, timestamp, 9, 1, payload)
+    return parts[0] + b"".join(b"\xc6" + joint_field + part[5:] for part in parts[1:])
+
+
+def test_a_peer_that_repeated_the_timestamp_is_not_judged_anew() -> None:
+    repeated = (0x1000000).to_bytes(4, "big")
+    reader = ChunkReader()
+    data = extended_message(repeated) + extended_message(repeated) + extended_message(repeated, first=0)
+    assert [m[3] for m in read(reader, data)] == [b"\7" * 300, b"\7" * 300, bytes(300)]
+
+
+def test_a_peer_that_left_the_timestamp_out_is_not_judged_anew() -> None:
+    data = extended_message(b"") + extended_message(b"", timestamp=0x07070707)
+    for size in (None, 1, 5):
+        assert [m[3] for m in read(ChunkReader(), data, size)] == [b"\7" * 300] * 2
+
+
+def test_zeros_in_place_of_the_timestamp_are_read_to_the_end() -> None:
+    data = extended_message(bytes(4)) * 3
+    for size in (None, 1, 5):
+        assert [m[3] for m in read(ChunkReader(), data, size)] == [b"\7" * 300] * 3
+
+
+# --- limits ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("type_id", [8, 9, 22])
+def test_media_is_refused_one_byte_past_its_limit(type_id: int) -> None:
+    limits = Limits(media_bytes=1000, command_bytes=10)
+    assert len(ChunkReader(limits=limits).feed(pack(6, 0, type_id, 1, bytes(1000)))) == 1
+    with pytest.raises(RemoteProtocolError, match="1001 bytes, limit 1000"):
+        ChunkReader(limits=limits).feed(pack(6, 0, type_id, 1, bytes(1001)))
+
+
+@pytest.mark.parametrize("type_id", [15, 17, 18, 20])
+def test_commands_are_refused_one_byte_past_their_limit(type_id: int) -> None:
+    limits = Limits(media_bytes=10, command_bytes=1000)
+    assert len(ChunkReader(limits=limits).feed(pack(3, 0, type_id, 0, bytes(1000)))) == 1
+    with pytest.raises(RemoteProtocolError, match="1001 bytes, limit 1000"):
+        ChunkReader(limits=limits).feed(pack(3, 0, type_id, 0, bytes(1001)))
+
+
+@pytest.mark.parametrize("type_id", [3, 4, 5, 6])
+def test_control_messages_are_short(type_id: int) -> None:
+    assert len(ChunkReader().feed(pack(2, 0, type_id, 0, bytes(64)))) == 1
+    with pytest.raises(RemoteProtocolError, match="65 bytes, limit 64"):
+        ChunkReader().feed(pack(2, 0, type_id, 0, bytes(65)))
+
+
+def test_limit_holds_for_a_length_that_a_type_3_chunk_repeats() -> None:
+    reader = ChunkReader(limits=Limits(media_bytes=100))
+    reader.feed(pack(6, 0, 9, 1, bytes(100)))
+    reader.limits = Limits(media_bytes=99)
+    with pytest.raises(RemoteProtocolError, match="100 bytes, limit 99"):
+        reader.feed(b"\xc6" + bytes(100))
+
+
+def test_unfinished_messages_are_refused_one_byte_past_their_limit() -> None:
+    reader = ChunkReader(limits=Limits(partial_bytes=256))
+    reader.feed(chunks_of(4, 0, 9, 1, bytes(1000))[0])
+    reader.feed(chunks_of(5, 0, 9, 1, bytes(1000))[0])
+    assert reader.partial_bytes == 256
+    with pytest.raises(RemoteProtocolError, match="257 bytes in unfinished messages, limit 256"):
+        reader.feed(chunks_of(6, 0, 9, 1, bytes(1000))[0][:13])
+
+
+def test_chunk_streams_are_refused_one_past_their_limit() -> None:
+    reader = ChunkReader()
+    for csid in range(2, 2 + MAX_CHUNK_STREAMS):
+        reader.feed(pack(csid, 0, 9, 1, b"x"))
+    reader.feed(pack(2, 0, 9, 1, b"x"))
+    with pytest.raises(RemoteProtocolError, match="one more than the limit"):
+        reader.feed(pack(2 + MAX_CHUNK_STREAMS, 0, 9, 1, b"x"))
+
+
+def test_message_longer_than_its_field_is_our_bug() -> None:
+    assert len(pack(6, 0, 9, 1, bytes(MAX_MESSAGE_LENGTH), 1 << 24)) == 12 + MAX_MESSAGE_LENGTH
+    with pytest.raises(LocalProtocolError):
+        pack(6, 0, 9, 1, bytes(MAX_MESSAGE_LENGTH + 1))
+
+
+# --- control messages that the reader obeys -------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "accepted"), [(0, False), (1, True), (0x7FFFFFFF, True), (1 << 31, False)])
+def test_chunk_size_has_limits(size: int, accepted: bool) -> None:
+    reader = ChunkReader()
+    data = pack(2, 0, 1, 0, size.to_bytes(4, "big"))
+    if accepted:
+        reader.feed(data)
+        assert reader.chunk_size == size
+    else:
+        with pytest.raises(RemoteProtocolError, match="chunk size"):
+            reader.feed(data)
+
+
+def test_abort_frees_what_was_read_of_the_message() -> None:
+    reader = ChunkReader()
+    first, *_ = chunks_of(6, 5, 9, 1, bytes(300))
+    reader.feed(first + pack(2, 0, 2, 0, (6).to_bytes(4, "big")))
+    assert reader.partial_bytes == 0
+    assert [m[3] for m in reader.feed(pack(6, 9, 9, 1, b"new"))] == [b"new"]
+
+
+def test_abort_without_a_whole_body_is_refused() -> None:
+    with pytest.raises(RemoteProtocolError, match="needs 4"):
+        ChunkReader().feed(pack(2, 0, 2, 0, b"\0\0\0"))
+
+
+def test_message_type_0_means_nothing_and_harms_nothing() -> None:
+    assert [m[0] for m in ChunkReader().feed(pack(3, 0, 0, 0, b"") + pack(3, 0, 20, 0, b"x"))] == [0, 20]
+
+
+# --- runs of small chunks, read in bulk -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [1, 127, 128, 129, 255, 256, 257, 640, 1000, 1280])
+@pytest.mark.parametrize("csid", [6, 70, 400])
+def test_runs_of_small_chunks_are_read(length: int, csid: int) -> None:
+    payload = random.Random(length).randbytes(length)
+    data = pack(csid, 40, 9, 1, payload) + pack(csid, 80, 9, 1, payload[::-1])
+    for size in (None, 1, 129, 130, 300):
+        assert read(ChunkReader(), data, size) == [(9, 40, 1, payload, csid), (9, 80, 1, payload[::-1], csid)]
+
+
+def test_run_ends_where_another_stream_interleaves() -> None:
+    video = chunks_of(6, 0, 9, 1, b"v" * 1000)
+    audio = pack(4, 0, 8, 1, b"a" * 90)
+    for at in range(1, len(video)):
+        data = b"".join(video[:at]) + audio + b"".join(video[at:])
+        assert {m[0]: m[3] for m in read(ChunkReader(), data)} == {8: b"a" * 90, 9: b"v" * 1000}
+
+
+# --- any messages, at any chunk size, cut anywhere ------------------------------------------------
+
+MESSAGES = st.lists(
+    st.tuples(
+        st.sampled_from((8, 9, 15, 18, 20)),
+        st.sampled_from((0, 1, 0xFFFFFE, 0xFFFFFF, 0x1000000, 0xFFFFFFFF)) | st.integers(0, 0xFFFFFFFF),
+        st.integers(0, 0xFFFFFFFF),
+        st.binary(max_size=400),
+        st.sampled_from((2, 3, 4, 63, 64, 319, 320, 65599)),
+    ),
+    max_size=12,
+)
+CHUNK_SIZES = st.sampled_from((1, 2, 3, 7, 127, 128, 129, 4096))
+
+
+def cut(data: bytes, cuts: list[int]) -> Iterator[bytes]:
+    edges = [0, *sorted(c % (len(data) + 1) for c in cuts), len(data)]
+    for start, end in zip(edges, edges[1:], strict=False):
+        yield data[start:end]
+
+
+def feed_cut(data: bytes, cuts: list[int], reader: ChunkReader) -> list[Message]:
+    messages: list[Message] = []
+    for piece in cut(data, cuts):
+        messages += reader.feed(piece)
+        check_invariants(reader)
+    return messages
+
+
+@given(MESSAGES, CHUNK_SIZES, st.lists(st.integers(0, 1 << 16), max_size=20))
+def test_any_messages_come_back_equal(messages: list[Message], chunk_size: int, cuts: list[int]) -> None:
+    data = b"".join(pack(csid, ts, kind, msid, body, chunk_size) for kind, ts, msid, body, csid in messages)
+    assert feed_cut(data, cuts, ChunkReader(chunk_size)) == messages
+
+
+@given(MESSAGES, CHUNK_SIZES, st.lists(st.integers(0, 1 << 16), max_size=20), st.randoms())
+def test_any_interleaved_messages_come_back_in_order_of_completion(
+    messages: list[Message], chunk_size: int, cuts: list[int], chance: random.Random
+) -> None:
+    # One queue of chunks per chunk stream: within one, messages follow each other.
+    queues: dict[int, list[tuple[bytes, Message | None]]] = {}
+    for message in messages:
+        kind, timestamp, msid, payload, csid = message
+        chunks = chunks_of(csid, timestamp, kind, msid, payload, chunk_size)
+        done: list[Message | None] = [None] * (len(chunks) - 1) + [message]
+        queues.setdefault(csid, []).extend(zip(chunks, done, strict=True))
+    data, expected = b"", []
+    while queues:
+        csid = chance.choice(sorted(queues))
+        chunk, completed = queues[csid].pop(0)
+        data += chunk
+        if completed is not None:
+            expected.append(completed)
+        if not queues[csid]:
+            del queues[csid]
+    assert feed_cut(data, cuts, ChunkReader(chunk_size)) == expected
+
+
+def test_reader_goes_on_after_a_pickle_between_any_two_bytes() -> None:
+    data = b"".join(
+        (pack(70, 0x1000000, 9, 1, bytes(300)), pack(4, 1, 8, 1, b"abc"), pack(6, 2, 9, 1, b"v" * 300))
+    )
+    expected = ChunkReader().feed(data)
+    reader, messages = ChunkReader(), []
+    for piece in pieces(data, 1):
+        messages += reader.feed(piece)
+        reader = pickle.loads(pickle.dumps(reader))
+    assert messages == expected

@@ -1,0 +1,353 @@
+"""Real TLS over socket pairs: no port is opened."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import re
+import ssl as stdlib_ssl
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from itertools import count
+from time import monotonic
+from typing import Any
+
+import gevent
+import pytest
+from gevent import socket, ssl
+
+from rtmpsrv.errors import CertificateError
+from rtmpsrv.server import session
+from rtmpsrv.server.certificates import CertificatePair, PairContents, check_pair
+from rtmpsrv.server.clock import ReadPacer
+from rtmpsrv.server.outlet import Outlet
+from rtmpsrv.server.session import SessionSettings
+from rtmpsrv.server.tls import RECORD_BYTES, TlsListener, TlsTransport, make_context
+from tests.doubles.pairs import Issued, issue, issue_chain
+
+
+def good(issued: Issued) -> CertificatePair:
+    return check_pair(PairContents(issued.chain, issued.key), datetime.now(UTC))
+
+
+def client_context(version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if version is not None:
+        context.minimum_version = context.maximum_version = version
+    return context
+
+
+class Connection:
+    """Both ends of a TLS connection."""
+
+    def __init__(self, context: ssl.SSLContext, version: ssl.TLSVersion | None = None) -> None:
+        near, far = socket.socketpair()
+        for end in (near, far):
+            end.settimeout(5)
+        client = gevent.spawn(client_context(version).wrap_socket, far, suppress_ragged_eofs=False)
+        server: Any = context.wrap_socket(near, server_side=True)
+        self.transport = TlsTransport(server)
+        self.client: Any = client.get()
+
+    def close(self) -> None:
+        self.transport.close()
+        self.client.close()
+
+
+@pytest.fixture(scope="module")
+def context() -> ssl.SSLContext:
+    return make_context(good(issue()))
+
+
+@pytest.fixture(params=[ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+def connection(context: ssl.SSLContext, request: pytest.FixtureRequest) -> Iterator[Connection]:
+    opened = Connection(context, request.param)
+    yield opened
+    opened.close()
+
+
+# --- the context --------------------------------------------------------------------------------------
+
+
+def test_the_context_takes_tls_1_2_and_newer_and_sends_no_tickets(context: ssl.SSLContext) -> None:
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert context.num_tickets == 0
+    assert context.options & ssl.OP_NO_RENEGOTIATION
+    assert isinstance(context, ssl.SSLContext)
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa"])
+def test_clients_are_shown_the_whole_chain(kind: str) -> None:
+    leaf = issue_chain(kind)
+    assert leaf.issuer is not None
+    assert leaf.issuer.issuer is not None
+    near, far = socket.socketpair()
+    trusting = ssl.create_default_context(cadata=leaf.issuer.issuer.pem.decode())
+    # The chains of these tests lack what Python 3.13 began to ask for.
+    trusting.verify_flags &= ~getattr(stdlib_ssl, "VERIFY_X509_STRICT", 0)
+    client = gevent.spawn(trusting.wrap_socket, far, server_hostname="localhost")
+    server = make_context(good(leaf)).wrap_socket(near, server_side=True)
+    with client.get() as checked:
+        assert int(checked.getpeercert()["serialNumber"], 16) == leaf.serial
+    server.close()
+
+
+def test_a_pair_that_openssl_refuses_raises_our_error() -> None:
+    pair = good(issue())
+    other = CertificatePair(pair.chain, issue().key, pair.serial, pair.subject, pair.not_after)
+    with pytest.raises(CertificateError, match="key values mismatch"):
+        make_context(other)
+
+
+# --- writing ------------------------------------------------------------------------------------------
+
+
+def test_writes_of_all_sizes_arrive(connection: Connection) -> None:
+    for size in (0, 1, RECORD_BYTES, RECORD_BYTES + 1, 50000):
+        data = os.urandom(size)
+        assert connection.transport.write(data) == size
+        received = b""
+        while len(received) < size:
+            received += connection.client.recv(size)
+        assert received == data
+
+
+def test_a_full_socket_takes_whole_records_and_goes_on_where_it_stopped(connection: Connection) -> None:
+    data = memoryview(os.urandom(5_000_000))
+    written = connection.transport.write(data)
+    assert 0 < written < len(data)
+    assert written % RECORD_BYTES == 0
+    assert connection.transport.write(data[written:]) == 0
+
+    def read_all() -> bytes:
+        received = bytearray()
+        while len(received) < len(data):
+            received += connection.client.recv(100_000)
+        return bytes(received)
+
+    reader = gevent.spawn(read_all)
+    while written < len(data):
+        socket.wait_write(connection.transport.fileno(), timeout=5)
+        written += connection.transport.write(data[written:])
+    assert reader.get() == bytes(data)
+
+
+def test_an_outlet_keeps_what_is_refused_and_sends_it_in_order(connection: Connection) -> None:
+    outlet = Outlet(connection.transport, 5.0, lambda code, description: None)
+    pieces = [bytes((number,)) * (1 + number * 997) for number in range(200)]
+    results = [outlet.offer(piece) for piece in pieces]
+    assert results[0] is True
+    assert results[-1] is False, "the socket was meant to be full"
+    outlet.kick()
+    outlet.reply(b"answer")
+    expected = b"".join(pieces) + b"answer"
+    received = bytearray()
+    while len(received) < len(expected):
+        received += connection.client.recv(30_000)
+    assert bytes(received) == expected
+    assert outlet.sent_bytes == len(expected)
+    outlet.close()
+
+
+def test_writing_to_a_peer_that_is_gone_is_an_oserror(connection: Connection) -> None:
+    connection.client.close()
+
+    def write_on() -> None:
+        for _ in range(100):
+            connection.transport.write(bytes(RECORD_BYTES))
+
+    with pytest.raises(OSError, match=r"."):
+        write_on()
+    connection.transport.close()
+    with pytest.raises(BrokenPipeError):
+        connection.transport.write(b"x")
+
+
+# --- reading ------------------------------------------------------------------------------------------
+
+
+def test_one_read_takes_all_records_that_have_arrived(connection: Connection) -> None:
+    data = os.urandom(60_000)
+    connection.client.sendall(data)
+    buffer = bytearray(65536)
+    assert connection.transport.recv_into(buffer) == len(data)
+    assert buffer[: len(data)] == data
+
+
+def test_a_read_takes_no_more_than_fits(connection: Connection) -> None:
+    data = os.urandom(60_000)
+    connection.client.sendall(data)
+    buffer = memoryview(bytearray(20_001))
+    received = b""
+    while len(received) < len(data):
+        received += bytes(buffer[: connection.transport.recv_into(buffer)])
+    assert received == data
+
+
+def test_a_read_times_out(connection: Connection) -> None:
+    connection.transport.settimeout(0.01)
+    with pytest.raises(TimeoutError):
+        connection.transport.recv_into(bytearray(10))
+
+
+@pytest.mark.parametrize("politely", [True, False])
+def test_a_read_gives_0_at_the_end_after_what_came_before_it(connection: Connection, politely: bool) -> None:
+    connection.client.sendall(b"last words")
+    if politely:
+        connection.client.settimeout(0.0)
+        with pytest.raises(ssl.SSLWantReadError):
+            connection.client.unwrap()
+    else:
+        connection.client.close()
+    buffer = bytearray(100)
+    assert connection.transport.recv_into(buffer) == 10
+    assert connection.transport.recv_into(buffer) == 0
+
+
+def test_it_has_all_that_a_session_asks_of_a_socket(connection: Connection) -> None:
+    asked = set(re.findall(r"self\._socket\.(\w+)", inspect.getsource(session)))
+    assert "recv_into" in asked
+    assert [name for name in sorted(asked) if not hasattr(connection.transport, name)] == []
+    assert connection.transport.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE, 4)[0] == socket.SOCK_STREAM
+    connection.transport.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 10_000)
+
+
+# --- the end ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["shutdown", "close"])
+def test_the_peer_is_told_that_the_stream_is_complete(connection: Connection, by: str) -> None:
+    connection.transport.write(b"all")
+    getattr(connection.transport, by)()
+    assert connection.client.recv(10) == b"all"
+    assert connection.client.recv(10) == b"", "no SSLEOFError"
+
+
+def test_shutdown_wakes_a_reader_with_the_error_that_plain_sockets_give(connection: Connection) -> None:
+    gevent.spawn_later(0.01, connection.transport.shutdown)
+    with pytest.raises(OSError, match="closed in another greenlet"), gevent.Timeout(5):
+        connection.transport.recv_into(bytearray(10))
+
+
+def test_after_a_goodbye_the_rest_of_the_peer_is_thrown_away(connection: Connection) -> None:
+    connection.client.sendall(bytes(40_000))
+    connection.transport.shutdown(socket.SHUT_WR)
+    buffer = bytearray(65536)
+    socket.socket.shutdown(connection.client, socket.SHUT_WR)
+    while connection.transport.recv_into(buffer):
+        pass
+
+
+def test_shutdown_and_close_are_idempotent_and_never_raise(connection: Connection) -> None:
+    connection.client.close()
+    for _ in range(2):
+        connection.transport.shutdown()
+        connection.transport.close()
+    connection.transport.shutdown()
+
+
+def test_a_shutdown_with_a_full_socket_does_not_block(connection: Connection) -> None:
+    while connection.transport.write(bytes(100_000)):
+        pass
+    with gevent.Timeout(5):
+        connection.transport.shutdown()
+        connection.transport.close()
+
+
+# --- the handshake ------------------------------------------------------------------------------------
+
+
+Listening = Callable[[float], TlsListener]
+
+
+@pytest.fixture
+def listening(context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listening]:
+    """Give a maker of listeners on no port; connections are handed to them."""
+    made: list[TlsListener] = []
+    monkeypatch.setattr("rtmpsrv.server.listener._bind", lambda address, port: socket.socket())
+
+    def listen(handshake_s: float) -> TlsListener:
+        nobody: Any = None  # the handshake asks neither the host nor the slots
+        settings = SessionSettings(handshake_s=handshake_s)
+        made.append(TlsListener("127.0.0.1", 443, nobody, settings, nobody, ReadPacer(), count(1), context))
+        return made[-1]
+
+    yield listen
+    for listener in made:
+        listener.close()
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    monkeypatch.setattr(logging.getLogger("rtmpsrv"), "propagate", True)
+    caplog.set_level(logging.DEBUG, "rtmpsrv")
+    return lambda: [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
+
+
+def test_a_good_handshake_gives_one_object_to_read_and_to_write(listening: Listening) -> None:
+    near, far = socket.socketpair()
+    client = gevent.spawn(client_context().wrap_socket, far)
+    opened = listening(5.0)._open(near, "192.0.2.1", monotonic())
+    assert opened is not None
+    assert opened[0] is opened[1]
+    opened[0].close()
+    client.get().close()
+
+
+def test_bytes_that_are_not_tls_end_the_connection_with_a_line(
+    listening: Listening, lines: Callable[[], list[str]]
+) -> None:
+    listener = listening(5.0)
+    near, far = socket.socketpair()
+    far.sendall(b"\x03" + bytes(1536))
+    assert listener._open(near, "192.0.2.1", monotonic()) is None
+    assert near.fileno() == -1
+    assert lines()[0].startswith("DEBUG TLS handshake failed with 192.0.2.1: ")
+    assert lines()[1].startswith("INFO TLS handshakes failed: 1, the last with 192.0.2.1: ")
+    far.close()
+
+
+@pytest.mark.parametrize("drip", [False, True])
+def test_a_slow_handshake_ends_at_the_deadline_however_it_drips(
+    listening: Listening, drip: bool, lines: Callable[[], list[str]]
+) -> None:
+    listener = listening(0.2)
+    near, far = socket.socketpair()
+
+    def send_slowly() -> None:
+        far.sendall(b"\x16\x03\x01\x02\x00")
+        while True:
+            far.sendall(b"\x01")
+            gevent.sleep(0.02)
+
+    sender = gevent.spawn(send_slowly) if drip else None
+    began = monotonic()
+    assert listener._open(near, "192.0.2.1", began) is None
+    assert 0.15 < monotonic() - began < 2
+    assert "no TLS handshake within 0.2 s" in lines()[0]
+    if sender is not None:
+        sender.kill()
+    far.close()
+
+
+def test_time_before_the_handshake_counts(listening: Listening) -> None:
+    listener = listening(10.0)
+    near, far = socket.socketpair()
+    with gevent.Timeout(5):
+        assert listener._open(near, "192.0.2.1", monotonic() - 11) is None
+    far.close()
+
+
+def test_handshakes_end_at_once_when_the_server_stops(listening: Listening) -> None:
+    listener = listening(30.0)
+    near, far = socket.socketpair()
+    running = listener.greenlets.spawn(listener._open, near, "192.0.2.1", monotonic())
+    gevent.sleep(0.01)
+    with gevent.Timeout(5):
+        assert listener.stop_sessions("over", 5.0)
+    assert running.dead
+    assert near.fileno() == -1
+    far.close()
