@@ -11,10 +11,9 @@ PROJECT = Path(__file__).resolve().parent.parent
 COVERED_ELSEWHERE: dict[str, str] = {
     "errors.py": "only declarations; every test of a refusal uses them",
     "app.py": "the composition; tests/integration starts it as a process",
-    "live/playback.py": "through the relay and the endpoint in tests/integration",
     "server/host.py": "only declarations",
-    "server/listener.py": "needs sockets: tests/integration/test_connection.py, test_process.py, test_faults.py",
-    "server/session.py": "needs sockets: tests/integration/test_connection.py, test_commands.py, test_hostile.py",
+    "server/listener.py": "needs sockets: tests/integration/test_connection.py and test_process.py",
+    "server/session.py": "needs sockets: tests/integration/test_commands.py and test_hostile.py",
 }
 EXEMPT = {"__init__.py", "__main__.py"}
 

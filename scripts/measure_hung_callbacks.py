@@ -2,7 +2,8 @@
 """Measure whether publishers that hang in callbacks slow a channel down that is on the air.
 
 Two servers run side by side, each with a publisher and a player; on one of them HUNG publishers wait for a
-callback that never answers. Short rounds alternate between the two, so that both meet the same noise. Prints the delay from publisher to player.
+callback that never answers. Short rounds alternate between the two, so that both meet the same noise.
+Prints the delay from publisher to player.
 
     .venv/bin/python scripts/measure_hung_callbacks.py [--hung 50] [--rounds 50] [--messages 100]
 """

@@ -58,7 +58,7 @@ from rtmpsrv.server.session import Session
 from tests.client import Client, Closed, interframe, keyframe
 
 KEYS = ("a", "b", "c")
-APPS = 40
+APPS = 15
 PORTS = 3
 LIMITS = Limits(
     connections=5000, connections_per_address=5000, approval_s=0.5, stall_s=5.0, cache_bytes=1 << 20

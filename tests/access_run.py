@@ -110,7 +110,7 @@ def refusal_of(client: Client, timeout_s: float = 5) -> str:
 
 def pictures(player: Client, count: int) -> list[Message]:
     """Return the next coded pictures that a player gets."""
-    found = []
+    found: list[Message] = []
     while len(found) < count:
         _, message = player.read_until(lambda one: one.type_id == messages.VIDEO and one.payload[1] == 1)
         found.append(message)

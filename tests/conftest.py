@@ -1,4 +1,4 @@
-"""Patch first: the tests run as the server does, cooperating on one hub, and so do the doubles beside them."""
+"""Patch first: tests and doubles cooperate on one hub, as the server does."""
 
 from gevent import monkey
 

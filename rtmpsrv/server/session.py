@@ -27,6 +27,9 @@ READ_BYTES = 65536  # most that one read takes; all sessions share the buffer, i
 # A socket that always has bytes never makes its reader wait: after this many it lets the others run.
 TURN_BYTES = 65536
 READ_COST_BYTES = 1024  # what a read counts for at least, so that a flood of tiny ones gives way too
+# A timer, since it needs a round of the loop: after sleep(0) gevent runs the same greenlet up to 50 times
+# more before it looks at any socket (CALLBACK_CHECK_COUNT of its loops).
+TURN_REST_S = 0.0001
 LINGER_S = 1.0  # for a refusal to reach a peer before its socket is closed
 # On players: keeps what is unsent in the log, where a jump can still skip it, instead of in the kernel,
 # whose send buffer grows to megabytes by itself.
@@ -160,7 +163,7 @@ class Session:
             turn_left -= count + READ_COST_BYTES
             if turn_left <= 0:
                 turn_left = TURN_BYTES
-                gevent.sleep(0)
+                gevent.sleep(TURN_REST_S)
 
     def _receive(self, recv_into: Callable[[Any], int]) -> int:
         """Wait for bytes, within all deadlines; pings go out from here while a peer is silent."""

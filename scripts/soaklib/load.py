@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import socket
 import struct
 from collections import Counter
@@ -11,6 +12,7 @@ from time import monotonic
 
 import gevent
 from benchlib.rtmpclient import (
+    MEDIA,
     TYPE_ACK,
     TYPE_AUDIO,
     TYPE_COMMAND,
@@ -25,12 +27,14 @@ from benchlib.rtmpclient import (
 )
 from benchlib.scenarios import Scenario
 from benchlib.stream import AAC_HEADER, AUDIO_CSID, AVC_HEADER, VIDEO_CSID, stamp, stamp_of, templates
+from gevent.select import select
 
 CHANNELS_SHARED = 0.8  # players that choose among the first fifth of the channels
 STAY_S = (0.5, 25.0)
 AWAY_S = (0.0, 4.0)
 NAP_S = (1.0, 14.0)  # of a player that stops reading
 SLICE_S = 0.25  # between looks at the clock
+UNSURE_S = 3.0  # after media were switched off and on, for gaps to be expected
 HEAD_BYTES = 32
 PING = 6
 LINGER_RESET = struct.pack("ii", 1, 0)  # close with RST
@@ -105,7 +109,8 @@ class Load:
                 stamp(message, type_id, timestamp, 0, number)
                 client.sock.sendall(message)
             number += 1
-            _discard(client)
+            if not number % gop:
+                _discard(client)
             gevent.sleep(max(0.0, start + number / self._scenario.fps - monotonic()))
 
     def _end(self, client: Client, dice: random.Random, size: int) -> None:
@@ -153,14 +158,16 @@ class Load:
         end = min(self._until, monotonic() + dice.uniform(*STAY_S))
         last: dict[int, int] = {}
         received = 0
-        client.sock.settimeout(SLICE_S)
+        unsure_until = 0.0
         while monotonic() < end:
             if lazy and dice.random() < 0.02:
                 self.seen["player: nap"] += 1
                 gevent.sleep(min(dice.uniform(*NAP_S), max(0.0, end - monotonic())))
             elif dice.random() < 0.002:
                 self._change_mind(client, dice)
-                last.clear()
+                unsure_until = monotonic() + UNSURE_S
+            if not _readable(client, SLICE_S):
+                continue
             for type_id, length, head in client.messages():
                 received += length
                 if type_id == TYPE_USER_CONTROL and int.from_bytes(head[:2], "big") == PING:
@@ -168,10 +175,10 @@ class Load:
                 elif type_id == TYPE_COMMAND:
                     last.clear()  # another publisher, a pause
                     self.seen["player: told the end"] += b"UnpublishNotify" in head
-                elif (found := stamp_of(type_id, head)) is not None:
+                elif type_id in MEDIA and (found := stamp_of(type_id, head)) is not None:
                     before = last.get(type_id)
                     last[type_id] = found[1]
-                    if before is not None and found[1] != before + 1:
+                    if before is not None and found[1] != before + 1 and monotonic() > unsure_until:
                         self.seen["lazy player: gap" if lazy else "good player: gap"] += 1
         client.sock.sendall(pack_message(2, TYPE_ACK, 0, struct.pack(">I", received)))
 
@@ -191,12 +198,13 @@ def _with_chunks(scenario: Scenario, size: int) -> Scenario:
 
 
 def _discard(client: Client) -> None:
-    """Throw away what the server says to a publisher; OSError when it has closed."""
-    try:
-        if not client.raw.recv(65536, socket.MSG_DONTWAIT):
-            raise ClientError("closed by the server")
-    except BlockingIOError:
-        return
+    """Throw away what the server says to a publisher."""
+    if _readable(client, 0.0) and not client.raw.recv(65536):
+        raise ClientError("closed by the server")
+
+
+def _readable(client: Client, timeout_s: float) -> bool:
+    return bool(select([client.raw], [], [], timeout_s)[0])
 
 
 def _reset_on_close(client: Client) -> None:
@@ -205,4 +213,5 @@ def _reset_on_close(client: Client) -> None:
 
 def _named(exc: Exception) -> str:
     """Tell failures apart by kind, not by channel."""
-    return f"failure: {str(exc).partition(': ')[2] or exc}"
+    found = re.search(r"closed[a-z ]*|Net[A-Za-z.]+|Errno \d+|timed out", str(exc))
+    return f"failure: {found[0] if found else exc}"

@@ -99,7 +99,7 @@ def running(settings: dict[str, str]) -> Iterator[Server]:
             "CONCURRENT_LIMIT_WHITELIST": "*",
             "SOAK_COUNTS": str(directory / "counts.json"),
         }
-        command = [sys.executable, str(Path(__file__).with_name("watched.py"))]
+        command = [sys.executable, "-m", "gevent.monkey", str(Path(__file__).with_name("watched.py"))]
         with (directory / "output.log").open("wb") as output:
             process = subprocess.Popen(
                 command,

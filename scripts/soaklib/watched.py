@@ -1,10 +1,9 @@
-"""The server as it is, in a process that tells on SIGUSR1 what is alive in it. Needs SOAK_COUNTS, a path."""
+"""The server as it is, in a process that tells on SIGUSR1 what is alive in it. Needs SOAK_COUNTS, a path.
+
+To be run by `python -m gevent.monkey`: everything must be patched before it is imported.
+"""
 
 from __future__ import annotations
-
-from gevent import monkey
-
-monkey.patch_all()
 
 import gc
 import json

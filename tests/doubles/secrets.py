@@ -1,4 +1,4 @@
-"""Every secret that the tests of access/ use. The log of no test may hold one: tests/unit/access/conftest.py looks."""
+"""Every secret that the tests of access/ use; tests/unit/access/conftest.py looks for them in all logs."""
 
 KEY = "Stream-Key_Zq7"
 OTHER_KEY = "Stream-Key_Xw9"

@@ -286,6 +286,8 @@ def test_s117_a_signal_with_20_live_publishers_sends_20_stops(number: signal.Sig
             for channel in range(20):
                 on.publisher(f"live{channel}", KEY)
             player = on.player("live7", KEY)
+            player.expect_status("NetStream.Play.Reset")
+            player.expect_status("NetStream.Play.Start")
             began = monotonic()
             assert server.stop(number) == 0
             sys.stdout.write(f"{number.name}: exit after {monotonic() - began:.2f} s\n")

@@ -47,7 +47,7 @@ class Near:
         return self
 
     def publish(self, channel: str = "news") -> Grant | str:
-        """Return the grant, or the words of the refusal. A killed publication is released, as a session does."""
+        """Return the grant, or the words of the refusal. A killed publication is released."""
         grants: list[Grant] = []
 
         def on_kill(reason: str) -> None:

@@ -92,7 +92,8 @@ def test_player_that_left_gets_nothing_more() -> None:
     stage.publish(inter("i"))
     stage.channel.stop()
     assert stage.channel.players == set()
-    assert [sink.open() for sink in sinks] == [None] * 4
+    sinks[3].open()
+    assert [player_sink.media() for player_sink in sinks] == [[]] * 4
     assert b"".join(sink.received for sink in sinks[:3]) == b""
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import pickle
 import random
 from collections.abc import Iterator
@@ -318,7 +319,7 @@ CHUNK_SIZES = st.sampled_from((1, 2, 3, 7, 127, 128, 129, 4096))
 
 def cut(data: bytes, cuts: list[int]) -> Iterator[bytes]:
     edges = [0, *sorted(c % (len(data) + 1) for c in cuts), len(data)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         yield data[start:end]
 
 

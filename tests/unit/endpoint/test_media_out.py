@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from rtmpsrv.endpoint.media_out import MAX_PAYLOAD_BYTES, encode
+from rtmpsrv.endpoint.types import AudioCodec, AudioData, ScriptData, StreamMetadata, VideoCodec, VideoData
+from rtmpsrv.protocol import amf0
+
+
+@pytest.mark.parametrize("offset", [-0x800000, -1, 0, 0x7FFFFF])
+def test_composition_times_of_24_bits_are_carried(offset: int) -> None:
+    message = encode(VideoData(b"x", 0, composition_time_offset=offset))
+    assert message is not None
+    assert int.from_bytes(message[3][2:5], "big", signed=True) == offset
+
+
+@pytest.mark.parametrize("offset", [-0x800001, 0x800000])
+def test_larger_composition_times_are_refused(offset: int) -> None:
+    with pytest.raises(ValueError, match=f"offset of {offset} ms"):
+        encode(VideoData(b"x", 0, composition_time_offset=offset))
+
+
+def test_the_longest_message_and_one_past_it() -> None:
+    assert encode(VideoData(bytes(MAX_PAYLOAD_BYTES - 5), 0))
+    with pytest.raises(ValueError, match="limit"):
+        encode(VideoData(bytes(MAX_PAYLOAD_BYTES - 4), 0))
+
+
+def test_codecs_that_cannot_be_wrapped_are_not_sent() -> None:
+    assert encode(VideoData(b"x", 0, VideoCodec.HEVC)) is None
+    assert encode(AudioData(b"x", 0, AudioCodec.OPUS)) is None
+
+
+def test_timestamps_wrap() -> None:
+    assert encode(AudioData(b"x", 0x1_0000_0005))[1] == 5  # type: ignore[index]
+
+
+def test_metadata_is_an_array_at_time_0() -> None:
+    message = encode(StreamMetadata({"width": 1920, "encoder": "me"}))
+    assert message is not None
+    assert message[:2] == (18, 0)
+    assert amf0.decode(message[3]) == ["onMetaData", {"width": 1920.0, "encoder": "me"}]
+
+
+def test_script_data_keeps_body_and_time() -> None:
+    assert encode(ScriptData(b"body", 7)) == (18, 7, 1, b"body", 0)

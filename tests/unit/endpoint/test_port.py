@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from ipaddress import ip_network
+from typing import Any
+
+import gevent
+import pytest
+
+from rtmpsrv.endpoint.port import Port, Table
+from rtmpsrv.endpoint.registrations import PublisherRegistration
+from rtmpsrv.endpoint.types import (
+    ANY,
+    Allow,
+    Exact,
+    NewPublisherConnected,
+    PublisherRequiringApproval,
+    PublishingStopped,
+)
+from rtmpsrv.errors import AccessDenied
+from tests.unit.endpoint.doubles import Peer, Sink, publishers, taken, watchers
+
+
+def port(**request: Any) -> tuple[Port, PublisherRegistration]:
+    made = Port(False, 0.0, lambda port, app, key: ())
+    registration = publishers(**request)
+    made.publishers.add(registration)
+    return made, registration
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "conflict"),
+    [(ANY, ANY, True), (ANY, Exact("a"), True), (Exact("a"), ANY, True), (Exact("a"), Exact("a"), True),
+     (Exact("a"), Exact("b"), False)],
+)  # fmt: skip
+def test_keys_conflict_when_they_overlap(first: Any, second: Any, conflict: bool) -> None:
+    table: Table[PublisherRegistration] = Table()
+    table.add(publishers(rtmp_stream_key=first))
+    assert table.conflicts("app", second) is conflict
+    assert not table.conflicts("other", second)
+
+
+def test_removal_is_by_identity() -> None:
+    table: Table[PublisherRegistration] = Table()
+    first, second = publishers(), publishers()
+    table.add(first)
+    table.remove(first)
+    assert len(table) == 0
+    table.add(second)
+    table.remove(first)
+    assert table.find("app", "key") is second
+    table.remove(second)
+    assert not table.has_app("app")
+    assert table.find("app", "key") is None
+
+
+def test_connect_wants_a_registered_app_and_trims_a_slash() -> None:
+    made, _registration = port()
+    made.connect(Peer(app="app").client)
+    made.connect(Peer(app="app/").client)
+    for app in ("App", "app/instance", "app?x=1", ""):
+        with pytest.raises(AccessDenied):
+            made.connect(Peer(app=app).client)
+
+
+def test_a_publish_is_announced_with_key_and_arguments() -> None:
+    made, registration = port()
+    publication = made.publish(Peer().client, "key?token=a&b", 1)
+    (message,) = taken(registration)
+    assert isinstance(message, NewPublisherConnected)
+    assert (message.client.stream_key, message.client.arguments) == ("key", {"token": "a", "b": ""})
+    with pytest.raises(AccessDenied, match="already publishing"):
+        made.publish(Peer(2).client, "key", 1)
+    publication.end("gone")
+    assert not made.publications
+
+
+@pytest.mark.parametrize("name", [None, "other"])
+def test_a_name_that_is_missing_or_not_covered_is_refused(name: str | None) -> None:
+    made, registration = port(rtmp_stream_key=Exact("key"))
+    with pytest.raises(AccessDenied):
+        made.publish(Peer().client, name, 1)
+    with pytest.raises(AccessDenied):
+        made.play(Peer().client, name, 1, Sink())  # type: ignore[arg-type]
+    assert taken(registration) == []
+
+
+@pytest.mark.parametrize("ip", ["10.1.2.3", "::ffff:10.1.2.3"])
+def test_mapped_addresses_are_ipv4(ip: str) -> None:
+    made, _registration = port(ip_restriction=Allow((ip_network("10.0.0.0/8"),)))
+    assert str(made.publish(Peer(ip=ip).client, "key", 1).publisher.address) == "10.1.2.3"
+
+
+@pytest.mark.parametrize("ip", ["127.0.0.1", "fe80::1%eth0"])
+def test_other_addresses_are_refused(ip: str) -> None:
+    made, _registration = port(ip_restriction=Allow((ip_network("10.0.0.0/8"),)))
+    with pytest.raises(AccessDenied, match="not permitted"):
+        made.publish(Peer(ip=ip).client, "key", 1)
+
+
+def test_no_answer_in_no_time_is_a_refusal_with_an_end() -> None:
+    made, registration = port(requires_approval=True)
+    with pytest.raises(AccessDenied, match="No answer in time"):
+        made.publish(Peer().client, "key", 1)
+    assert [type(one) for one in taken(registration)] == [PublisherRequiringApproval, PublishingStopped]
+
+
+def test_a_client_that_left_while_it_waited_is_refused() -> None:
+    made, registration = port(requires_approval=True)
+    peer = Peer()
+    peer.client.left = lambda: True
+    with pytest.raises(AccessDenied, match="left"):
+        made.publish(peer.client, "key", 1)
+    assert [type(one) for one in taken(registration)] == [PublisherRequiringApproval, PublishingStopped]
+
+
+def test_an_answer_that_is_there_at_once_is_taken() -> None:
+    made = Port(False, 5.0, lambda port, app, key: ())
+    registration = publishers(requires_approval=True)
+    made.publishers.add(registration)
+    asking = gevent.spawn(made.publish, Peer().client, "key", 1)
+    question = registration.messages.get(timeout=5)
+    assert isinstance(question, PublisherRequiringApproval)
+    question.approve("context")
+    asking.get(timeout=5)
+    (connected,) = taken(registration)
+    assert connected.context == "context"
+
+
+def test_a_play_opens_the_channel_of_its_registration() -> None:
+    made = Port(False, 5.0, lambda port, app, key: ())
+    registration = watchers()
+    made.watchers.add(registration)
+    playback = made.play(Peer().client, "key?x=1", 1, Sink())  # type: ignore[arg-type]
+    assert playback.watcher.arguments == {"x": "1"}
+    assert playback.channel.live
+    assert made.in_use

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import gevent
+from gevent.queue import Queue
+
+from rtmpsrv.endpoint import queue_face
+from rtmpsrv.endpoint.endpoint import RtmpEndpoint
+from rtmpsrv.endpoint.types import ANY, RegistrationFailure
+
+
+def test_a_failure_is_a_message_with_its_reason() -> None:
+    endpoint = RtmpEndpoint()
+    endpoint.close()
+    face = queue_face.RequestQueue(endpoint)
+    publishers: Queue[object] = Queue()
+    watchers: Queue[object] = Queue()
+    face.requests.put(queue_face.ListenForPublishers(rtmp_app="app", message_channel=publishers))
+    face.requests.put(
+        queue_face.ListenForWatchers(rtmp_app="app", notification_channel=watchers, media_channel=Queue())
+    )
+    failure = RegistrationFailure.ENDPOINT_CLOSED
+    assert publishers.get(timeout=5) == queue_face.PublisherRegistrationFailed(failure)
+    assert watchers.get(timeout=5) == queue_face.WatcherRegistrationFailed(failure)
+    face.close()
+
+
+def test_removal_without_a_match_does_nothing() -> None:
+    with queue_face.RequestQueue(RtmpEndpoint()) as face:
+        kind = queue_face.RegistrationType.WATCHER
+        face.requests.put(
+            queue_face.RemoveRegistration(registration_type=kind, rtmp_app="app", rtmp_stream_key=ANY)
+        )
+        gevent.sleep(0)
+        assert face.requests.qsize() == 0
+        assert not face._reader.dead

@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from rtmpsrv import log
+from rtmpsrv.access.gate import Gate, Grant, PublishRequest, refusal
+from rtmpsrv.access.ip_rules import IpRules
+from rtmpsrv.errors import AccessDenied
+from rtmpsrv.live.channel import LiveLimits
+from rtmpsrv.live.registry import Registry
+from rtmpsrv.relay import IdRules, Relay, RelayPlayback, RelayPublication, play_policy
+from rtmpsrv.server.host import Client
+from rtmpsrv.server.outlet import Outlet
+from tests.unit.live.stage import AVC, CHUNK_SIZE, HEADERS, FakeClock, FakeSink, inter, key, payloads, tone
+
+KEY = "Stream-Key_Zq7"
+PUBLISH_BAD_NAME = "NetStream.Publish.BadName"
+PLAY_BAD_NAME = "NetStream.Play.BadName"
+
+
+class Desk:
+    """An authority that does what a test says while it is asked."""
+
+    key_names_stream = False
+
+    def __init__(self) -> None:
+        self.ended_ids: list[str] = []
+        self.asked: list[PublishRequest] = []
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def authorise(self, request: PublishRequest) -> str:
+        self.asked.append(request)
+        self.meanwhile()
+        return f"id-{len(self.asked)}"
+
+    def ended(self, grant: Grant) -> None:
+        self.ended_ids.append(grant.stream_id)
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+class House:
+    """A relay with all that belongs to it."""
+
+    def __init__(self, *, rules: str = "", ids: IdRules | None = None) -> None:
+        self.clock = FakeClock()
+        limits = LiveLimits(merge_messages=1, lag_bytes=2000, keep_stream=True)
+        self.registry: Registry[str] = Registry(self.clock, limits, 1 << 30, CHUNK_SIZE)
+        self.desk = Desk()
+        self.gate = Gate(self.desk)
+        self.relay = Relay(self.registry, self.gate, ids or IdRules(), play_policy(IpRules.parse(rules)))
+        self.dropped: list[str] = []
+
+    def client(self, app: str = "news", ip: str = "10.0.0.1") -> Client:
+        return Client(1, ip, 1935, False, log.session_logger("SERVER:TCP", 1), self.dropped.append, app)
+
+    def publish(self, name: str | None = KEY, app: str = "news") -> RelayPublication:
+        return self.relay.publish(self.client(app), name, 1)
+
+    def play(
+        self, name: str | None = KEY, app: str = "news", ip: str = "10.0.0.1"
+    ) -> tuple[RelayPlayback, FakeSink]:
+        """Let somebody play, started with audio and video."""
+        sink = FakeSink(self.clock)
+        playback = self.relay.play(self.client(app, ip), name, 1, cast(Outlet, sink))
+        sink.player = playback.feed
+        playback.start(True, True)
+        return playback, sink
+
+
+def refused(code: str, description: str) -> pytest.RaisesExc[AccessDenied]:
+    return pytest.RaisesExc(AccessDenied, match=f"^{code}: {description}$")
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rules", "text", "allowed"),
+    [
+        (IdRules(), "aZ09_-", True),
+        (IdRules(), "", False),
+        (IdRules(allow_empty=True), "", True),
+        (IdRules(), "a" * 128, True),
+        (IdRules(), "a" * 129, False),
+        (IdRules(max_bytes=3), "abcd", False),
+        (IdRules(), "a b", False),
+        (IdRules(), "a/b", False),
+        (IdRules(), "ä", False),
+        (IdRules(), "key\n", False),
+        (IdRules(allow_special=True), "a b/ä?", True),
+        (IdRules(allow_special=True), "a>b", False),
+        (IdRules(allow_special=True), "a|b", False),
+        (IdRules(allow_special=True), "a\nb", False),
+        (IdRules(max_bytes=2, allow_special=True), "ä", True),
+        (IdRules(max_bytes=1, allow_special=True), "ä", False),
+        (IdRules(allow_special=True), "\udcff", True),
+    ],
+)
+def test_names(rules: IdRules, text: str, allowed: bool) -> None:
+    assert rules.allows(text) is allowed
+
+
+def test_app_must_be_a_channel_name() -> None:
+    house = House()
+    house.relay.connect(house.client("news"))
+    for app in ("", "a b", "a" * 129):
+        with refused("NetConnection.Connect.Rejected", "Invalid application name"):
+            house.relay.connect(house.client(app))
+
+
+@pytest.mark.parametrize(
+    ("name", "description"),
+    [
+        (None, "No stream key provided"),
+        ("", "Invalid stream key provided"),
+        ("a b", "Invalid stream key provided"),
+        ("?cache=no", "Invalid stream key provided"),
+    ],
+)
+def test_bad_keys_are_refused(name: str | None, description: str) -> None:
+    house = House()
+    with refused(PUBLISH_BAD_NAME, description):
+        house.publish(name)
+    with refused(PLAY_BAD_NAME, description):
+        house.play(name)
+    assert house.desk.asked == []
+    assert len(house.registry) == 0
+
+
+# --- publishing -----------------------------------------------------------------------------------
+
+
+def test_publication_relays_to_players_until_it_ends() -> None:
+    house = House()
+    publication = house.publish(f"{KEY}?token=x")
+    assert house.desk.asked == [PublishRequest("news", KEY, "10.0.0.1")]
+    assert publication.started == f"/news/{KEY} is now published."
+    assert publication.ended == f"/news/{KEY} is now unpublished."
+    _, sink = house.play()
+    publication.append([AVC, key("0")])
+    assert sink.frames() == payloads(key("0"))
+    publication.end("test")
+    publication.end("test")
+    assert sink.told()[-2:] == ["Play.UnpublishNotify", "StreamEOF"]
+    assert house.desk.ended_ids == ["id-1"]
+
+
+def test_second_publisher_is_refused_and_the_authority_not_asked() -> None:
+    house = House()
+    house.publish()
+    with refused(PUBLISH_BAD_NAME, "Stream already publishing"):
+        house.publish("another-key")
+    assert len(house.desk.asked) == 1
+    assert house.publish(app="sport").channel.live
+
+
+def test_slower_of_two_publishers_is_refused_and_reported() -> None:
+    house = House()
+
+    def overtake() -> None:
+        house.desk.meanwhile = lambda: None
+        house.publish("faster")
+
+    house.desk.meanwhile = overtake
+    with refused(PUBLISH_BAD_NAME, "Stream already publishing"):
+        house.publish("slower")
+    assert len(house.desk.ended_ids) == 1
+    channel = house.registry.find("news")
+    assert channel is not None
+    assert channel.live
+    assert channel.accepts_key("faster")
+
+
+def test_authority_that_refuses_leaves_nothing_behind() -> None:
+    house = House()
+
+    def deny() -> None:
+        raise refusal()
+
+    house.desk.meanwhile = deny
+    with refused(PUBLISH_BAD_NAME, "Invalid stream key provided"):
+        house.publish()
+    assert len(house.registry) == 0
+
+
+def test_publication_killed_while_the_authority_is_asked_never_starts() -> None:
+    house = House()
+
+    def kill() -> None:
+        house.gate.kill("news", None, "killed")
+
+    house.desk.meanwhile = kill
+    with refused(PUBLISH_BAD_NAME, "Invalid stream key provided"):
+        house.publish()
+    assert len(house.registry) == 0
+    assert house.desk.ended_ids == ["id-1"]
+
+
+def test_publication_killed_just_before_it_starts_never_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House()
+    monkeypatch.setattr(house.gate, "activate", lambda grant: False)
+    with refused(PUBLISH_BAD_NAME, "Invalid stream key provided"):
+        house.publish()
+    assert len(house.registry) == 0
+    assert house.desk.ended_ids == ["id-1"]
+
+
+def test_kill_drops_the_publishers_connection() -> None:
+    house = House()
+    house.publish()
+    assert house.gate.kill("news", None, "killed")
+    assert house.dropped == ["killed"]
+
+
+def test_channel_is_free_when_the_end_is_reported() -> None:
+    house = House()
+    publication = house.publish()
+    live_at_report: list[bool] = []
+    house.desk.ended = lambda grant: live_at_report.append(publication.channel.live)  # type: ignore[method-assign]
+    publication.end("test")
+    assert live_at_report == [False]
+    assert len(house.registry) == 0
+    assert house.publish().channel.live
+
+
+def test_log_holds_no_key(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("rtmpsrv"), "propagate", True)
+    caplog.set_level(1, "rtmpsrv")
+    house = House()
+    publication = house.publish()
+    playback, _ = house.play()
+    publication.end("test")
+    playback.end("test")
+    assert "PUBLISH (1): news" in caplog.text
+    assert "PLAY (1): news" in caplog.text
+    assert "PLAY STOP: news, reason=test skipped=0 messages" in caplog.text
+    assert KEY not in caplog.text
+
+
+# --- playing --------------------------------------------------------------------------------------
+
+
+def test_player_may_wait_for_its_publisher() -> None:
+    house = House()
+    playback, sink = house.play()
+    assert sink.received == b""
+    publication = house.publish()
+    publication.append([AVC, key("0")])
+    assert sink.frames() == payloads(key("0"))
+    publication.end("test")
+    assert len(house.registry) == 1
+    playback.end("test")
+    playback.end("test")
+    assert len(house.registry) == 0
+
+
+def test_player_with_a_wrong_key_is_refused() -> None:
+    house = House()
+    house.publish()
+    with refused(PLAY_BAD_NAME, "Invalid stream key provided"):
+        house.play("another")
+
+
+def test_waiting_player_with_a_wrong_key_is_refused_later() -> None:
+    house = House()
+    _, sink = house.play("another")
+    house.publish()
+    assert sink.refusals == [(PLAY_BAD_NAME, "Invalid stream key provided")]
+
+
+@pytest.mark.parametrize(
+    ("rules", "ip", "allowed"),
+    [
+        ("", "192.0.2.1", True),
+        ("*", "192.0.2.1", True),
+        ("10.0.0.0/8", "10.1.2.3", True),
+        ("10.0.0.0/8", "192.0.2.1", False),
+    ],
+)
+def test_who_may_play(rules: str, ip: str, allowed: bool) -> None:
+    house = House(rules=rules)
+    house.publish()
+    if allowed:
+        assert house.play(ip=ip)[1].told()
+    else:
+        with refused(PLAY_BAD_NAME, "Your net address is not whitelisted for playing"):
+            house.play(ip=ip)
+
+
+@pytest.mark.parametrize(
+    ("query", "frames"),
+    [
+        ("", 2), ("?cache=no", 0), ("?cache=clear", 3), ("?cache=other", 2), ("?a=b&cache=no", 0),
+        ("?cache=no&cache=clear", 3), ("?cache=no=", 2), ("?cache", 2), ("?cache=n%6f", 2),
+        ("?a?cache=no", 2),
+    ],
+)  # fmt: skip
+def test_cache_choice_of_the_query(query: str, frames: int) -> None:
+    house = House()
+    house.publish().append([*HEADERS, key("0"), key("1"), tone("2")])
+    assert len(house.play(KEY + query)[1].frames()) == frames
+
+
+def test_jumps_of_a_player_are_logged_in_one_line(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("rtmpsrv"), "propagate", True)
+    caplog.set_level(logging.INFO, "rtmpsrv")
+    house = House()
+    publication = house.publish()
+    publication.append([AVC, key("0")])
+    playback, sink = house.play()
+    for number in range(5):
+        sink.room = 0
+        for message in (inter("1"), inter(bytes(3000)), key(f"{number}")):
+            publication.append([message])
+        sink.open()
+    playback.end("test")
+    lines = [line for line in caplog.messages if "too far behind" in line]
+    assert lines == [
+        "player was too far behind: 1 jumps to a keyframe",
+        "player was too far behind: 4 jumps to a keyframe",
+    ]
