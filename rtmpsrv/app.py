@@ -143,6 +143,7 @@ class App:
                 rtmp_port=config.rtmp_port,
                 connect_timeout_s=float(config.callback_connect_timeout_seconds),
                 timeout_s=float(config.callback_timeout_seconds),
+                ca=config.callback_ca,
             )
         return OpenAuthority()
 

@@ -121,6 +121,8 @@ class Config:
     jwt_secret: str = setting(CALLBACK, TEXT, "", "Secret (HS256) that signs the tokens of callbacks.",
         secret=True)
     custom_jwt_subject: str = setting(CALLBACK, TEXT, "rtmp_event", "Subject (`sub`) of those tokens.")
+    callback_ca: str = setting(CALLBACK, TEXT, "",
+        "File with the certificates (PEM) to trust instead of the system's, for an `https` callback.")
     callback_connect_timeout_seconds: int = setting(CALLBACK, NUMBER, 5,
         "Time to reach the callback server.", unit="seconds", low=1, high=HOUR)
     callback_timeout_seconds: int = setting(CALLBACK, NUMBER, 20,

@@ -167,8 +167,7 @@ class ChunkReader:
                 self.current = stream
             # --- payload of the current chunk -------------------------------------------------
             partial = stream.partial
-            if partial is None:
-                raise LocalProtocolError("chunk payload without a message")
+            assert partial is not None, "a chunk's payload belongs to a message"
             take = min(self.chunk_left, end - position)
             partial += data[position : position + take]
             self.partial_bytes += take
@@ -274,7 +273,7 @@ class ChunkReader:
 
     def _obey(self, type_id: int, body: bytes) -> None:
         """Act on Set Chunk Size and Abort, which change how the next byte is read."""
-        if not type_id:  # no such type: nothing to obey, as with the unknown ones above 6
+        if type_id not in (_SET_CHUNK_SIZE, _ABORT):  # 0 is no type: ignored like others that are unknown
             return
         if len(body) < 4:
             raise RemoteProtocolError(f"control message type {type_id} of {len(body)} bytes, needs 4")
@@ -283,7 +282,7 @@ class ChunkReader:
             if not 1 <= value <= MAX_CHUNK_SIZE:
                 raise RemoteProtocolError(f"chunk size {value}, limits 1 to {MAX_CHUNK_SIZE}")
             self.chunk_size = value
-        elif type_id == _ABORT:
+        else:
             stream = self.streams.get(value)
             if stream is not None and stream.partial is not None:
                 self.partial_bytes -= len(stream.partial)

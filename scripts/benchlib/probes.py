@@ -8,9 +8,19 @@ from array import array
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from benchlib.rtmpclient import MEDIA, TYPE_VIDEO, Client, ClientError, Target
+from benchlib.rtmpclient import (
+    MEDIA,
+    TYPE_USER_CONTROL,
+    TYPE_VIDEO,
+    Client,
+    ClientError,
+    Target,
+    pack_message,
+)
 from benchlib.stream import STAMPED_HEAD, stamp_of
 
+PING = b"\0\6"  # unanswered, a run of more than a minute would see probes dropped as silent
+PONG = b"\0\7"
 BEAT_NS = 10_000_000  # the probe's own clock check: how late does it wake?
 
 
@@ -91,6 +101,8 @@ class Probes:
                 return
             now = time.monotonic_ns()
             for type_id, _length, head in messages:
+                if type_id == TYPE_USER_CONTROL and head[:2] == PING:
+                    probe.client.sock.send(pack_message(2, TYPE_USER_CONTROL, 0, PONG + head[2:6]))
                 found = stamp_of(type_id, head) if type_id in MEDIA else None
                 if found is None:
                     continue

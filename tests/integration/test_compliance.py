@@ -1,4 +1,4 @@
-"""Whether every statement of the compatibility checklist that concerns the core server has its tests."""
+"""Whether every statement of the compatibility checklist that the table lists has its tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from tests.server_process import PROJECT
 
-STATEMENTS = {*range(1, 81), *range(113, 119)}
+STATEMENTS = {*range(1, 108), *range(113, 119)}
 
 
 def numbered_tests() -> set[tuple[int, str]]:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import gc
-
 import pytest
 
 from rtmpsrv.live import channel as module
@@ -230,7 +228,6 @@ def test_without_a_cache_nothing_is_kept() -> None:
     stage.publish(*HEADERS, key("0"))
     for _ in range(40):
         stage.publish(inter(bytes(100_000)))
-    gc.collect()
     assert stage.registry.budget.used_bytes < 2 << 20
 
 
@@ -258,7 +255,6 @@ def test_stream_mode_drops_whole_gops_over_its_limit() -> None:
     frames = joined_frames(stage, "clear")
     assert 3 <= len(frames) <= 5
     assert frames[-1] == key(b"09" + bytes(1000))[3]
-    gc.collect()
     assert stage.registry.budget.used_bytes <= 5000
 
 
@@ -268,7 +264,6 @@ def test_gop_over_the_limit_is_not_cached(keep_stream: bool) -> None:
     stage.publish(*HEADERS, key("0"))
     for _ in range(40):
         stage.publish(inter(bytes(100_000)))
-        gc.collect()
         assert stage.registry.budget.used_bytes <= module.UNCACHED_SEGMENT_BYTES + 200_000
     sink = stage.join()
     assert sink.frames() == []
@@ -284,6 +279,17 @@ def test_cache_is_exactly_as_long_as_allowed() -> None:
         stage = Stage(cache_bytes=limit + spare)
         stage.publish(key("0"), inter("1"))
         assert len(joined_frames(stage)) == expected
+
+
+def test_stream_mode_of_audio_alone_keeps_everything() -> None:
+    stage = Stage(keep_stream=True)
+    stage.publish(AAC)
+    sent = [tone(f"{number}") for number in range(50)]
+    for message in sent:
+        stage.publish(message)
+        stage.clock.advance(0.2)
+    assert joined_frames(stage, "clear") == payloads(*sent)
+    assert len(joined_frames(stage)) <= 12
 
 
 # --- audio only -----------------------------------------------------------------------------------
@@ -319,6 +325,16 @@ def test_first_header_of_a_stream_of_audio_starts_its_cache() -> None:
     stage.publish(AAC, tone("0"), tone("1"))
     sink = stage.join()
     assert [p for _, _, p in sink.media()] == payloads(AAC, tone("0"), tone("1"))
+
+
+def test_end_of_sequence_is_relayed_and_reaches_no_joiner() -> None:
+    stage = Stage()
+    sink = stage.join()
+    end = video(b"\x17\x02\0\0\0")
+    stage.publish(AVC, key("0"), end)
+    assert [p for _, _, p in sink.media()] == payloads(AVC, key("0"), end)
+    stage.publish(key("1"))
+    assert [p for _, _, p in stage.join().media()] == payloads(AVC, key("1"))
 
 
 # --- data -----------------------------------------------------------------------------------------
@@ -500,7 +516,6 @@ def test_ended_publication_gives_its_memory_back() -> None:
     stage.publish(*HEADERS, key(bytes(5000)))
     stage.channel.stop()
     stage.channel.start()
-    gc.collect()
     assert stage.registry.budget.used_bytes == 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import random
 from collections.abc import Callable
 
@@ -102,7 +101,6 @@ class World:
     def append(self) -> None:
         if self.stage.channel.live:
             self.stage.batch(self.frame() for _ in range(self.random.randint(1, MAX_BATCH)))
-            gc.collect(0)
             assert self.stage.registry.budget.used_bytes <= TOTAL
 
     def join(self) -> None:

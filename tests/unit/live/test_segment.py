@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import os
 import tempfile
 
@@ -72,7 +71,6 @@ def test_budget_counts_until_the_last_reference_is_gone() -> None:
     other = filled(5, budget=budget)
     assert budget.used_bytes == 35
     del segment
-    gc.collect()
     assert budget.used_bytes == 5
     assert other.size == 5
 
@@ -81,7 +79,6 @@ def test_file_is_closed_with_the_last_reference() -> None:
     segment = filled(10)
     descriptor = segment.file()
     del segment
-    gc.collect()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
 

@@ -192,6 +192,12 @@ def test_zeros_in_place_of_the_timestamp_are_read_to_the_end() -> None:
         assert [m[3] for m in read(ChunkReader(), data, size)] == [b"\7" * 300] * 3
 
 
+def test_timestamp_left_out_by_a_peer_that_wrote_zeros_is_payload() -> None:
+    data = extended_message(bytes(4)) + extended_message(b"")
+    for size in (None, 1, 5):
+        assert [m[3] for m in read(ChunkReader(), data, size)] == [b"\7" * 300] * 2
+
+
 # --- limits ---------------------------------------------------------------------------------------
 
 

@@ -111,6 +111,17 @@ def test_sendfile_sends_what_the_socket_takes(line: Line) -> None:
     assert line.outlet.sent_bytes == sent
 
 
+def test_offer_to_a_full_socket_keeps_everything(line: Line) -> None:
+    segment = Segment(0, 0, (), Budget(1 << 30))
+    segment.append(BIG, 1, 0.0)
+    sent = line.outlet.sendfile(segment.file(), 0, len(BIG))
+    while more := line.outlet.sendfile(segment.file(), sent, len(BIG) - sent):
+        sent += more
+    assert line.outlet.offer(b"kept") is False
+    line.outlet.kick()
+    assert line.read(sent + 4) == BIG[:sent] + b"kept"
+
+
 def test_sendfile_does_not_overtake_what_was_kept(line: Line) -> None:
     segment = Segment(0, 0, (), Budget(1 << 30))
     segment.append(b"message", 1, 0.0)
