@@ -10,14 +10,22 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .endpoint import flv
+    from .endpoint import flv, queue_face
     from .endpoint.endpoint import RtmpEndpoint
     from .endpoint.endpoint import RtmpEndpoint as Endpoint
     from .endpoint.limits import Limits
-    from .endpoint.registrations import ObserverRegistration, PublisherRegistration, WatcherRegistration
+    from .endpoint.registrations import (
+        ObserverRegistration,
+        PublisherRegistration,
+        Registration,
+        WatcherRegistration,
+    )
     from .endpoint.types import (
         ANY,
+        Address,
         Allow,
+        AnyKey,
+        ApprovalRequired,
         Approve,
         AudioCodec,
         AudioData,
@@ -25,38 +33,49 @@ if TYPE_CHECKING:
         ConnectionId,
         Deny,
         Exact,
+        IpRestriction,
         ListenForPublishers,
         ListenForWatchers,
         MediaData,
+        Network,
         NewMediaData,
         NewPublisherConnected,
         Observe,
+        PublisherMessage,
         PublisherRequiringApproval,
         PublishingStopped,
         RegistrationClosed,
         RegistrationError,
         RegistrationFailure,
         Reject,
+        Request,
         ScriptData,
+        SecondPublisher,
+        Statistics,
         StreamId,
         StreamKeyBecameActive,
         StreamKeyBecameInactive,
+        StreamKeyRegistration,
         StreamMetadata,
+        ValidationResponse,
         VideoCodec,
         VideoData,
         WatcherConnected,
         WatcherDisconnected,
+        WatcherMessage,
         WatcherRequiringApproval,
     )
 
 __all__ = [
-    "ANY", "Allow", "Approve", "AudioCodec", "AudioData", "Client", "ConnectionId", "Deny", "Endpoint",
-    "Exact", "Limits", "ListenForPublishers", "ListenForWatchers", "MediaData", "NewMediaData",
-    "NewPublisherConnected", "Observe", "ObserverRegistration", "PublisherRegistration",
-    "PublisherRequiringApproval", "PublishingStopped", "RegistrationClosed", "RegistrationError",
-    "RegistrationFailure", "Reject", "RtmpEndpoint", "ScriptData", "StreamId", "StreamKeyBecameActive",
-    "StreamKeyBecameInactive", "StreamMetadata", "VideoCodec", "VideoData", "WatcherConnected",
-    "WatcherDisconnected", "WatcherRegistration", "WatcherRequiringApproval", "__version__", "flv",
+    "ANY", "Address", "Allow", "AnyKey", "ApprovalRequired", "Approve", "AudioCodec", "AudioData", "Client",
+    "ConnectionId", "Deny", "Endpoint", "Exact", "IpRestriction", "Limits", "ListenForPublishers",
+    "ListenForWatchers", "MediaData", "Network", "NewMediaData", "NewPublisherConnected", "Observe",
+    "ObserverRegistration", "PublisherMessage", "PublisherRegistration", "PublisherRequiringApproval",
+    "PublishingStopped", "Registration", "RegistrationClosed", "RegistrationError", "RegistrationFailure",
+    "Reject", "Request", "RtmpEndpoint", "ScriptData", "SecondPublisher", "Statistics", "StreamId",
+    "StreamKeyBecameActive", "StreamKeyBecameInactive", "StreamKeyRegistration", "StreamMetadata",
+    "ValidationResponse", "VideoCodec", "VideoData", "WatcherConnected", "WatcherDisconnected",
+    "WatcherMessage", "WatcherRegistration", "WatcherRequiringApproval", "__version__", "flv", "queue_face",
 ]  # fmt: skip
 
 # Where the names are that are not in endpoint.types: (module, name there); "" is the module itself.
@@ -66,8 +85,10 @@ _ELSEWHERE = {
     "Limits": ("endpoint.limits", "Limits"),
     "ObserverRegistration": ("endpoint.registrations", "ObserverRegistration"),
     "PublisherRegistration": ("endpoint.registrations", "PublisherRegistration"),
+    "Registration": ("endpoint.registrations", "Registration"),
     "WatcherRegistration": ("endpoint.registrations", "WatcherRegistration"),
     "flv": ("endpoint.flv", ""),
+    "queue_face": ("endpoint.queue_face", ""),
 }
 
 

@@ -123,15 +123,16 @@ class RtmpEndpoint:
     ) -> PublisherRegistration | WatcherRegistration | ObserverRegistration:
         """Start to accept what `request` says; messages go to the handle's queue, or to the one given here.
 
-        Raises RegistrationError, with a reason. May block for a moment while a port is opened. A queue that
-        several registrations share must have no maximum size, and ends with the last of them.
+        Raises RegistrationError, with a reason; ValueError for a queue with a maximum size. May block for
+        a moment while a port is opened. A queue that several registrations share ends with the last of them.
         """
         if messages is not None and messages.maxsize is not None:
             raise ValueError(f"a queue for messages has no maximum size, this one has {messages.maxsize}")
+        lowest = 1 if isinstance(request, Observe) else 0
+        if not lowest <= request.port <= MAX_PORT:
+            raise RegistrationError(RegistrationFailure.PORT_UNAVAILABLE, f"port {request.port}")
         if isinstance(request, Observe):
             return self._observe(request, messages)
-        if not 0 <= request.port <= MAX_PORT:
-            raise RegistrationError(RegistrationFailure.PORT_UNAVAILABLE, f"port {request.port}")
         with self._opening:
             number, port = self._port(request)
             table = port.publishers if isinstance(request, ListenForPublishers) else port.watchers

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 MIB = 1 << 20
+MAX_CHUNK_SIZE = 0xFFFFFF  # bytes: no message is longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +23,19 @@ class Limits:
     queue_messages: int = 1024  # media is put on a registrant's queue only below this
     queue_bytes: int = 32 * MIB  # likewise; payload bytes
     message_bytes: int = 16 * MIB - 1  # longest media message taken from a publisher
-    cache_bytes: int = 64 * MIB  # kept of one stream for watchers that join
+    cache_bytes: int = 64 * MIB  # kept of one stream for watchers that join; 0: they wait for a keyframe
     cache_total_bytes: int = 512 * MIB  # of all streams
     merge_messages: int = 8  # merged into one write to watchers when busy
     connections: int = 1000
     connections_per_address: int = 1000
     chunk_size: int = 4096
     close_s: float = 5.0  # for connections to end when the endpoint is closed
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            lowest = 0 if item.name.endswith("_s") or item.name.startswith("cache_") else 1
+            if value < lowest:
+                raise ValueError(f"limit {item.name} is {value}, the least is {lowest}")
+        if self.chunk_size > MAX_CHUNK_SIZE:
+            raise ValueError(f"limit chunk_size is {self.chunk_size}, the most is {MAX_CHUNK_SIZE}")

@@ -31,6 +31,7 @@ from .types import (
     Exact,
     PublisherRequiringApproval,
     Reject,
+    SecondPublisher,
     StreamId,
     StreamKeyRegistration,
     WatcherRequiringApproval,
@@ -139,10 +140,12 @@ class Port:
             raise AccessDenied(PUBLISH_REFUSED, "Only live streams are taken")
         publisher = self._describe(client, name, PUBLISH_REFUSED)
         registration = self._covering(self.publishers, publisher, PUBLISH_REFUSED)
-        self._check_publisher(registration, publisher)
-        context: object = None
-        if registration.request.requires_approval:
-            context = self._ask(registration, client, publisher, PUBLISH, self._check_publisher)
+        context = self._admit(registration, client, publisher, PUBLISH, self._check_publisher)
+        rival = registration.publications.get(publisher.stream_key)
+        if rival is not None:  # and may be replaced, or it would have been refused
+            rival.replace()
+            if registration.closed is not None:  # its end message was one too many
+                raise AccessDenied(PUBLISH_REFUSED, registration.closed)
         stream_id = registration.request.stream_id or StreamId(str(uuid4()))
         publication = EndpointPublication(
             client, publisher, stream_id, registration, self.publications.discard
@@ -157,10 +160,7 @@ class Port:
         """Let a client watch, or wait for media. Blocks while the registrant is asked."""
         watcher = self._describe(client, name, PLAY_REFUSED)
         registration = self._covering(self.watchers, watcher, PLAY_REFUSED)
-        _check_watcher(registration, watcher)
-        context: object = None
-        if registration.request.requires_approval:
-            context = self._ask(registration, client, watcher, PLAY, _check_watcher)
+        context = self._admit(registration, client, watcher, PLAY, _check_watcher)
         channel = registration.open_channel(watcher.stream_key)
         client.log.info("watch accepted app=%s", watcher.rtmp_app)
         return EndpointPlayback(client, watcher, channel, Player(outlet, msid), registration, context)
@@ -189,9 +189,28 @@ class Port:
         return registration
 
     def _check_publisher(self, registration: PublisherRegistration, publisher: Client) -> None:
-        if publisher.stream_key in registration.publications:
+        is_taken = publisher.stream_key in registration.publications
+        if is_taken and registration.request.second_publisher is SecondPublisher.REFUSE:
             raise AccessDenied(PUBLISH_REFUSED, "Stream already publishing")
         _check_address(registration, publisher, PUBLISH_REFUSED)
+
+    def _admit(
+        self,
+        registration: Handle,
+        client: ServerClient,
+        who: Client,
+        question: Question,
+        check: Callable[[Handle, Client], None],
+    ) -> object:
+        """Return the context of the approval, None without; or raise AccessDenied. May block."""
+        try:
+            check(registration, who)
+            if not registration.request.requires_approval:
+                return None
+            return self._ask(registration, client, who, question, check)
+        except AccessDenied:
+            registration.statistics.refused += 1
+            raise
 
     def _ask(
         self,
@@ -206,7 +225,14 @@ class Port:
         The registrant was told of the client, so every refusal owes it an end message.
         """
         request = question.message(who)
-        registration.announce(who.connection_id, client.disconnect)
+
+        def turn_away(reason: str) -> None:
+            if request.response.ready():
+                client.disconnect(reason)  # it is as good as let in
+            else:
+                request.reject(reason)
+
+        registration.announce(who.connection_id, turn_away)
         ended = "the server is shutting down"
         accepted = False
         try:

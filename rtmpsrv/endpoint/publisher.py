@@ -10,15 +10,21 @@ from typing import TypeAlias
 
 import gevent
 
+from ..media import classify
+from ..media.headers import HeaderCache
+from ..protocol import messages
 from ..server.host import Client as ServerClient
 from .media_in import decode
 from .registrations import ObserverRegistration, PublisherRegistration
-from .types import Client, MediaData, NewPublisherConnected, ScriptData, StreamId, StreamMetadata
+from .types import Client, NewPublisherConnected, ScriptData, StreamId, StreamMetadata
 
 SHORTEST_WAIT_S = 0.001  # for a full queue; the waits double
 LONGEST_WAIT_S = 0.05
+REPLACED = "replaced by another publisher"
 
 Reader: TypeAlias = PublisherRegistration | ObserverRegistration
+
+_CLASSIFY = {messages.VIDEO: classify.classify_video, messages.AUDIO: classify.classify_audio}
 
 
 class EndpointPublication:
@@ -42,8 +48,10 @@ class EndpointPublication:
         self._owner = owner
         self._on_end = on_end
         self._over = False
-        # For observers that come later: metadata and headers, the latest of each kind.
-        self._headers: dict[type, MediaData] = {}
+        # For observers that come later.
+        self._metadata: StreamMetadata | None = None
+        self._headers = HeaderCache()
+        self._timestamp = 0  # of the last message
 
     def start(self, context: object, observers: Iterable[ObserverRegistration]) -> None:
         """Go on the air and tell the readers. Never blocks."""
@@ -59,13 +67,23 @@ class EndpointPublication:
         self._add_reader(observer, None)
         if observer.closed is not None:
             return
-        for data in self._headers.values():
-            observer.put_media(self.publisher.connection_id, data)
+        connection_id = self.publisher.connection_id
+        if self._metadata is not None:
+            observer.put_media(connection_id, self._metadata)
+        for type_id, payload in self._headers.snapshot():
+            data = decode(type_id, self._timestamp, payload)
+            assert data is not None, "it was decoded when it came"
+            observer.put_media(connection_id, data)
 
     def lose_reader(self, observer: ObserverRegistration) -> None:
         """Go on without an observer that is closing. Never blocks."""
         observer.publications.discard(self)
         self._readers.remove(observer)
+
+    def replace(self) -> None:
+        """Make room for another publisher of the key: end, and disconnect. Never blocks."""
+        self.end(REPLACED)
+        self._client.disconnect(REPLACED)
 
     def append(self, batch: Iterable[tuple[int, int, int, bytes, int]]) -> None:
         """Hand media over. Blocks while a reader's queue is full: that slows the publisher down."""
@@ -76,12 +94,13 @@ class EndpointPublication:
             data = decode(type_id, timestamp, payload)
             if data is None:
                 continue
-            if isinstance(data, StreamMetadata) or (
-                not isinstance(data, ScriptData) and data.is_sequence_header
-            ):
-                self._headers[type(data)] = data
+            if isinstance(data, StreamMetadata):
+                self._metadata = data
+            elif not isinstance(data, ScriptData) and data.is_sequence_header:
+                self._headers.update(type_id, payload, _CLASSIFY[type_id](payload))
             for reader in self._readers:
                 reader.put_media(connection_id, data)
+            self._timestamp = timestamp
 
     def end(self, reason: str) -> None:
         """Go off the air: the key is free, each reader gets its one end message. Idempotent, never blocks."""
@@ -99,6 +118,7 @@ class EndpointPublication:
 
     def _add_reader(self, reader: Reader, context: object) -> None:
         self._readers.append(reader)
+        reader.statistics.accepted += 1
         reader.announce(self.publisher.connection_id, self._client.disconnect)
         reader.put(NewPublisherConnected(self.publisher, self._stream_id, context))
 

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import gevent
 from gevent.queue import Queue
 
+from .. import log
 from . import types
 from .endpoint import RtmpEndpoint
 from .registrations import PublisherRegistration, WatcherRegistration
@@ -48,6 +49,10 @@ class ListenForPublishers(types.ListenForPublishers):
 
     message_channel: Queue[Any] = field(repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        types.ListenForPublishers.__post_init__(self)
+        _check_channel(self.message_channel)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenForWatchers(types.ListenForWatchers):
@@ -55,6 +60,10 @@ class ListenForWatchers(types.ListenForWatchers):
 
     notification_channel: Queue[Any] = field(repr=False, compare=False)
     media_channel: Queue[Any] = field(repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        types.ListenForWatchers.__post_init__(self)
+        _check_channel(self.notification_channel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +78,9 @@ class RemoveRegistration:
 
 @dataclass(frozen=True, slots=True)
 class PublisherRegistrationSuccessful:
-    """Publishers are accepted from now on."""
+    """Publishers are accepted from now on, on this port."""
+
+    port: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +92,9 @@ class PublisherRegistrationFailed:
 
 @dataclass(frozen=True, slots=True)
 class WatcherRegistrationSuccessful:
-    """Watchers are accepted from now on."""
+    """Watchers are accepted from now on, on this port."""
+
+    port: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +123,12 @@ class RequestQueue:
         self._endpoint = endpoint
         self._handles: dict[Identity, PublisherRegistration | WatcherRegistration] = {}
         self._feeders: dict[int, gevent.Greenlet[..., None]] = {}  # by number of the registration
+        self._unsent = log.RateLimited(
+            lambda n: log.get("ENDPOINT").warning(
+                "%d media messages not sent, the last: %s", n, self._trouble
+            )
+        )
+        self._trouble = ""
         self._reader = gevent.spawn(self._read)
 
     def __enter__(self) -> RequestQueue:
@@ -134,7 +153,11 @@ class RequestQueue:
 
     def _read(self) -> None:
         for request in self.requests:
-            _HANDLERS[type(request)](self, request)
+            handler = _HANDLERS.get(type(request))
+            if handler is None:
+                log.get("ENDPOINT").error("%s is no request", type(request).__name__)
+            else:
+                handler(self, request)
 
     def _listen_for_publishers(self, request: ListenForPublishers) -> None:
         channel = request.message_channel
@@ -144,8 +167,8 @@ class RequestQueue:
         except RegistrationError as exc:
             channel.put(PublisherRegistrationFailed(exc.reason))
             return
-        channel.put(PublisherRegistrationSuccessful())  # nothing has switched since, so it is the first
-        self._handles[_identity(RegistrationType.PUBLISHER, request)] = handle
+        channel.put(PublisherRegistrationSuccessful(handle.port))  # the first: nothing has switched since
+        self._handles[_identity(RegistrationType.PUBLISHER, request, handle.port)] = handle
 
     def _listen_for_watchers(self, request: ListenForWatchers) -> None:
         channel = request.notification_channel
@@ -155,12 +178,12 @@ class RequestQueue:
         except RegistrationError as exc:
             channel.put(WatcherRegistrationFailed(exc.reason))
             return
-        channel.put(WatcherRegistrationSuccessful())
-        self._handles[_identity(RegistrationType.WATCHER, request)] = handle
+        channel.put(WatcherRegistrationSuccessful(handle.port))
+        self._handles[_identity(RegistrationType.WATCHER, request, handle.port)] = handle
         self._feeders[handle.number] = gevent.spawn(self._feed, handle, request.media_channel)
 
     def _remove(self, request: RemoveRegistration) -> None:
-        handle = self._handles.pop(_identity(request.registration_type, request), None)
+        handle = self._handles.pop(_identity(request.registration_type, request, request.port), None)
         if handle is not None:
             handle.close()
             self._forget_closed()
@@ -168,10 +191,16 @@ class RequestQueue:
     def _feed(self, handle: WatcherRegistration, media_channel: Queue[Any]) -> None:
         try:
             for message in media_channel:
-                if handle.covers(message.stream_key):
+                try:
                     handle.send(message.stream_key, message.data)
+                except ValueError as exc:  # a key of others, or what RTMP cannot carry
+                    self._trouble = str(exc)
+                    self._unsent.add()
         finally:
             handle.close()
+
+    def _tell_unsent(self, count: int) -> None:
+        log.get("ENDPOINT").warning("%d media messages not sent, the last: %s", count, self._trouble)
 
     def _forget_closed(self) -> None:
         """Drop handles that ended for any reason, and stop their feeders."""
@@ -182,9 +211,17 @@ class RequestQueue:
 
 
 def _identity(
-    kind: RegistrationType, request: ListenForPublishers | ListenForWatchers | RemoveRegistration
+    kind: RegistrationType, request: ListenForPublishers | ListenForWatchers | RemoveRegistration, port: int
 ) -> Identity:
-    return kind, request.port, request.rtmp_app, request.rtmp_stream_key
+    return kind, port, request.rtmp_app, request.rtmp_stream_key
+
+
+def _check_channel(channel: object) -> None:
+    """Raise what `register` would raise, where the request is made."""
+    if not isinstance(channel, Queue):
+        raise TypeError(f"a channel is a gevent.queue.Queue, not {type(channel).__name__}")
+    if channel.maxsize is not None:
+        raise ValueError(f"a channel for messages has no maximum size, this one has {channel.maxsize}")
 
 
 _HANDLERS: dict[type[Request], Callable[[RequestQueue, Any], None]] = {

@@ -8,9 +8,10 @@ Every client announced to a registrant, by an approval request or as connected, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from gevent.queue import Queue
 
@@ -31,6 +32,7 @@ from .types import (
     PublishingStopped,
     RegistrationClosed,
     Request,
+    Statistics,
     StreamKeyBecameActive,
     StreamKeyBecameInactive,
     StreamMetadata,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 CLOSED_BY_REGISTRANT = "closed by the registrant"
 STALLED = "the registrant stopped consuming"
 METADATA_BYTES = 1024  # counted for metadata, whose size nobody keeps
+IDENTITY = frozenset(("rtmp_app", "rtmp_stream_key", "port", "use_tls"))  # fields that `update` cannot change
 
 ChannelName = tuple[int, str]  # number of the registration, key: a successor's channels are never ours
 
@@ -73,11 +76,12 @@ class Registration(Generic[AnyRequest, AnyMessage]):
         self.port = port  # the real one, when the request said 0
         self.messages: Queue[AnyMessage] = inbox.queue
         self.closed: str | None = None  # why, once it is
+        self.statistics = Statistics()
         self.inbox = inbox
         self._on_closed = on_closed
         self._announced: dict[ConnectionId, Callable[[str], None]] = {}  # and how to disconnect them
 
-    def __enter__(self):  # type: ignore[no-untyped-def]  # each handle says its own type
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -93,8 +97,20 @@ class Registration(Generic[AnyRequest, AnyMessage]):
         wanted = self.request.rtmp_stream_key
         return wanted is ANY or wanted == Exact(key)
 
+    def update(self, **changes: Any) -> None:
+        """Change fields of the request that do not identify it, for clients that come from now on.
+
+        Raises ValueError for those that do, TypeError for those that do not exist. Never blocks.
+        """
+        if fixed := IDENTITY.intersection(changes):
+            raise ValueError(f"a registration keeps its {', '.join(sorted(fixed))}")
+        self.request = replace(self.request, **changes)
+
     def disconnect(self, connection_id: ConnectionId, reason: str = "") -> None:
-        """End one client's connection; its end message follows. Does nothing for one that is gone."""
+        """End one client's connection; its end message follows. Does nothing for one that is gone.
+
+        One that waits for approval is refused with the reason. Never blocks.
+        """
         drop = self._announced.get(connection_id)
         if drop is not None:
             drop(reason or "disconnected by the registrant")
@@ -122,14 +138,18 @@ class Registration(Generic[AnyRequest, AnyMessage]):
         """Owe the registrant an end message for this connection."""
         self._announced[connection_id] = drop
 
-    def retire(self, connection_id: ConnectionId, reason: str) -> None:
-        """Pay it. Idempotent."""
+    def retire(self, connection_id: ConnectionId, reason: str, *more: object) -> None:
+        """Pay it, with what else its end means. Idempotent."""
         if self._announced.pop(connection_id, None) is not None:
-            self.put(self.stopped(connection_id, reason))
+            self.put(self.stopped(connection_id, reason), *more)
 
-    def put(self, message: object) -> None:
-        """Hand over a control message; ends a registrant that has let its queue lie full for too long."""
-        self.inbox.put(message)
+    def put(self, *messages: object) -> None:
+        """Hand over control messages; ends a registrant that has let its queue lie full for too long.
+
+        That end comes after all of them, so what belongs together is given together.
+        """
+        for message in messages:
+            self.inbox.put(message)
         self.end_if_stalled()
 
     def end_if_stalled(self) -> None:
@@ -155,12 +175,9 @@ class PublisherRegistration(Registration[ListenForPublishers, PublisherMessage])
         super().__init__(request, number, port, inbox, on_closed)
         self.publications: dict[str, EndpointPublication] = {}  # by key
 
-    def __enter__(self) -> PublisherRegistration:
-        return self
-
     def put_media(self, publisher: ConnectionId, data: MediaData) -> None:
         """Hand over media of an announced publisher."""
-        _put_media(self.inbox, publisher, data)
+        _put_media(self, publisher, data)
 
     def _end_clients(self, reason: str) -> None:
         for publication in list(self.publications.values()):
@@ -181,9 +198,6 @@ class ObserverRegistration(Registration[Observe, PublisherMessage]):
         super().__init__(request, number, port, inbox, on_closed)
         self.publications: set[EndpointPublication] = set()
 
-    def __enter__(self) -> ObserverRegistration:
-        return self
-
     def disconnect(self, connection_id: ConnectionId, reason: str = "") -> None:
         """Raise: an observer changes nothing."""
         raise TypeError("an observer cannot disconnect publishers")
@@ -194,7 +208,7 @@ class ObserverRegistration(Registration[Observe, PublisherMessage]):
 
     def put_media(self, publisher: ConnectionId, data: MediaData) -> None:
         """Hand over media of an announced publisher."""
-        _put_media(self.inbox, publisher, data)
+        _put_media(self, publisher, data)
 
     def _end_clients(self, reason: str) -> None:
         for publication in list(self.publications):
@@ -221,9 +235,6 @@ class WatcherRegistration(Registration[ListenForWatchers, WatcherMessage]):
         self._sources: dict[str, Channel] = {}  # keys that media was sent for since their last end
         self._told_unsendable = False
 
-    def __enter__(self) -> WatcherRegistration:
-        return self
-
     def send(self, stream_key: str, data: MediaData) -> int:
         """Send media to the watchers of a key, now and later ones; return how many there are.
 
@@ -246,6 +257,8 @@ class WatcherRegistration(Registration[ListenForWatchers, WatcherMessage]):
         if not channel.live:
             channel.start()
         channel.append((message,))
+        self.statistics.messages += 1
+        self.statistics.bytes += len(message[3])
         return len(channel.players)
 
     def end(self, stream_key: str) -> None:
@@ -275,23 +288,22 @@ class WatcherRegistration(Registration[ListenForWatchers, WatcherMessage]):
         """Announce a watcher that was let in."""
         watchers = self._watchers.setdefault(key, set())
         watchers.add(playback)
-        self.put(WatcherConnected(playback.watcher, playback.context))
-        if len(watchers) == 1:
-            self.put(StreamKeyBecameActive(key))
+        self.statistics.accepted += 1
+        active = () if len(watchers) > 1 else (StreamKeyBecameActive(key),)
+        self.put(WatcherConnected(playback.watcher, playback.context), *active)
 
     def watcher_left(self, key: str, playback: EndpointPlayback, reason: str) -> None:
         """Take back what `watcher_joined` did; a channel without source and watchers goes."""
         watchers = self._watchers.get(key, set())
-        was_in = playback in watchers
+        was_last = watchers == {playback}
         watchers.discard(playback)
-        self.retire(playback.watcher.connection_id, reason)
         if not watchers:
             self._watchers.pop(key, None)
             if key not in self._sources:
                 playback.channel.stop()
-        if was_in and not watchers:
-            self.put(StreamKeyBecameInactive(key))
         self._registry.release((self.number, key))
+        inactive = (StreamKeyBecameInactive(key),) if was_last else ()
+        self.retire(playback.watcher.connection_id, reason, *inactive)
 
     def _end_clients(self, reason: str) -> None:
         for key in list(self._sources):
@@ -311,6 +323,10 @@ def _leave_alone(reason: str) -> None:
     """Disconnect nobody."""
 
 
-def _put_media(inbox: Inbox, publisher: ConnectionId, data: MediaData) -> None:
+def _put_media(
+    reader: PublisherRegistration | ObserverRegistration, publisher: ConnectionId, data: MediaData
+) -> None:
     size = METADATA_BYTES if isinstance(data, StreamMetadata) else len(data.data)
-    inbox.put(NewMediaData(publisher, data), size)
+    reader.inbox.put(NewMediaData(publisher, data), size)
+    reader.statistics.messages += 1
+    reader.statistics.bytes += size

@@ -6,7 +6,7 @@ may be secrets: they are kept out of every repr and every exception text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -22,6 +22,7 @@ Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
 DEFAULT_PORT = 1935
+_MAPPED = IPv6Network("::ffff:0:0/96")  # IPv4 addresses as IPv6 sockets show them
 
 
 # --- what to listen for ---------------------------------------------------------------------------
@@ -42,6 +43,10 @@ class Exact:
 
     key: str = field(repr=False)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.key, str):
+            raise TypeError(f"a stream key is text, this one is {type(self.key).__name__}")
+
 
 StreamKeyRegistration: TypeAlias = AnyKey | Exact
 
@@ -51,6 +56,9 @@ class Allow:
     """Admit only these networks; an empty list admits nobody."""
 
     networks: tuple[Network, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "networks", _networks(self.networks))
 
     def permits(self, address: Address) -> bool:
         """Tell whether `address`, which is never IPv4-mapped here, is admitted."""
@@ -63,12 +71,24 @@ class Deny:
 
     networks: tuple[Network, ...]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "networks", _networks(self.networks))
+
     def permits(self, address: Address) -> bool:
         """Tell whether `address`, which is never IPv4-mapped here, is admitted."""
         return not any(address in network for network in self.networks)
 
 
 IpRestriction: TypeAlias = Allow | Deny | None
+
+
+class SecondPublisher(Enum):
+    """What happens to a publish for a key that has a publisher."""
+
+    REFUSE = "refuse"
+    TAKE_OVER = (
+        "take over"  # once it passed all checks it takes the place of the first, which is disconnected
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +102,11 @@ class ListenForPublishers:
     ip_restriction: IpRestriction = None
     requires_approval: bool = False
     stream_id: StreamId | None = None  # only sensible together with Exact
+    second_publisher: SecondPublisher = SecondPublisher.REFUSE
+
+    def __post_init__(self) -> None:
+        _check_where(self.rtmp_app, self.rtmp_stream_key)
+        _check_restriction(self.ip_restriction)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +120,10 @@ class ListenForWatchers:
     ip_restriction: IpRestriction = None
     requires_approval: bool = False
 
+    def __post_init__(self) -> None:
+        _check_where(self.rtmp_app, self.rtmp_stream_key)
+        _check_restriction(self.ip_restriction)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observe:
@@ -103,6 +132,9 @@ class Observe:
     rtmp_app: str
     rtmp_stream_key: StreamKeyRegistration = ANY
     port: int = DEFAULT_PORT
+
+    def __post_init__(self) -> None:
+        _check_where(self.rtmp_app, self.rtmp_stream_key)
 
 
 Request: TypeAlias = ListenForPublishers | ListenForWatchers | Observe
@@ -130,7 +162,7 @@ class RegistrationError(RtmpsrvError):
 
 
 class VideoCodec(Enum):
-    """H264 has a bare payload unless `is_raw`; all others are raw."""
+    """H264 has a bare payload; what comes in as any other is raw."""
 
     H264 = "h264"
     HEVC = "hevc"
@@ -142,7 +174,7 @@ class VideoCodec(Enum):
 
 
 class AudioCodec(Enum):
-    """AAC has a bare payload; all others are raw."""
+    """AAC has a bare payload; what comes in as any other is raw."""
 
     AAC = "aac"
     MP3 = "mp3"
@@ -323,6 +355,16 @@ class RegistrationClosed:
     request: Request | None = field(default=None, compare=False)
 
 
+@dataclass(slots=True)
+class Statistics:
+    """What a registration has seen so far; kept up to date by it, for others to read."""
+
+    accepted: int = 0  # clients that were announced as connected
+    refused: int = 0  # clients of its keys: by address, by approval, or since the key was taken
+    messages: int = 0  # media that was put on the queue, or given to `send`
+    bytes: int = 0  # their payload
+
+
 PublisherMessage: TypeAlias = (
     PublisherRequiringApproval | NewPublisherConnected | NewMediaData | PublishingStopped | RegistrationClosed
 )
@@ -334,3 +376,34 @@ WatcherMessage: TypeAlias = (
     | StreamKeyBecameInactive
     | RegistrationClosed
 )
+
+
+# --- private --------------------------------------------------------------------------------------
+
+
+def _check_where(rtmp_app: object, rtmp_stream_key: object) -> None:
+    """Raise TypeError for what would silently match nobody."""
+    if not isinstance(rtmp_app, str):
+        raise TypeError(f"rtmp_app is text, this one is {type(rtmp_app).__name__}")
+    if not isinstance(rtmp_stream_key, AnyKey | Exact):
+        raise TypeError(f"rtmp_stream_key is ANY or Exact(key), not {type(rtmp_stream_key).__name__}")
+
+
+def _check_restriction(restriction: object) -> None:
+    if not isinstance(restriction, Allow | Deny | None):
+        raise TypeError(f"ip_restriction is Allow, Deny or None, not {type(restriction).__name__}")
+
+
+def _networks(given: object) -> tuple[Network, ...]:
+    """Return networks to compare clients with; those of IPv4-mapped addresses become IPv4 ones."""
+    if not isinstance(given, Iterable):
+        raise TypeError(f"networks are a tuple, this is {type(given).__name__}")
+    return tuple(map(_network, given))
+
+
+def _network(given: object) -> Network:
+    if isinstance(given, IPv6Network) and given.subnet_of(_MAPPED):
+        return IPv4Network((int(given.network_address) & 0xFFFFFFFF, given.prefixlen - _MAPPED.prefixlen))
+    if not isinstance(given, IPv4Network | IPv6Network):
+        raise TypeError(f"{given!r} is no network: see ipaddress.ip_network")
+    return given

@@ -81,9 +81,9 @@ def observer(limits: Limits = LIMITS) -> ObserverRegistration:
     return ObserverRegistration(Observe(rtmp_app="app"), 2, 1935, inbox(limits), lambda one: None)
 
 
-def watchers(**request: Any) -> WatcherRegistration:
+def watchers(limits: Limits = LIMITS, **request: Any) -> WatcherRegistration:
     return WatcherRegistration(
-        ListenForWatchers(rtmp_app="app", **request), 3, 1935, inbox(), lambda one: None, registry()
+        ListenForWatchers(rtmp_app="app", **request), 3, 1935, inbox(limits), lambda one: None, registry()
     )
 
 

@@ -14,5 +14,22 @@ def test_limits_are_frozen_positive_numbers() -> None:
         limits.connections = 1  # type: ignore[misc]
 
 
+@pytest.mark.parametrize(
+    ("name", "lowest"),
+    [("stall_s", 0), ("cache_bytes", 0), ("cache_total_bytes", 0), ("queue_messages", 1), ("connections", 1),
+     ("chunk_size", 1)],
+)  # fmt: skip
+def test_limits_below_the_least_are_refused(name: str, lowest: int) -> None:
+    assert getattr(dataclasses.replace(Limits(), **{name: lowest}), name) == lowest
+    with pytest.raises(ValueError, match=f"{name} is {lowest - 1}"):
+        dataclasses.replace(Limits(), **{name: lowest - 1})
+
+
+def test_a_chunk_is_no_longer_than_a_message() -> None:
+    assert Limits(chunk_size=0xFFFFFF).chunk_size == 0xFFFFFF
+    with pytest.raises(ValueError, match="chunk_size"):
+        Limits(chunk_size=0x1000000)
+
+
 def test_pings_come_before_silence_ends_a_connection() -> None:
     assert Limits().ping_s < Limits().silence_s

@@ -15,6 +15,9 @@ from rtmpsrv.endpoint.types import (
     NewPublisherConnected,
     PublisherRequiringApproval,
     PublishingStopped,
+    RegistrationClosed,
+    SecondPublisher,
+    Statistics,
 )
 from rtmpsrv.errors import AccessDenied
 from tests.unit.endpoint.doubles import Peer, Sink, publishers, taken, watchers
@@ -124,6 +127,63 @@ def test_an_answer_that_is_there_at_once_is_taken() -> None:
     asking.get(timeout=5)
     (connected,) = taken(registration)
     assert connected.context == "context"
+
+
+def test_a_second_publisher_may_take_over_once_it_is_approved() -> None:
+    made = Port(False, 5.0, lambda port, app, key: ())
+    registration = publishers(second_publisher=SecondPublisher.TAKE_OVER)
+    made.publishers.add(registration)
+    first = Peer(1)
+    made.publish(first.client, "key", 1)
+    registration.update(requires_approval=True)
+    asking = [gevent.spawn(made.publish, Peer(number).client, "key", 1) for number in (2, 3)]
+    gevent.sleep(0)
+    assert first.dropped == []
+    announced, *questions = taken(registration)
+    questions[0].reject("no")
+    questions[1].approve()
+    with pytest.raises(AccessDenied, match="no"):
+        asking[0].get(timeout=5)
+    taken_over = asking[1].get(timeout=5)
+    assert first.dropped == ["replaced by another publisher"]
+    refused, stopped, connected = taken(registration)
+    assert refused == PublishingStopped(questions[0].client.connection_id)
+    assert stopped == PublishingStopped(announced.client.connection_id)
+    assert connected.client == questions[1].client
+    assert registration.publications == {"key": taken_over}
+    assert registration.statistics == Statistics(accepted=2, refused=1)
+
+
+def test_a_registration_that_ends_while_a_publisher_is_replaced_takes_no_other() -> None:
+    made, registration = port(second_publisher=SecondPublisher.TAKE_OVER)
+    made.publish(Peer(1).client, "key", 1)
+    for filler in range(60):  # more than the limit: the next message ends it
+        registration.inbox.put(filler)
+    registration.inbox.is_stalled(0.0)
+    with pytest.raises(AccessDenied, match="stopped consuming"):
+        made.publish(Peer(2).client, "key", 1)
+    assert registration.publications == {}
+    kinds = [type(one) for one in taken(registration) if not isinstance(one, int | type)]
+    assert kinds == [NewPublisherConnected, PublishingStopped, RegistrationClosed]
+
+
+@pytest.mark.parametrize("approved", [False, True])
+def test_a_waiting_client_that_is_disconnected_is_refused_with_the_reason(approved: bool) -> None:
+    made = Port(False, 5.0, lambda port, app, key: ())
+    registration = publishers(requires_approval=True)
+    made.publishers.add(registration)
+    peer = Peer()
+    peer.client.left = lambda: bool(peer.dropped)
+    asking = gevent.spawn(made.publish, peer.client, "key", 1)
+    question = registration.messages.get(timeout=5)
+    if approved:
+        question.approve()
+    registration.disconnect(question.client.connection_id, "no cats")
+    with pytest.raises(AccessDenied) as caught:
+        asking.get(timeout=5)
+    assert caught.value.description == ("the client left" if approved else "no cats")
+    assert peer.dropped == (["no cats"] if approved else [])
+    assert taken(registration) == [PublishingStopped(question.client.connection_id)]
 
 
 def test_a_play_opens_the_channel_of_its_registration() -> None:

@@ -2,18 +2,22 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from rtmpsrv.endpoint.publisher import EndpointPublication
+from rtmpsrv.endpoint.publisher import REPLACED, EndpointPublication
 from rtmpsrv.endpoint.registrations import PublisherRegistration
 from rtmpsrv.endpoint.types import (
+    AudioCodec,
+    AudioData,
     Client,
     ConnectionId,
     NewMediaData,
     NewPublisherConnected,
     PublishingStopped,
+    Statistics,
     StreamId,
+    StreamMetadata,
     VideoData,
 )
-from rtmpsrv.protocol import messages
+from rtmpsrv.protocol import amf0, messages
 from tests.unit.endpoint.doubles import Peer, observer, publishers, taken
 
 WHO = Client(ConnectionId("c"), ip_address("127.0.0.1"), "app", "key")
@@ -59,12 +63,51 @@ def test_a_late_observer_gets_the_headers_and_its_own_end() -> None:
     publication.add_observer(tap)
     connected, header = taken(tap)
     assert connected == NewPublisherConnected(WHO, StreamId("s"))
-    assert header.data == VideoData(b"h", 0, is_keyframe=True, is_sequence_header=True)
+    # At the time of now, not of then: its recording would begin with a gap.
+    assert header.data == VideoData(b"h", 5, is_keyframe=True, is_sequence_header=True)
     tap.close()
     publication.append([FRAME])
     assert [type(one).__name__ for one in taken(tap)[:-1]] == ["PublishingStopped", "RegistrationClosed"]
     assert peer.dropped == []
     assert tap.publications == set()
+
+
+def test_a_late_observer_gets_the_headers_of_all_tracks_and_the_latest_of_each() -> None:
+    def message(type_id: int, payload: bytes, timestamp: int) -> tuple[int, int, int, bytes, int]:
+        return type_id, timestamp, 1, payload, 4
+
+    second_track = b"\x95\x00mp4a\x01\x12\x10"  # Enhanced RTMP: one track, id 1, sequence start
+    publication, _peer, _ended = on_air(publishers())
+    publication.append([message(messages.DATA_AMF0, amf0.encode("onMetaData", {"width": 1.0}), 0)])
+    publication.append(
+        [message(messages.AUDIO, b"\xaf\x00\x12\x10", 0), message(messages.AUDIO, second_track, 0)]
+    )
+    publication.append([HEADER, message(messages.AUDIO, b"\xaf\x00\x11\x90", 7)])
+    tap = observer()
+    publication.add_observer(tap)
+    _connected, *early = taken(tap)
+    assert [one.data for one in early] == [
+        StreamMetadata({"width": 1.0}),
+        AudioData(second_track, 7, AudioCodec.UNKNOWN, is_sequence_header=True, is_raw=True),
+        AudioData(b"\x11\x90", 7, is_sequence_header=True),
+        VideoData(b"h", 7, is_keyframe=True, is_sequence_header=True),
+    ]
+
+
+def test_a_replaced_publisher_ends_and_is_disconnected() -> None:
+    registration = publishers()
+    publication, peer, _ended = on_air(registration)
+    publication.replace()
+    assert [type(one) for one in taken(registration)] == [NewPublisherConnected, PublishingStopped]
+    assert peer.dropped == [REPLACED]
+    assert registration.publications == {}
+
+
+def test_what_was_handed_over_is_counted() -> None:
+    registration = publishers()
+    publication, _peer, _ended = on_air(registration)
+    publication.append([HEADER, FRAME])
+    assert registration.statistics == Statistics(accepted=1, messages=2, bytes=2)
 
 
 def test_the_owner_s_end_ends_observers_too() -> None:

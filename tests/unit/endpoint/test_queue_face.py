@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gevent
+import pytest
 from gevent.queue import Queue
 
 from rtmpsrv.endpoint import queue_face
@@ -33,3 +34,20 @@ def test_removal_without_a_match_does_nothing() -> None:
         gevent.sleep(0)
         assert face.requests.qsize() == 0
         assert not face._reader.dead
+
+
+def test_what_is_no_request_is_logged_and_the_next_one_is_read(caplog: pytest.LogCaptureFixture) -> None:
+    with queue_face.RequestQueue(RtmpEndpoint()) as face, caplog.at_level("ERROR", "rtmpsrv"):
+        face.requests.put("listen!")
+        gevent.sleep(0)
+        assert not face._reader.dead
+    assert [record.getMessage() for record in caplog.records] == ["str is no request"]
+
+
+def test_channels_are_checked_where_the_request_is_made() -> None:
+    with pytest.raises(ValueError, match="no maximum"):
+        queue_face.ListenForPublishers(rtmp_app="app", message_channel=Queue(5))
+    with pytest.raises(TypeError, match="channel"):
+        queue_face.ListenForWatchers(rtmp_app="app", notification_channel=[], media_channel=Queue())
+    with pytest.raises(TypeError, match="rtmp_app"):
+        queue_face.ListenForPublishers(rtmp_app=None, message_channel=Queue())

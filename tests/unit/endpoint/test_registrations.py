@@ -5,12 +5,16 @@ import pytest
 from rtmpsrv.endpoint.limits import Limits
 from rtmpsrv.endpoint.registrations import CLOSED_BY_REGISTRANT, STALLED
 from rtmpsrv.endpoint.types import (
+    ANY,
     AudioCodec,
     AudioData,
     ConnectionId,
     Exact,
+    ListenForPublishers,
     PublishingStopped,
     RegistrationClosed,
+    Statistics,
+    StreamId,
     VideoCodec,
     VideoData,
 )
@@ -68,10 +72,34 @@ def test_control_messages_that_nobody_takes_end_the_registration() -> None:
     assert registration.closed == STALLED
 
 
+def test_update_changes_what_does_not_identify_the_registration() -> None:
+    registration = publishers(rtmp_stream_key=Exact("a"))
+    registration.update(requires_approval=True, stream_id="pinned")
+    assert registration.request == ListenForPublishers(
+        rtmp_app="app", rtmp_stream_key=Exact("a"), requires_approval=True, stream_id=StreamId("pinned")
+    )
+    for name, value in (("rtmp_app", "b"), ("rtmp_stream_key", ANY), ("port", 1), ("use_tls", True)):
+        with pytest.raises(ValueError, match=f"keeps its {name}"):
+            registration.update(**{name: value})
+    with pytest.raises(TypeError):
+        registration.update(colour="red")
+    with pytest.raises(TypeError):
+        registration.update(ip_restriction="127.0.0.1")
+    with pytest.raises(TypeError):
+        observer().update(requires_approval=True)
+
+
 def test_covers_is_exact_or_everything() -> None:
     assert publishers().covers("any")
     assert publishers(rtmp_stream_key=Exact("a")).covers("a")
     assert not publishers(rtmp_stream_key=Exact("a")).covers("A")
+
+
+def test_what_is_sent_is_counted() -> None:
+    registration = watchers()
+    registration.send("key", AudioData(b"12", 0))
+    registration.send("key", AudioData(b"12", 0, AudioCodec.OPUS))
+    assert registration.statistics == Statistics(messages=1, bytes=4)
 
 
 def test_send_after_close_does_nothing() -> None:

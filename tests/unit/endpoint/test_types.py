@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,8 @@ from rtmpsrv.endpoint.types import (
     Deny,
     Exact,
     ListenForPublishers,
+    ListenForWatchers,
+    Observe,
     PublisherRequiringApproval,
     PublishingStopped,
     RegistrationError,
@@ -37,6 +40,33 @@ def test_allow_and_deny_are_opposites(networks: tuple[str, ...], allowed: bool, 
 
 def test_ipv6_networks_are_compared_with_ipv6_addresses() -> None:
     assert Allow((ip_network("fe80::/10"),)).permits(ip_address("fe80::1"))
+
+
+def test_networks_of_mapped_addresses_are_ipv4_ones() -> None:
+    for kind, admitted in ((Allow, True), (Deny, False)):
+        rules = kind((ip_network("::ffff:127.0.0.0/104"),))
+        assert rules == kind((ip_network("127.0.0.0/8"),))
+        assert rules.permits(LOCAL) is admitted
+        assert rules.permits(ip_address("10.0.0.1")) is not admitted
+    assert not Allow((ip_network("::/0"),)).permits(LOCAL)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Exact(5),
+        lambda: Allow(("10.0.0.0/8",)),
+        lambda: Deny(ip_address("10.0.0.1")),
+        lambda: ListenForPublishers(rtmp_app=b"live"),
+        lambda: ListenForPublishers(rtmp_app="live", rtmp_stream_key="key"),
+        lambda: ListenForWatchers(rtmp_app="live", rtmp_stream_key=None),
+        lambda: ListenForWatchers(rtmp_app="live", ip_restriction=(ip_network("10.0.0.0/8"),)),
+        lambda: Observe(rtmp_app="live", rtmp_stream_key="*"),
+    ],
+)
+def test_what_would_silently_match_nobody_is_a_type_error(make: Any) -> None:
+    with pytest.raises(TypeError):
+        make()
 
 
 def test_the_first_answer_counts() -> None:

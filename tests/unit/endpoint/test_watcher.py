@@ -3,11 +3,15 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Any
 
+import pytest
+
+from rtmpsrv.endpoint.limits import Limits
 from rtmpsrv.endpoint.registrations import WatcherRegistration
 from rtmpsrv.endpoint.types import (
     AudioData,
     Client,
     ConnectionId,
+    RegistrationClosed,
     StreamKeyBecameActive,
     StreamKeyBecameInactive,
     WatcherConnected,
@@ -66,3 +70,29 @@ def test_only_the_first_and_the_last_change_the_key() -> None:
         WatcherConnected, StreamKeyBecameActive, WatcherConnected,
         WatcherDisconnected, WatcherDisconnected, StreamKeyBecameInactive,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("room", range(9))
+def test_whenever_a_registrant_is_given_up_its_messages_are_complete_and_in_order(room: int) -> None:
+    registration = watchers(Limits(queue_messages=max(1, room), stall_s=0.0))
+    for filler in range(1 if room == 0 else 0):
+        registration.inbox.put(filler)
+    playbacks = []
+    for number in (1, 2, 3):
+        if registration.closed is None:
+            playback, _sink = watch(registration, number)
+            playback.start(True, True)
+            playbacks.append(playback)
+    for playback in playbacks:
+        playback.end("gone")
+    registration.close()
+    got = [one for one in taken(registration) if not isinstance(one, int)]
+    assert got[-1] is StopIteration
+    assert isinstance(got[-2], RegistrationClosed)
+    assert sum(isinstance(one, RegistrationClosed) for one in got) == 1
+    changes = [type(one) for one in got if isinstance(one, StreamKeyBecameActive | StreamKeyBecameInactive)]
+    assert changes == [StreamKeyBecameActive, StreamKeyBecameInactive]
+    joined = [one.client.connection_id for one in got if isinstance(one, WatcherConnected)]
+    left = [one.connection_id for one in got if isinstance(one, WatcherDisconnected)]
+    assert sorted(joined) == sorted(left)
+    assert len(registration._registry) == 0
