@@ -72,13 +72,20 @@ class ChunkReader:
     chunk_left: int = 0  # bytes of that payload still to come
     partial_bytes: int = 0  # payload held in unfinished messages, all streams
     dialect: int = _UNKNOWN
+    held: bool = False  # `current` is over the limits as they were; what follows its header is in `tail`
 
     def feed(self, data: bytes) -> list[tuple[int, int, int, bytes, int]]:
         """Take received bytes; return the messages they complete: (type, timestamp, msid, payload, csid).
 
-        Set Chunk Size and Abort have already been obeyed when they are returned. Raises
-        RemoteProtocolError on anything no peer may send; the reader is unusable afterwards. Never blocks.
+        Set Chunk Size and Abort have already been obeyed when they are returned. A message over the limits
+        that follows others in `data` is `held`: it is judged again by the next call, after the others were
+        acted on. Raises RemoteProtocolError on anything no peer may send; the reader is unusable
+        afterwards. Never blocks.
         """
+        if self.held:
+            self.held = False
+            assert self.current is not None, "a held message was begun"
+            self._check_length(self.current)
         if self.tail:
             data = self.tail + data
             self.tail = b""
@@ -150,7 +157,18 @@ class ChunkReader:
                     position += size + 4 if extended else size
                 if stream.partial is None:
                     length = stream.length
-                    self._check_length(stream)
+                    try:
+                        self._check_length(stream)
+                    except RemoteProtocolError:
+                        if not (messages and length):
+                            raise
+                        # One of the messages before it may be the publish that widens the limits.
+                        self.held = True
+                        self.tail = data[position:]
+                        stream.partial = bytearray()
+                        self.chunk_left = min(length, self.chunk_size)
+                        self.current = stream
+                        break
                     if length <= self.chunk_size and end - position >= length:
                         # The common case: a whole message in one chunk, already here.
                         payload = data[position : position + length]

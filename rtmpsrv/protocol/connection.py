@@ -150,10 +150,14 @@ class ServerConnection:
         """Yield what was received, in order: events, and runs of media and data messages as lists.
 
         State moves as events are taken, so the answer to one is in force before the next is judged.
-        Media of a connection that does not publish is dropped here.
+        Media of a connection that does not publish is dropped here. Raises RemoteProtocolError.
         """
         inbox = self.inbox
-        while inbox and self.phase is not Phase.CLOSED:
+        reader = self.reader
+        while (inbox or reader.held) and self.phase is not Phase.CLOSED:
+            if not inbox:
+                # Publishers that wait for no answer send a keyframe together with their publish.
+                inbox.extend(reader.feed(b""))
             run: list[MediaMessage] = []
             while inbox:
                 message = inbox[0]

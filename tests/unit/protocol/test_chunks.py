@@ -224,6 +224,20 @@ def test_control_messages_are_short(type_id: int) -> None:
         ChunkReader().feed(pack(2, 0, type_id, 0, bytes(65)))
 
 
+@pytest.mark.parametrize("chunk_size", [128, 4096])
+def test_message_over_the_limit_behind_another_is_judged_when_that_one_was_acted_on(chunk_size: int) -> None:
+    reader = ChunkReader(chunk_size=chunk_size, limits=Limits(media_bytes=200))
+    data = pack(3, 0, 20, 0, b"publish", chunk_size) + pack(6, 7, 9, 1, bytes(300), chunk_size)
+    assert reader.feed(data) == [(20, 0, 0, b"publish", 3)]
+    assert reader.held
+    refusing = pickle.loads(pickle.dumps(reader))
+    with pytest.raises(RemoteProtocolError, match="300 bytes, limit 200"):
+        refusing.feed(b"")
+    reader.limits = Limits(media_bytes=300)
+    assert reader.feed(b"") == [(9, 7, 1, bytes(300), 6)]
+    assert not reader.held
+
+
 def test_limit_holds_for_a_length_that_a_type_3_chunk_repeats() -> None:
     reader = ChunkReader(limits=Limits(media_bytes=100))
     reader.feed(pack(6, 0, 9, 1, bytes(100)))

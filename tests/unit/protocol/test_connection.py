@@ -378,6 +378,21 @@ def test_limits_widen_when_a_peer_may_publish() -> None:
         peer.receive(video(bytes((1 << 17) + 1)))
 
 
+def test_keyframe_may_come_in_one_read_with_the_publish_before_it() -> None:
+    big = video(bytes(1 << 17))
+    peer = connected()
+    new = peer.receive(command("publish", 0.0, None, "key", msid=1) + big + video(b"next"))
+    assert [type(event) for event in new] == [events.PublishAsked, list]
+    assert [len(message[3]) for message in new[1]] == [1 << 17, 4]
+
+
+def test_too_long_message_behind_other_commands_is_refused_all_the_same() -> None:
+    peer = connected()
+    with pytest.raises(RemoteProtocolError, match="131072 bytes, limit 65536"):
+        peer.receive(command("createStream", 3.0, None) + video(bytes(1 << 17)))
+    assert peer.connection.created_streams == 1
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "msid"),
     [
