@@ -68,14 +68,15 @@ class HeaderCache:
     def snapshot(self) -> tuple[tuple[int, bytes], ...]:
         """Return each stored message once, as (type id, payload), in the order in which to send them.
 
-        Audio before video; configs before metadata; older before newer, so that a message that renewed
-        one track of several comes after the one it corrects.
+        Configs before metadata, since FFmpeg 9 reads an empty packet out of a MultichannelConfig that comes
+        before all video; audio before video; older before newer, so that a message that renewed one track
+        of several comes after the one it corrects.
         """
         if self._snapshot is None:
             messages = {
-                (slot.type_id, slot.name, number): payload for slot, (number, payload) in self._slots.items()
+                (slot.name, slot.type_id, number): payload for slot, (number, payload) in self._slots.items()
             }
-            self._snapshot = tuple((key[0], messages[key]) for key in sorted(messages))
+            self._snapshot = tuple((key[1], messages[key]) for key in sorted(messages))
         return self._snapshot
 
     def _video_config_change(self) -> Change:
