@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import count
 from time import monotonic
 from typing import Any, Protocol
@@ -147,10 +148,8 @@ def _nobody(reason: str) -> None:
 
 
 def _bind(address: str, port: int) -> gsocket.socket:
-    family, kind, protocol, _name, where = gsocket.getaddrinfo(
-        address, port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE
-    )[0]
-    sock = gsocket.socket(family, kind, protocol)
+    family, where = _resolve(address, port)
+    sock = gsocket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -162,3 +161,17 @@ def _bind(address: str, port: int) -> gsocket.socket:
         sock.close()
         raise
     return sock
+
+
+def _resolve(address: str, port: int) -> tuple[int, Any]:
+    """Return family and socket address. Blocks for a name, which a thread of gevent looks up."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        parsed = None
+    if isinstance(parsed, IPv4Address):
+        return socket.AF_INET, (address, port)
+    if isinstance(parsed, IPv6Address) and parsed.scope_id is None:
+        return socket.AF_INET6, (address, port)
+    found = gsocket.getaddrinfo(address, port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)[0]
+    return found[0], found[4]

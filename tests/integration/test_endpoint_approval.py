@@ -165,6 +165,23 @@ def test_k25_a_waiting_client_of_a_removed_registration_is_refused(
         expect_nothing(heir)
 
 
+@pytest.mark.parametrize("how", ["close", "disconnect"])
+def test_c07_k25_a_waiting_client_that_is_turned_away_is_told_why(on: EndpointStage, how: str) -> None:
+    on.watchers(app="other")  # keeps the port
+    registration = on.publishers(requires_approval=True)
+    client = asking(on)
+    question = asked(registration)
+    if how == "close":
+        registration.close("moved")
+    else:
+        registration.disconnect(question.client.connection_id, "moved")
+    assert client.expect_status("NetStream.Publish.BadName")["description"] == "moved"
+    client.expect_closed()
+    stopped = next_message(registration)
+    assert stopped == PublishingStopped(question.client.connection_id)
+    assert stopped.reason == "moved"
+
+
 def test_c05_an_approval_holds_for_one_request(on: EndpointStage) -> None:
     registration = on.publishers(requires_approval=True)
     client = asking(on)

@@ -1,14 +1,10 @@
-"""The endpoint's connections, taps, queue face and life in an unpatched program; numbers as in its spec."""
+"""The endpoint's connections, taps and queue face, with real sockets; numbers as in its spec, section 7."""
 
 from __future__ import annotations
 
 import gc
 import os
-import subprocess
-import sys
-import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 
 import gevent
 import pytest
@@ -16,6 +12,7 @@ from gevent.queue import Queue
 
 from rtmpsrv import (
     ANY,
+    Exact,
     NewMediaData,
     NewPublisherConnected,
     Observe,
@@ -31,7 +28,7 @@ from rtmpsrv.endpoint.publisher import EndpointPublication
 from rtmpsrv.endpoint.watcher import EndpointPlayback
 from rtmpsrv.live.player import Player
 from rtmpsrv.server.session import Session
-from tests.client import AAC_HEADER, AVC_HEADER, Client, audio, keyframe
+from tests.client import AAC_HEADER, AVC_HEADER, audio, keyframe
 from tests.endpoint_stage import (
     APP,
     EndpointStage,
@@ -42,8 +39,6 @@ from tests.endpoint_stage import (
     next_message,
     rest,
 )
-
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -187,8 +182,6 @@ def test_a_late_observer_gets_metadata_and_headers_first(on: EndpointStage) -> N
 
 
 def test_an_observer_of_another_key_gets_nothing(on: EndpointStage) -> None:
-    from rtmpsrv import Exact
-
     on.publishers()
     tap = on.endpoint.register(Observe(rtmp_app=APP, rtmp_stream_key=Exact("other"), port=on.port))
     on.publisher()
@@ -240,89 +233,47 @@ def test_the_queue_face_registers_feeds_and_removes(on: EndpointStage) -> None:
     assert not rest(losers)
 
 
-# --- programs that do not patch -------------------------------------------------------------------------
-
-UNPATCHED = """
-    import gevent, socket, sys
-    from gevent import monkey
-    import rtmpsrv
-    from rtmpsrv import *
-    from gevent.queue import Queue
-
-    endpoint = Endpoint("127.0.0.1")
-    messages = Queue()
-    watchers = endpoint.register(ListenForWatchers(rtmp_app="live", port=0), messages)
-    publishers = endpoint.register(ListenForPublishers(rtmp_app="live", port=watchers.port), messages)
-    ticks = []
-    def tick():
-        while True:
-            gevent.sleep(0.01)
-            ticks.append(1)
-    gevent.spawn(tick)
-    print(watchers.port, flush=True)
-    keys = {}
-    for message in messages:
-        match message:
-            case NewPublisherConnected(client=client):
-                keys[client.connection_id] = client.stream_key
-            case NewMediaData(publisher=publisher, data=data):
-                watchers.send(keys[publisher], data)
-            case PublishingStopped(connection_id=publisher):
-                watchers.end(keys.pop(publisher))
-                break
-    assert not monkey.is_anything_patched() if hasattr(monkey, "is_anything_patched") else True
-    assert not monkey.is_module_patched("socket")
-    assert socket.socket.__module__ == "socket"
-    endpoint.close()
-    print(len(ticks), flush=True)
-"""
+def test_the_queue_face_on_free_ports_closes_all_it_registered(on: EndpointStage) -> None:
+    messages: Queue[object] = Queue()
+    with queue_face.RequestQueue(on.endpoint) as face:
+        for _ in range(2):
+            face.requests.put(queue_face.ListenForPublishers(rtmp_app=APP, port=0, message_channel=messages))
+        ports = {expect(messages, queue_face.PublisherRegistrationSuccessful).port for _ in range(2)}
+        assert len(ports) == 2
+        for port in ports:
+            on.client(port=port).publish(APP, "key")
+            expect(messages, NewPublisherConnected)
+    assert not on.endpoint._registrations
+    assert not on.endpoint._ports
 
 
-@pytest.mark.parametrize("patch", ["", "from gevent import monkey; monkey.patch_all()\n"])
-def test_the_endpoint_works_in_programs_with_and_without_patching(patch: str) -> None:
-    program = patch + textwrap.dedent(UNPATCHED)
-    if patch:
-        program = program.replace('assert not monkey.is_module_patched("socket")', "")
-        program = program.replace('assert socket.socket.__module__ == "socket"', "")
-        program = program.replace("assert not monkey.is_anything_patched()", "assert True")
-    process = subprocess.Popen(
-        [sys.executable, "-c", program],
-        cwd=PROJECT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        port = int(process.stdout.readline() or 0)
-        assert port, process.stderr.read() if process.stderr else ""
-        with Client(port) as watcher, Client(port) as publisher:
-            watcher.play("live", "key")
-            publisher.publish("live", "key")
-            publisher.video(3, keyframe(b"picture"))
-            watcher.read_until(lambda one: one.payload.endswith(b"picture"))
-            gevent.sleep(0.2)
-            publisher.close()
-            watcher.expect_status("NetStream.Play.UnpublishNotify")
-            output, errors = process.communicate(timeout=20)
-        assert process.returncode == 0, errors
-        assert int(output) > 5
-        assert errors == ""
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+def test_the_queue_face_goes_on_after_media_that_cannot_be_sent(
+    on: EndpointStage, caplog: pytest.LogCaptureFixture
+) -> None:
+    watchers: Queue[object] = Queue()
+    media: Queue[object] = Queue()
+    with queue_face.RequestQueue(on.endpoint) as face, caplog.at_level("WARNING", "rtmpsrv"):
+        face.requests.put(
+            queue_face.ListenForWatchers(
+                rtmp_app=APP,
+                rtmp_stream_key=Exact("key"),
+                port=0,
+                notification_channel=watchers,
+                media_channel=media,
+            )
+        )
+        on.port = expect(watchers, queue_face.WatcherRegistrationSuccessful).port
+        client = on.watcher()
+        for key, offset in (("other", 0), ("key", 1 << 24), ("key", 0)):
+            frame = VideoData(b"picture", 0, is_keyframe=True, composition_time_offset=offset)
+            media.put(queue_face.RtmpEndpointMediaMessage(key, frame))
+        before, _ = client.read_until(lambda one: one.payload.endswith(b"picture"))
+        assert not [one for one in before if one.payload.endswith(b"picture")]
+    assert "does not cover" in caplog.text
+    assert "other" not in caplog.text
 
 
-def test_importing_the_package_is_cheap_and_patches_nothing() -> None:
-    program = (
-        "import sys; before = set(sys.modules); import rtmpsrv; rtmpsrv.__version__;"
-        "print(sorted(name for name in set(sys.modules) - before if 'rtmpsrv' in name or 'gevent' in name))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True, timeout=30
-    )
-    assert done.stdout.strip() == "['rtmpsrv']"
+# --- the end ---------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_left_of_a_closed_endpoint() -> None:

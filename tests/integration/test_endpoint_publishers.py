@@ -18,10 +18,12 @@ from rtmpsrv import (
     Deny,
     NewMediaData,
     NewPublisherConnected,
+    Observe,
     PublisherRequiringApproval,
     PublishingStopped,
     RegistrationClosed,
     ScriptData,
+    SecondPublisher,
     StreamId,
     StreamMetadata,
     VideoCodec,
@@ -29,7 +31,16 @@ from rtmpsrv import (
 )
 from rtmpsrv.protocol import amf0, messages
 from tests.client import Client, keyframe
-from tests.endpoint_stage import APP, EndpointStage, endpoint_stage, eventually, expect, expect_nothing, rest
+from tests.endpoint_stage import (
+    APP,
+    EndpointStage,
+    endpoint_stage,
+    eventually,
+    expect,
+    expect_nothing,
+    next_message,
+    rest,
+)
 
 
 @pytest.fixture
@@ -275,6 +286,22 @@ def test_arguments_are_split_off_the_key(on: EndpointStage) -> None:
     assert "token" not in repr(message)
 
 
+def test_a_second_publisher_takes_over_where_that_is_wanted(on: EndpointStage) -> None:
+    registration, first, announced = on.on_air(second_publisher=SecondPublisher.TAKE_OVER)
+    tap = on.endpoint.register(Observe(rtmp_app=APP, port=on.port))
+    expect(tap, NewPublisherConnected)
+    second = on.publisher()
+    first.expect_closed()
+    second.audio(1, b"\xaf\x01hello")
+    for reader in (registration, tap):
+        stopped, connected, media = (next_message(reader) for _ in range(3))
+        assert stopped == PublishingStopped(announced.client.connection_id)
+        assert stopped.reason == "replaced by another publisher"
+        assert connected.client.connection_id != announced.client.connection_id
+        assert media == NewMediaData(connected.client.connection_id, AudioData(b"hello", 1))
+        assert rest(reader) == []
+
+
 # --- better than what was observed ----------------------------------------------------------------------
 
 
@@ -326,6 +353,21 @@ def _chunks(payload: bytes) -> list[bytes]:
     from tests.client import chunks_of
 
     return chunks_of(6, 0, messages.VIDEO, 1, payload)
+
+
+def test_c14_an_observer_that_stops_consuming_is_ended_and_the_owner_goes_on() -> None:
+    with endpoint_stage(queue_messages=20, stall_s=0.5) as on:
+        registration, client, _ = on.on_air()
+        tap = on.endpoint.register(Observe(rtmp_app=APP, port=on.port))
+        for number in range(60):
+            client.audio(number, b"\xaf\x01")
+            assert expect(registration, NewMediaData).data.timestamp == number  # type: ignore[union-attr]
+        assert tap.closed == "the registrant stopped consuming"
+        assert registration.closed is None
+        client.fence()
+        *_, stopped, closed = list(tap.messages)
+        assert isinstance(stopped, PublishingStopped)
+        assert isinstance(closed, RegistrationClosed)
 
 
 def test_c14_a_registrant_that_is_only_slow_gets_everything() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import gevent
@@ -12,6 +13,10 @@ from gevent import ssl
 from gevent.queue import Queue
 
 from rtmpsrv import (
+    ANY,
+    Allow,
+    Deny,
+    Exact,
     ListenForPublishers,
     ListenForWatchers,
     NewMediaData,
@@ -25,6 +30,7 @@ from rtmpsrv import (
     StreamKeyBecameInactive,
     WatcherConnected,
     WatcherDisconnected,
+    queue_face,
 )
 from tests.client import Closed, interframe
 from tests.doubles import certificates
@@ -220,11 +226,24 @@ def test_k08_a_registrant_that_goes_away_is_as_if_removed(on: EndpointStage) -> 
 
 
 def test_k09_removal_of_an_exact_key_leaves_any_alone(on: EndpointStage) -> None:
-    registration = on.publishers()
-    with pytest.raises(RegistrationError):
-        on.publishers("a").close()
-    on.publisher("a")
-    expect(registration, NewPublisherConnected)
+    on.watchers(app="other")
+    messages: Queue[object] = Queue()
+    with queue_face.RequestQueue(on.endpoint) as face:
+        face.requests.put(
+            queue_face.ListenForPublishers(rtmp_app=APP, port=on.port, message_channel=messages)
+        )
+        kind = queue_face.RegistrationType.PUBLISHER
+        for key, app in ((Exact("a"), APP), (ANY, "other")):
+            face.requests.put(
+                queue_face.RemoveRegistration(
+                    registration_type=kind, rtmp_app=app, rtmp_stream_key=key, port=on.port
+                )
+            )
+        expect(messages, queue_face.PublisherRegistrationSuccessful)
+        on.publisher("a")
+        expect(messages, NewPublisherConnected)
+        assert not face.requests.qsize()
+        expect_nothing(messages)
 
 
 def test_k28_tls_without_a_certificate_fails(on: EndpointStage) -> None:
@@ -344,6 +363,18 @@ def test_several_ports_do_not_conflict(on: EndpointStage) -> None:
     expect_nothing(first)
 
 
+def test_update_holds_for_clients_that_come_later(on: EndpointStage) -> None:
+    registration, client, _ = on.on_air(ip_restriction=Allow((ip_network("127.0.0.1/32"),)))
+    registration.update(ip_restriction=Deny((ip_network("127.0.0.0/8"),)))
+    late = on.client().connect(APP)
+    late.ask_publish("late", late.create_stream())
+    late.expect_status("NetStream.Publish.BadName")
+    client.fence()
+    assert (registration.statistics.accepted, registration.statistics.refused) == (1, 1)
+    registration.update(ip_restriction=None)
+    on.publisher("late")
+
+
 def test_disconnect_ends_one_client_with_the_reason(on: EndpointStage) -> None:
     registration, client, announced = on.on_air()
     registration.disconnect(announced.client.connection_id, "no pictures of cats")
@@ -361,9 +392,31 @@ def test_an_ipv4_client_of_a_dual_stack_port_is_an_ipv4_client() -> None:
         assert announced.client.port == registration.port
 
 
-def test_a_request_says_nothing_of_its_key() -> None:
-    from rtmpsrv import Exact
+@pytest.mark.parametrize(
+    ("source", "network", "admitted"),
+    [
+        ("127.0.0.1", "127.0.0.0/8", True),
+        ("127.0.0.1", "::ffff:127.0.0.0/104", True),
+        ("127.0.0.1", "::1/128", False),
+        ("::1", "::1/128", True),
+        ("::1", "127.0.0.0/8", False),
+    ],
+)
+def test_a_dual_stack_port_compares_addresses_of_both_kinds(
+    source: str, network: str, admitted: bool
+) -> None:
+    with endpoint_stage(host="::") as on:
+        allowing = on.publishers("a", ip_restriction=Allow((ip_network(network),)))
+        denying = on.publishers("b", ip_restriction=Deny((ip_network(network),)))
+        for key, registration, is_open in (("a", allowing, admitted), ("b", denying, not admitted)):
+            client = on.client(host=source).connect(APP)
+            client.ask_publish(key, client.create_stream())
+            client.expect_status(f"NetStream.Publish.{'Start' if is_open else 'BadName'}")
+            assert registration.statistics.accepted == is_open
+            assert [str(one.client.address) for one in rest(registration)] == [source] * is_open
 
+
+def test_a_request_says_nothing_of_its_key() -> None:
     for kind in (ListenForPublishers, ListenForWatchers):
         assert "hush" not in repr(kind(rtmp_app="live", rtmp_stream_key=Exact("hush")))
 
