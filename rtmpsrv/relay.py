@@ -88,8 +88,10 @@ class Relay:
             raise AccessDenied("NetStream.Play.BadName", "Your net address is not whitelisted for playing")
         client.log.info("PLAY (%d): %s", msid, client.app)
         channel = self._registry.find(client.app)
-        if channel is not None and channel.live and not channel.accepts_key(key):
+        is_live = channel is not None and channel.live
+        if channel is not None and is_live and not channel.accepts_key(key):
             raise AccessDenied("NetStream.Play.BadName", "Invalid stream key provided")
+        client.log.debug("= player %s", "starts" if is_live else "waits for a publisher")
         cache = _parameter(query, "cache")
         player = Player(outlet, msid, key, cache if cache in _CACHE_CHOICES else "")
         return RelayPlayback(self, client, self._registry.open(client.app), player)

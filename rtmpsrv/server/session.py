@@ -6,6 +6,7 @@ Knows the protocol only through `protocol.connection` and the application only t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -19,6 +20,7 @@ from ..log import Logger
 from ..protocol import events
 from ..protocol.chunks import Limits
 from ..protocol.connection import Phase, ServerConnection
+from . import exchange_log
 from .clock import ReadPacer
 from .host import Client, Host, Playback, Publication
 from .outlet import Outlet, Transport
@@ -75,6 +77,7 @@ class Session:
     ) -> None:
         self.client = client
         self.log: Logger = client.log
+        self._tells_all = client.log.isEnabledFor(logging.DEBUG)
         self.connection = ServerConnection(
             settings.chunk_size, publisher_limits=Limits(media_bytes=settings.message_bytes)
         )
@@ -154,7 +157,10 @@ class Session:
             if self._shaking_hands and connection.phase not in _HANDSHAKE:
                 self._shaking_hands = False
                 self._restart_setup_deadline()
+                self.log.debug("= handshake done")
             if connection.inbox:
+                if self._tells_all:
+                    exchange_log.received(self.log, connection.inbox)
                 self._handle_events(connection)
             if connection.outbox:
                 outlet.reply(connection.data_to_send())
@@ -173,7 +179,7 @@ class Session:
             now = monotonic()
             if now >= self._next_ping:
                 self._next_ping = now + settings.ping_s
-                self.connection.send(events.Ping(int((now - self._connected_at) * 1000)))
+                self._send(events.Ping(int((now - self._connected_at) * 1000)))
                 self.outlet.reply(self.connection.data_to_send())
             until = min(idle_at, self._deadline, self._next_ping)
             if now >= idle_at:
@@ -198,6 +204,11 @@ class Session:
             return f"no handshake within {self._settings.handshake_s:g} s"
         return f"neither publish nor play within {self._settings.setup_s:g} s"
 
+    def _send(self, event: events.Event) -> None:
+        if self._tells_all:
+            exchange_log.sent(self.log, event)
+        self.connection.send(event)
+
     def _handle_events(self, connection: ServerConnection) -> None:
         for event in connection.events():
             if isinstance(event, list):
@@ -221,30 +232,30 @@ class Session:
                 raise AccessDenied("NetConnection.Connect.Rejected", "No application name")
             self._host.connect(client)
         except AccessDenied as exc:
-            self.connection.send(events.ConnectRejected(exc.code, exc.description))
+            self._send(events.ConnectRejected(exc.code, exc.description))
             self._close_refused("connect", exc)
-        self.connection.send(events.ConnectAccepted())
+        self._send(events.ConnectAccepted())
         self._connected_at = monotonic()
         self._next_ping = self._connected_at + self._settings.ping_s
-        self.log.debug("connect accepted app=%s", client.app)
+        self.log.debug("= connected app=%s", client.app)
 
     def _on_publish(self, event: events.PublishAsked) -> None:
         self.client.publish_mode = event.mode
         try:
             publication = self._host.publish(self.client, event.name, event.msid)
         except AccessDenied as exc:
-            self.connection.send(events.PublishRefused(exc.code, exc.description))
+            self._send(events.PublishRefused(exc.code, exc.description))
             self._close_refused("publish", exc)
         self._publication = publication
         self._deadline = float("inf")
         self._pacer.publisher_began()
-        self.connection.send(events.PublishAccepted(publication.started))
+        self._send(events.PublishAccepted(publication.started))
 
     def _on_publish_stop(self, event: events.PublishStopAsked) -> None:
         publication = self._publication
         if publication is not None:
             # The peer is told first: players are told in `end`, and both in the order of spec 3.11.
-            self.connection.send(events.PublishEnded(publication.ended))
+            self._send(events.PublishEnded(publication.ended))
             self.end_publication("unpublished by the peer")
             self._restart_setup_deadline()
 
@@ -253,9 +264,9 @@ class Session:
         try:
             playback = self._host.play(self.client, event.name, event.msid, self.outlet)
         except AccessDenied as exc:
-            self.connection.send(events.PlayRefused(exc.code, exc.description))
+            self._send(events.PlayRefused(exc.code, exc.description))
             self._close_refused("play", exc)
-        self.connection.send(events.PlayAccepted())
+        self._send(events.PlayAccepted())
         self._playback = playback
         self._deadline = float("inf")
         self.outlet.feed = playback.feed
@@ -264,7 +275,7 @@ class Session:
     def _on_play_stop(self, event: events.PlayStopAsked) -> None:
         if self._playback is not None:
             self._end_playback("stopped by the peer")
-            self.connection.send(events.PlayEnded("Stopped playing stream."))
+            self._send(events.PlayEnded("Stopped playing stream."))
             self._restart_setup_deadline()
 
     def _on_pause(self, event: events.PauseAsked) -> None:
@@ -314,7 +325,7 @@ class Session:
     def _refuse_waiting_player(self, code: str, description: str) -> None:
         """A waiting player's key turned out wrong; called from the publisher's greenlet, never blocks."""
         self._end_playback(f"refused: {description}")
-        self.connection.send(events.PlayRefused(code, description))
+        self._send(events.PlayRefused(code, description))
         self.outlet.reply(self.connection.data_to_send())
         self.drop_gently(f"play refused: {description}")
 
