@@ -86,7 +86,7 @@ class SecondPublisher(Enum):
     """What happens to a publish for a key that has a publisher."""
 
     REFUSE = "refuse"
-    TAKE_OVER = (
+    REPLACE = (
         "take over"  # once it passed all checks it takes the place of the first, which is disconnected
     )
 

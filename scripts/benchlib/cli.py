@@ -125,8 +125,10 @@ def _starters(options: argparse.Namespace, launch: servers.Launch) -> dict[str, 
         starters["peer"] = lambda _scenario: servers.peer(target, options.peer_pid)
         if options.only is None:
             return starters
-    if options.only != "nginx":
+    if options.only in (None, "ours"):
         starters["ours"] = lambda scenario: servers.ours(scenario, launch)
+    if options.endpoint or options.only == "endpoint":
+        starters["endpoint"] = lambda scenario: servers.endpoint(scenario, launch)
     missing = servers.nginx_missing(bool(options.tls))
     if options.only == "nginx" or (options.only is None and not missing):
         starters["nginx"] = lambda scenario: servers.nginx(scenario, launch)
@@ -201,7 +203,12 @@ def _parser() -> argparse.ArgumentParser:
         const=True,
         help="run each server also beside a player that stops",
     )
-    add("--only", choices=("ours", "nginx"), help="start this server alone")
+    add("--only", choices=("ours", "endpoint", "nginx"), help="start this server alone")
+    add(
+        "--endpoint",
+        action="store_true",
+        help="run a relay made of the endpoint's API beside the others",
+    )
     add("--peer", metavar="ADDRESS:PORT", help="measure a server that runs already")
     add(
         "--peer-pid",

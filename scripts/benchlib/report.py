@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from benchlib.scenarios import Scenario
 
 MEMORY_BAR_KB = 40.0  # per player
+ENDPOINT_CPU_BAR = 1.25  # times that of the stand-alone server in the same run
 STALLED_P99_BAR = 2.0  # times the p99 without a stalled player
 LOAD_CPU_LIMIT = 85.0  # % of the load's cores: above, the load may be what is measured
 OTHER_CPU_LIMIT = 20.0  # % of one core taken by anything else: the server's caches and core were shared
@@ -90,10 +91,13 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def ratios(middle: dict[str, Row]) -> list[str]:
-    """Compare each server with nginx, and one beside a stalled player with itself alone."""
+    """Compare each server with nginx, the endpoint with ours, and one beside a stalled player with itself."""
     lines = []
     for name, row in middle.items():
-        for base in ("nginx", name.removesuffix("+stalled")):
+        bases = ["nginx", name.removesuffix("+stalled")]
+        if name == "endpoint":
+            bases.append("ours")
+        for base in bases:
             other = middle.get(base)
             if other is None or base == name or (base == "nginx" and "stalled" in name):
                 continue
@@ -130,6 +134,11 @@ def verdicts(scenario: Scenario, middle: dict[str, Row]) -> list[str]:
         )
     )
     lines.append(_verdict("messages lost", row.values["lost"], 0, ""))
+    embedded = middle.get("endpoint")
+    if embedded is not None:
+        got = embedded.values["cpu_percent"] / row.values["cpu_percent"]
+        lines.append(_verdict("CPU of the endpoint / of the stand-alone server", got, ENDPOINT_CPU_BAR, "x"))
+        lines.append(_verdict("messages lost by the endpoint", embedded.values["lost"], 0, ""))
     stalled = middle.get("ours+stalled")
     if stalled is not None:
         got = stalled.values["p99_ms"] / row.values["p99_ms"]

@@ -23,6 +23,8 @@ READY_S = 15.0
 STOP_S = 10.0
 LOG_TAIL = 2000  # characters shown of a server that did not start
 PROJECT = Path(__file__).resolve().parents[2]
+ENDPOINT_RELAY = Path(__file__).resolve().with_name("endpoint_relay.py")
+DEFAULT_MERGE = 8  # messages, the default of MSG_BUFFER_SIZE
 NGINX_MODULES = Path("/usr/lib/nginx/modules")
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 
@@ -114,6 +116,24 @@ def ours(scenario: Scenario, launch: Launch) -> Iterator[Running]:
             target = Target(HOST, tls_port if scenario.tls else port, scenario.tls)
             _await_ready(process, target, directory)
             yield Running("ours", process.pid, target)
+
+
+@contextmanager
+def endpoint(scenario: Scenario, launch: Launch) -> Iterator[Running]:
+    """Run a relay made of the endpoint's API for the time of the block."""
+    with TemporaryDirectory(prefix="bench-endpoint-") as name:
+        directory = Path(name)
+        port = _free_port()
+        environment = {key: os.environ[key] for key in KEPT_ENVIRONMENT if key in os.environ}
+        environment |= {"PYTHONPATH": str(PROJECT)}
+        command = [sys.executable, str(ENDPOINT_RELAY), str(port), str(scenario.merge or DEFAULT_MERGE)]
+        if scenario.tls:
+            _certificate(directory)
+            command += [str(directory / "cert.pem"), str(directory / "key.pem")]
+        with _process(command, directory, environment, launch.cpus) as process:
+            target = Target(HOST, port, scenario.tls, channel_is_app=False)
+            _await_ready(process, target, directory)
+            yield Running("endpoint", process.pid, target)
 
 
 @contextmanager

@@ -287,7 +287,7 @@ def test_arguments_are_split_off_the_key(on: EndpointStage) -> None:
 
 
 def test_a_second_publisher_takes_over_where_that_is_wanted(on: EndpointStage) -> None:
-    registration, first, announced = on.on_air(second_publisher=SecondPublisher.TAKE_OVER)
+    registration, first, announced = on.on_air(second_publisher=SecondPublisher.REPLACE)
     tap = on.endpoint.register(Observe(rtmp_app=APP, port=on.port))
     expect(tap, NewPublisherConnected)
     second = on.publisher()

@@ -65,3 +65,14 @@ def test_a_missed_bar_is_called_missed() -> None:
     )
     lines = report.verdicts(scenarios.presets()["fanout300"], middle)
     assert [line.split()[0] for line in lines] == ["MISS", "ok", "ok", "ok"]
+
+
+@pytest.mark.parametrize(("cpu", "verdict"), [(12.5, "ok"), (12.6, "MISS")])
+def test_the_endpoint_is_held_against_the_stand_alone_server(cpu: float, verdict: str) -> None:
+    middle = report.medians(
+        [_row("ours", ms_per_player_s=0.1, cpu_percent=10.0), _row("endpoint", cpu_percent=cpu)]
+    )
+    lines = report.verdicts(scenarios.presets()["fanout300"], middle)
+    (line,) = [line for line in lines if "endpoint / of" in line]
+    assert line.startswith(verdict)
+    assert any(line.startswith("endpoint / ours: CPU 1.2") for line in report.ratios(middle))

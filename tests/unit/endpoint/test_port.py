@@ -131,7 +131,7 @@ def test_an_answer_that_is_there_at_once_is_taken() -> None:
 
 def test_a_second_publisher_may_take_over_once_it_is_approved() -> None:
     made = Port(False, 5.0, lambda port, app, key: ())
-    registration = publishers(second_publisher=SecondPublisher.TAKE_OVER)
+    registration = publishers(second_publisher=SecondPublisher.REPLACE)
     made.publishers.add(registration)
     first = Peer(1)
     made.publish(first.client, "key", 1)
@@ -155,7 +155,7 @@ def test_a_second_publisher_may_take_over_once_it_is_approved() -> None:
 
 
 def test_a_registration_that_ends_while_a_publisher_is_replaced_takes_no_other() -> None:
-    made, registration = port(second_publisher=SecondPublisher.TAKE_OVER)
+    made, registration = port(second_publisher=SecondPublisher.REPLACE)
     made.publish(Peer(1).client, "key", 1)
     for filler in range(60):  # more than the limit: the next message ends it
         registration.inbox.put(filler)
