@@ -122,7 +122,8 @@ class Config:
         secret=True)
     custom_jwt_subject: str = setting(CALLBACK, TEXT, "rtmp_event", "Subject (`sub`) of those tokens.")
     callback_ca: str = setting(CALLBACK, TEXT, "",
-        "File with the certificates (PEM) to trust instead of the system's, for an `https` callback.")
+        "File with the certificates (PEM) to trust for an `https` callback. "
+        "Empty: the public ones that the Python package certifi lists.")
     callback_connect_timeout_seconds: int = setting(CALLBACK, NUMBER, 5,
         "Time to reach the callback server.", unit="seconds", low=1, high=HOUR)
     callback_timeout_seconds: int = setting(CALLBACK, NUMBER, 20,
@@ -225,7 +226,10 @@ def load_environment() -> dict[str, str]:
     A variable that is in the environment wins over the file. Raises ConfigError when there is a file that
     cannot be read.
     """
-    path = find_dotenv(usecwd=True)
+    try:
+        path = find_dotenv(usecwd=True)
+    except FileNotFoundError:
+        path = ""  # the working directory was removed
     try:
         from_file = dotenv_values(path) if path else {}
     except (OSError, UnicodeDecodeError) as exc:

@@ -33,8 +33,8 @@ directory above it that has one, is read too; the environment wins. None has to 
 """
 
 SETTINGS_TAIL = """
-Read by the libraries in use: `TZ` (times in the log), `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`
-(HTTP callback).
+Read by the libraries in use: `TZ` (times in the log), `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY` (HTTP
+callback, control server), `ALL_PROXY` (HTTP callback).
 """
 
 EXAMPLE_HEAD = """\
