@@ -7,6 +7,9 @@ from pathlib import Path
 
 from tests.server_process import PROJECT
 
+LOG_LINE = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] ((?:\[[A-Z:/_#\d]+\] )*)\[([A-Z]+)\] (.+)")
+TAIL_OF_A_LINE = re.compile(r"((?:\[[A-Z:/_#\d]+\] )+)\[([A-Z]+)\] (.+)")  # tls.md leaves out the time
+
 
 def pages() -> list[Path]:
     """Return README, CHANGELOG and everything in docs/."""
@@ -50,3 +53,9 @@ def rows(text: str, columns: int) -> list[list[str]]:
         if line.startswith("|") and not line.startswith("|---")
     ]
     return [row for row in cells if len(row) == columns]
+
+
+def log_lines(text: str) -> list[tuple[str, str, str]]:
+    """Return prefixes, level and text of the log lines that are shown."""
+    found = [LOG_LINE.fullmatch(line) or TAIL_OF_A_LINE.fullmatch(line) for line in code_lines(text)]
+    return [(match[1], match[2], match[3]) for match in found if match]
