@@ -5,6 +5,7 @@ from gevent import monkey
 monkey.patch_all()
 
 import argparse
+import os
 import signal
 import sys
 
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--check-config", action="store_true", help="print the settings in force, secrets masked, and exit"
     )
+    _open_standard_streams()
     options = parser.parse_args(arguments)
     log.setup()
     logger = log.get()
@@ -51,10 +53,26 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         app.start()
     except OSError as exc:
-        logger.error("could not create TCP listener: %s", exc)
+        where = f"{config.bind_address}:{config.rtmp_port}"
+        logger.error("could not create TCP listener: %s: %s", where, exc.strerror or exc)
         return 1
     app.run()
     return 0
+
+
+def _open_standard_streams() -> None:
+    """Open what whoever started the process has closed (`<&- >&-`), so that no socket gets number 0 to 2."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != fd:
+                os.dup2(null, fd)
+                os.close(null)
+    # Python has none for those.
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 if __name__ == "__main__":

@@ -169,6 +169,10 @@ def _parse_text(raw: str, described: Setting) -> str:
 def _parse_address(raw: str, described: Setting) -> str:
     """Take `[::]` as well as `::`: both were accepted by the reference server."""
     text = _parse_text(raw, described)
+    try:
+        text.encode("idna")  # what looking it up would do, and fail with another error than for unknown names
+    except UnicodeError:
+        raise NotAllowed("neither an address nor a host name") from None
     return text[1:-1] if text.startswith("[") and text.endswith("]") else text
 
 

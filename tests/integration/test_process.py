@@ -185,7 +185,7 @@ def test_s116_a_port_in_use_ends_the_process() -> None:
         taken.listen()
         ended = run(RTMP_PORT=str(taken.getsockname()[1]), BIND_ADDRESS="127.0.0.1")
     assert ended.returncode == 1
-    assert re.search(r"\[ERROR\] could not create TCP listener: .*in use", ended.stdout)
+    assert re.search(r"\[ERROR\] could not create TCP listener: 127\.0\.0\.1:\d+: .*in use", ended.stdout)
     assert "Traceback" not in ended.stdout + ended.stderr
 
 
@@ -193,6 +193,22 @@ def test_s116_an_address_of_somebody_else_ends_the_process() -> None:
     ended = run(RTMP_PORT="19350", BIND_ADDRESS="192.0.2.1")
     assert ended.returncode == 1
     assert "[ERROR] could not create TCP listener" in ended.stdout
+
+
+@pytest.mark.parametrize(("closed", "trace"), [("<&- 2>&-", "NO"), ("<&- >&-", "YES")])
+def test_closed_standard_streams_do_not_matter(closed: str, trace: str) -> None:
+    with ServerProcess(shell_prefix=f"exec {closed};", LOG_TRACE=trace) as server, stage(server.port) as on:
+        publisher = on.publisher("app")
+        on.passed(publisher, on.player("app"))
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("address", ["a..b", "x" * 100])
+def test_a_name_that_cannot_be_a_host_ends_the_process(address: str) -> None:
+    ended = run(BIND_ADDRESS=address)
+    assert ended.returncode == 1
+    assert "[ERROR] BIND_ADDRESS: neither an address nor a host name" in ended.stdout
+    assert "Traceback" not in ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -93,11 +93,32 @@ def test_no_env_file_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_environment()["SSL_PORT"] == "2001"
 
 
+@pytest.mark.parametrize("address", ["::", "[::]", "127.0.0.1", "fe80::1%lo", "live.example.org"])
+def test_addresses_and_names_are_taken(address: str) -> None:
+    assert load(BIND_ADDRESS=address).bind_address == address.strip("[]")
+
+
+@pytest.mark.parametrize("address", ["a..b", "x" * 100])
+def test_what_cannot_be_a_host_is_an_error(address: str) -> None:
+    assert problems_of(BIND_ADDRESS=address) == ["BIND_ADDRESS: neither an address nor a host name"]
+
+
 def test_an_env_file_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_bytes(b"A=\xff\xfe\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="cannot be read"):
         load_environment()
+
+
+def test_a_working_directory_that_was_removed_is_fine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setenv("SSL_PORT", "2001")
+    assert load_environment()["SSL_PORT"] == "2001"
 
 
 @pytest.mark.parametrize("name", ["SSL_CERT", "SSL_KEY"])
