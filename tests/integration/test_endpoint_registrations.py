@@ -141,10 +141,21 @@ def test_e11_a_denied_port_fails_a_watcher_registration(on: EndpointStage, taken
 def test_e17_tls_on_an_open_plain_port_fails(tls_context: ssl.SSLContext) -> None:
     with endpoint_stage(tls=tls_context) as on:
         on.publishers()
-        assert refusal(on, "publishers", app="app2", use_tls=True) is RegistrationFailure.TLS_MISMATCH
+        for kind in ("publishers", "watchers"):
+            assert refusal(on, kind, app="app2", use_tls=True) is RegistrationFailure.TLS_MISMATCH
+        port = on.watchers(port=0, use_tls=True).port
+        for kind in ("publishers", "watchers"):
+            assert refusal(on, kind, app="app2", port=port) is RegistrationFailure.TLS_MISMATCH
 
 
 # --- behaviour kept -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def named() -> Iterator[EndpointStage]:
+    """An endpoint of a host name: it has to be looked up, so ports take a moment to open."""
+    with endpoint_stage(host="localhost") as opened:
+        yield opened
 
 
 def free_port() -> int:
@@ -152,24 +163,26 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_k01_two_registrations_that_wait_for_one_port_both_succeed(on: EndpointStage) -> None:
+def test_k01_two_registrations_that_wait_for_one_port_both_succeed(named: EndpointStage) -> None:
     port = free_port()
-    both = [gevent.spawn(on.publishers, app=app, port=port) for app in ("one", "two")]
+    both = [gevent.spawn(named.publishers, app=app, port=port) for app in ("one", "two")]
     assert [greenlet.get(timeout=5).port for greenlet in both] == [port, port]
 
 
-def test_k02_both_fail_when_the_port_is_denied_and_later_ones_ask_again(on: EndpointStage) -> None:
+def test_k02_both_fail_when_the_port_is_denied_and_later_ones_ask_again(named: EndpointStage) -> None:
     with socket.create_server((HOST, 0)) as other:
         port = other.getsockname()[1]
-        reasons = [gevent.spawn(refusal, on, "publishers", app=app, port=port) for app in ("one", "two")]
+        reasons = [gevent.spawn(refusal, named, "publishers", app=app, port=port) for app in ("one", "two")]
         assert {greenlet.get(timeout=5) for greenlet in reasons} == {RegistrationFailure.PORT_UNAVAILABLE}
-    assert on.publishers(port=port).port == port
+    assert named.publishers(port=port).port == port
 
 
-def test_k03_a_conflict_while_the_port_opens_fails_and_the_first_succeeds(on: EndpointStage) -> None:
+def test_k03_a_conflict_while_the_port_opens_fails_and_the_first_succeeds(named: EndpointStage) -> None:
     port = free_port()
-    first = gevent.spawn(on.publishers, port=port)
-    second = gevent.spawn(refusal, on, "publishers", port=port)
+    first = gevent.spawn(named.publishers, port=port)
+    second = gevent.spawn(refusal, named, "publishers", port=port)
+    gevent.sleep(0)
+    assert not first.ready()
     assert second.get(timeout=5) is RegistrationFailure.CONFLICT
     assert first.get(timeout=5).closed is None
 

@@ -81,6 +81,15 @@ def test_metadata_comes_wrapped_or_bare_and_as_type_15() -> None:
     assert decode(messages.DATA_AMF3, 7, b"\0" + wrapped) == StreamMetadata({"width": 1.0})
 
 
+def test_metadata_in_amf3_comes_out_in_amf0() -> None:
+    value = b"\x11" + bytes.fromhex("0a0b01") + b"\x0bwidth" + bytes.fromhex("04850001")
+    data = decode(messages.DATA_AMF3, 7, b"\0" + amf0.encode("@setDataFrame", "onMetaData") + value)
+    assert data == StreamMetadata({"width": 640})
+    message = encode(data)
+    assert message is not None
+    assert amf0.decode(message[3]) == ["onMetaData", {"width": 640.0}]
+
+
 @pytest.mark.parametrize(
     "payload",
     [
