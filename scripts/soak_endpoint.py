@@ -42,6 +42,7 @@ from rtmpsrv import (
     PublishingStopped,
     RegistrationClosed,
     RegistrationError,
+    SecondPublisher,
     StreamKeyBecameActive,
     StreamKeyBecameInactive,
     VideoData,
@@ -140,6 +141,8 @@ def register(soak: Soak) -> Any:
     kind = pick.choice((ListenForPublishers, ListenForWatchers, Observe))
     if kind is not Observe:
         request["requires_approval"] = pick.random() < 0.3
+    if kind is ListenForPublishers:
+        request["second_publisher"] = pick.choice(list(SecondPublisher))
     try:
         return soak.endpoint.register(kind(**request))
     except RegistrationError as exc:
@@ -177,11 +180,17 @@ def react(soak: Soak, registration: Any, message: Any) -> None:
     if isinstance(message, PublisherRequiringApproval | WatcherRequiringApproval):
         if chance < 0.6:
             message.approve()
-        elif chance < 0.8:
+        elif chance < 0.75:
             message.reject()
+        elif chance < 0.85:
+            registration.disconnect(message.client.connection_id)
+        elif chance < 0.9:
+            message.approve()
+            registration.disconnect(message.client.connection_id)
     elif isinstance(message, NewPublisherConnected | WatcherConnected) and chance < 0.1:
         if hasattr(registration, "send") or isinstance(registration.request, ListenForPublishers):
             registration.disconnect(message.client.connection_id)
+            registration.update(requires_approval=chance < 0.05)
     elif isinstance(message, NewMediaData) and chance < 0.02:
         gevent.sleep(0.05)
 

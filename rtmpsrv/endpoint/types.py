@@ -86,9 +86,7 @@ class SecondPublisher(Enum):
     """What happens to a publish for a key that has a publisher."""
 
     REFUSE = "refuse"
-    REPLACE = (
-        "take over"  # once it passed all checks it takes the place of the first, which is disconnected
-    )
+    REPLACE = "replace"  # once it passed all checks; the first one is disconnected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

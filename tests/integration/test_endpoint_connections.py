@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from time import monotonic
 
 import gevent
 import pytest
@@ -13,15 +14,20 @@ from gevent.queue import Queue
 from rtmpsrv import (
     ANY,
     Exact,
+    ListenForPublishers,
+    ListenForWatchers,
     NewMediaData,
     NewPublisherConnected,
     Observe,
+    PublisherRequiringApproval,
     PublishingStopped,
     RegistrationClosed,
     RegistrationFailure,
     StreamKeyBecameActive,
+    StreamKeyBecameInactive,
     StreamMetadata,
     VideoData,
+    WatcherDisconnected,
 )
 from rtmpsrv.endpoint import queue_face
 from rtmpsrv.endpoint.publisher import EndpointPublication
@@ -274,6 +280,86 @@ def test_the_queue_face_goes_on_after_media_that_cannot_be_sent(
 
 
 # --- the end ---------------------------------------------------------------------------------------------
+
+
+def counts() -> tuple[int, int]:
+    """Return how many descriptors and greenlets there are."""
+    gc.collect()
+    greenlets = sum(isinstance(one, gevent.Greenlet) and not one.dead for one in gc.get_objects())
+    return len(os.listdir("/proc/self/fd")), greenlets
+
+
+def test_a_hundred_watchers_that_leave_at_once_are_a_hundred_ends_and_one_inactive(on: EndpointStage) -> None:
+    registration = on.watchers()
+    on.watcher().close()
+    expect(registration, StreamKeyBecameInactive)
+    gevent.sleep(0.05)
+    before = counts()
+    watchers = [gevent.spawn(on.watcher) for _ in range(100)]
+    for greenlet in watchers:
+        greenlet.get(timeout=10)
+    for number in range(20):
+        registration.send("key", VideoData(bytes(20_000), number, is_keyframe=number == 0))
+    for client in on.clients:
+        client.close()
+    on.clients.clear()
+    watchers.clear()
+    ended = [expect(registration, WatcherDisconnected).connection_id for _ in range(100)]
+    assert len(set(ended)) == 100
+    assert next_message(registration) == StreamKeyBecameInactive("key")
+    assert registration.watcher_count("key") == 0
+    registration.end("key")
+    assert len(on.endpoint._registry) == 0
+    eventually(lambda: counts() <= before)
+
+
+def test_closing_ends_clients_of_every_kind_at_once() -> None:
+    with endpoint_stage(close_s=3.0) as on:
+        watchers, publishers = on.watchers(), on.publishers()
+        asking = on.publishers(app="asking", requires_approval=True)
+        clients = [on.client(), on.client().connect(APP), on.publisher(), on.watcher()]
+        waiting = on.client().connect("asking")
+        waiting.ask_publish("key", waiting.create_stream())
+        expect(asking, PublisherRequiringApproval)
+        began = monotonic()
+        on.endpoint.close()
+        assert monotonic() - began < 1.0
+        for client in (*clients, waiting):
+            client.expect_closed(1.0)
+        for registration in (watchers, publishers, asking):
+            assert isinstance(list(registration.messages)[-1], RegistrationClosed)
+        on.endpoint.close()
+
+
+def test_registering_and_closing_again_and_again_leaves_nothing(on: EndpointStage) -> None:
+    def once() -> None:
+        with (
+            on.endpoint.register(ListenForWatchers(rtmp_app=APP, port=0)) as watchers,
+            on.endpoint.register(ListenForPublishers(rtmp_app=APP, port=watchers.port)),
+            on.endpoint.register(Observe(rtmp_app=APP, port=watchers.port)),
+        ):
+            watchers.send("key", VideoData(b"picture", 0, is_keyframe=True))
+
+    once()
+    before = counts()
+    for _ in range(200):
+        once()
+    gevent.sleep(0.05)
+    assert counts() <= before
+    endpoint = on.endpoint
+    assert not any((endpoint._ports, endpoint._registrations, endpoint._inboxes, endpoint._observers))
+    assert len(endpoint._registry) == 0
+    assert len(endpoint._retired) <= 1
+
+
+@pytest.mark.parametrize("keyframes", [0, 10], ids=["without", "with"])
+def test_a_stream_that_nobody_watches_stays_within_the_cache(keyframes: int) -> None:
+    with endpoint_stage(cache_bytes=1 << 20) as on:
+        registration = on.watchers()
+        for number in range(500):
+            is_keyframe = bool(keyframes) and number % keyframes == 0
+            registration.send("key", VideoData(bytes(50_000), number * 40, is_keyframe=is_keyframe))
+            assert on.endpoint._registry.budget.used_bytes < 3 << 20
 
 
 def test_nothing_is_left_of_a_closed_endpoint() -> None:
