@@ -50,6 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
         gevent.signal_handler(number, app.stop)
     if config.tls_enabled:
         gevent.signal_handler(signal.SIGHUP, app.reload)
+    elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which is nohup's doing
+        gevent.signal_handler(signal.SIGHUP, app.stop)  # the terminal was closed
     try:
         app.start()
     except OSError as exc:

@@ -211,7 +211,15 @@ def test_a_name_that_cannot_be_a_host_ends_the_process(address: str) -> None:
     assert "Traceback" not in ended.stdout + ended.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_hanging_up_does_not_end_a_server_under_nohup() -> None:
+    with ServerProcess(shell_prefix="trap '' HUP;") as server, stage(server.port) as on:
+        server.process.send_signal(signal.SIGHUP)
+        publisher = on.publisher("app")
+        on.passed(publisher, on.player("app"))
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_s117_a_signal_tells_players_and_ends_the_process(number: signal.Signals) -> None:
     with ServerProcess(DRAIN_TIMEOUT_SECONDS="3") as server, stage(server.port) as on:
         publisher = on.publisher("app")
