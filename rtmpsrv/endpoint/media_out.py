@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import LocalProtocolError
 from ..media import classify
 from ..media.metadata import METADATA_NAME
 from ..protocol import amf0, messages
@@ -23,8 +24,14 @@ Message = tuple[int, int, int, bytes, int]
 
 
 def encode(data: MediaData) -> Message | None:
-    """Return the message; None for a codec that cannot be wrapped. ValueError: out of range."""
-    type_id, timestamp, payload = _ENCODERS[type(data)](data)
+    """Return the message; None for a codec that cannot be wrapped.
+
+    Raises ValueError for what RTMP cannot carry, TypeError for what is no media.
+    """
+    encoder = _ENCODERS.get(type(data))
+    if encoder is None:
+        raise TypeError(f"{type(data).__name__} is no media")
+    type_id, timestamp, payload = encoder(data)
     if payload is None:
         return None
     if len(payload) > MAX_PAYLOAD_BYTES:
@@ -35,7 +42,7 @@ def encode(data: MediaData) -> Message | None:
 def _video(data: VideoData) -> tuple[int, int, bytes | None]:
     payload: bytes | None = None
     if data.is_raw:
-        payload = data.data
+        payload = bytes(data.data)  # a copy of anything mutable: the log and caches keep it
     elif data.codec is VideoCodec.H264:
         packet_type = classify.LEGACY_MEDIA
         if data.is_sequence_header:
@@ -56,7 +63,7 @@ def _video(data: VideoData) -> tuple[int, int, bytes | None]:
 def _audio(data: AudioData) -> tuple[int, int, bytes | None]:
     payload: bytes | None = None
     if data.is_raw:
-        payload = data.data
+        payload = bytes(data.data)  # a copy of anything mutable: the log and caches keep it
     elif data.codec is AudioCodec.AAC:
         packet_type = classify.LEGACY_SEQUENCE_HEADER if data.is_sequence_header else classify.LEGACY_MEDIA
         payload = bytes((_AAC_44K_16BIT_STEREO, packet_type)) + data.data
@@ -64,11 +71,14 @@ def _audio(data: AudioData) -> tuple[int, int, bytes | None]:
 
 
 def _metadata(data: StreamMetadata) -> tuple[int, int, bytes]:
-    return messages.DATA_AMF0, 0, amf0.encode(METADATA_NAME, EcmaArray(data.properties))
+    try:
+        return messages.DATA_AMF0, 0, amf0.encode(METADATA_NAME, EcmaArray(data.properties))
+    except LocalProtocolError as exc:
+        raise ValueError(f"metadata that cannot be written: {exc}") from exc
 
 
 def _script(data: ScriptData) -> tuple[int, int, bytes]:
-    return messages.DATA_AMF0, data.timestamp, data.data
+    return messages.DATA_AMF0, data.timestamp, bytes(data.data)
 
 
 _ENCODERS: dict[type, Callable[[Any], tuple[int, int, bytes | None]]] = {

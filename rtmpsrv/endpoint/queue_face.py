@@ -192,8 +192,10 @@ class RequestQueue:
         try:
             for message in media_channel:
                 try:
+                    if not isinstance(message, RtmpEndpointMediaMessage):
+                        raise TypeError(f"{type(message).__name__} is no RtmpEndpointMediaMessage")
                     handle.send(message.stream_key, message.data)
-                except ValueError as exc:  # a key of others, or what RTMP cannot carry
+                except (TypeError, ValueError) as exc:  # a key of others, or what RTMP cannot carry
                     self._trouble = str(exc)
                     self._unsent.add()
         finally:

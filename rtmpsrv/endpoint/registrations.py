@@ -240,7 +240,8 @@ class WatcherRegistration(Registration[ListenForWatchers, WatcherMessage]):
 
         Never blocks, whatever the watchers do. Returns 0 when the registration is closed. Media of a codec
         that cannot be wrapped (not H.264 or AAC, not raw) is dropped. Raises ValueError for a key outside
-        the registration, and for numbers and sizes that RTMP cannot carry.
+        the registration, and for numbers, sizes and metadata that RTMP cannot carry; TypeError for what is
+        no media. Then nothing has changed.
         """
         if self.closed is not None:
             return 0

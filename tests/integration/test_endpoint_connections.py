@@ -270,12 +270,13 @@ def test_the_queue_face_goes_on_after_media_that_cannot_be_sent(
         )
         on.port = expect(watchers, queue_face.WatcherRegistrationSuccessful).port
         client = on.watcher()
+        media.put(b"no message")
         for key, offset in (("other", 0), ("key", 1 << 24), ("key", 0)):
             frame = VideoData(b"picture", 0, is_keyframe=True, composition_time_offset=offset)
             media.put(queue_face.RtmpEndpointMediaMessage(key, frame))
         before, _ = client.read_until(lambda one: one.payload.endswith(b"picture"))
         assert not [one for one in before if one.payload.endswith(b"picture")]
-    assert "does not cover" in caplog.text
+    assert "is no RtmpEndpointMediaMessage" in caplog.text
     assert "other" not in caplog.text
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from rtmpsrv.endpoint.media_out import MAX_PAYLOAD_BYTES, encode
@@ -29,6 +31,26 @@ def test_the_longest_message_and_one_past_it() -> None:
 def test_codecs_that_cannot_be_wrapped_are_not_sent() -> None:
     assert encode(VideoData(b"x", 0, VideoCodec.HEVC)) is None
     assert encode(AudioData(b"x", 0, AudioCodec.OPUS)) is None
+
+
+@pytest.mark.parametrize("properties", [{"x": object()}, {1: 2.0}, {"x": {"y": {1, 2}}}, {"x" * 70_000: 1.0}])
+def test_metadata_that_amf_has_no_form_for_is_refused(properties: Any) -> None:
+    with pytest.raises(ValueError, match="metadata"):
+        encode(StreamMetadata(properties))
+
+
+@pytest.mark.parametrize("data", [b"bytes", None, ("key", b"")])
+def test_what_is_no_media_is_a_type_error(data: Any) -> None:
+    with pytest.raises(TypeError, match="is no media"):
+        encode(data)
+
+
+def test_mutable_bodies_are_copied() -> None:
+    body = bytearray(b"\x91hvc1")
+    for data in (VideoData(body, 0, is_raw=True), AudioData(body, 0, is_raw=True), ScriptData(body, 0)):
+        message = encode(data)
+        assert message is not None
+        assert type(message[3]) is bytes
 
 
 def test_timestamps_wrap() -> None:
