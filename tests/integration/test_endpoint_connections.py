@@ -253,6 +253,28 @@ def test_the_queue_face_on_free_ports_closes_all_it_registered(on: EndpointStage
     assert not on.endpoint._ports
 
 
+def test_the_queue_face_removes_watchers_and_their_feeder(on: EndpointStage) -> None:
+    watchers: Queue[object] = Queue()
+    on.publishers(app="other")
+    request = queue_face.ListenForWatchers(
+        rtmp_app=APP, port=on.port, notification_channel=watchers, media_channel=Queue()
+    )
+    removal = queue_face.RemoveRegistration(
+        registration_type=queue_face.RegistrationType.WATCHER, rtmp_app=APP, rtmp_stream_key=ANY, port=on.port
+    )
+    with queue_face.RequestQueue(on.endpoint) as face:
+        for _ in range(2):  # the values are free again
+            face.requests.put(request)
+            expect(watchers, queue_face.WatcherRegistrationSuccessful)
+            client = on.watcher()
+            face.requests.put(removal)
+            client.expect_closed()
+            *_, closed = iter(watchers.get, StopIteration)
+            assert isinstance(closed, RegistrationClosed)
+            eventually(lambda: not face._feeders)
+            face.requests.put(removal)
+
+
 def test_the_queue_face_goes_on_after_media_that_cannot_be_sent(
     on: EndpointStage, caplog: pytest.LogCaptureFixture
 ) -> None:

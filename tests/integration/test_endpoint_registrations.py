@@ -187,6 +187,23 @@ def test_k03_a_conflict_while_the_port_opens_fails_and_the_first_succeeds(named:
     assert first.get(timeout=5).closed is None
 
 
+def test_an_endpoint_that_is_closed_while_a_port_opens_does_not_open_it(named: EndpointStage) -> None:
+    port = free_port()
+    registering = gevent.spawn(refusal, named, "publishers", port=port)
+    gevent.sleep(0)
+    assert not registering.ready()
+    named.endpoint.close()
+    assert registering.get(timeout=5) is RegistrationFailure.ENDPOINT_CLOSED
+    with pytest.raises(ConnectionError):
+        named.client(port=port)
+
+
+def test_a_host_that_does_not_exist_is_a_failure_with_reason() -> None:
+    with endpoint_stage(host="no-such-host.invalid") as on, pytest.raises(RegistrationError) as caught:
+        on.publishers()
+    assert caught.value.reason is RegistrationFailure.PORT_UNAVAILABLE
+
+
 @pytest.mark.parametrize("order", [("publishers", "watchers"), ("watchers", "publishers")])
 def test_k04_publishers_and_watchers_of_one_key_do_not_conflict(
     on: EndpointStage, order: tuple[str, str]

@@ -67,6 +67,12 @@ def test_other_audio_is_raw_and_named(payload: bytes, codec: AudioCodec) -> None
     assert decode(messages.AUDIO, 3, payload) == AudioData(payload, 3, codec, is_raw=True)
 
 
+def test_enhanced_media_that_is_cut_short_is_handed_on_whole() -> None:
+    video, audio = b"\x96\x20hvc1\x00", b"\x95\x40Opu"
+    assert decode(messages.VIDEO, 3, video) == VideoData(video, 3, VideoCodec.UNKNOWN, is_raw=True)
+    assert decode(messages.AUDIO, 3, audio) == AudioData(audio, 3, AudioCodec.UNKNOWN, is_raw=True)
+
+
 def test_video_commands_are_raw() -> None:
     assert decode(messages.VIDEO, 0, b"\x5701234") == VideoData(
         b"\x5701234", 0, VideoCodec.UNKNOWN, is_raw=True

@@ -12,6 +12,7 @@ from rtmpsrv.endpoint.types import (
     NewMediaData,
     NewPublisherConnected,
     PublishingStopped,
+    RegistrationClosed,
     Statistics,
     StreamId,
     StreamMetadata,
@@ -92,6 +93,19 @@ def test_a_late_observer_gets_the_headers_of_all_tracks_and_the_latest_of_each()
         AudioData(b"\x11\x90", 7, is_sequence_header=True),
         VideoData(b"h", 7, is_keyframe=True, is_sequence_header=True),
     ]
+
+
+def test_an_observer_that_is_given_up_when_it_joins_reads_nothing() -> None:
+    registration, tap = publishers(), observer()
+    publication, _peer, _ended = on_air(registration)
+    publication.append([HEADER])
+    for filler in range(60):  # more than the limit of messages: the next one ends it
+        tap.inbox.put(filler)
+    tap.inbox.is_stalled(0.0)
+    publication.add_observer(tap)
+    kinds = [type(one) for one in taken(tap) if not isinstance(one, int | type)]
+    assert kinds == [NewPublisherConnected, PublishingStopped, RegistrationClosed]
+    assert registration.closed is None
 
 
 def test_a_replaced_publisher_ends_and_is_disconnected() -> None:
