@@ -24,6 +24,7 @@ from ..server.clock import LoopClock, ReadPacer
 from ..server.listener import Listener
 from ..server.session import SessionSettings
 from ..server.tls import TlsListener
+from ..server.tls_probe import can_serve
 from .inbox import Inbox
 from .limits import Limits
 from .port import Port
@@ -223,7 +224,7 @@ class RtmpEndpoint:
         where = (self._host, request.port, port, self._settings, self._slots, self._pacer)
         if not request.use_tls:
             return Listener(*where, self._session_numbers)
-        if self._tls is None:
+        if self._tls is None or not can_serve(self._tls):
             raise RegistrationError(RegistrationFailure.NO_CERTIFICATE, f"port {request.port}")
         return TlsListener(*where, self._session_numbers, self._tls)
 

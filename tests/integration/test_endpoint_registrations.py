@@ -276,8 +276,11 @@ def test_k09_removal_of_an_exact_key_leaves_any_alone(on: EndpointStage) -> None
         expect_nothing(messages)
 
 
-def test_k28_tls_without_a_certificate_fails(on: EndpointStage) -> None:
-    assert refusal(on, "publishers", use_tls=True) is RegistrationFailure.NO_CERTIFICATE
+@pytest.mark.parametrize("tls", [None, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)], ids=["none", "empty"])
+def test_k28_tls_without_a_certificate_fails(tls: ssl.SSLContext | None) -> None:
+    with endpoint_stage(tls=tls) as on:
+        assert refusal(on, "publishers", use_tls=True) is RegistrationFailure.NO_CERTIFICATE
+        on.publishers()
 
 
 # --- better than what was observed ----------------------------------------------------------------------
