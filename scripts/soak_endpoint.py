@@ -261,6 +261,17 @@ def census() -> tuple[int, int, Counter[str]]:
     return len(os.listdir("/proc/self/fd")), greenlets, left
 
 
+def tell(when: str, counted: tuple[int, int, Counter[str]]) -> None:
+    """Print a census, with all objects there are and the resident memory."""
+    descriptors, greenlets, left = counted
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+    must_vanish = ", ".join(f"{count} {name}" for name, count in sorted(left.items())) or "none"
+    print(
+        f"{when}: {descriptors} descriptors, {greenlets} greenlets, {len(gc.get_objects())} objects"
+        f" (of those that must vanish: {must_vanish}), {resident:.0f} MiB"
+    )
+
+
 def run(seconds: float, registrations: int, clients: int, seed: int) -> list[str]:
     """Run it all; return what is wrong."""
     holders: list[Any] = []
@@ -270,9 +281,11 @@ def run(seconds: float, registrations: int, clients: int, seed: int) -> list[str
         holders.append(handle)
         soak.ports.append(handle.port)
     before = census()
+    tell("before", before)
     actors = [gevent.spawn(registrant, soak) for _ in range(registrations)]
     actors += [gevent.spawn(client, soak) for _ in range(clients)]
     gevent.sleep(seconds)
+    tell("in the end, under load", census())
     soak.over = True
     gevent.joinall(actors, timeout=60)
     problems = soak.problems + [f"an actor failed: {one.exception!r}" for one in actors if one.exception]
@@ -281,6 +294,7 @@ def run(seconds: float, registrations: int, clients: int, seed: int) -> list[str
     actors.clear()
     gevent.sleep(1.5)  # for connections that say goodbye
     after = census()
+    tell("after", after)
     if after[0] > before[0]:
         problems.append(f"{after[0]} descriptors, {before[0]} before")
     if after[1] > before[1]:
