@@ -15,6 +15,7 @@ monkey.patch_all()
 
 import argparse
 import gc
+import logging
 import os
 import random
 import sys
@@ -60,11 +61,22 @@ from tests.client import Client, Closed, interframe, keyframe
 
 KEYS = ("a", "b", "c")
 APPS = 15
+LOG_S = 0.02  # what a line of log costs its writer, while others run
 PORTS = 3
 LIMITS = Limits(
     connections=5000, connections_per_address=5000, approval_s=0.5, stall_s=5.0, cache_bytes=1 << 20
 )
 MUST_VANISH = (Session, EndpointPublication, EndpointPlayback, Player, Channel, Segment)
+
+
+class SwitchingHandler(logging.Handler):
+    """Lets others run at every line of the log, as the handlers of a program may."""
+
+    def createLock(self) -> None:
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        gevent.sleep(LOG_S)
 
 
 class Violation(AssertionError):
@@ -274,6 +286,9 @@ def tell(when: str, counted: tuple[int, int, Counter[str]]) -> None:
 
 def run(seconds: float, registrations: int, clients: int, seed: int) -> list[str]:
     """Run it all; return what is wrong."""
+    logger = logging.getLogger("rtmpsrv")
+    logger.handlers, logger.propagate = [SwitchingHandler()], False
+    logger.setLevel(logging.INFO)
     holders: list[Any] = []
     soak = Soak(seed)
     for _ in range(PORTS):  # keep the ports open, so that clients meet somebody

@@ -162,7 +162,6 @@ class Port:
         registration = self._covering(self.watchers, watcher, PLAY_REFUSED)
         context = self._admit(registration, client, watcher, PLAY, _check_watcher)
         channel = registration.open_channel(watcher.stream_key)
-        client.log.info("watch accepted app=%s", watcher.rtmp_app)
         return EndpointPlayback(client, watcher, channel, Player(outlet, msid), registration, context)
 
     # --- private ----------------------------------------------------------------------------------

@@ -48,6 +48,8 @@ class EndpointPublication:
         self._owner = owner
         self._on_end = on_end
         self._over = False
+        self._over_reason = ""
+        self._logged = False
         # For observers that come later.
         self._metadata: StreamMetadata | None = None
         self._headers = HeaderCache()
@@ -81,8 +83,8 @@ class EndpointPublication:
         self._readers.remove(observer)
 
     def replace(self) -> None:
-        """Make room for another publisher of the key: end, and disconnect. Never blocks."""
-        self.end(REPLACED)
+        """Make room for another publisher of the key: stop, and disconnect. Never blocks."""
+        self.stop(REPLACED)
         self._client.disconnect(REPLACED)
 
     def append(self, batch: Iterable[tuple[int, int, int, bytes, int]]) -> None:
@@ -103,10 +105,23 @@ class EndpointPublication:
             self._timestamp = timestamp
 
     def end(self, reason: str) -> None:
-        """Go off the air: the key is free, each reader gets its one end message. Idempotent, never blocks."""
+        """Stop, and log that; called by the session, always once. Idempotent."""
+        self.stop(reason)
+        if not self._logged:
+            self._logged = True
+            self._client.log.info(
+                "publish ended app=%s reason=%s", self.publisher.rtmp_app, self._over_reason
+            )
+
+    def stop(self, reason: str) -> None:
+        """Go off the air: the key is free, each reader gets its one end message. Idempotent, never blocks.
+
+        Not a line of log in here: the handlers are the program's, and may switch greenlets.
+        """
         if self._over:
             return
         self._over = True
+        self._over_reason = reason
         del self._owner.publications[self.publisher.stream_key]
         readers, self._readers = self._readers, []
         for reader in readers:
@@ -114,7 +129,6 @@ class EndpointPublication:
                 reader.publications.discard(self)
             reader.retire(self.publisher.connection_id, reason)
         self._on_end(self)
-        self._client.log.info("publish ended app=%s reason=%s", self.publisher.rtmp_app, reason)
 
     def _add_reader(self, reader: Reader, context: object) -> None:
         self._readers.append(reader)

@@ -181,7 +181,7 @@ class PublisherRegistration(Registration[ListenForPublishers, PublisherMessage])
 
     def _end_clients(self, reason: str) -> None:
         for publication in list(self.publications.values()):
-            publication.end(reason)
+            publication.stop(reason)
 
 
 class ObserverRegistration(Registration[Observe, PublisherMessage]):
@@ -311,7 +311,7 @@ class WatcherRegistration(Registration[ListenForWatchers, WatcherMessage]):
             self.end(key)
         for watchers in list(self._watchers.values()):
             for playback in list(watchers):
-                playback.end(reason)
+                playback.stop(reason)
 
     def _tell_unsendable(self, data: MediaData) -> None:
         if not self._told_unsendable:

@@ -1,11 +1,13 @@
-"""One watcher: a player in the channel of its key, and its two messages to the registrant. Never blocks."""
+"""One watcher: a player in the channel of its key, and its two messages to the registrant.
+
+Never blocks, but where it says that it logs.
+"""
 
 from __future__ import annotations
 
 from ..live.channel import Channel
 from ..live.playback import ChannelPlayback
 from ..live.player import Player
-from ..log import RateLimited
 from ..server.host import Client as ServerClient
 from .registrations import WatcherRegistration
 from .types import Client
@@ -29,26 +31,34 @@ class EndpointPlayback(ChannelPlayback):
         self._client = client
         self._registration = registration
         self._over = False
-        self._skips = RateLimited(
-            lambda n: client.log.info("watcher was too far behind: %d jumps to a keyframe", n)
-        )
-        player.on_skip = self._skips.add
+        self._over_reason = ""
+        self._logged = False
         registration.announce(watcher.connection_id, client.disconnect)
 
     def start(self, audio: bool, video: bool) -> None:
         """Join the channel, then tell the registrant."""
         super().start(audio, video)
         self._registration.watcher_joined(self.watcher.stream_key, self)
+        self._client.log.info("watch accepted app=%s", self.watcher.rtmp_app)
 
     def end(self, reason: str) -> None:
-        """Leave the channel, then tell the registrant. Idempotent."""
+        """Stop, and log that; called by the session, always once. Idempotent."""
+        self.stop(reason)
+        if not self._logged:
+            self._logged = True
+            self._client.log.info(
+                "watch ended app=%s reason=%s skipped=%d messages",
+                self.watcher.rtmp_app, self._over_reason, self.feed.skipped_messages,
+            )  # fmt: skip
+
+    def stop(self, reason: str) -> None:
+        """Leave the channel, then tell the registrant. Idempotent.
+
+        Not a line of log in here: the handlers are the program's, and may switch greenlets.
+        """
         if self._over:
             return
         self._over = True
+        self._over_reason = reason
         self.channel.leave(self.feed)
         self._registration.watcher_left(self.watcher.stream_key, self, reason)
-        self._skips.flush()
-        self._client.log.info(
-            "watch ended app=%s reason=%s skipped=%d messages",
-            self.watcher.rtmp_app, reason, self.feed.skipped_messages,
-        )  # fmt: skip

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
+import pytest
+
 from rtmpsrv.endpoint.publisher import REPLACED, EndpointPublication
 from rtmpsrv.endpoint.registrations import PublisherRegistration
 from rtmpsrv.endpoint.types import (
@@ -122,6 +124,19 @@ def test_what_was_handed_over_is_counted() -> None:
     publication, _peer, _ended = on_air(registration)
     publication.append([HEADER, FRAME])
     assert registration.statistics == Statistics(accepted=1, messages=2, bytes=2)
+
+
+def test_an_end_by_the_registrant_is_logged_only_when_the_session_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    registration = publishers()
+    publication, _peer, _ended = on_air(registration)
+    with caplog.at_level("INFO", "rtmpsrv"):
+        registration.close("why")
+        assert caplog.messages == []  # a program's log handler may switch greenlets, and close may not
+        publication.end("connection lost")
+        publication.end("connection lost")
+    assert caplog.messages == ["publish ended app=app reason=why"]
 
 
 def test_the_owner_s_end_ends_observers_too() -> None:

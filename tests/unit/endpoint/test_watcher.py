@@ -58,6 +58,21 @@ def test_a_watcher_that_never_started_still_has_its_end() -> None:
     assert len(registration._registry) == 0
 
 
+def test_an_end_by_the_registrant_is_logged_only_when_the_session_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    registration = watchers()
+    playback, _sink = watch(registration)
+    with caplog.at_level("INFO", "rtmpsrv"):
+        playback.start(True, True)
+        assert caplog.messages == ["watch accepted app=app"]
+        registration.close("why")
+        assert len(caplog.messages) == 1  # a program's log handler may switch greenlets, and close may not
+        playback.end("connection lost")
+        playback.end("connection lost")
+    assert caplog.messages[1:] == ["watch ended app=app reason=why skipped=0 messages"]
+
+
 def test_only_the_first_and_the_last_change_the_key() -> None:
     registration = watchers()
     playbacks = [watch(registration, number)[0] for number in (1, 2)]
