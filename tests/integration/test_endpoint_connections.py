@@ -22,6 +22,7 @@ from rtmpsrv import (
     PublisherRequiringApproval,
     PublishingStopped,
     RegistrationClosed,
+    RegistrationError,
     RegistrationFailure,
     StreamKeyBecameActive,
     StreamKeyBecameInactive,
@@ -300,6 +301,46 @@ def test_the_queue_face_goes_on_after_media_that_cannot_be_sent(
         assert not [one for one in before if one.payload.endswith(b"picture")]
     assert "is no RtmpEndpointMediaMessage" in caplog.text
     assert "other" not in caplog.text
+
+
+# --- the log --------------------------------------------------------------------------------------------
+
+
+def test_keys_and_arguments_are_neither_logged_nor_shown(
+    on: EndpointStage, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(1, "rtmpsrv"):
+        publishers = on.publishers("s3cret", requires_approval=True)
+        watchers = on.watchers("s3cret")
+        seen: list[object] = []
+        for answer in ("approve", "reject"):
+            client = on.client().connect(APP)
+            client.ask_publish("s3cret?token=s3cret", client.create_stream())
+            seen.append(expect(publishers, PublisherRequiringApproval))
+            getattr(seen[-1], answer)()
+            seen.append(next_message(publishers))
+            client.close()
+        for key in ("s3cret", "s3cret-too"):
+            client = on.client().connect(APP)
+            client.ask_play(key, client.create_stream())
+            client.fence() if key == "s3cret" else client.expect_closed()
+            client.close()
+        with pytest.raises(RegistrationError) as caught:
+            on.publishers("s3cret")
+        with pytest.raises(ValueError, match="cover") as uncovered:
+            watchers.send("s3cret-too", VideoData(b"", 0))
+        on.endpoint.close()
+        seen += [
+            publishers,
+            watchers,
+            *watchers.messages,
+            *publishers.messages,
+            caught.value,
+            uncovered.value,
+        ]
+    assert len(caplog.messages) > 10
+    assert "s3cret" not in caplog.text
+    assert "s3cret" not in "".join(map(repr, seen))
 
 
 # --- the end ---------------------------------------------------------------------------------------------
