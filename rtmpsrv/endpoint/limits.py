@@ -16,7 +16,7 @@ class Limits:
     request_s: float = 10.0  # from there to publish or play, and from a stop to the next
     approval_s: float = 10.0  # for the registrant to answer
     silence_s: float = 30.0  # a client that sends nothing for so long is dropped
-    ping_s: float = 10.0  # keep it below silence_s: watchers send little else than answers
+    ping_s: float = 10.0  # below silence_s: watchers send little else than answers
     stall_s: float = 10.0  # a watcher that takes nothing, or a registrant that consumes nothing, for so long
     watcher_lag_bytes: int = 8 * MIB  # a watcher further behind skips to the newest keyframe
     watcher_lag_s: float = 10.0
@@ -37,5 +37,7 @@ class Limits:
             lowest = 0 if item.name.endswith("_s") or item.name.startswith("cache_") else 1
             if value < lowest:
                 raise ValueError(f"limit {item.name} is {value}, the least is {lowest}")
+        if not 0 < self.ping_s < self.silence_s:
+            raise ValueError(f"limit ping_s is {self.ping_s}, not between 0 and silence_s, {self.silence_s}")
         if self.chunk_size > MAX_CHUNK_SIZE:
             raise ValueError(f"limit chunk_size is {self.chunk_size}, the most is {MAX_CHUNK_SIZE}")

@@ -31,5 +31,8 @@ def test_a_chunk_is_no_longer_than_a_message() -> None:
         Limits(chunk_size=0x1000000)
 
 
-def test_pings_come_before_silence_ends_a_connection() -> None:
-    assert Limits().ping_s < Limits().silence_s
+@pytest.mark.parametrize("ping_s", [0.0, 5.0, 6.0])
+def test_pings_come_before_silence_ends_a_connection(ping_s: float) -> None:
+    assert Limits(ping_s=4.9, silence_s=5.0).ping_s == 4.9
+    with pytest.raises(ValueError, match="ping_s"):
+        Limits(ping_s=ping_s, silence_s=5.0)
