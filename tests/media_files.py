@@ -100,8 +100,6 @@ def parse_hashes(text: str) -> dict[str, list[Packet]]:
             names[number.strip()] = name
             streams[name] = []
         elif line and not line.startswith("#"):
-            number, dts, pts, _duration, size, digest = [field.strip() for field in line.split(",")][:6]
-            # FFmpeg 9 reads an empty packet out of MultichannelConfig, if that comes before all video.
-            if int(size):
-                streams[names[number]].append(Packet(int(dts), int(pts), digest))
+            number, dts, pts, _duration, _size, digest = [field.strip() for field in line.split(",")][:6]
+            streams[names[number]].append(Packet(int(dts), int(pts), digest))
     return streams

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from rtmpsrv.media.classify import END, HEADER, Slot, ends_slots, header_slots
+from rtmpsrv.media.classify import END, ENHANCED_SOUND_FORMAT, HEADER, Slot, ends_slots, header_slots
 from rtmpsrv.protocol.messages import VIDEO
 
 MAX_HEADER_BYTES = 1 << 20  # per stream; real ones are below 4 KiB, but a peer may invent 512 tracks
@@ -68,15 +68,18 @@ class HeaderCache:
     def snapshot(self) -> tuple[tuple[int, bytes], ...]:
         """Return each stored message once, as (type id, payload), in the order in which to send them.
 
-        Configs before metadata, since FFmpeg 9 reads an empty packet out of a MultichannelConfig that comes
-        before all video; audio before video; older before newer, so that a message that renewed one track
-        of several comes after the one it corrects.
+        Audio before video, as the reference does; but video first if any header is an enhanced one: FFmpeg 9
+        makes empty packets of some that come before all video. Configs before metadata; older before newer,
+        so that a message that renewed one track of several comes after the one it corrects.
         """
         if self._snapshot is None:
             messages = {
-                (slot.name, slot.type_id, number): payload for slot, (number, payload) in self._slots.items()
+                (slot.type_id, slot.name, number): payload for slot, (number, payload) in self._slots.items()
             }
-            self._snapshot = tuple((key[1], messages[key]) for key in sorted(messages))
+            ordered = sorted(messages)
+            if any(_is_enhanced(key[0], payload) for key, payload in messages.items()):
+                ordered.sort(key=lambda key: key[0] != VIDEO)
+            self._snapshot = tuple((key[0], messages[key]) for key in ordered)
         return self._snapshot
 
     def _video_config_change(self) -> Change:
@@ -85,3 +88,8 @@ class HeaderCache:
         _, now = self._slots[Slot(VIDEO, self.default_video_track, "config")]
         self._last_video_config = now
         return Change.CHANGED if before is None or now == before else Change.RESTART
+
+
+def _is_enhanced(type_id: int, payload: bytes) -> bool:
+    first = payload[0]
+    return first >= 0x80 if type_id == VIDEO else first >> 4 == ENHANCED_SOUND_FORMAT

@@ -36,20 +36,35 @@ def test_new_cache_is_empty() -> None:
     assert HeaderCache().default_video_track == 0
 
 
-def test_headers_are_sent_configs_before_metadata_and_audio_first() -> None:
-    # FFmpeg 9 makes an empty packet of a MultichannelConfig that comes before all video.
+def test_legacy_headers_are_sent_audio_first() -> None:  # spec statement 55
+    cache = HeaderCache()
+    video(cache, AVC)
+    audio(cache, AAC)
+    assert cache.snapshot() == ((AUDIO, AAC), (VIDEO, AVC))
+
+
+@pytest.mark.parametrize("enhanced", [MULTICHANNEL, AAC_TRACK_1, b"\x90Opus"])
+def test_video_goes_first_when_there_is_enhanced_audio(enhanced: bytes) -> None:
+    cache = HeaderCache()
+    audio(cache, enhanced)
+    video(cache, AVC)
+    assert cache.snapshot() == ((VIDEO, AVC), (AUDIO, enhanced))
+
+
+def test_enhanced_headers_are_sent_video_first_and_configs_before_metadata() -> None:
+    # FFmpeg 9 makes empty packets of enhanced headers that come before all video.
     cache = HeaderCache()
     for payload in (HEVC_METADATA, AVC, AVC_TRACK_1):
         assert video(cache, payload) is Change.CHANGED
     for payload in (MULTICHANNEL, AAC, AAC_TRACK_1):
         assert audio(cache, payload) is Change.CHANGED
     assert cache.snapshot() == (
-        (AUDIO, AAC),
-        (AUDIO, AAC_TRACK_1),
         (VIDEO, AVC),
         (VIDEO, AVC_TRACK_1),
-        (AUDIO, MULTICHANNEL),
         (VIDEO, HEVC_METADATA),
+        (AUDIO, AAC),
+        (AUDIO, AAC_TRACK_1),
+        (AUDIO, MULTICHANNEL),
     )
 
 
