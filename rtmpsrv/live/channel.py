@@ -19,22 +19,20 @@ from ..media.metadata import DataKind, metadata_from
 from ..protocol import messages
 from ..protocol.chunks import pack
 from . import notices
+from .fanout import FanOut, Range
 from .player import EVERYTHING, SHARED_MSID, Player
 from .segment import AUDIO, DATA, HEADER, KEYFRAME, VIDEO, Budget, Segment
 
-# A flush that took t makes the next one wait 10 t, so that fan-out of one channel stays near a tenth of a
+# A flush that took t makes the next one wait 12 t, so that fan-out of one channel stays near a twelfth of a
 # core. When MSG_BUFFER_SIZE messages wait it comes sooner, but never before 2 t: a channel with more players
 # than a core can serve message by message merges all the same, instead of starving the rest.
-FLUSH_REST_FACTOR = 10
+FLUSH_REST_FACTOR = 12
 FULL_REST_FACTOR = 2
-LAG_CHECK_S = 0.5  # how often laggards whose sockets stay full are looked at
 MAX_MERGE_S = 0.1  # but no message waits longer than this for its flush
-# From this many followers on, writing the log and sendfile cost less than a send of the joined bytes to
-# each (measured: docs/performance.md).
-SENDFILE_FROM = 4
-# Below this, a copying send is cheaper than sendfile: 7.4 against 8.9 us at 2 kB, 9.2 against 10.8 at 10 kB,
-# 10.3 against 9.0 at 20 kB.
-SENDFILE_BYTES = 12 * 1024
+# A flush that nothing else brings about comes this much later: the message that is about to arrive goes with
+# it. At 30 fps four frames share a flush where it would be three.
+LEEWAY_S = 0.004
+LAG_CHECK_S = 0.5  # how often laggards whose sockets stay full are looked at
 MESSAGE_OVERHEAD = 65  # bytes counted for each cached message, as the reference does
 AUDIO_SEGMENT_S = 2.0  # audio has no keyframes: joiners start at most this far back
 MAX_STORED_DATA = 16  # data messages kept for joiners, by name; real streams have one or two
@@ -44,13 +42,20 @@ UNCACHED_SEGMENT_BYTES = 1 << 20  # without a cache old bytes are given back in 
 _SPECIAL = classify.KEYFRAME | classify.HEADER | classify.END | classify.TRACK_KEYFRAME
 
 
+class Timer(Protocol):
+    """A call to come."""
+
+    def stop(self) -> None:
+        """Do not call, if that has not happened yet."""
+
+
 class Clock(Protocol):
     """Time and timers of the process; tests bring their own."""
 
     def now(self) -> float:
         """Return monotonic seconds."""
 
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> object:
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Call `callback`, which must not block, once after `delay_s`; keep the result until then."""
 
 
@@ -83,13 +88,12 @@ class Channel:
         self._clock = clock
         self._budget = budget
         self._key: bytes | None = None
-        self._followers: list[Player] = []  # plain sockets, on the fast lane
-        self._copied: list[Player] = []  # followers that cannot sendfile (TLS)
+        self._followers = FanOut()
         self._walkers: set[Player] = set()  # up to date, but off the fast lane
-        self._timer: object = None
+        self._timer: Timer | None = None
         self._timer_at = 0.0
         self._flushed_at = 0.0
-        self._flush_took = 0.0  # seconds, the last one
+        self._flushes_took = 0.0, 0.0  # seconds: the last but one, the last
         self._next_lag_check = 0.0
         self._reset()
 
@@ -170,7 +174,7 @@ class Channel:
         self._segments.clear()
         self._joint = None
         self._newest_keyframe = None
-        for player in [*self._followers, *self._copied, *self._walkers]:
+        for player in [*self._followers.players(), *self._walkers]:
             self._drop_from_lanes(player)
             self.player_finished(player)
 
@@ -238,8 +242,7 @@ class Channel:
         if player.mask != EVERYTHING or player.needs_keyframe or player.msid != SHARED_MSID:
             self._walkers.add(player)
             return
-        player.following = True
-        (self._followers if player.sink.can_sendfile else self._copied).append(player)
+        self._followers.add(player, self._flushed_position())
 
     def player_finished(self, player: Player) -> None:
         """Tell a player that its publisher left; start it again if the next one is there already."""
@@ -302,7 +305,9 @@ class Channel:
 
     def flush(self) -> None:
         """Send everything appended since the last flush to every follower; never waits for one."""
-        self._timer = None
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
         unsent = self._unsent
         if not unsent:
             self.flushed_segment, self.flushed_offset = self._tail, self._tail.size
@@ -310,7 +315,7 @@ class Channel:
         began = self._clock.now()
         segment, offset = self.flushed_segment, self.flushed_offset
         self._unsent = []
-        ranges: list[tuple[Segment, int, int]] = []
+        ranges: list[Range] = []
         while True:
             count = segment.size - offset
             if count:
@@ -319,52 +324,27 @@ class Channel:
                 break
             segment, offset = segment.next, 0
         self.flushed_segment, self.flushed_offset = segment, segment.size
-        followers = self._followers
-        in_file = (
-            len(followers) >= SENDFILE_FROM
-            and sum(part[2] for part in ranges) >= SENDFILE_BYTES
-            and all(part[0].file() >= 0 for part in ranges)
-        )
-        if self._copied or (followers and not in_file):
-            joined = unsent[0] if len(unsent) == 1 else b"".join(unsent)
-            self._send_copies(self._copied, joined)
-            if not in_file:
-                self._send_copies(followers, joined)
-        if in_file:
-            late: list[Player] = []
-            for part in ranges:
-                late += self._send_range(*part)
-            # Not before all ranges are sent: who catches up at once would get the later ones twice.
-            for player in late:
-                player.sink.kick()
+        late = self._followers.send(ranges, unsent)
+        for player, sent in late:
+            self._fall_behind(player, *_place(ranges, sent))
+        # Not before all have their places: a kick may end one player, and with it others of its session.
+        for player, _ in late:
+            player.sink.kick()
         if self._walkers:
             walkers, self._walkers = self._walkers, set()
             for player in walkers:
                 player.segment, player.offset = ranges[0][0], ranges[0][1]
                 player.sink.kick()
         self._flushed_at = self._clock.now()
-        self._flush_took = self._flushed_at - began
+        self._flushes_took = self._flushes_took[1], self._flushed_at - began
 
-    def _send_range(self, segment: Segment, offset: int, count: int) -> list[Player]:
-        """The fast lane: one system call per follower. Return those that fell behind, to be kicked."""
-        fd = segment.file()
-        late: list[tuple[Player, int]] = []
-        for player in self._followers:
-            sent = player.sink.sendfile(fd, offset, count)
-            if sent != count:
-                late.append((player, sent))
-        for player, sent in late:
-            self._fall_behind(player, segment, offset + sent)
-        return [player for player, _ in late]
-
-    def _send_copies(self, followers: list[Player], data: bytes) -> None:
-        late = [player for player in followers if not player.sink.offer(data)]
-        for player in late:
+    def player_is_full(self, player: Player) -> None:
+        """Take a follower off the fast lane: its sink has something else to write first."""
+        if player.following:
             self._fall_behind(player, self.flushed_segment, self.flushed_offset)
-            player.sink.kick()
 
     def _fall_behind(self, player: Player, segment: Segment, offset: int) -> None:
-        self._drop_from_lanes(player)
+        self._followers.remove(player, segment.base + offset)
         player.segment, player.offset = segment, offset
 
     def _flush_if_due(self, now: float) -> None:
@@ -372,14 +352,17 @@ class Channel:
         if not self._unsent:
             return
         full = len(self._unsent) >= self.limits.merge_messages
-        rest_s = (FULL_REST_FACTOR if full else FLUSH_REST_FACTOR) * self._flush_took
+        # The cheaper of two: a keyframe, or a hiccup of the machine, says nothing about the next flush.
+        rest_s = (FULL_REST_FACTOR if full else FLUSH_REST_FACTOR) * min(self._flushes_took)
         due_at = min(self._flushed_at + rest_s, self._oldest_unsent + MAX_MERGE_S)
         if now >= due_at:
             self.flush()
         elif self._timer is None or due_at < self._timer_at:
-            # An earlier timer that is replaced still fires, and finds nothing to do or flushes early.
+            if self._timer is not None:
+                self._timer.stop()
             self._timer_at = due_at
-            self._timer = self._clock.call_later(due_at - now, self.flush)
+            leeway_s = 0.0 if full else LEEWAY_S
+            self._timer = self._clock.call_later(due_at + leeway_s - now, self.flush)
 
     def _flushed_position(self) -> int:
         return self.flushed_segment.base + self.flushed_offset
@@ -527,7 +510,14 @@ class Channel:
         player.sink.kick()
 
     def _drop_from_lanes(self, player: Player) -> None:
-        if player.following:
-            (self._followers if player.sink.can_sendfile else self._copied).remove(player)
-            player.following = False
+        self._followers.remove(player, self._flushed_position())
         self._walkers.discard(player)
+
+
+def _place(ranges: list[Range], position: int) -> Position:
+    """Return the place so many bytes into ranges of the log."""
+    for segment, offset, count in ranges:
+        if position < count:
+            return segment, offset + position
+        position -= count
+    return ranges[-1][0], ranges[-1][0].size

@@ -26,7 +26,8 @@ EVERYTHING = AUDIO | VIDEO | DATA
 class Sink(Protocol):
     """Where a player's bytes go: the one writer of its socket. Declared here, built by the session."""
 
-    can_sendfile: bool
+    sent_bytes: int  # by whomever
+    socket: int | None  # to which the channel's fast lane may write by itself; None: only the sink can (TLS)
 
     def sendfile(self, fd: int, offset: int, count: int) -> int:
         """Send what the socket takes now; 0 when it is full or dead."""
@@ -40,6 +41,9 @@ class Sink(Protocol):
     def kick(self) -> None:
         """Go on writing: now as far as the socket takes it, the rest in the sink's own greenlet."""
 
+    def coalesce(self) -> None:
+        """Let the kernel hold small writes back until earlier ones are acknowledged. Idempotent."""
+
     def refuse(self, code: str, description: str) -> None:
         """Tell the peer that it may not play after all, and close."""
 
@@ -48,9 +52,9 @@ class Player:
     """One player of one channel. Changed by the channel and by its own sink; both never block in here."""
 
     __slots__ = (
-        "_lag_allowance_bytes", "_lag_allowance_s", "cache", "channel", "following", "key", "mask", "msid",
-        "needs_keyframe", "offset", "on_skip", "paused", "publication", "segment", "sink", "skipped_messages",
-        "waiting", "wants",
+        "_lag_allowance_bytes", "_lag_allowance_s", "cache", "channel", "followed_from", "following", "key",
+        "mask", "msid", "needs_keyframe", "offset", "on_skip", "paused", "publication", "segment", "sink",
+        "skipped_messages", "waiting", "wants",
     )  # fmt: skip
 
     def __init__(self, sink: Sink, msid: int, key: str | None = None, cache: str = "") -> None:
@@ -62,6 +66,7 @@ class Player:
         self.publication = 0  # which publication of the channel its cursor is in
         self.waiting = True  # no publisher, or not started yet
         self.following = False  # the channel's flush sends to it
+        self.followed_from = 0  # position of the log; what it was sent from there on is not counted yet
         self.segment: Segment | None = None  # None while the channel holds its place
         self.offset = 0
         self.wants = EVERYTHING  # what it asked to receive
@@ -90,7 +95,6 @@ class Player:
         """Take note that the publisher left and the last message was handed over."""
         self.segment = None
         self.waiting = True
-        self.following = False
 
     def skip_to(self, segment: Segment, offset: int) -> None:
         """Leave out what lies between the cursor and a place ahead; a begun message is completed."""
@@ -145,6 +149,11 @@ class Player:
             limit = channel.flushed_offset if is_last else segment.size
         return self._send(segment, limit)
 
+    def fall_behind(self) -> None:
+        """Take media from a cursor of its own from now on: the sink has something to write first."""
+        if self.following:
+            self._channel().player_is_full(self)
+
     def skip_if_behind(self) -> bool:
         """Jump if the cursor is further behind than it may be; its socket may be full for long."""
         return self._channel().skip_if_behind(self, self._lag_allowance_bytes, self._lag_allowance_s)
@@ -165,7 +174,7 @@ class Player:
 
     def _send(self, segment: Segment, limit: int) -> bool:
         count = min(limit - self.offset, STEP_BYTES)
-        if self.sink.can_sendfile and (fd := segment.file()) >= 0:
+        if self.sink.socket is not None and (fd := segment.file()) >= 0:
             sent = self.sink.sendfile(fd, self.offset, count)
             self.offset += sent
             return sent == count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
+from typing import Any
 
 import gevent
 from greenlet import getcurrent, greenlet
@@ -21,8 +22,8 @@ class LoopClock:
         """Return monotonic seconds."""
         return monotonic()
 
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> object:
-        """Call `callback` once in the hub; the returned timer must be kept until then."""
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Any:
+        """Call `callback` once in the hub; the returned timer must be kept until then, or stopped."""
         timer = gevent.get_hub().loop.timer(delay_s)
         timer.start(callback)
         return timer

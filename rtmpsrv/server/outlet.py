@@ -25,7 +25,7 @@ MAX_WAITING_REPLIES = 64  # a peer that lets more pile up does not read
 class Transport(Protocol):
     """The writing side of a socket; non-blocking."""
 
-    can_sendfile: bool
+    can_sendfile: bool  # and be written to by others, through its descriptor
 
     @property
     def write(self) -> Callable[[bytes | memoryview], int]:
@@ -33,6 +33,9 @@ class Transport(Protocol):
 
     def fileno(self) -> int:
         """Return the descriptor."""
+
+    def coalesce(self) -> None:
+        """Let the kernel hold small writes back until earlier ones are acknowledged. Never raises."""
 
     def shutdown(self) -> None:
         """End both directions, so that whoever reads the socket is woken. Idempotent, never raises."""
@@ -44,6 +47,9 @@ class Feed(Protocol):
     @property
     def at_boundary(self) -> bool:
         """Whether an answer may be written now."""
+
+    def fall_behind(self) -> None:
+        """Send no more but in `step`: something else has to be written first."""
 
     def step(self, to_boundary: bool) -> bool | None:
         """Send some, no further than the next message boundary if so asked.
@@ -60,33 +66,42 @@ class PlainTransport:
     def __init__(self, sock: gsocket.socket) -> None:
         self._socket = sock
         self._fd = sock.fileno()
-        # Not a method: a Python frame for each send is a tenth of the cost of a small one.
         self.write: Callable[[bytes | memoryview], int] = partial(os.write, self._fd)
 
     def fileno(self) -> int:
         return self._fd
+
+    def coalesce(self) -> None:
+        coalesce(self._socket)
 
     def shutdown(self) -> None:
         with contextlib.suppress(OSError):  # the peer was faster
             self._socket.shutdown(gsocket.SHUT_RDWR)
 
 
+def coalesce(sock: gsocket.socket) -> None:
+    """Turn the algorithm of Nagle on, which listeners turn off so that answers and starts go out at once."""
+    with contextlib.suppress(OSError):  # the peer was faster, or it is no TCP socket
+        sock.setsockopt(gsocket.IPPROTO_TCP, gsocket.TCP_NODELAY, 0)
+
+
 class Outlet:
     """Writes one socket. Owned by a session, which alone closes the socket after `close`."""
 
     def __init__(self, transport: Transport, stall_s: float, on_refused: Callable[[str, str], None]) -> None:
-        self.can_sendfile = transport.can_sendfile
         self.feed: Feed | None = None
         self.sent_bytes = 0
         self.failure: str | None = None  # why nothing more is written
         self._transport = transport
         self._send = transport.write
         self._fd = transport.fileno()
+        self.socket = self._fd if transport.can_sendfile else None
         self._stall_s = stall_s
         self._on_refused = on_refused
         self._pending: deque[bytes | memoryview] = deque()  # goes before anything else
         self._replies: Queue[bytes] = Queue(maxsize=MAX_WAITING_REPLIES)
         self._waiting = False  # the greenlet waits for the socket
+        self._coalescing = False
         self._ending = False  # shut the socket down when everything is written
         self._greenlet: gevent.Greenlet[[], None] | None = None
         self._emptied = Event()
@@ -114,7 +129,7 @@ class Outlet:
             return False
         if self.failure is not None:
             return False
-        # As in `_write`, without its frame: this runs for each player of a small channel and flush.
+        # As in `_write`, without its frame: this runs for each TLS player and flush.
         try:
             sent = self._send(data)
         except BlockingIOError:
@@ -146,10 +161,18 @@ class Outlet:
         if not self._pump():
             self._waiting = True
             self._emptied.clear()
+            if self.feed is not None:
+                self.feed.fall_behind()
             if self._greenlet is None:
                 self._greenlet = gevent.spawn(self._write_on)
             else:
                 self._replies.put(b"")  # wakes it
+
+    def coalesce(self) -> None:
+        """Let the kernel join small writes from now on; nothing is in a hurry any more."""
+        if not self._coalescing:
+            self._coalescing = True
+            self._transport.coalesce()
 
     def refuse(self, code: str, description: str) -> None:
         """Pass a late refusal of the host on to the session."""

@@ -24,6 +24,7 @@ from . import exchange_log
 from .clock import ReadPacer
 from .host import Client, Host, Playback, Publication
 from .outlet import Outlet, Transport
+from .waiting import ReadWait
 
 READ_BYTES = 65536  # most that one read takes; all sessions share the buffer, it is copied from at once
 # A socket that always has bytes never makes its reader wait: after this many it lets the others run.
@@ -83,6 +84,7 @@ class Session:
         )
         self.outlet = Outlet(transport, settings.stall_s, self._refuse_waiting_player)
         self._socket = sock
+        self._read_wait = ReadWait(transport.fileno())
         self._transport = transport
         self._host = host
         self._settings = settings
@@ -148,6 +150,7 @@ class Session:
         connection = self.connection
         outlet = self.outlet
         pacer = self._pacer
+        self._socket.settimeout(0.0)
         recv_into = self._socket.recv_into
         turn_left = TURN_BYTES
         while True:
@@ -181,15 +184,14 @@ class Session:
                 self._next_ping = now + settings.ping_s
                 self._send(events.Ping(int((now - self._connected_at) * 1000)))
                 self.outlet.reply(self.connection.data_to_send())
-            until = min(idle_at, self._deadline, self._next_ping)
             if now >= idle_at:
                 raise _Ended(f"sent nothing for {settings.idle_s:g} s")
             if now >= self._deadline:
                 raise _Ended(self._missed_deadline())
-            self._socket.settimeout(until - now)
             try:
                 count = recv_into(_buffer)
-            except TimeoutError:
+            except BlockingIOError:
+                self._read_wait.wait(min(idle_at, self._deadline, self._next_ping))
                 continue
             if not count:
                 raise _Ended(self._cause("closed by the peer"))
@@ -347,6 +349,7 @@ class Session:
         self.end_publication(reason)
         self._end_playback(reason)
         self.outlet.close()
+        self._read_wait.close()
         self._socket.close()
         self.log.info("closed: %s, in=%d out=%d bytes", reason, self._read_bytes, self.outlet.sent_bytes)
 

@@ -17,7 +17,7 @@ from .certificates import CertificatePair
 from .clock import ReadPacer
 from .host import Host
 from .listener import Listener, Slots
-from .outlet import Transport
+from .outlet import Transport, coalesce
 from .session import SessionSettings
 
 RECORD_BYTES = 16384  # most that a TLS record carries, RFC 8446 5.1
@@ -76,10 +76,16 @@ class TlsTransport:
     def fileno(self) -> int:
         return self._fd
 
+    def coalesce(self) -> None:
+        """Let the kernel hold small writes back."""
+        coalesce(self._socket)
+
     # --- the reading side -------------------------------------------------------------------------
 
     def recv_into(self, buffer: memoryview | bytearray) -> int:
         """Wait for bytes, within the timeout, and take all that are there; 0 at the end.
+
+        BlockingIOError with a timeout of 0 and nothing there.
 
         One read of OpenSSL gives no more than a record. Sessions rest between reads when there are many
         publishers, so each must bring what has arrived.
@@ -88,7 +94,10 @@ class TlsTransport:
             # What the peer still sends is thrown away: no need to decrypt it, nor would OpenSSL.
             rest: int = gsocket.socket.recv_into(self._socket, buffer)
             return rest
-        received: int = self._socket.recv_into(buffer)
+        try:
+            received: int = self._socket.recv_into(buffer)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as exc:
+            raise BlockingIOError from exc
         view = memoryview(buffer)
         tls = self._tls
         while 0 < received < len(view) and tls is not None:

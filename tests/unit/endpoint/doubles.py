@@ -35,12 +35,16 @@ class Peer:
 class Sink:
     """Where a player's bytes go; its `Outlet`."""
 
-    can_sendfile = False
+    socket = None
+    sent_bytes = 0
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
         self.replies: list[bytes] = []
         self.feed: Any = None
+
+    def coalesce(self) -> None:
+        pass
 
     def sendfile(self, fd: int, offset: int, count: int) -> int:
         raise AssertionError("this sink cannot")

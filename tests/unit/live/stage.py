@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Any
+from weakref import WeakValueDictionary
 
 from rtmpsrv.live.channel import Channel, LiveLimits
 from rtmpsrv.live.player import Player
@@ -25,31 +27,63 @@ class FakeClock:
 
     def __init__(self) -> None:
         self.time_s = 1000.0
-        self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.timers: list[FakeTimer] = []
 
     def now(self) -> float:
         return self.time_s
 
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> object:
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> FakeTimer:
         assert delay_s >= 0
-        self.timers.append((self.time_s + delay_s, callback))
-        return object()
+        timer = FakeTimer(self, self.time_s + delay_s, callback)
+        self.timers.append(timer)
+        return timer
 
     def advance(self, seconds: float) -> None:
         """Let time pass, and fire what falls due, in order."""
         end = self.time_s + seconds
-        while due := sorted((timer for timer in self.timers if timer[0] <= end), key=lambda t: t[0]):
-            self.timers.remove(due[0])
-            self.time_s = max(self.time_s, due[0][0])
-            due[0][1]()
+        while due := sorted((timer for timer in self.timers if timer.at_s <= end), key=lambda t: t.at_s):
+            due[0].stop()
+            self.time_s = max(self.time_s, due[0].at_s)
+            due[0].callback()
         self.time_s = end
+
+
+class FakeTimer:
+    """One call to come."""
+
+    def __init__(self, clock: FakeClock, at_s: float, callback: Callable[[], None]) -> None:
+        self.at_s = at_s
+        self.callback = callback
+        self._clock = clock
+
+    def stop(self) -> None:
+        if self in self._clock.timers:
+            self._clock.timers.remove(self)
+
+
+_descriptors = count(1_000_000)
+_by_socket: WeakValueDictionary[int, FakeSink] = WeakValueDictionary()
+
+
+def fake_sendfile(socket: int, fd: int, offset: int, count: int) -> int:
+    """In place of `os.sendfile`, to the socket of a `FakeSink`."""
+    return _by_socket[socket].raw_sendfile(fd, offset, count)
+
+
+def fake_write(socket: int, data: bytes) -> int:
+    """In place of `os.write`, to the socket of a `FakeSink`."""
+    return _by_socket[socket].raw_write(data)
 
 
 class FakeSink:
     """A player's socket and its writer: takes `room` bytes, None for any number."""
 
     def __init__(self, clock: FakeClock, can_sendfile: bool = True, room: int | None = None) -> None:
-        self.can_sendfile = can_sendfile
+        self.socket = next(_descriptors) if can_sendfile else None
+        if self.socket is not None:
+            _by_socket[self.socket] = self
+        self.sent_bytes = 0
+        self.coalescing = False
         self.room = room
         self.cost_s = 0.0  # of each send
         self.hiccups = 0  # sends that take half although there is room, as the kernel may
@@ -73,23 +107,41 @@ class FakeSink:
             self.room -= count
         return count
 
-    def sendfile(self, fd: int, offset: int, count: int) -> int:
+    def raw_sendfile(self, fd: int, offset: int, count: int) -> int:
         assert count > 0
-        if self._pending:
-            return 0
+        assert not self._pending, "nothing may overtake what the sink has to write first"
         data = os.pread(fd, count, offset)
         assert len(data) == count, "the channel sends what is in the file"
         taken = self._take(count)
         self.sendfiles += 1
         self.received += data[:taken]
+        if not taken:
+            raise BlockingIOError
+        return taken
+
+    def raw_write(self, data: bytes) -> int:
+        assert not self._pending, "nothing may overtake what the sink has to write first"
+        taken = self._take(len(data))
+        self.received += data[:taken]
+        if not taken:
+            raise BlockingIOError
+        return taken
+
+    def sendfile(self, fd: int, offset: int, count: int) -> int:
+        if self._pending:
+            return 0
+        try:
+            taken = self.raw_sendfile(fd, offset, count)
+        except BlockingIOError:
+            return 0
+        self.sent_bytes += taken
         return taken
 
     def offer(self, data: bytes) -> bool:
         if self._pending:
             self._pending.append(data)
             return False
-        taken = self._take(len(data))
-        self.received += data[:taken]
+        taken = self._write(data)
         if taken < len(data):
             self._pending.append(data[taken:])
         return taken == len(data)
@@ -103,11 +155,12 @@ class FakeSink:
         for _ in range(MAX_STEPS):
             if self._pending:
                 data = self._pending.popleft()
-                taken = self._take(len(data))
-                self.received += data[:taken]
+                taken = self._write(data)
                 if taken < len(data):
                     self._pending.appendleft(data[taken:])
                     if self.room == 0:
+                        if self.player is not None:
+                            self.player.fall_behind()
                         return
                 continue
             player = self.player
@@ -122,6 +175,15 @@ class FakeSink:
             if moved is None and not self._replies and not self._pending:
                 return
         raise AssertionError("a player went round in circles")
+
+    def _write(self, data: bytes) -> int:
+        taken = self._take(len(data))
+        self.received += data[:taken]
+        self.sent_bytes += taken
+        return taken
+
+    def coalesce(self) -> None:
+        self.coalescing = True
 
     def refuse(self, code: str, description: str) -> None:
         self.refusals.append((code, description))

@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 
 from rtmpsrv.live import channel as module
-from rtmpsrv.live.channel import FLUSH_REST_FACTOR, FULL_REST_FACTOR, MAX_MERGE_S, MAX_STORED_DATA
+from rtmpsrv.live import fanout
+from rtmpsrv.live.channel import (
+    FLUSH_REST_FACTOR,
+    FULL_REST_FACTOR,
+    LEEWAY_S,
+    MAX_MERGE_S,
+    MAX_STORED_DATA,
+)
 from rtmpsrv.protocol import amf0
 from tests.unit.live.stage import (
     AAC,
@@ -56,8 +63,8 @@ def test_followers_get_exactly_the_bytes_of_the_log(can_sendfile: bool, count: i
 
 
 def test_few_followers_and_small_flushes_are_sent_copies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SENDFILE_FROM", 4)
-    monkeypatch.setattr(module, "SENDFILE_BYTES", 100)
+    monkeypatch.setattr(fanout, "SENDFILE_FROM", 4)
+    monkeypatch.setattr(fanout, "SENDFILE_BYTES", 100)
     stage = Stage()
     sinks = stage.followers(3)
     stage.publish(key(bytes(100)))
@@ -167,16 +174,19 @@ def test_joiner_behind_messages_that_wait_for_their_flush_gets_them_once() -> No
     stage.publish(AVC, key("0"))
     stage.clock.advance(1)
     other.cost_s = 1.0
-    stage.publish(inter("1"))
+    before = [inter("1"), inter("2")]
+    for message in before:
+        stage.publish(message)
+        stage.clock.advance(1)
     other.cost_s = 0.0
-    waiting = [key("2"), inter("3")]
-    stage.publish(*waiting)
-    assert other.frames() == payloads(key("0"), inter("1"))
+    waiting = [key("3"), inter("4")]
+    stage.batch(waiting)
+    assert other.frames() == payloads(key("0"), *before)
     sink = stage.join()
     assert sink.told() == STARTED
     stage.clock.advance(1)
     assert sink.frames() == payloads(*waiting)
-    assert other.frames() == payloads(key("0"), inter("1"), *waiting)
+    assert other.frames() == payloads(key("0"), *before, *waiting)
 
 
 def test_joiner_of_an_empty_segment_waits_for_what_comes() -> None:
@@ -528,12 +538,14 @@ def test_second_publisher_at_a_time_is_our_bug() -> None:
 
 
 def merging(sink_cost_s: float, merge_messages: int = 1000) -> tuple[Stage, FakeSink]:
-    """A channel whose last flush took `sink_cost_s` and is just over; its follower forgot about it."""
+    """A channel whose last flushes took `sink_cost_s` and are just over; its follower forgot about them."""
     stage = Stage(merge_messages=merge_messages)
     sink = stage.join()
     stage.publish(AVC)
     stage.clock.advance(1)
     sink.cost_s = sink_cost_s
+    stage.publish(key("0"))
+    stage.clock.advance(1)
     stage.publish(key("0"))
     sink.cost_s = 0.0
     sink.clear()
@@ -550,13 +562,34 @@ def test_cheap_flush_makes_nobody_wait() -> None:
 def test_next_flush_rests_in_proportion_to_the_last() -> None:
     stage, sink = merging(0.002)
     stage.publish(inter("1"), inter("2"))
-    rest_s = 0.002 * FLUSH_REST_FACTOR
+    rest_s = 0.002 * FLUSH_REST_FACTOR + LEEWAY_S
     stage.clock.advance(rest_s - 0.0001)
     assert sink.frames() == []
     sends = sink.sends
     stage.clock.advance(0.0002)
     assert sink.frames() == payloads(inter("1"), inter("2"))
     assert sink.sends == sends + 1
+
+
+def test_keyframe_that_took_long_makes_the_next_flush_wait_no_longer() -> None:
+    stage, sink = merging(0.002)
+    stage.clock.advance(1)
+    sink.cost_s = 0.02
+    stage.publish(key("dear"))
+    sink.cost_s = 0.0
+    stage.clock.advance(0.002 * FLUSH_REST_FACTOR)
+    stage.publish(inter("1"))
+    assert sink.frames() == payloads(key("dear"), inter("1"))
+
+
+def test_a_message_that_comes_within_the_leeway_goes_with_the_others() -> None:
+    stage, sink = merging(10.0)
+    stage.publish(inter("1"))
+    stage.clock.advance(MAX_MERGE_S + LEEWAY_S / 2)
+    assert sink.frames() == []
+    stage.publish(inter("2"))
+    assert sink.frames() == payloads(inter("1"), inter("2"))
+    assert stage.clock.timers == []
 
 
 def test_message_that_comes_after_the_rest_goes_at_once() -> None:
@@ -573,7 +606,7 @@ def test_no_message_waits_longer_than_the_most() -> None:
     stage.clock.advance(0.05)
     stage.publish(inter("2"))
     assert sink.frames() == []
-    stage.clock.advance(MAX_MERGE_S - 0.0501)
+    stage.clock.advance(MAX_MERGE_S + LEEWAY_S - 0.0501)
     assert sink.frames() == []
     stage.clock.advance(0.0002)
     assert sink.frames() == payloads(inter("1"), inter("2"))

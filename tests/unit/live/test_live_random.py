@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from rtmpsrv.live import channel as module
+from rtmpsrv.live import fanout
 from rtmpsrv.live.player import EVERYTHING, Player
 from rtmpsrv.live.segment import AUDIO, DATA, VIDEO
 from rtmpsrv.protocol import amf0, messages
@@ -235,5 +235,5 @@ def test_players_receive_whole_messages_in_order(
     seed: int, lane: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if lane == "copies":
-        monkeypatch.setattr(module, "SENDFILE_FROM", 1 << 30)
+        monkeypatch.setattr(fanout, "SENDFILE_FROM", 1 << 30)
     World(seed).run()

@@ -64,11 +64,15 @@ class LogFeed:
         for message in messages:
             self.segment.append(message, 1, 0.0)
         self.offset = 0
+        self.falls = 0
         self.outlet = outlet
 
     @property
     def at_boundary(self) -> bool:
         return self.segment.is_boundary(self.offset)
+
+    def fall_behind(self) -> None:
+        self.falls += 1
 
     def step(self, to_boundary: bool) -> bool | None:
         end = self.segment.size
@@ -246,3 +250,26 @@ def test_shutdown_of_a_dead_socket_does_not_raise(line: Line) -> None:
     transport.shutdown()
     line.mine.close()
     transport.shutdown()
+
+
+def test_a_reply_that_the_full_socket_refuses_takes_the_feed_off_the_fast_lane(line: Line) -> None:
+    feed = LogFeed(line.outlet)
+    line.outlet.feed = feed
+    line.outlet.reply(b"small")
+    assert feed.falls == 0
+    line.outlet.reply(BIG)
+    assert feed.falls == 1
+    assert line.read(5 + len(BIG)) == b"small" + BIG
+
+
+def test_coalescing_turns_nodelay_off() -> None:
+    with gsocket.create_server(("127.0.0.1", 0)) as listener:
+        sock = gsocket.create_connection(listener.getsockname())
+        sock.setsockopt(plain.IPPROTO_TCP, plain.TCP_NODELAY, 1)
+        outlet = Outlet(PlainTransport(sock), PATIENCE_S, lambda code, text: None)
+        outlet.coalesce()
+        outlet.coalesce()
+        assert not sock.getsockopt(plain.IPPROTO_TCP, plain.TCP_NODELAY)
+        outlet.close()
+        sock.close()
+        outlet.coalesce()  # a dead socket is no error
