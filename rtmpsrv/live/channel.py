@@ -23,18 +23,23 @@ from .fanout import FanOut, Range
 from .player import EVERYTHING, SHARED_MSID, Player
 from .segment import AUDIO, DATA, HEADER, KEYFRAME, VIDEO, Budget, Segment
 
-# A flush that took t makes the next one wait 12 t, so that fan-out of one channel stays near a twelfth of a
-# core. When MSG_BUFFER_SIZE messages wait it comes sooner, but never before 2 t: a channel with more players
-# than a core can serve message by message merges all the same, instead of starving the rest.
-FLUSH_REST_FACTOR = 12
+# A flush that took t makes the next one wait 20 t, so that fan-out of one channel stays near 5% of a core.
+# When MSG_BUFFER_SIZE messages wait, or a keyframe, it comes sooner, but never before 2 t: a channel with
+# more players than a core can serve message by message merges all the same, instead of starving the rest.
+REST_FACTOR = 20
 FULL_REST_FACTOR = 2
-MAX_MERGE_S = 0.1  # but no message waits longer than this for its flush
-# A flush that nothing else brings about comes this much later: the message that is about to arrive goes with
-# it. At 30 fps four frames share a flush where it would be three.
-LEEWAY_S = 0.004
+# It never waits longer than this, which is less than a frame at 30 fps: then each frame goes at once.
+MAX_REST_S = 0.027
+# Where a flush is dear latency buys CPU: the oldest message waits until the third frame goes with it, 30 fps
+# given. docs/performance.md has what that saves.
+DEAR_FLUSH_S = 0.006
+MAX_WAIT_S = 0.065
+LEEWAY_S = 0.003  # of the timer behind that: the frame that is about to arrive brings its flush about itself
 LAG_CHECK_S = 0.5  # how often laggards whose sockets stay full are looked at
 MESSAGE_OVERHEAD = 65  # bytes counted for each cached message, as the reference does
 AUDIO_SEGMENT_S = 2.0  # audio has no keyframes: joiners start at most this far back
+# A stream without a keyframe for so long has an endless GOP (intra refresh): joiners start anywhere.
+ENDLESS_GOP_S = 20.0
 MAX_STORED_DATA = 16  # data messages kept for joiners, by name; real streams have one or two
 UNCACHED_SEGMENT_BYTES = 1 << 20  # without a cache old bytes are given back in pieces of this size
 
@@ -106,7 +111,9 @@ class Channel:
         self._cached_bytes = 0  # payload and overhead of frames since the joint
         self._unsent: list[bytes] = []
         self._oldest_unsent = 0.0
+        self._hurry = False  # a keyframe is among them
         self._newest_keyframe: Segment | None = None
+        self._keyframe_at = self._clock.now()  # or the stream's begin
         self._tail = Segment(0, 0, (), self._budget)
         self._segments = deque((self._tail,))  # what the channel itself keeps, for joiners
         self._joint: Position | None = (self._tail, 0) if self.limits.cache_bytes else None
@@ -159,7 +166,7 @@ class Channel:
         self._flush_if_due(now)
         if now >= self._next_lag_check:
             self._next_lag_check = now + LAG_CHECK_S
-            self._skip_laggards()
+            self._see_to_players()
         if self._budget.used_bytes > self._budget.limit_bytes:
             self._budget.relieve()
 
@@ -217,7 +224,13 @@ class Channel:
 
     def receive(self, player: Player, wants: int) -> None:
         """Change which kinds of messages a player gets: a sum of AUDIO, VIDEO and DATA."""
+        back = wants & ~player.wants
         player.wants = wants
+        if back and not player.waiting and not player.paused:
+            # They may have changed while the player did not get them.
+            kinds = {messages.AUDIO: AUDIO, messages.VIDEO: VIDEO}
+            missed = tuple(header for header in self._headers.snapshot() if kinds[header[0]] & back)
+            player.sink.reply(notices.headers(missed, player.msid, self.chunk_size))
         self._filter(player)
 
     def _filter(self, player: Player) -> None:
@@ -230,7 +243,7 @@ class Channel:
                 self._drop_from_lanes(player)
                 player.segment, player.offset = self.flushed_segment, self.flushed_offset
             if player.mask & VIDEO and not had_video:
-                player.needs_keyframe = self._has_video
+                player.needs_keyframe = self._keyframe_to_come()
         player.sink.kick()
 
     def player_arrived(self, player: Player) -> None:
@@ -278,7 +291,7 @@ class Channel:
             return False
         else:
             place = (self.flushed_segment, self.flushed_offset)
-            player.needs_keyframe = self._has_video and bool(player.mask & VIDEO)
+            player.needs_keyframe = self._keyframe_to_come() and bool(player.mask & VIDEO)
         if place[0] is not self.flushed_segment and place[0].base >= self._flushed_position():
             self.flush()
         known = segment.headers
@@ -295,11 +308,21 @@ class Channel:
         """Return how many bytes the log of this publication has had so far."""
         return self._tail.base + self._tail.size
 
-    def _skip_laggards(self) -> None:
-        """See to those whose sockets stay full: the log that they hold on to is bounded, too."""
+    def _keyframe_to_come(self) -> bool:
+        """Tell whether it is worth waiting for a keyframe before sending video."""
+        return self._has_video and self._clock.now() - self._keyframe_at < ENDLESS_GOP_S
+
+    def _see_to_players(self) -> None:
+        """See to those whose sockets stay full, since what they hold of the log is bounded, too.
+
+        And to those who wait for a keyframe that does not come.
+        """
+        waiting_is_over = self._has_video and not self._keyframe_to_come()
         for player in self.players:
             if player.segment is not None:
                 player.skip_if_behind()
+            if waiting_is_over:
+                player.needs_keyframe = False
 
     # --- fan-out ----------------------------------------------------------------------------------
 
@@ -315,6 +338,8 @@ class Channel:
         began = self._clock.now()
         segment, offset = self.flushed_segment, self.flushed_offset
         self._unsent = []
+        self._oldest_unsent = began
+        self._hurry = False
         ranges: list[Range] = []
         while True:
             count = segment.size - offset
@@ -351,17 +376,24 @@ class Channel:
         """Flush now, or see to it that it happens in time."""
         if not self._unsent:
             return
-        full = len(self._unsent) >= self.limits.merge_messages
-        # The cheaper of two: a keyframe, or a hiccup of the machine, says nothing about the next flush.
-        rest_s = (FULL_REST_FACTOR if full else FLUSH_REST_FACTOR) * min(self._flushes_took)
-        due_at = min(self._flushed_at + rest_s, self._oldest_unsent + MAX_MERGE_S)
+        took_s = min(self._flushes_took)  # of two: a hiccup of the machine says nothing about the next
+        rest_s = took_s * REST_FACTOR
+        leeway_s = 0.0
+        if took_s < DEAR_FLUSH_S:
+            due_at = self._flushed_at + min(rest_s, MAX_REST_S)
+        else:
+            due_at = min(self._flushed_at + rest_s, self._oldest_unsent + MAX_WAIT_S)
+            leeway_s = LEEWAY_S
+        if self._hurry or len(self._unsent) >= self.limits.merge_messages:
+            full_at = self._flushed_at + took_s * FULL_REST_FACTOR
+            if full_at <= due_at:
+                due_at, leeway_s = full_at, 0.0
         if now >= due_at:
             self.flush()
         elif self._timer is None or due_at < self._timer_at:
             if self._timer is not None:
                 self._timer.stop()
             self._timer_at = due_at
-            leeway_s = 0.0 if full else LEEWAY_S
             self._timer = self._clock.call_later(due_at + leeway_s - now, self.flush)
 
     def _flushed_position(self) -> int:
@@ -375,8 +407,11 @@ class Channel:
             flags & classify.TRACK_KEYFRAME
             and classify.track_id(payload) == self._headers.default_video_track
         ):
+            self.flush()  # what waits does not wait for the sending of something so large, too
+            self._hurry = True
             self._open_segment()
             self._newest_keyframe = self._tail
+            self._keyframe_at = self._clock.now()
             self._joint = (self._tail, 0) if self.limits.cache_bytes else None
             self._cached_bytes = 0
             if not self.limits.keep_stream or self._clearing:
@@ -485,7 +520,9 @@ class Channel:
         place = self._joint if player.cache != "no" else None
         player.needs_keyframe = False
         if place is None:
-            player.needs_keyframe = self._has_video and self._has_frames and bool(player.mask & VIDEO)
+            player.needs_keyframe = (
+                self._keyframe_to_come() and self._has_frames and bool(player.mask & VIDEO)
+            )
             place = (self.flushed_segment, self.flushed_offset)
             known = self._headers.snapshot()
         else:

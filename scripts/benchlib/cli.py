@@ -171,11 +171,10 @@ def _parser() -> argparse.ArgumentParser:
         help="from keyframe to keyframe (2)",
     )
     add(
-        "--no-audio",
+        "--audio",
         action="store_const",
-        const=False,
-        dest="audio",
-        help="leave the 128 kbit/s audio out",
+        const=True,
+        help="add audio of 128 kbit/s, 43 messages a second",
     )
     add(
         "--chunk-size",

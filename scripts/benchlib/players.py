@@ -1,8 +1,9 @@
-"""The process of players that read and discard: the kernel throws their bytes away, uncopied, in ticks."""
+"""The process of players that read what comes at once and discard it: the kernel drops it, uncopied."""
 
 from __future__ import annotations
 
 import os
+import select
 import socket
 import ssl
 import struct
@@ -11,17 +12,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from benchlib.rtmpclient import RECEIVE_BUFFER, TYPE_ACK, Client, Target, pack_message
-from benchlib.scenarios import Scenario
 
 BATCH = 25  # connections that join side by side
-TICK_S = 0.1  # every player is read once in this time
-TICK_BYTES = 65_536  # a fast stream is read more often, so that this much waits in a socket
-MIN_TICK_S = 0.02
-SLICES = 10  # parts of a tick: a tick of 1000 reads at once would hold the core for milliseconds
+POLL_S = 0.01  # how long to wait for players at most: commands and the window's ends are looked at between
 READ_BYTES = 4 * 1024 * 1024
 ACK_BYTES = 2_500_000  # as FFmpeg: half the window that servers ask for
 ACK_S = 20.0  # a slow stream acknowledges by time, which also tells the server that the player lives
-NICE = 10  # the probe and the publishers, on the same core, go first
 STALLED_BUFFER = 65_536  # bytes of SO_RCVBUF: the stalled player's lag must show at the server
 
 
@@ -42,27 +38,22 @@ class Player:
 class Players:
     """All discarding players of a run."""
 
-    def __init__(self, target: Target, scenario: Scenario) -> None:
+    def __init__(self, target: Target) -> None:
         """Connect nobody yet; `join` commands do."""
-        os.nice(NICE)
+        # The probes and the publishers on the same core go first. Nice values made them wait up to 8 ms.
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         self._target = target
         self._scratch = bytearray(READ_BYTES)
-        self._players: list[Player] = []
-        self._slice = 0
-        tick = max(MIN_TICK_S, min(TICK_S, TICK_BYTES / scenario.bytes_per_second))
-        self._pause_s = tick / SLICES
+        self._players: dict[int, Player] = {}  # by descriptor
+        self._readable = select.epoll()
         self._window = (0.0, 0.0)
         self._begun = self._ended = False
 
     def run(self, pipe: Connection) -> None:
         """Read and join as told, until told to stop."""
-        next_tick = time.monotonic()
-        while True:
-            if pipe.poll(0) and self._obey(pipe):
-                return
-            self._tick()
-            next_tick = max(next_tick + self._pause_s, time.monotonic())
-            time.sleep(max(0.0, next_tick - time.monotonic()))
+        while not (pipe.poll(0) and self._obey(pipe)):
+            self._see_to_window()
+            self._serve(POLL_S)
 
     def _obey(self, pipe: Connection) -> bool:
         command = pipe.recv()
@@ -73,7 +64,7 @@ class Players:
             pipe.send("joined")
         else:
             pipe.send(self._report())
-            for player in self._players:
+            for player in self._players.values():
                 player.client.close()
             return True
         return False
@@ -91,29 +82,35 @@ class Players:
             for client in batch:
                 client.go()
             now = time.monotonic()
-            self._players += [Player(client, stalled=stalled, acked_at=now) for client in batch]
-            for player in self._players[:-BATCH]:
-                self._read(player, now)
+            for client in batch:
+                self._players[client.raw.fileno()] = Player(client, stalled=stalled, acked_at=now)
+                self._readable.register(client.raw.fileno(), select.EPOLLIN)
+            self._serve(0.0)
 
-    def _tick(self) -> None:
+    def _serve(self, timeout_s: float) -> None:
+        """Read what has come for anybody."""
+        ready = self._readable.poll(timeout_s)
+        now = time.monotonic()
+        for descriptor, _ in ready:
+            self._read(self._players[descriptor], now)
+
+    def _see_to_window(self) -> None:
         now = time.monotonic()
         begin, end = self._window
         if begin and not self._begun and now >= begin:
             self._begun = True
-            for player in self._players:
+            for descriptor, player in self._players.items():
                 player.at_begin = player.received
+                if player.stalled:
+                    self._readable.unregister(descriptor)
         if end and not self._ended and now >= end:
             self._ended = True
-            for player in self._players:
+            for descriptor, player in self._players.items():
                 player.in_window = player.received - player.at_begin
-        self._slice = (self._slice + 1) % SLICES
-        for player in self._players[self._slice :: SLICES]:
-            if not (player.stalled and self._begun and not self._ended):
-                self._read(player, now)
+                if player.stalled:
+                    self._readable.register(descriptor, select.EPOLLIN)
 
     def _read(self, player: Player, now: float) -> None:
-        if player.closed:
-            return
         try:
             size = player.client.raw.recv_into(self._scratch, READ_BYTES, socket.MSG_TRUNC)
         except BlockingIOError:
@@ -122,6 +119,7 @@ class Players:
             size = 0
         if size == 0:
             player.closed = True
+            self._readable.unregister(player.client.raw)
             return
         player.received += max(size, 0)
         if player.received - player.acked >= ACK_BYTES or now - player.acked_at >= ACK_S:
@@ -129,11 +127,11 @@ class Players:
             _acknowledge(player)
 
     def _report(self) -> dict[str, object]:
-        good = [player for player in self._players if not player.stalled]
+        good = [player for player in self._players.values() if not player.stalled]
         return {
             "bytes": sorted(player.in_window for player in good),
             "closed": sum(player.closed for player in good),
-            "stalled_closed": sum(player.closed for player in self._players if player.stalled),
+            "stalled_closed": sum(player.closed for player in self._players.values() if player.stalled),
         }
 
 

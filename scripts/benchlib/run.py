@@ -244,7 +244,7 @@ def _work(
     os.sched_setaffinity(0, cpus)
     start: dict[str, Callable[[], Publishers | Players | Probes]] = {
         "publishers": lambda: Publishers(target, scenario),
-        "players": lambda: Players(target, scenario),
+        "players": lambda: Players(target),
         "probes": lambda: Probes(target),
     }
     try:

@@ -19,7 +19,7 @@ class Scenario:
     bitrate_mbit: float = 2.5
     fps: float = 30.0
     gop_s: float = 2.0
-    audio: bool = True
+    audio: bool = False
     chunk_size: int = 4096
     seconds: float = 20.0
     merge: int | None = None
@@ -58,7 +58,7 @@ def presets() -> dict[str, Scenario]:
             ratio_bar=1.5,
         ),
         Scenario("busy", players=200, bitrate_mbit=20, fps=60),
-        Scenario("channels500", 500, 1, bitrate_mbit=1, audio=False, probes=50, ratio_per="publisher"),
+        Scenario("channels500", 500, 1, bitrate_mbit=1, probes=50, ratio_per="publisher"),
         Scenario("stalled", players=50, stalled=True, seconds=65),
     )
     return {scenario.name: scenario for scenario in listed}

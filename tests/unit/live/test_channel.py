@@ -5,12 +5,16 @@ import pytest
 from rtmpsrv.live import channel as module
 from rtmpsrv.live import fanout
 from rtmpsrv.live.channel import (
-    FLUSH_REST_FACTOR,
+    DEAR_FLUSH_S,
+    ENDLESS_GOP_S,
     FULL_REST_FACTOR,
     LEEWAY_S,
-    MAX_MERGE_S,
+    MAX_REST_S,
     MAX_STORED_DATA,
+    MAX_WAIT_S,
+    REST_FACTOR,
 )
+from rtmpsrv.live.segment import AUDIO, DATA, VIDEO
 from rtmpsrv.protocol import amf0
 from tests.unit.live.stage import (
     AAC,
@@ -347,6 +351,38 @@ def test_end_of_sequence_is_relayed_and_reaches_no_joiner() -> None:
     assert [p for _, _, p in stage.join().media()] == payloads(AVC, key("1"))
 
 
+# --- an endless GOP -------------------------------------------------------------------------------
+
+
+def test_joiner_of_an_endless_gop_starts_anywhere() -> None:
+    stage = Stage(cache_bytes=0)
+    stage.publish(AVC, key("only"))
+    stage.clock.advance(ENDLESS_GOP_S - 1)
+    stage.publish(inter("early"))
+    patient = stage.join()
+    stage.publish(inter("1"), tone("2"))
+    assert patient.frames() == []
+    stage.clock.advance(2)
+    stage.publish(inter("3"))
+    assert stage.join().frames() == []
+    stage.publish(tone("4"), inter("5"))
+    late = stage.join()
+    stage.publish(inter("6"), tone("7"))
+    assert late.frames() == payloads(inter("6"), tone("7"))
+    assert patient.frames() == payloads(tone("4"), inter("5"), inter("6"), tone("7"))
+
+
+def test_first_keyframe_is_awaited_from_the_begin_of_the_stream_on() -> None:
+    stage = Stage()
+    stage.clock.advance(2 * ENDLESS_GOP_S)
+    stage.channel.stop()
+    stage.channel.start("key")
+    stage.publish(AVC, inter("1"))
+    sink = stage.join()
+    stage.publish(inter("2"), key("3"))
+    assert sink.frames() == payloads(key("3"))
+
+
 # --- data -----------------------------------------------------------------------------------------
 
 
@@ -559,11 +595,11 @@ def test_cheap_flush_makes_nobody_wait() -> None:
     assert stage.clock.timers == []
 
 
-def test_next_flush_rests_in_proportion_to_the_last() -> None:
-    stage, sink = merging(0.002)
+@pytest.mark.parametrize("took_s", [0.0005, 0.001])
+def test_next_flush_rests_in_proportion_to_the_last(took_s: float) -> None:
+    stage, sink = merging(took_s)
     stage.publish(inter("1"), inter("2"))
-    rest_s = 0.002 * FLUSH_REST_FACTOR + LEEWAY_S
-    stage.clock.advance(rest_s - 0.0001)
+    stage.clock.advance(took_s * REST_FACTOR - 0.0001)
     assert sink.frames() == []
     sends = sink.sends
     stage.clock.advance(0.0002)
@@ -571,45 +607,66 @@ def test_next_flush_rests_in_proportion_to_the_last() -> None:
     assert sink.sends == sends + 1
 
 
+def test_message_that_comes_after_the_rest_goes_at_once() -> None:
+    stage, sink = merging(0.001)
+    stage.clock.advance(0.001 * REST_FACTOR)
+    stage.publish(inter("1"))
+    assert sink.frames() == payloads(inter("1"))
+    assert stage.clock.timers == []
+
+
+def test_the_rest_is_shorter_than_a_frame_while_flushes_are_not_dear() -> None:
+    stage, sink = merging(DEAR_FLUSH_S * 0.99)
+    stage.publish(inter("1"))
+    stage.clock.advance(MAX_REST_S - 0.0001)
+    assert sink.frames() == []
+    stage.clock.advance(0.0002)
+    assert sink.frames() == payloads(inter("1"))
+
+
 def test_keyframe_that_took_long_makes_the_next_flush_wait_no_longer() -> None:
-    stage, sink = merging(0.002)
+    stage, sink = merging(0.001)
     stage.clock.advance(1)
     sink.cost_s = 0.02
     stage.publish(key("dear"))
     sink.cost_s = 0.0
-    stage.clock.advance(0.002 * FLUSH_REST_FACTOR)
+    stage.clock.advance(0.001 * REST_FACTOR)
     stage.publish(inter("1"))
     assert sink.frames() == payloads(key("dear"), inter("1"))
 
 
-def test_a_message_that_comes_within_the_leeway_goes_with_the_others() -> None:
-    stage, sink = merging(10.0)
+def test_what_waits_goes_before_a_keyframe_and_that_soon_after() -> None:
+    stage, sink = merging(0.004)
     stage.publish(inter("1"))
-    stage.clock.advance(MAX_MERGE_S + LEEWAY_S / 2)
     assert sink.frames() == []
-    stage.publish(inter("2"))
-    assert sink.frames() == payloads(inter("1"), inter("2"))
-    assert stage.clock.timers == []
-
-
-def test_message_that_comes_after_the_rest_goes_at_once() -> None:
-    stage, sink = merging(0.002)
-    stage.clock.advance(0.002 * FLUSH_REST_FACTOR)
-    stage.publish(inter("1"))
-    assert sink.frames() == payloads(inter("1"))
+    sink.cost_s = 0.004
+    stage.batch([tone("2"), key("3")])
+    assert sink.frames() == payloads(inter("1"), tone("2"))
+    stage.clock.advance(0.004 * FULL_REST_FACTOR + 0.0001)
+    assert sink.frames() == payloads(inter("1"), tone("2"), key("3"))
 
 
 def test_no_message_waits_longer_than_the_most() -> None:
     stage, sink = merging(10.0)
     stage.clock.advance(1)
     stage.publish(inter("1"))
-    stage.clock.advance(0.05)
+    stage.clock.advance(0.03)
     stage.publish(inter("2"))
     assert sink.frames() == []
-    stage.clock.advance(MAX_MERGE_S + LEEWAY_S - 0.0501)
+    stage.clock.advance(MAX_WAIT_S + LEEWAY_S - 0.0301)
     assert sink.frames() == []
     stage.clock.advance(0.0002)
     assert sink.frames() == payloads(inter("1"), inter("2"))
+
+
+def test_a_message_that_comes_within_the_leeway_goes_with_the_others() -> None:
+    stage, sink = merging(10.0)
+    stage.publish(inter("1"))
+    stage.clock.advance(MAX_WAIT_S + LEEWAY_S / 2)
+    assert sink.frames() == []
+    stage.publish(inter("2"))
+    assert sink.frames() == payloads(inter("1"), inter("2"))
+    assert stage.clock.timers == []
 
 
 def test_so_many_messages_are_merged_and_no_more() -> None:
@@ -637,6 +694,38 @@ def test_messages_of_one_read_are_flushed_together() -> None:
     stage.batch([])
     assert len(sink.frames()) == 2
     assert sink.sends <= sends + 2  # the header begins a segment of its own
+
+
+# --- choosing what to receive -----------------------------------------------------------------------
+
+
+def test_a_header_that_changed_while_its_kind_was_off_is_sent_when_it_is_on_again() -> None:
+    stage = Stage()
+    stage.publish(AAC, AVC, key("0"))
+    sink = stage.join()
+    player = stage.player(sink)
+    stage.channel.receive(player, AUDIO | DATA)
+    stage.publish(AVC_2, key("1"))
+    sink.clear()
+    stage.channel.receive(player, AUDIO | VIDEO | DATA)
+    assert [p for _, _, p in sink.media()] == payloads(AVC_2)
+    stage.publish(key("2"))
+    assert sink.frames() == payloads(key("2"))
+
+
+def test_choosing_while_paused_or_waiting_sends_nothing() -> None:
+    stage = Stage(live=False)
+    sink = stage.join(wants=DATA)
+    player = stage.player(sink)
+    stage.channel.receive(player, AUDIO | VIDEO | DATA)
+    assert sink.messages() == []
+    stage.channel.receive(player, DATA)
+    stage.channel.start("key")
+    stage.publish(AVC, key("0"))
+    stage.channel.pause(player)
+    sink.clear()
+    stage.channel.receive(player, AUDIO | VIDEO | DATA)
+    assert sink.media() == []
 
 
 # --- kinds of messages ----------------------------------------------------------------------------
