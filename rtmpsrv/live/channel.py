@@ -163,7 +163,7 @@ class Channel:
                 self._has_frames = True
                 self._cached_bytes += len(payload) + MESSAGE_OVERHEAD
         self._trim(now)
-        self._flush_if_due(now)
+        self._flush_if_due()
         if now >= self._next_lag_check:
             self._next_lag_check = now + LAG_CHECK_S
             self._see_to_players()
@@ -372,10 +372,11 @@ class Channel:
         self._followers.remove(player, segment.base + offset)
         player.segment, player.offset = segment, offset
 
-    def _flush_if_due(self, now: float) -> None:
+    def _flush_if_due(self) -> None:
         """Flush now, or see to it that it happens in time."""
         if not self._unsent:
             return
+        now = self._clock.now()
         took_s = min(self._flushes_took)  # of two: a hiccup of the machine says nothing about the next
         rest_s = took_s * REST_FACTOR
         leeway_s = 0.0
