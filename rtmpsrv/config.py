@@ -253,4 +253,12 @@ def _advice(config: Config) -> list[str]:
         advice.append(
             "PING_INTERVAL_SECONDS is not below IDLE_TIMEOUT_SECONDS: healthy players will be disconnected"
         )
+    for name, used in (
+        ("callback_ca", bool(config.callback_url) and not config.control_use),
+        ("redis_ca", config.redis_use and config.redis_tls),
+        ("control_ca", config.control_use),
+    ):
+        path = getattr(config, name)
+        if used and path and not os.access(path, os.R_OK):
+            advice.append(f"{name.upper()}: {path} cannot be read, every connection will fail until it can")
     return advice

@@ -125,9 +125,9 @@ class ServerProcess:
         return len(self.lines)
 
     def matching(self, pattern: str, since: int = 0) -> list[str]:
-        """Return the lines of standard output that hold the pattern."""
+        """Return the lines of both outputs that hold the pattern; `since` counts those of standard output."""
         with self._changed:
-            return [line for line in self.lines[since:] if re.search(pattern, line)]
+            return [line for line in self.lines[since:] + self.stderr_lines if re.search(pattern, line)]
 
     def wait_for_line(
         self, pattern: str, since: int = 0, count: int = 1, timeout_s: float = LINE_S

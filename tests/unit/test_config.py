@@ -103,6 +103,24 @@ def test_what_cannot_be_a_host_is_an_error(address: str) -> None:
     assert problems_of(BIND_ADDRESS=address) == ["BIND_ADDRESS: neither an address nor a host name"]
 
 
+@pytest.mark.parametrize(
+    ("used", "variable"),
+    [
+        ({"CALLBACK_URL": "https://x/"}, "CALLBACK_CA"),
+        ({"REDIS_USE": "YES", "REDIS_TLS": "YES"}, "REDIS_CA"),
+        ({"CONTROL_USE": "YES", "CONTROL_BASE_URL": "wss://x/"}, "CONTROL_CA"),
+    ],
+)
+def test_an_authority_file_that_is_used_and_cannot_be_read_is_warned_of(
+    used: dict[str, str], variable: str, tmp_path: Path
+) -> None:
+    (warning,) = warnings_of(**used, **{variable: str(tmp_path / "none.pem")})
+    assert warning.startswith(f"{variable}: {tmp_path / 'none.pem'} cannot be read")
+    assert warnings_of(**{variable: str(tmp_path / "none.pem")}) == []
+    (tmp_path / "none.pem").touch()
+    assert warnings_of(**used, **{variable: str(tmp_path / "none.pem")}) == []
+
+
 def test_an_env_file_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_bytes(b"A=\xff\xfe\n")
     monkeypatch.chdir(tmp_path)
