@@ -8,6 +8,7 @@ import argparse
 import os
 import signal
 import sys
+from typing import TextIO, cast
 
 import gevent
 
@@ -43,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name}={value}")
         return 0
     log.setup(config)
+    # Standard error may be a pipe that nobody reads. Of a stream, gevent uses `write` and `flush` only.
+    gevent.get_hub().exception_stream = cast(TextIO, log.ErrorStream())
     for warning in warnings:
         logger.warning("%s", warning)
     app = App(config)

@@ -1,20 +1,23 @@
 """The log: one line per event, `[2026-01-31 12:00:05] [SERVER:TCP] [#1] [INFO] text`.
 
 Levels are switched one by one, not by a threshold. Lines about single connections come from
-`session_logger` and can be muted as a whole. Logging never fails its caller, also when nobody reads any more.
+`session_logger` and can be muted as a whole. Logging never fails its caller and never makes it wait, also
+when nobody reads: a thread writes the lines (`line_writer`), and what it cannot get rid of is dropped and
+counted.
 """
 
 from __future__ import annotations
 
-import io
+import contextlib
 import logging
 import os
 import sys
 import time
 from collections.abc import Callable, MutableMapping
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from rtmpsrv.config import Config
+from rtmpsrv.line_writer import LineWriter
 
 TRACE = 5  # below logging.DEBUG
 MAX_LINE_BYTES = 4096  # PIPE_BUF of Linux: up to this, a pipe takes a line whole or not at all
@@ -67,15 +70,41 @@ def setup(config: Config | None = None, stream: TextIO | None = None) -> None:
         TRACE: config.log_trace,
     }
     enabled = {level for level, on in switches.items() if on}
-    stream = stream or (sys.stderr if config.log_trace else sys.stdout)
-    if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(errors="backslashreplace")  # a locale that lacks a letter must not cost the line
-    handler = _LineHandler(stream, enabled)
+    handler = _LineHandler(stream or (sys.stderr if config.log_trace else sys.stdout), enabled)
     root = logging.getLogger(_ROOT)
+    for earlier in root.handlers:
+        if isinstance(earlier, _LineHandler):
+            earlier.close()
     root.handlers = [handler]
     root.propagate = False
     root.setLevel(min(enabled, default=_SILENT))
     logging.getLogger(_SESSIONS).setLevel(logging.NOTSET if config.log_requests else _SILENT)
+
+
+def describe() -> dict[str, int]:
+    """Say how much of the log waits to be written, and how many lines were dropped."""
+    for handler in logging.getLogger(_ROOT).handlers:
+        if isinstance(handler, _LineHandler):
+            return handler.describe()
+    return {}
+
+
+class ErrorStream:
+    """What is written here, such as the tracebacks of gevent's hub, becomes ERROR lines of the log."""
+
+    def __init__(self) -> None:
+        self._unfinished = ""
+
+    def write(self, text: str) -> int:
+        """Log each line that is complete. Never blocks."""
+        *lines, self._unfinished = (self._unfinished + text).split("\n")
+        for line in lines:
+            if line:
+                get().error("%s", line)
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: a line is logged when it is complete."""
 
 
 class RateLimited:
@@ -112,12 +141,30 @@ class RateLimited:
             self._emit(count)
 
 
+class _Output(Protocol):
+    """Where lines go. Nothing but the last two ever blocks."""
+
+    def put(self, text: bytes) -> None:
+        """Take a line, or drop it."""
+
+    def describe(self) -> dict[str, int]:
+        """Say what waits and what was dropped."""
+
+    def flush(self) -> object:
+        """Wait for what waits, within bounds."""
+
+    def close(self) -> None:
+        """Flush, and be done."""
+
+
 class _LineHandler(logging.Handler):
-    """Writes records as lines to a stream, and goes quiet when the stream is gone."""
+    """Hands records to an output as lines."""
 
     def __init__(self, stream: TextIO, levels: set[int]) -> None:
         super().__init__()
-        self._stream = stream
+        # A locale that lacks a letter must not cost the line: it is escaped.
+        self._encoding = getattr(stream, "encoding", None) or "utf-8"
+        self._output = _output(stream, self._encoding)
         self._levels = levels
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -126,35 +173,86 @@ class _LineHandler(logging.Handler):
         if level not in self._levels:
             return
         try:
-            for line in _lines(record):
-                self._stream.write(line)
-            self._stream.flush()
-        except BrokenPipeError:
-            self._discard()
-        except (OSError, ValueError):
-            pass  # a full disk, or a stream closed by whoever owns it: the server goes on without a log
-        except (TypeError, KeyError, IndexError):
-            self.handleError(record)  # arguments that do not fit the message: our bug
+            lines = _lines(record)
+        except (
+            TypeError,
+            ValueError,
+            KeyError,
+            IndexError,
+        ):  # arguments that do not fit the message: our bug
+            where = f"{record.pathname}:{record.lineno}"
+            lines = [_line("ERROR", f"message and arguments do not fit: {record.msg!r}, {where}")]
+        for line in lines:
+            self._output.put(line.encode(self._encoding, "backslashreplace"))
 
-    def _discard(self) -> None:
-        """Let all further output go nowhere, so that the interpreter does not fail on it at exit either."""
-        try:
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, self._stream.fileno())
-            os.close(null)
-        except (OSError, ValueError):
-            pass  # not a real file: then there is nothing that could fail at exit
+    def describe(self) -> dict[str, int]:
+        """Say what waits and what was dropped."""
+        return self._output.describe()
+
+    def flush(self) -> None:
+        """Wait for what is not written yet. Blocks the whole process for seconds at most; for its end."""
+        self._output.flush()
+
+    def close(self) -> None:
+        """Write what is left and let go of the output."""
+        super().close()
+        self._output.close()
+
+
+class _MemoryOutput:
+    """A stream without a descriptor, such as a test's: written to at once, since memory does not block."""
+
+    def __init__(self, stream: TextIO, encoding: str) -> None:
+        self._stream = stream
+        self._encoding = encoding
+
+    def put(self, text: bytes) -> None:
+        """Write a line; a stream that was closed by whoever owns it loses it."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text.decode(self._encoding))
+            self._stream.flush()
+
+    def describe(self) -> dict[str, int]:
+        """Say that nothing waits."""
+        return {}
+
+    def flush(self) -> None:
+        """Do nothing: all is written."""
+
+    def close(self) -> None:
+        """Do nothing: the stream is not ours."""
+
+
+def _output(stream: TextIO, encoding: str) -> _Output:
+    """Give the way to a stream: a thread, and a descriptor that stays when the stream is closed."""
+    with contextlib.suppress(OSError, ValueError):
+        stream.flush()  # what was printed before comes before
+    try:
+        descriptor = os.dup(stream.fileno())
+    except (OSError, ValueError):
+        return _MemoryOutput(stream, encoding)
+    return LineWriter(descriptor, lambda count: _drop_notice(count).encode(encoding, "backslashreplace"))
+
+
+def _drop_notice(count: int) -> str:
+    """Say what is missing. Whether WARNING lines are switched on does not matter: the log would mislead."""
+    return _line(
+        "WARNING", f"{count} lines of the log were dropped here: the output did not take them in time"
+    )
 
 
 def _lines(record: logging.LogRecord) -> list[str]:
     """Make the text of a record, and each line of its traceback, a line of the log of its own."""
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-    level = _LEVEL_NAMES.get(record.levelno, record.levelname)
-    head = f"[{when}] {getattr(record, 'prefix', '')}[{level}] "
     texts = [record.getMessage()]
     if record.exc_info:
         texts += logging.Formatter().formatException(record.exc_info).split("\n")
-    return [_bounded(head + _printable(text)) + "\n" for text in texts]
+    level = _LEVEL_NAMES.get(record.levelno, record.levelname)
+    return [_line(level, text, getattr(record, "prefix", ""), record.created) for text in texts]
+
+
+def _line(level: str, text: str, prefix: str = "", created: float | None = None) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(created))
+    return _bounded(f"[{when}] {prefix}[{level}] {_printable(text)}") + "\n"
 
 
 def _printable(text: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 
 from rtmpsrv import __version__
 from tests.client import Client, Closed, Stage, keyframe, names_of, stage
-from tests.server_process import PROJECT, ServerProcess, environment, run
+from tests.server_process import PROJECT, STOP_S, ServerProcess, environment, free_port, run
 
 KEY = "Sehr-geheim-4711"
 SECRETS = {"JWT_SECRET": "Kleinod-7261", "REDIS_PASSWORD": "Losung-8812", "CONTROL_SECRET": "Parole-5093"}
@@ -247,6 +247,35 @@ def test_s117_a_player_that_does_not_read_does_not_hold_up_the_end() -> None:
         publisher.fence()
         assert server.stop() == 0
         server.check_log()
+
+
+def test_a_log_that_nobody_reads_holds_up_neither_streams_nor_the_end(tmp_path: Path) -> None:
+    port = free_port()
+    settings = {"RTMP_PORT": str(port), "BIND_ADDRESS": "127.0.0.1", "CONCURRENT_LIMIT_WHITELIST": "*"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rtmpsrv"],
+        env=environment(settings | {"LOG_DEBUG": "YES", "LOG_TRACE": "NO"}),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        assert process.stdout is not None
+        while b"Listening on" not in process.stdout.readline():
+            assert process.poll() is None
+        with stage(port) as on:
+            publisher, player = on.publisher("app"), on.player("app")
+            for _ in range(600):  # several lines each: more than a pipe holds
+                with socket.create_connection(("127.0.0.1", port), 5) as wrong:
+                    wrong.sendall(b"\x06")
+                    assert wrong.recv(1) == b""
+            on.passed(publisher, player)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(STOP_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 def test_s118_running_out_of_descriptors_is_survived() -> None:

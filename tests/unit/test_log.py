@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
 import re
 from collections.abc import Iterator
+from typing import TextIO
 
 import pytest
 
@@ -139,14 +141,79 @@ def test_letters_that_the_locale_lacks_are_escaped() -> None:
     assert raw.getvalue().endswith(b"caf\\xe9\n")
 
 
-def test_a_reader_that_went_away_does_no_harm() -> None:
+@contextlib.contextmanager
+def a_pipe() -> Iterator[tuple[int, TextIO]]:
     reading, writing = os.pipe()
-    os.close(reading)
-    with open(writing, "w") as stream:
+    with open(writing, "w", encoding="ascii") as stream:
+        yield reading, stream
+    with contextlib.suppress(OSError):
+        os.close(reading)
+
+
+def end_log() -> None:
+    (handler,) = logging.getLogger("rtmpsrv").handlers
+    handler.close()
+
+
+def test_a_file_gets_its_lines_after_what_was_printed_before() -> None:
+    with a_pipe() as (reading, stream):
+        print("before", file=stream)
+        log.setup(None, stream)
+        log.get().info("caf\u00e9")
+        log.get().warning("second")
+        end_log()
+        lines = os.read(reading, 1000).decode("ascii").splitlines()
+    assert lines[0] == "before"
+    assert lines[1].endswith("[INFO] caf\\xe9")
+    assert lines[2].endswith("[WARNING] second")
+
+
+def test_setup_again_writes_what_the_first_one_still_held() -> None:
+    with a_pipe() as (reading, stream):
+        log.setup(None, stream)
+        log.get().info("first")
+        log.setup(None, stream)
+        log.get().info("second")
+        end_log()
+        assert [line[-5:] for line in os.read(reading, 1000).splitlines()] == [b"first", b"econd"]
+
+
+def test_a_stream_that_is_closed_takes_no_descriptor_of_somebody_else_with_it() -> None:
+    with a_pipe() as (reading, stream):
+        log.setup(None, stream)
+        stream.close()
+        log.get().info("still written")
+        end_log()
+        assert os.read(reading, 1000).endswith(b"still written\n")
+
+
+def test_a_pipe_that_nobody_reads_holds_up_nobody_and_the_gap_is_told() -> None:
+    with a_pipe() as (reading, stream):
+        log.setup(None, stream)
+        for number in range(30_000):
+            log.get().info("line %d %s", number, "x" * 80)
+        described = log.describe()
+        assert described["dropped_lines"] > 15_000
+        assert described["queued_bytes"] <= 1 << 20
+        with open(reading, "rb", closefd=False) as lines:
+            numbers = []
+            for line in lines:
+                if b"lines of the log were dropped here" in line:
+                    break
+                numbers.append(int(line.split()[4]))
+        assert numbers == list(range(len(numbers)))
+        assert re.match(rb"\[[^\]]+\] \[WARNING\] %d lines of the log" % described["dropped_lines"], line)
+        assert len(numbers) + described["dropped_lines"] == 30_000
+        end_log()
+
+
+def test_a_reader_that_went_away_does_no_harm() -> None:
+    with a_pipe() as (reading, stream):
+        os.close(reading)
         log.setup(None, stream)
         log.get().info("lost")
         log.get().info("lost too")
-    # Closing flushed without an error: the descriptor leads nowhere by now.
+        end_log()
 
 
 def test_a_broken_stream_that_is_no_file_does_no_harm() -> None:
@@ -156,6 +223,8 @@ def test_a_broken_stream_that_is_no_file_does_no_harm() -> None:
 
     log.setup(None, Broken())
     log.get().info("lost")
+    assert log.describe() == {}
+    end_log()
 
 
 def test_a_closed_stream_does_no_harm() -> None:
@@ -164,11 +233,27 @@ def test_a_closed_stream_does_no_harm() -> None:
     log.get().info("lost")
 
 
-def test_arguments_that_do_not_fit_are_reported_and_do_no_harm(capsys: pytest.CaptureFixture[str]) -> None:
+def test_arguments_that_do_not_fit_are_reported_and_do_no_harm() -> None:
     stream = start()
     log.get().info("%d items", "no number")
-    assert stream.getvalue() == ""
-    assert "Logging error" in capsys.readouterr().err
+    assert "[ERROR] message and arguments do not fit: '%d items', " in stream.getvalue()
+    assert __file__ in stream.getvalue()
+
+
+def test_without_a_log_of_ours_there_is_nothing_to_describe() -> None:
+    logging.getLogger("rtmpsrv").handlers = [logging.NullHandler()]
+    assert log.describe() == {}
+    log.setup(None, io.StringIO())  # leaves the handler of somebody else alone
+
+
+def test_tracebacks_written_to_the_error_stream_become_lines() -> None:
+    stream = start()
+    errors = log.ErrorStream()
+    assert errors.write("Traceback\n  File ") == 17
+    errors.write('"x.py"\n\n')
+    errors.flush()
+    lines = stream.getvalue().splitlines()
+    assert [line.partition("] [")[2] for line in lines] == ["ERROR] Traceback", 'ERROR]   File "x.py"']
 
 
 def test_a_level_above_error_counts_as_error() -> None:
