@@ -29,6 +29,7 @@ _new_lock = monkey.get_original("_thread", "allocate_lock")
 _new_thread = monkey.get_original("_thread", "start_new_thread")
 _new_queue = monkey.get_original("queue", "SimpleQueue")
 _new_poll = monkey.get_original("select", "poll")
+_close = monkey.get_original("os", "close")  # gevent's leaves it to the loop, which may not run any more
 
 _CLOSE = object()  # in the queue: the end
 
@@ -101,7 +102,7 @@ class LineWriter:
         reached.acquire()
         self._queue.put(reached)
         give_up_at = time.monotonic() + END_S
-        moved = -1
+        moved = self._done_lines
         while not reached.acquire(timeout=STUCK_S):
             if self._done_lines == moved or time.monotonic() >= give_up_at:
                 return False
@@ -117,7 +118,7 @@ class LineWriter:
         if self._running and self._pid == os.getpid():
             self._queue.put(_CLOSE)  # the thread may still be writing: it closes the descriptor
         else:
-            os.close(self._descriptor)
+            _close(self._descriptor)
 
     def describe(self) -> dict[str, int]:
         """Say what waits and what was lost so far."""
@@ -136,7 +137,7 @@ class LineWriter:
             else:
                 item.release()  # `flush` waits for what came before it
                 item = queue.get()
-        os.close(self._descriptor)
+        _close(self._descriptor)
 
     def _write_together(self, first: _Line, queue: Any) -> Any:
         """Write a line and those that fit into the same write; return the next thing in the queue. Blocks."""
@@ -195,4 +196,4 @@ class LineWriter:
         with contextlib.suppress(OSError):
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self._descriptor, inheritable=False)
-            os.close(null)
+            _close(null)

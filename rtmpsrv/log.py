@@ -78,6 +78,9 @@ def setup(config: Config | None = None, stream: TextIO | None = None) -> None:
     root.handlers = [handler]
     root.propagate = False
     root.setLevel(min(enabled, default=_SILENT))
+    if not logging.getLogger().handlers:
+        # What libraries log may quote tokens, and would go to standard error, which perhaps nobody reads.
+        logging.getLogger().addHandler(logging.NullHandler())
     logging.getLogger(_SESSIONS).setLevel(logging.NOTSET if config.log_requests else _SILENT)
 
 

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from typing import TextIO
 
 import pytest
+from gevent import monkey
 
 from rtmpsrv import log
 from rtmpsrv.config import Config
 
+close = monkey.get_original("os", "close")  # gevent's waits for its loop
 LEVELS = ("ERROR", "WARNING", "INFO", "DEBUG", "TRACE")
 
 
@@ -147,7 +149,7 @@ def a_pipe() -> Iterator[tuple[int, TextIO]]:
     with open(writing, "w", encoding="ascii") as stream:
         yield reading, stream
     with contextlib.suppress(OSError):
-        os.close(reading)
+        close(reading)
 
 
 def end_log() -> None:
@@ -209,7 +211,7 @@ def test_a_pipe_that_nobody_reads_holds_up_nobody_and_the_gap_is_told() -> None:
 
 def test_a_reader_that_went_away_does_no_harm() -> None:
     with a_pipe() as (reading, stream):
-        os.close(reading)
+        close(reading)
         log.setup(None, stream)
         log.get().info("lost")
         log.get().info("lost too")
