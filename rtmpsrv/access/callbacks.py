@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from http.client import HTTPException
-from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 import gevent
@@ -19,21 +18,20 @@ import urllib3.exceptions
 from gevent.event import Event
 from gevent.lock import BoundedSemaphore
 from gevent.pool import Group
-from requests.adapters import HTTPAdapter
 
 from rtmpsrv.access.backoff import Backoff, describe
+from rtmpsrv.access.callback_http import MAX_BODY_BYTES, make_session
 from rtmpsrv.access.gate import Grant, PublishRequest, refusal
+from rtmpsrv.access.give_way import GiveWay, Paced
 from rtmpsrv.access.tokens import callback_token
 from rtmpsrv.log import Logger
 
 CONNECT_TIMEOUT_S = 5.0  # spec 5.2
 TOTAL_TIMEOUT_S = 20.0
-KEPT_CONNECTIONS = 256  # what may be idle and used again; more are opened when needed
 STOP_BACKLOG = 10_000  # stops that may wait, over all channels
 STOP_CONCURRENCY = 128  # requests for stops at one time; those of a hung channel are a few of them
 STOP_GIVE_UP_S = 300.0
 STOP_FIRST_S = 3.0  # how long a start lets the unfinished stop of its own channel go first
-MAX_ANSWER_BYTES = 65_536  # read and thrown away so that the connection can be used again; more closes it
 MAX_ANSWER_WAIT_S = 1.0
 TRY_AGAIN_STATUS = frozenset({408, 425, 429})  # and 5xx: the server says that it is not the request's fault
 
@@ -72,6 +70,7 @@ class CallbackAuthority:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         timeout_s: float = TOTAL_TIMEOUT_S,
         ca: str = "",
+        give_way: GiveWay | None = None,
         backoff: type[Backoff] = Backoff,
         stop_backlog: int = STOP_BACKLOG,
         stop_give_up_s: float = STOP_GIVE_UP_S,
@@ -90,7 +89,7 @@ class CallbackAuthority:
         self._stop_backlog = stop_backlog
         self._stop_give_up_s = stop_give_up_s
         self._stop_first_s = stop_first_s
-        self._http = _session()
+        self._http = make_session(give_way or Paced())
         self._ca = ca
         self._stop_slots = BoundedSemaphore(STOP_CONCURRENCY)
         self._stop_lines: dict[str, _StopLine] = {}
@@ -218,6 +217,7 @@ class CallbackAuthority:
             rtmp_host=self._rtmp_host,
             rtmp_port=self._rtmp_port,
         )
+        # It fires however much the server sends: reading gives way.
         timer = gevent.Timeout(max(budget_s, 0.001))
         with timer:
             try:
@@ -249,16 +249,6 @@ class CallbackAuthority:
         return answer
 
 
-def _session() -> requests.Session:
-    session = requests.Session()
-    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=KEPT_CONNECTIONS, max_retries=0)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    session.headers["Accept-Encoding"] = "identity"  # nobody reads the body, nobody should unpack it
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # publishers share the session
-    return session
-
-
 def _throw_body_away(answer: requests.Response) -> None:
     """Read a short body so that the connection can be used again; whatever it is, it changes no decision."""
     timer = gevent.Timeout(MAX_ANSWER_WAIT_S)
@@ -267,7 +257,7 @@ def _throw_body_away(answer: requests.Response) -> None:
             read_bytes = 0
             for block in answer.iter_content(8192):
                 read_bytes += len(block)
-                if read_bytes > MAX_ANSWER_BYTES:
+                if read_bytes > MAX_BODY_BYTES:
                     break
         except gevent.Timeout as exc:
             if exc is not timer:

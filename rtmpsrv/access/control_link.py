@@ -2,13 +2,16 @@
 
 That is the requests without an answer, the requests given up, and the queue of the one greenlet that
 writes. Who connects, and connects again, is in coordinator.py; what a message looks like is in
-control_messages.py.
+control_messages.py. However much comes, the reader gives way to others, and what is wrong with a message or a
+frame costs that one only.
 """
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
+from typing import Any
 
 import gevent
 import gevent.queue
@@ -20,7 +23,9 @@ from rtmpsrv.access import control_messages as messages
 from rtmpsrv.access.backoff import describe
 from rtmpsrv.access.control_messages import ControlMessage
 from rtmpsrv.access.gate import PublishRequest
-from rtmpsrv.log import Logger
+from rtmpsrv.access.give_way import Share
+from rtmpsrv.access.reading import MeteredSocket, spend_on_read
+from rtmpsrv.log import Logger, RateLimited
 
 CLOSE_TIMEOUT_S = 1.0
 MAX_MESSAGE_BYTES = 1 << 20
@@ -32,11 +37,24 @@ LINK_ERRORS = (OSError, ValueError, websocket.WebSocketException)
 
 
 class ControlSocket(websocket.WebSocket):
-    """A websocket whose reader never writes, and which takes no message above a limit."""
+    """A websocket that gives way while it reads, whose reader never writes, and with a limit for messages."""
 
-    def __init__(self, sslopt: dict[str, str] | None) -> None:
-        super().__init__(sslopt=sslopt)
+    def __init__(self, sslopt: dict[str, str] | None, share: Share) -> None:
+        self._share = share
+        self._metered: MeteredSocket | None = None
         self.on_ping: Callable[[bytes], None] = lambda payload: None
+        # The library checks each character in Python: 1 MiB would take it a quarter of a second.
+        super().__init__(sslopt=sslopt, skip_utf8_validation=True)
+
+    @property  # type: ignore[override]  # it stands for the socket in the library's attribute
+    def sock(self) -> MeteredSocket | None:
+        """The connection, assigned before the handshake; all that is read from it is work for the share."""
+        return self._metered
+
+    @sock.setter
+    def sock(self, plain: Any) -> None:
+        took = functools.partial(spend_on_read, self._share)
+        self._metered = None if plain is None else MeteredSocket(plain, took)
 
     def pong(self, payload: str | bytes = b"") -> None:
         """Leave the answer to a ping to the greenlet that writes."""
@@ -66,11 +84,23 @@ class ControlLink:
         self._waiting: dict[int, AsyncResult[str | None]] = {}
         self._given_up: dict[int, str] = {}  # request id to channel, oldest first
         self._queue: gevent.queue.Queue[tuple[bytes, int]] = gevent.queue.Queue(MAX_QUEUED)
+        self._pong: bytes | None = None  # the answer to the newest ping, while it waits for the writer
         self._end: AsyncResult[str] = AsyncResult()
         self._last_frame = time.monotonic()
         self.written = Event()
         self.written.set()
-        socket.on_ping = lambda payload: self._send(payload, ABNF.OPCODE_PONG)
+        socket.on_ping = self._answer_ping
+        self._bad_frames = RateLimited(lambda count: log.warning("%d frames that are wrong ignored", count))
+        self._bad_texts = RateLimited(
+            lambda count: log.warning("%d messages that are no UTF-8 ignored", count)
+        )
+        self._bad_ids = RateLimited(
+            lambda count: log.warning("%d answers with an unusable Request-ID ignored", count)
+        )
+        self._unknown = RateLimited(lambda count: log.debug("%d unknown messages ignored", count))
+        self._missed = RateLimited(lambda count: log.debug("%d STREAM-KILL for nothing on the air", count))
+        self._errors = RateLimited(self._tell_remote_error)
+        self._remote_error = ("", "")
         self._handlers: dict[str, Callable[[ControlMessage], None]] = {
             messages.HEARTBEAT: lambda message: None,
             messages.ERROR: self._take_error,
@@ -162,6 +192,12 @@ class ControlLink:
         if not self._end.ready():
             self._end.set(reason)
 
+    def _answer_ping(self, payload: bytes) -> None:
+        """Answer the newest ping only, which suffices (RFC 6455, 5.5.3): a flood of them fills no queue."""
+        if self._pong is None:
+            self._send(b"", ABNF.OPCODE_PONG)
+        self._pong = payload
+
     def _write(self, heartbeat_s: float) -> None:
         beat_at = time.monotonic() + heartbeat_s
         try:
@@ -175,6 +211,8 @@ class ControlLink:
                         payload, opcode = self._queue.get(timeout=left_s)
                     except gevent.queue.Empty:
                         continue
+                if opcode == ABNF.OPCODE_PONG:
+                    payload, self._pong = self._pong or b"", None
                 self._socket.send(payload, opcode)
                 if self._queue.empty():
                     self.written.set()
@@ -183,42 +221,60 @@ class ControlLink:
 
     def _read(self) -> None:
         try:
-            while True:
-                opcode, frame = self._socket.recv_data_frame(control_frame=True)
-                self._last_frame = time.monotonic()
-                if opcode == ABNF.OPCODE_CLOSE:
-                    self._end_with("closed by the control server")
-                    return
-                if opcode == ABNF.OPCODE_TEXT:
-                    self._take(frame.data)
+            while not self._end.ready():
+                self._read_message()
         except LINK_ERRORS as exc:
             self._end_with(f"cannot read ({describe(exc)})")
         finally:
             self._end_with("internal error")  # a greenlet that dies of a bug must not leave a link half alive
 
+    def _read_message(self) -> None:
+        try:
+            opcode, frame = self._socket.recv_data_frame(control_frame=True)
+        except websocket.WebSocketProtocolException:
+            # It was read whole, so the next one begins where it must.
+            self._bad_frames.add()
+            return
+        self._last_frame = time.monotonic()
+        if opcode == ABNF.OPCODE_CLOSE:
+            self._end_with("closed by the control server")
+        elif opcode == ABNF.OPCODE_TEXT:
+            self._take(frame.data)
+
     def _take(self, data: bytes) -> None:
-        message = messages.parse(data.decode("utf-8", "replace"))
+        try:
+            message = messages.parse(data.decode())
+        except UnicodeDecodeError:
+            self._bad_texts.add()
+            return
         handler = self._handlers.get(message.kind)
         if handler is None:
-            self._log.debug("unknown message ignored type=%r", message.kind[:MAX_QUOTED])
+            self._unknown.add()
             return
         handler(message)
 
     def _take_error(self, message: ControlMessage) -> None:
-        code, text = message.get("Error-Code"), message.get("Error-Message")
-        self._log.error("Remote error code=%r message=%r", code[:MAX_QUOTED], text[:MAX_QUOTED])
+        self._remote_error = message.get("Error-Code"), message.get("Error-Message")
+        self._errors.add()
+
+    def _tell_remote_error(self, count: int) -> None:
+        code, text = self._remote_error
+        self._log.error(
+            "Remote error code=%r message=%r count=%d", code[:MAX_QUOTED], text[:MAX_QUOTED], count
+        )
 
     def _take_accept(self, message: ControlMessage) -> None:
         request_id = message.request_id()
         if request_id is None:
-            self._tell_unusable_id(message)
+            # The reference drops the link here, and with it all publishers; one message is not worth that.
+            self._bad_ids.add()
             return
         stream_id = message.get("Stream-ID")
         answer = self._waiting.pop(request_id, None)
         if answer is not None:
             answer.set(stream_id)
         elif request_id in self._given_up:
-            # The publisher is gone; without this the control server keeps a ghost (spec 11, Q61).
+            # The publisher is gone; without this the control server keeps a ghost.
             channel = self._given_up.pop(request_id)
             self._log.debug("late accept taken back channel=%s stream_id=%s", channel, stream_id)
             self.send_end(channel, stream_id)
@@ -226,21 +282,17 @@ class ControlLink:
     def _take_deny(self, message: ControlMessage) -> None:
         request_id = message.request_id()
         if request_id is None:
-            self._tell_unusable_id(message)
+            # The reference drops the link here, and with it all publishers; one message is not worth that.
+            self._bad_ids.add()
             return
         self._given_up.pop(request_id, None)
         answer = self._waiting.pop(request_id, None)
         if answer is not None:
             answer.set(None)
 
-    def _tell_unusable_id(self, message: ControlMessage) -> None:
-        # The reference drops the link here, and with it every publisher; one bad message is not worth that.
-        if message.kind == messages.PUBLISH_ACCEPT and not message.get("Request-ID"):
-            self._log.error("PUBLISH-ACCEPT without Request-ID ignored")
-        else:
-            self._log.warning("%s with an unusable Request-ID ignored", message.kind)
-
     def _take_kill(self, message: ControlMessage) -> None:
         channel, stream_id = message.get("Stream-Channel"), message.get("Stream-ID")
-        found = self._on_stream_kill(channel, None if stream_id in ("", "*") else stream_id)
-        self._log.debug("STREAM-KILL channel=%r found=%s", channel[:MAX_QUOTED], found)
+        if self._on_stream_kill(channel, None if stream_id in ("", "*") else stream_id):
+            self._log.debug("STREAM-KILL channel=%r", channel[:MAX_QUOTED])
+        else:
+            self._missed.add()

@@ -18,6 +18,7 @@ from gevent.event import Event
 from rtmpsrv.access.backoff import Backoff, describe, keep_trying, stop_trying
 from rtmpsrv.access.control_link import CLOSE_TIMEOUT_S, LINK_ERRORS, ControlLink, ControlSocket
 from rtmpsrv.access.gate import Grant, PublishRequest, refusal
+from rtmpsrv.access.give_way import GiveWay, Paced
 from rtmpsrv.access.tokens import control_token
 from rtmpsrv.errors import ConfigError
 from rtmpsrv.log import Logger
@@ -57,6 +58,7 @@ class Coordinator:
         external_port: str = "",
         external_ssl: bool = False,
         ca: str = "",
+        give_way: GiveWay | None = None,
         request_timeout_s: float = REQUEST_TIMEOUT_S,
         heartbeat_s: float = HEARTBEAT_S,
         silence_s: float = SILENCE_S,
@@ -72,6 +74,7 @@ class Coordinator:
         self._validation_log = validation_log
         self._headers = _external_headers(external_ip, external_port, external_ssl)
         self._ca = ca
+        self._give_way = give_way or Paced()
         self._request_timeout_s = request_timeout_s
         self._heartbeat_s = heartbeat_s
         self._silence_s = silence_s
@@ -81,6 +84,8 @@ class Coordinator:
         self._request_ids = itertools.count(1)  # never begins again while the process lives
         self._link: ControlLink | None = None
         self._connected = Event()
+        self._tried = Event()  # cleared while the very first attempt to connect is under way
+        self._tried.set()
         self._greenlet: gevent.Greenlet[..., None] | None = None
         self.on_link_lost: Callable[[], None] = lambda: None
         self.on_stream_kill: Callable[[str, str | None], bool] = lambda channel, stream_id: False
@@ -90,6 +95,7 @@ class Coordinator:
         if not self._url:
             self._log.error("CONTROL_BASE_URL is not set: every publisher will be refused")
         elif self._greenlet is None:
+            self._tried.clear()
             self._greenlet = gevent.spawn(self._run)
 
     def wait_connected(self, timeout_s: float) -> bool:
@@ -99,8 +105,10 @@ class Coordinator:
     def authorise(self, request: PublishRequest) -> str:
         """Return the stream id that the control server chose, or raise AccessDenied.
 
-        Blocks up to `request_timeout_s`.
+        Blocks up to `request_timeout_s`, while the process starts twice that.
         """
+        # Publishers that were cut by a restart come back as soon as the port is open.
+        self._tried.wait(self._request_timeout_s)
         link = self._link
         if link is None:
             self._validation_log.warning("refused, no control link channel=%s", request.channel)
@@ -156,6 +164,7 @@ class Coordinator:
         )
 
     def _tell_failure(self, error: Exception, wait_s: float) -> None:
+        self._tried.set()
         if isinstance(error, LinkLost):
             self._log.error("Disconnected: %s, next attempt in %.1f s", error, wait_s)
         else:
@@ -166,6 +175,7 @@ class Coordinator:
         self._log.info("Connected: %s", self._shown_url)
         self._link = link
         self._connected.set()
+        self._tried.set()
         try:
             raise LinkLost(link.run(self._heartbeat_s, self._silence_s))
         finally:
@@ -179,9 +189,9 @@ class Coordinator:
                 link.hang_up()
 
     def _connect(self) -> ControlSocket:
-        socket = ControlSocket(sslopt={"ca_certs": self._ca} if self._ca else None)
+        socket = ControlSocket({"ca_certs": self._ca} if self._ca else None, self._give_way.share())
         # An OSError, not the timer's own exception: the library then closes the socket of an unfinished
-        # connect().
+        # connect(). It fires however much the server sends: reading gives way.
         too_slow = TimeoutError(errno.ETIMEDOUT, f"not connected within {self._connect_timeout_s:g} s")
         with gevent.Timeout(self._connect_timeout_s, too_slow):
             socket.connect(  # type: ignore[no-untyped-call]  # the library has no hint here

@@ -1,26 +1,38 @@
-"""Commands that arrive by Redis Pub/Sub: end a publication, by channel or by stream id (spec 6).
+"""Commands that arrive by Redis Pub/Sub: end a publication, by channel or by stream id (docs/redis.md).
 
 A background greenlet subscribes, and subscribes again for ever after a loss. A lost Redis ends no stream.
+What Redis sends is bounded while it is read, and however much it is, the greenlet gives way to others.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import gevent
 import redis
 from redis.backoff import NoBackoff
+from redis.client import PubSub
 from redis.retry import Retry
 
 from rtmpsrv.access.backoff import Backoff, describe, keep_trying, stop_trying
-from rtmpsrv.log import Logger
+from rtmpsrv.access.give_way import GiveWay, Paced
+from rtmpsrv.access.reading import Meter, MeteredSocket, TooMuch
+from rtmpsrv.log import Logger, RateLimited
 
 CONNECT_TIMEOUT_S = 5.0
 HEALTH_CHECK_S = 10.0  # silence before a PING is sent; as much again after it ends the connection
 STABLE_AFTER_S = 10.0
 STOP_TIMEOUT_S = 1.0
 MAX_COMMAND_BYTES = 4096  # a channel and a stream id need a few hundred
+READ_BYTES = 16_384
+MAX_REPLY_BYTES = 65_536  # what is read until a reply is complete, the beginning of the next one included
+MAX_REPLY_S = 10.0
+# The library may keep what it has read as long as no read ends just where a reply does. Commands have some 60
+# bytes, so a connection is left, and made anew, after a quarter of a million of them.
+MAX_CONNECTION_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,16 @@ def parse_command(text: str) -> Command | None:
             return None
 
 
+def read_command(data: bytes) -> Command | None:
+    """Read one message, or return None for what is too long, is not UTF-8, or is no command."""
+    if len(data) > MAX_COMMAND_BYTES:
+        return None
+    try:
+        return parse_command(data.decode())
+    except UnicodeDecodeError:
+        return None
+
+
 class RedisCommands:
     """The subscription; `kill` gets channel and stream id (None: any) and must not block."""
 
@@ -66,6 +88,7 @@ class RedisCommands:
         database: int = 0,
         tls: bool = False,
         ca: str = "",
+        give_way: GiveWay | None = None,
         health_check_s: float = HEALTH_CHECK_S,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         backoff: Backoff | None = None,
@@ -79,6 +102,13 @@ class RedisCommands:
         self._backoff = backoff or Backoff()
         self._stable_after_s = stable_after_s
         self._greenlet: gevent.Greenlet[..., None] | None = None
+        self._subscribed = False
+        self._share = (give_way or Paced()).share()
+        self._meter = self._new_meter()
+        self._ignored = RateLimited(lambda count: log.debug("%d unknown commands ignored", count))
+        self._missed = RateLimited(
+            lambda count: log.debug("%d commands for nothing that is on the air", count)
+        )
         # No password in a URL, where `@ / : #` would break it. RESP2: servers older than 6 know no other. No
         # retries inside the library: it would reconnect without a word in the log.
         self._client = redis.Redis(
@@ -97,6 +127,9 @@ class RedisCommands:
             ssl_cert_reqs="required",
             ssl_check_hostname=True,
         )
+        pool = self._client.connection_pool
+        pool.connection_class = _metered(pool.connection_class, lambda count: self._meter.took(count))
+        pool.connection_kwargs["socket_read_size"] = READ_BYTES
 
     def start(self) -> None:
         """Begin to listen, in a greenlet of its own. Never blocks."""
@@ -126,14 +159,19 @@ class RedisCommands:
             "Connection to %s failed (%s), next attempt in %.1f s", self._address, describe(error), wait_s
         )
 
+    def _new_meter(self) -> Meter:
+        return Meter(self._share, MAX_REPLY_BYTES, MAX_REPLY_S)
+
     def _listen(self) -> None:
+        self._meter = self._new_meter()
         subscription = self._client.pubsub()  # type: ignore[no-untyped-call]  # the library has no hint here
         try:
             subscription.subscribe(self._channel)
             self._log.info("Connected: %s", self._address)
+            self._subscribed = False
             ping_unanswered = False
             while True:
-                message = subscription.get_message(timeout=self._health_check_s)
+                message = self._next_message(subscription)
                 if message is not None:
                     ping_unanswered = False
                     self._take(message["type"], message["data"])
@@ -145,22 +183,38 @@ class RedisCommands:
         finally:
             subscription.close()
 
+    def _next_message(self, subscription: PubSub) -> dict[str, Any] | None:
+        """Wait for one reply; None when it is silent. Raises TooMuch for what is too long, wide or deep."""
+        try:
+            message: dict[str, Any] | None = subscription.get_message(timeout=self._health_check_s)
+        except RecursionError:
+            raise TooMuch(errno.EMSGSIZE, "a reply nested too deep") from None
+        self._meter.answer_ends()
+        self._share.spend()
+        if self._meter.total_bytes > MAX_CONNECTION_BYTES:
+            raise TooMuch(errno.EMSGSIZE, f"more than {MAX_CONNECTION_BYTES} bytes on one connection")
+        return message
+
     def _take(self, kind: object, data: object) -> None:
-        if kind == "subscribe":
+        if kind == "subscribe" and not self._subscribed:
+            self._subscribed = True
             self._log.info("Subscribed: %s", self._channel)
         if kind != "message" or not isinstance(data, bytes):
             return
-        command = None if len(data) > MAX_COMMAND_BYTES else parse_command(_text(data))
+        command = read_command(data)
         if command is None:
-            # Not quoted: a mistyped `close-stream` may hold a stream key.
-            self._log.debug("unknown command of %d bytes ignored", len(data))
-            return
-        found = self._kill(command.channel, command.stream_id)
-        self._log.debug("command for channel=%r found=%s", command.channel, found)
+            self._ignored.add()  # not quoted: a mistyped `close-stream` may hold a stream key
+        elif self._kill(command.channel, command.stream_id):
+            self._log.debug("command ended channel=%r", command.channel)
+        else:
+            self._missed.add()
 
 
-def _text(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return ""  # spec 6: treated as empty, which is no command
+def _metered(kind: type[Any], took: Callable[[int], None]) -> type[Any]:
+    """Give the library's kind of connection, plain or TLS, with a socket that tells what is read from it."""
+
+    class Metered(kind):  # type: ignore[misc]  # which kind is known only at run time
+        def _connect(self) -> MeteredSocket:
+            return MeteredSocket(super()._connect(), took)
+
+    return Metered

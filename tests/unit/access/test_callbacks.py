@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gevent
+import gevent.socket
 import pytest
+from gevent.server import StreamServer
 
 from rtmpsrv import log
 from rtmpsrv.access import callbacks
@@ -165,6 +167,29 @@ def test_s86_the_deadline_is_a_total_one(server: CallbackServer, make: Make) -> 
     started = time.monotonic()
     assert make(timeout_s=3).authorise(request()) == ""  # the headers decide, the body is nobody's
     assert time.monotonic() - started < 2.5
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.02])
+def test_the_deadline_holds_for_an_answer_that_never_begins(
+    make: Make, log_lines: LogLines, pause_s: float
+) -> None:
+    def talk(connection: gevent.socket.socket, address: object) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+                gevent.sleep(pause_s)
+
+    peer = StreamServer(("127.0.0.1", 0), talk)
+    peer.start()
+    try:
+        authority = make(f"http://127.0.0.1:{peer.server_port}/", timeout_s=0.3)
+        started = time.monotonic()
+        assert refused(authority)
+        assert time.monotonic() - started < 2
+        reason = "CallbackTimeout" if pause_s else "an answer of more than 65536 bytes"
+        assert log_lines.count(reason) == 1
+    finally:
+        peer.stop()
 
 
 def test_s87_stop_is_sent_once_for_a_kill_and_the_end_of_the_session(

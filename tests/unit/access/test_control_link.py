@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 
 import gevent
+import gevent.socket
 import pytest
 from websocket import ABNF
 
@@ -11,6 +12,7 @@ from rtmpsrv import log
 from rtmpsrv.access import control_link
 from rtmpsrv.access.control_link import ControlLink, ControlSocket
 from rtmpsrv.access.gate import PublishRequest
+from rtmpsrv.access.give_way import Paced
 from tests.doubles.control_server import PATH, ControlServer, Link
 from tests.doubles.secrets import KEY
 
@@ -21,16 +23,17 @@ class Served:
     """A link that runs, and the other end of it."""
 
     def __init__(self, server: ControlServer, heartbeat_s: float = 20.0, silence_s: float = 60.0) -> None:
-        socket = ControlSocket(None)
+        socket = ControlSocket(None, Paced().share())
         socket.connect(f"{server.url}{PATH}", timeout=5)  # type: ignore[no-untyped-call]
         self.kills: list[tuple[str, str | None]] = []
+        self.killing = True
         self.link = ControlLink(socket, log.get("CONTROL/CLIENT"), self.kill)
         self.far: Link = server.wait_for_link()
         self.greenlet = gevent.spawn(self.link.run, heartbeat_s, silence_s)
 
     def kill(self, channel: str, stream_id: str | None) -> bool:
         self.kills.append((channel, stream_id))
-        return True
+        return self.killing
 
     def end(self) -> str:
         return str(self.greenlet.get(timeout=4))
@@ -84,9 +87,107 @@ def test_bytes_that_are_no_frame_end_the_link(server: ControlServer, served: Ser
     assert served.end().startswith("cannot read")
 
 
-def test_text_that_is_no_utf_8_ends_the_link(server: ControlServer, served: Served) -> None:
-    server.send_raw(served.far, ABNF.create_frame(b"\xff\xfe", ABNF.OPCODE_TEXT).format())
-    assert served.end().startswith("cannot read")
+def frame(opcode: int, data: bytes, first_bits: int = 0x80) -> bytes:
+    """A short frame as the control server sends it; `first_bits`: final by default."""
+    assert len(data) < 126
+    return bytes([first_bits | opcode, len(data)]) + data
+
+
+def alive(served: Served) -> bool:
+    """Whether the link still answers."""
+    return served.far.connection.ping().wait(4)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        frame(ABNF.OPCODE_TEXT, b"", 0xC0),  # a reserved bit
+        frame(3, b"x"),
+        frame(ABNF.OPCODE_PING, b"x", 0),  # in fragments
+        frame(ABNF.OPCODE_CONT, b"of nothing"),
+        frame(ABNF.OPCODE_CLOSE, b"1"),
+        b"\x89\x7e\x00\x7e" + b"x" * 126,  # a ping that is too long
+    ],
+)
+def test_a_frame_that_is_wrong_is_ignored_and_told(
+    server: ControlServer, served: Served, log_lines: LogLines, wrong: bytes
+) -> None:
+    for _ in range(3):
+        server.send_raw(served.far, wrong)
+    server.kill("news")
+    assert alive(served)
+    assert served.kills == [("news", None)]
+    assert log_lines.count("WARNING 1 frames that are wrong ignored") == 1
+    assert log_lines.count("wrong") == 1  # the other two within the same second
+
+
+def test_text_that_is_no_utf_8_is_ignored_and_told(
+    server: ControlServer, served: Served, log_lines: LogLines
+) -> None:
+    for _ in range(3):
+        server.send_raw(served.far, frame(ABNF.OPCODE_TEXT, b"STREAM-KILL\nStream-Channel: \xff"))
+    server.kill("news")
+    assert alive(served)
+    assert served.kills == [("news", None)]
+    assert log_lines.count("WARNING 1 messages that are no UTF-8 ignored") == 1
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        frame(ABNF.OPCODE_TEXT, b"STREAM-KILL\nStream-Channel: nobody"),
+        frame(ABNF.OPCODE_TEXT, b"PUBLISH-ACCEPT\nRequest-ID: 7\nStream-ID: x"),
+        frame(ABNF.OPCODE_TEXT, b"PUBLISH-DENY\nRequest-ID: 7"),
+        frame(ABNF.OPCODE_TEXT, b"PUBLISH-DENY\nRequest-ID: x"),
+        frame(ABNF.OPCODE_TEXT, b"ERROR\nError-Code: 1"),
+        frame(ABNF.OPCODE_TEXT, b"SOMETHING"),
+        frame(ABNF.OPCODE_TEXT, b""),
+        frame(ABNF.OPCODE_PING, b"p" * 100),
+        frame(ABNF.OPCODE_CONT, b"", 0),
+    ],
+)
+def test_a_flood_lets_others_run_and_is_told_once_a_second(
+    server: ControlServer, served: Served, log_lines: LogLines, flood: bytes
+) -> None:
+    served.killing = False
+    if flood[0] & 15 == ABNF.OPCODE_CONT:
+        server.send_raw(served.far, frame(ABNF.OPCODE_TEXT, b"", 0))
+    before = len(log_lines.lines)
+    sending = gevent.spawn(server.send_raw, served.far, flood * 5000)
+    longest_s, last = 0.0, time.monotonic()
+    until = last + 0.3
+    while last < until:
+        gevent.sleep(0.001)
+        now = time.monotonic()
+        longest_s, last = max(longest_s, now - last), now
+    assert longest_s < 0.1  # a turn is some ms; a busy machine adds to it
+    assert not served.greenlet.ready()
+    assert len(log_lines.lines) - before <= 2
+    sending.kill()
+
+
+def test_the_newest_of_several_pings_is_answered(served: Served) -> None:
+    socket = served.link._socket
+    for payload in (b"1", b"2", b"3"):  # no switch in between: the writer waits
+        socket.pong(payload)
+    assert served.link._queue.qsize() == 1
+    assert served.link._pong == b"3"
+    socket.pong("4")
+    assert served.link._pong == b"4"
+    assert served.link.written.wait(4)
+    assert served.link._pong is None
+
+
+def test_the_limit_of_a_message_is_kept_where_the_socket_is_read() -> None:
+    socket = ControlSocket(None, Paced().share())
+    assert socket.sock is None
+    near, far = gevent.socket.socketpair()
+    with near, far:
+        socket.sock = near
+        assert socket.sock is not None
+        assert socket.sock.fileno() == near.fileno()
+        socket.sock = None
+        assert socket.sock is None
 
 
 def test_a_queue_that_is_full_ends_the_link(server: ControlServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable, Iterator
 
 import gevent
+import gevent.socket
 import pytest
+from gevent.server import StreamServer
 
 from rtmpsrv import log
 from rtmpsrv.access import coordinator as module
@@ -299,6 +301,50 @@ def test_s103_s104_refused_at_once_while_unreachable_and_accepted_afterwards(
     server.start()
     near.connected()
     near.live()
+
+
+def test_who_asks_while_the_process_starts_waits_for_the_first_attempt(
+    server: ControlServer, make: Make
+) -> None:
+    near = make(server.url)
+    assert not near.coordinator.wait_connected(0)
+    assert isinstance(near.publish(), Grant)
+
+
+def test_who_asks_while_the_first_attempt_fails_is_refused_with_it(make: Make, log_lines: LogLines) -> None:
+    stopped = ControlServer(CONTROL_SECRET)
+    stopped.start()
+    stopped.stop()
+    near = make(stopped.url)
+    assert near.publish() == REFUSED
+    assert log_lines.count("Cannot connect") == 1
+
+
+def test_a_first_attempt_that_hangs_is_not_waited_for_longer_than_for_an_answer(make: Make) -> None:
+    with contextlib.closing(gevent.socket.create_server(("127.0.0.1", 0))) as mute:
+        near = make(f"ws://127.0.0.1:{mute.getsockname()[1]}", request_timeout_s=0.1)
+        assert near.publish() == REFUSED
+
+
+def test_headers_without_end_do_not_hold_up_others_and_end_at_the_deadline(
+    make: Make, log_lines: LogLines
+) -> None:
+    def talk(connection: gevent.socket.socket, address: object) -> None:
+        with contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\n")
+            while True:
+                connection.sendall(b"x: y\r\n" * 1000)
+
+    peer = StreamServer(("127.0.0.1", 0), talk)
+    peer.start()
+    try:
+        near = make(f"ws://127.0.0.1:{peer.server_port}", connect_timeout_s=0.2)
+        with gevent.Timeout(4):
+            assert near.publish() == REFUSED
+        assert log_lines.count("Cannot connect: ") == 1
+        assert log_lines.count("not connected within 0.2 s") == 1
+    finally:
+        peer.stop()
 
 
 def test_s105_no_answer_refuses_and_a_late_accept_is_taken_back(

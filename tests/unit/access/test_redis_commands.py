@@ -12,9 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtmpsrv import log
+from rtmpsrv.access import redis_commands
 from rtmpsrv.access.backoff import Backoff
 from rtmpsrv.access.gate import Gate, OpenAuthority, PublishRequest
-from rtmpsrv.access.redis_commands import MAX_COMMAND_BYTES, Command, RedisCommands, parse_command
+from rtmpsrv.access.redis_commands import (
+    MAX_COMMAND_BYTES,
+    Command,
+    RedisCommands,
+    parse_command,
+    read_command,
+)
 from tests.doubles.certificates import Certificates
 from tests.doubles.redis_server import RedisServer
 from tests.doubles.secrets import KEY, OTHER_KEY, REDIS_PASSWORD
@@ -50,6 +57,16 @@ CHANNEL = "rtmp_commands"
 )
 def test_s91_grammar(text: str, command: Command | None) -> None:
     assert parse_command(text) == command
+
+
+def test_a_command_may_be_so_long_and_no_longer() -> None:
+    text = b"kill-session>" + b"x" * (MAX_COMMAND_BYTES - len("kill-session>"))
+    assert read_command(text) == Command(text[13:].decode(), None)
+    assert read_command(text + b"x") is None
+
+
+def test_what_is_not_utf_8_is_no_command() -> None:
+    assert read_command(b"kill-session>\xff") is None
 
 
 @given(st.text())
@@ -177,7 +194,7 @@ def test_stream_keys_in_bad_commands_reach_no_log(
     server.publish(CHANNEL, f"close-stream>news|{KEY}")
     assert killer.next() == ("news", KEY)
     gevent.sleep(0)
-    assert log_lines.count("unknown command of") == 1  # the fixture looks for the key
+    assert log_lines.count("1 unknown commands ignored") == 1  # the fixture looks for the key
 
 
 def test_s92_redis_that_comes_up_later_is_found(connect: Connect, log_lines: LogLines) -> None:
@@ -305,6 +322,121 @@ def test_what_is_not_redis_at_all_is_survived(connect: Connect, log_lines: LogLi
         assert log_lines.count("Traceback") == 0
     finally:
         peer.stop()
+
+
+SUBSCRIBED = b"*3\r\n$9\r\nsubscribe\r\n$13\r\nrtmp_commands\r\n:1\r\n"
+
+
+def said(data: bytes) -> bytes:
+    """A message of the channel, as Redis sends it."""
+    return b"*3\r\n$7\r\nmessage\r\n$13\r\nrtmp_commands\r\n$%d\r\n%s\r\n" % (len(data), data)
+
+
+class Hostile:
+    """Something that lets itself be subscribed to, then sends what it is told, for ever or once."""
+
+    def __init__(self, first: bytes, then: bytes = b"", pause_s: float = 0.0) -> None:
+        self.first, self.then, self.pause_s = first, then, pause_s
+        self.server = StreamServer(("127.0.0.1", 0), self.talk)
+        self.server.start()
+        self.port = self.server.server_port
+        self.connections = 0
+
+    def talk(self, connection: gevent.socket.socket, address: object) -> None:
+        self.connections += 1
+        try:
+            asked = connection.recv(65536)
+            while b"SUBSCRIBE" not in asked.upper():
+                connection.sendall(b"+OK\r\n" * asked.count(b"*"))
+                asked = connection.recv(65536)
+            connection.sendall(SUBSCRIBED + self.first)
+            while self.then:
+                connection.sendall(self.then)
+                gevent.sleep(self.pause_s)
+            connection.recv(65536)
+        except OSError:
+            pass  # the client has left
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def hostile() -> Iterator[Callable[..., Hostile]]:
+    made: list[Hostile] = []
+
+    def make(*arguments: bytes, **options: float) -> Hostile:
+        made.append(Hostile(*arguments, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.server.stop()
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "reason"),
+    [
+        (b"*3\r\n$7\r\nmessage\r\n$13\r\nrtmp_commands\r\n$2000000000\r\n", b"z" * 65536, "65536 bytes"),
+        (b"+", b"y" * 65536, "65536 bytes"),
+        (b"*1000000000\r\n", b":1\r\n" * 10_000, "65536 bytes"),
+        (b"*1\r\n" * 5000, b"", "nested too deep"),
+    ],
+    ids=["a bulk", "a line", "an array", "nested arrays"],
+)
+def test_a_reply_that_is_too_much_ends_the_connection_before_it_is_held(
+    connect: Connect,
+    hostile: Callable[..., Hostile],
+    log_lines: LogLines,
+    first: bytes,
+    then: bytes,
+    reason: str,
+) -> None:
+    connect(hostile(first, then).port, Killer())
+    with gevent.Timeout(4):
+        while not log_lines.count(reason):
+            gevent.sleep(0.005)
+    assert log_lines.count("Traceback") == 0
+    assert log_lines.count("REDIS] ERROR Connection to") >= 1
+
+
+def test_a_reply_that_does_not_end_is_left_at_the_deadline(
+    connect: Connect, hostile: Callable[..., Hostile], log_lines: LogLines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_commands, "MAX_REPLY_S", 0.1)
+    connect(hostile(b"+", b"y", pause_s=0.01).port, Killer())
+    with gevent.Timeout(4):
+        while not log_lines.count("takes more than 0.1 s"):
+            gevent.sleep(0.005)
+
+
+def test_a_connection_is_made_anew_after_so_many_bytes(
+    connect: Connect, hostile: Callable[..., Hostile], log_lines: LogLines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_commands, "MAX_CONNECTION_BYTES", 10_000)
+    peer = hostile(b"", said(b"kill-session>news"))
+    connect(peer.port, Killer())
+    with gevent.Timeout(4):
+        while peer.connections < 2:
+            gevent.sleep(0.005)
+    assert log_lines.count("more than 10000 bytes on one connection") >= 1
+
+
+@pytest.mark.parametrize("flood", [said(b"kill-session>x"), said(b"rubbish"), SUBSCRIBED, b"+x\r\n"])
+def test_a_flood_lets_others_run_and_is_told_once_a_second(
+    connect: Connect, hostile: Callable[..., Hostile], log_lines: LogLines, flood: bytes
+) -> None:
+    connect(hostile(b"", flood * 1000).port, lambda channel, stream_id: False)
+    while not log_lines.count("Subscribed"):
+        gevent.sleep(0.005)
+    longest_s, last = 0.0, time.monotonic()
+    until = last + 0.3
+    while last < until:
+        gevent.sleep(0.001)
+        now = time.monotonic()
+        longest_s, last = max(longest_s, now - last), now
+    assert longest_s < 0.1
+    assert log_lines.count("Subscribed") == 1 or flood == b"+x\r\n"
+    assert len(log_lines.lines) <= 6
 
 
 def test_stop_ends_the_subscription(server: RedisServer, connect: Connect) -> None:
