@@ -10,8 +10,8 @@ from .ip_rules import IpRules
 class ConnectionLimits:
     """Slots of open connections. Each `admit` that returns None is owed one `release`.
 
-    An IPv6 client usually owns a /64, so its addresses are counted together; an IPv4-mapped address counts
-    as the IPv4 one. Entries vanish with their last connection.
+    Addresses of one IPv6 /64 are counted together; an IPv4-mapped address counts as the IPv4 one. Entries
+    vanish with their last connection.
     """
 
     def __init__(self, per_address: int, exempt: IpRules, total: int) -> None:
@@ -25,7 +25,7 @@ class ConnectionLimits:
         """Take a slot; return why not, None for yes."""
         if self._open >= self._total:
             return f"limit of {self._total} connections"
-        key = _counted_as(address)
+        key = counted_as(address)
         count = self._counts.get(key, 0)
         if count >= self._per_address and address not in self._exempt:
             return f"limit of {self._per_address} connections from one address"
@@ -35,7 +35,7 @@ class ConnectionLimits:
 
     def release(self, address: str) -> None:
         """Give back a slot that `admit` gave."""
-        key = _counted_as(address)
+        key = counted_as(address)
         self._open -= 1
         self._counts[key] -= 1
         if not self._counts[key]:
@@ -47,7 +47,8 @@ class ConnectionLimits:
         return self._open
 
 
-def _counted_as(address: str) -> str:
+def counted_as(address: str) -> str:
+    """Name what an address belongs to: itself, or the /64 of IPv6 that one client usually owns."""
     parsed = ip_address(address.partition("%")[0])
     if isinstance(parsed, IPv6Address):
         if parsed.ipv4_mapped is not None:
