@@ -1,30 +1,36 @@
-"""The stand-alone server put together, and its life: start, serve, drain, stop. The only composer."""
+"""The stand-alone server put together, and its life: start, serve, drain, stop. The only composer.
+
+What needs large libraries is imported when its settings ask for it: requests, redis, websocket, PyJWT,
+cryptography and OpenSSL together take longer to load than all else, and 15 MB.
+"""
 
 from __future__ import annotations
 
 import resource
 from itertools import count
+from typing import TYPE_CHECKING
 
 import gevent
 from gevent.event import Event
 from gevent.pool import Group
 
 from . import __version__, log
-from .access.callbacks import CallbackAuthority
-from .access.coordinator import Coordinator
 from .access.gate import Authority, Gate, OpenAuthority
 from .access.limits import ConnectionLimits
-from .access.redis_commands import RedisCommands
 from .config import Config
 from .live.channel import LiveLimits
 from .live.registry import Registry
 from .relay import IdRules, Relay, play_policy
-from .server.certificates import CertificatePair
 from .server.clock import LoopClock, ReadPacer
 from .server.listener import Listener
-from .server.reloader import CertificateReloader
 from .server.session import SessionSettings
-from .server.tls import TlsListener, make_context
+
+if TYPE_CHECKING:
+    from .access.coordinator import Coordinator
+    from .access.redis_commands import RedisCommands
+    from .server.certificates import CertificatePair
+    from .server.reloader import CertificateReloader
+    from .server.tls import TlsListener
 
 MIB = 1 << 20
 
@@ -56,15 +62,7 @@ class App:
         self._numbers = count(1)
         self.listeners: list[Listener] = []
         self._tls_listener: TlsListener | None = None  # none before the first good certificate
-        self._certificates: CertificateReloader | None = None
-        if config.tls_enabled:
-            self._certificates = CertificateReloader(
-                config.ssl_cert,
-                config.ssl_key,
-                float(config.ssl_check_reload_seconds),
-                self._install_certificate,
-                log.get(TlsListener.prefix),
-            )
+        self._certificates = self._certificate_reloader(config) if config.tls_enabled else None
 
     def start(self) -> None:
         """Open the ports. Raises OSError when the plain port cannot be bound."""
@@ -99,8 +97,22 @@ class App:
         if self._certificates is not None:
             self._certificates.ask()
 
+    def _certificate_reloader(self, config: Config) -> CertificateReloader:
+        from .server.reloader import CertificateReloader  # loads cryptography and OpenSSL
+        from .server.tls import TlsListener
+
+        return CertificateReloader(
+            config.ssl_cert,
+            config.ssl_key,
+            float(config.ssl_check_reload_seconds),
+            self._install_certificate,
+            log.get(TlsListener.prefix),
+        )
+
     def _install_certificate(self, pair: CertificatePair) -> None:
         """Let new RTMPS connections use `pair`; opens the port with the first one."""
+        from .server.tls import TlsListener, make_context  # loads ssl; `_certificate_reloader` did already
+
         context = make_context(pair)
         if self._tls_listener is not None:
             self._tls_listener.context = context
@@ -117,6 +129,8 @@ class App:
     def _authority(self, config: Config) -> Authority:
         """Return who decides about publishers: the control server, the callback, or nobody."""
         if config.control_use:
+            from .access.coordinator import Coordinator  # loads websocket and PyJWT
+
             self._coordinator = coordinator = Coordinator(
                 config.control_base_url,
                 secret=config.control_secret,
@@ -134,6 +148,8 @@ class App:
             )
             return coordinator
         if config.callback_url:
+            from .access.callbacks import CallbackAuthority  # loads requests and PyJWT
+
             return CallbackAuthority(
                 config.callback_url,
                 jwt_secret=config.jwt_secret,
@@ -148,6 +164,8 @@ class App:
         return OpenAuthority()
 
     def _redis_commands(self, config: Config) -> RedisCommands:
+        from .access.redis_commands import RedisCommands  # loads redis
+
         return RedisCommands(
             host=config.redis_host,
             port=config.redis_port,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -87,8 +88,22 @@ def test_the_env_file_may_be_in_a_parent_directory(tmp_path: Path, monkeypatch: 
     assert load_environment()["SSL_PORT"] == "2001"
 
 
+def test_the_nearest_env_file_counts_and_may_be_a_named_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("SSL_PORT=2001\n")
+    below = tmp_path / "a"
+    below.mkdir()
+    (below / ".env").mkdir()  # no file
+    monkeypatch.chdir(below)
+    assert config_module._dotenv_file() == tmp_path / ".env"
+    (below / ".env").rmdir()
+    os.mkfifo(below / ".env")
+    assert config_module._dotenv_file() == below / ".env"
+
+
 def test_no_env_file_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config_module, "find_dotenv", lambda usecwd: "")
+    monkeypatch.setattr(Path, "is_file", lambda path: False)
     monkeypatch.setenv("SSL_PORT", "2001")
     assert load_environment()["SSL_PORT"] == "2001"
 
