@@ -1,4 +1,4 @@
-"""Try again for ever, ever more slowly: what the background tasks of this package share. Knows no protocol.
+"""Try again without end, more and more slowly: what the background tasks of this package share.
 
 `describe` is here too: who tries again has a failure to tell the operator about, without telling secrets.
 """
@@ -13,7 +13,7 @@ import gevent
 
 from rtmpsrv.log import Logger
 
-FIRST_WAIT_S = 1.0  # spec 7.5: back-off 1 to 10 s
+FIRST_WAIT_S = 1.0  # docs/control.md, "Timings"
 LONGEST_WAIT_S = 10.0
 GROWTH = 2.0
 MAX_CAUSES = 8  # a chain of causes may be a ring

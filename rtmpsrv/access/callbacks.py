@@ -1,4 +1,5 @@
-"""The HTTP callback: one POST asks whether a publication may start, one tells that it ended (spec 5).
+"""The HTTP callback: one POST asks whether a publication may start, one tells that it ended
+(docs/callbacks.md).
 
 `start` is asked in the publisher's own greenlet and has a deadline. `stop` never holds up a session: it is
 queued per channel, in order, and tried again until the server takes it or it is given up, with a line in
@@ -26,7 +27,7 @@ from rtmpsrv.access.give_way import GiveWay, Paced
 from rtmpsrv.access.tokens import callback_token
 from rtmpsrv.log import Logger
 
-CONNECT_TIMEOUT_S = 5.0  # spec 5.2
+CONNECT_TIMEOUT_S = 5.0  # docs/callbacks.md, "Deadlines"
 TOTAL_TIMEOUT_S = 20.0
 STOP_BACKLOG = 10_000  # stops that may wait, over all channels
 STOP_CONCURRENCY = 128  # requests for stops at one time; those of a hung channel are a few of them
@@ -188,7 +189,7 @@ class CallbackAuthority:
                 line.hurry.clear()
 
     def _try_stop(self, grant: Grant) -> str | None:
-        """Send one `stop`; return why to send it again, or None: other answers are ignored (spec 5.2)."""
+        """Send one `stop`; return why to send it again, or None: it has arrived."""
         with self._stop_slots:
             try:
                 answer = self._post("stop", grant, self._timeout_s)
@@ -205,7 +206,7 @@ class CallbackAuthority:
 
     def _post(self, event: str, about: PublishRequest | Grant, budget_s: float) -> requests.Response:
         """Send one event; return the answer once its headers are here. Blocks up to `budget_s`."""
-        # Table of spec 5.1: client_ip is null on stop, stream_id is null on start.
+        # client_ip is null on stop, stream_id on start: docs/callbacks.md, "What is asked, and when".
         token = callback_token(
             event,
             secret=self._jwt_secret,
@@ -241,7 +242,7 @@ class CallbackAuthority:
             self._url,
             headers={"rtmp-event": token},
             timeout=(self._connect_timeout_s, self._timeout_s),
-            allow_redirects=False,  # the token is for this URL only (spec 11, Q59)
+            allow_redirects=False,  # the token is for this URL only
             stream=True,
             verify=self._ca or True,
         )
@@ -276,7 +277,7 @@ def _closed_before_answering(error: requests.ConnectionError) -> bool:
 
 
 def _stream_id(header: str) -> str:
-    """Return the header's text, or "" where the reference could not decode it (spec 5.2)."""
+    """Return the header's text, or "" where it holds more than printable ASCII."""
     text = header.strip()
     return text if text.isascii() and text.isprintable() else ""
 

@@ -105,7 +105,7 @@ class ControlLink:
             messages.HEARTBEAT: lambda message: None,
             messages.ERROR: self._take_error,
             messages.PUBLISH_ACCEPT: self._take_accept,
-            messages.PUBLISH_DENY: self._take_deny,
+            messages.PUBLISH_DENY: self._take_refusal,
             messages.STREAM_KILL: self._take_kill,
         }
 
@@ -279,7 +279,7 @@ class ControlLink:
             self._log.debug("late accept taken back channel=%s stream_id=%s", channel, stream_id)
             self.send_end(channel, stream_id)
 
-    def _take_deny(self, message: ControlMessage) -> None:
+    def _take_refusal(self, message: ControlMessage) -> None:
         request_id = message.request_id()
         if request_id is None:
             # The reference drops the link here, and with it all publishers; one message is not worth that.

@@ -1,4 +1,4 @@
-"""The text of the control link: what one websocket text frame says (spec 7.2). Pure: it sends nothing.
+"""The text of the control link: what one websocket text frame says. Pure: it sends nothing.
 
 Line 1 is the type, the lines after it are `Name: value`; an empty line ends them, and a body after it is
 ignored. Written with one blank after the colon and LF; read with or without blanks, LF or CRLF, names in

@@ -1,4 +1,5 @@
-"""The control server: asks it over one websocket who may publish, and does as it says (spec 7).
+"""The control server: asks it over one websocket who may publish, and does as it says
+(docs/control.md).
 
 `Coordinator` is the authority and keeps the link up in a background greenlet; one connection, while it
 lasts, is in control_link.py. A lost link ends every publication, since the control server forgets this
@@ -24,7 +25,7 @@ from rtmpsrv.errors import ConfigError
 from rtmpsrv.log import Logger
 
 PATH = "./ws/control/rtmp"
-REQUEST_TIMEOUT_S = 20.0  # spec 7.5
+REQUEST_TIMEOUT_S = 20.0  # docs/control.md, "Timings"
 HEARTBEAT_S = 20.0
 SILENCE_S = 60.0
 CONNECT_TIMEOUT_S = 10.0
@@ -36,7 +37,7 @@ class LinkLost(ConnectionError):
 
 
 def resolve_url(base_url: str) -> str:
-    """Return the address of the control link below a base address (spec 7.1). Raises ConfigError."""
+    """Return the address of the control link below a base address (docs/control.md). Raises ConfigError."""
     if urlsplit(base_url).scheme not in ("ws", "wss"):
         raise ConfigError(["CONTROL_BASE_URL must begin with ws:// or wss://"])
     return urljoin(base_url, PATH)
@@ -133,7 +134,7 @@ class Coordinator:
             raise refusal()
         stream_id: str | None = answer.get_nowait()
         if stream_id is None:
-            self._validation_log.debug("denied channel=%s request=%d", request.channel, request_id)
+            self._validation_log.debug("refused channel=%s request=%d", request.channel, request_id)
             raise refusal()
         self._validation_log.debug("accepted channel=%s stream_id=%s", request.channel, stream_id)
         return stream_id

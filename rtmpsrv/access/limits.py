@@ -41,10 +41,9 @@ class ConnectionLimits:
         if not self._counts[key]:
             del self._counts[key]
 
-    @property
-    def open_count(self) -> int:
-        """How many slots are taken."""
-        return self._open
+    def describe(self) -> dict[str, int]:
+        """Say how many slots are taken, and by how many addresses."""
+        return {"open": self._open, "addresses": len(self._counts)}
 
 
 def counted_as(address: str) -> str:

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 import jwt
 
-CALLBACK_LIFETIME_S = 120  # spec 5.1
-CONTROL_LIFETIME_S = 3600  # spec 7.1
+CALLBACK_LIFETIME_S = 120  # docs/callbacks.md, claim `exp`
+CONTROL_LIFETIME_S = 3600  # docs/control.md, "Connection"
 DEFAULT_CALLBACK_SUBJECT = "rtmp_event"
 CONTROL_SUBJECT = "rtmp-control"
 
@@ -43,7 +43,7 @@ def callback_token(
     rtmp_port: int,
     now: float | None = None,
 ) -> str:
-    """Return the value of the `rtmp-event` header: all ten claims, null where there is nothing (spec 5.1)."""
+    """Return the value of the `rtmp-event` header: all ten claims, null where there is nothing."""
     issued = int(time.time() if now is None else now)
     claims: dict[str, Claim] = {
         "sub": subject or DEFAULT_CALLBACK_SUBJECT,
@@ -61,13 +61,13 @@ def callback_token(
 
 
 def control_token(secret: str, now: float | None = None) -> str:
-    """Return the value of the `x-control-auth-token` header, made afresh for each attempt (spec 7.1)."""
+    """Return the value of the `x-control-auth-token` header, made anew for each attempt."""
     issued = int(time.time() if now is None else now)
     return sign({"sub": CONTROL_SUBJECT, "iat": issued, "exp": issued + CONTROL_LIFETIME_S}, secret)
 
 
 def _sign_with_empty_secret(claims: Mapping[str, Claim]) -> str:
-    # PyJWT 2.11+ refuses an empty HMAC key; parity needs one (spec 11.1).
+    # PyJWT 2.11+ refuses an empty HMAC key, which the documents allow.
     head = _base64url(json.dumps({"alg": "HS256", "typ": "JWT"}, separators=(",", ":")).encode())
     body = _base64url(json.dumps(claims, separators=(",", ":")).encode())
     signature = hmac.new(b"", f"{head}.{body}".encode(), hashlib.sha256).digest()

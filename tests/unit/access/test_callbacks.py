@@ -117,7 +117,7 @@ def test_s83_stop_carries_the_stream_id_and_key_of_the_start(server: CallbackSer
     assert (stop.method, stop.body) == ("POST", b"")
     assert stop.claims["stream_id"] == "abc"
     assert (stop.claims["channel"], stop.claims["key"]) == ("news", KEY)
-    assert stop.claims["client_ip"] is None  # table of spec 5.1
+    assert stop.claims["client_ip"] is None
     assert set(stop.claims) == set(server.received[0].claims)
 
 

@@ -252,7 +252,7 @@ def test_s101_stream_kill_with_another_id_does_nothing(
     assert not server.messages("PUBLISH-END")
 
 
-def test_s101_a_kill_right_behind_the_accept_is_not_lost(server: ControlServer, make: Make) -> None:  # Q30
+def test_s101_a_kill_right_behind_the_accept_is_not_lost(server: ControlServer, make: Make) -> None:
     near = make(server.url).connected()
     stream_ids: list[str] = []
 
@@ -347,9 +347,7 @@ def test_headers_without_end_do_not_hold_up_others_and_end_at_the_deadline(
         peer.stop()
 
 
-def test_s105_no_answer_refuses_and_a_late_accept_is_taken_back(
-    server: ControlServer, make: Make
-) -> None:  # Q61
+def test_s105_no_answer_refuses_and_a_late_accept_is_taken_back(server: ControlServer, make: Make) -> None:
     near = make(server.url, request_timeout_s=0.1).connected()
     assert near.publish("mute") == REFUSED
     (request,) = server.wait_for("PUBLISH-REQUEST")
@@ -422,7 +420,7 @@ def test_redirects_are_not_followed(server: ControlServer, make: Make, log_lines
     assert not server.links
 
 
-def test_a_server_that_accepts_and_closes_at_once_makes_no_tight_loop(  # Q15
+def test_a_server_that_accepts_and_closes_at_once_makes_no_tight_loop(
     server: ControlServer, make: Make
 ) -> None:
     server.close_at_once = True
@@ -442,7 +440,7 @@ def test_a_server_that_accepts_tcp_and_says_nothing_is_left(make: Make, log_line
         assert near.publish() == REFUSED
 
 
-def test_silence_ends_the_link_and_another_follows(  # Q13
+def test_silence_ends_the_link_and_another_follows(
     server: ControlServer, make: Make, log_lines: LogLines
 ) -> None:
     near = make(server.url, silence_s=0.3).connected()

@@ -16,7 +16,7 @@ def test_one_address_is_refused_one_past_its_limit() -> None:
         None, None, "limit of 2 connections from one address"
     ]  # fmt: skip
     assert slots.admit("10.0.0.2") is None
-    assert slots.open_count == 3
+    assert slots.describe()["open"] == 3
 
 
 def test_released_slot_can_be_taken_again() -> None:
@@ -25,7 +25,7 @@ def test_released_slot_can_be_taken_again() -> None:
         assert slots.admit("10.0.0.1") is None
         assert slots.admit("10.0.0.1") is not None
         slots.release("10.0.0.1")
-    assert slots.open_count == 0
+    assert slots.describe() == {"open": 0, "addresses": 0}
 
 
 def test_total_is_refused_one_past_its_limit() -> None:
@@ -40,7 +40,7 @@ def test_exempt_address_counts_to_the_total_only() -> None:
     assert [slots.admit("10.0.0.1") for _ in range(4)] == [None] * 3 + ["limit of 3 connections"]
     for _ in range(3):
         slots.release("10.0.0.1")
-    assert slots.open_count == 0
+    assert slots.describe() == {"open": 0, "addresses": 0}
 
 
 def test_limit_of_none_refuses_everybody_else() -> None:
