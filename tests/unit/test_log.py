@@ -148,8 +148,7 @@ def a_pipe() -> Iterator[tuple[int, TextIO]]:
     reading, writing = os.pipe()
     with open(writing, "w", encoding="ascii") as stream:
         yield reading, stream
-    with contextlib.suppress(OSError):
-        close(reading)
+    close(reading)
 
 
 def end_log() -> None:
@@ -210,8 +209,9 @@ def test_a_pipe_that_nobody_reads_holds_up_nobody_and_the_gap_is_told() -> None:
 
 
 def test_a_reader_that_went_away_does_no_harm() -> None:
-    with a_pipe() as (reading, stream):
-        close(reading)
+    reading, writing = os.pipe()
+    close(reading)
+    with open(writing, "w") as stream:
         log.setup(None, stream)
         log.get().info("lost")
         log.get().info("lost too")
@@ -246,6 +246,27 @@ def test_without_a_log_of_ours_there_is_nothing_to_describe() -> None:
     logging.getLogger("rtmpsrv").handlers = [logging.NullHandler()]
     assert log.describe() == {}
     log.setup(None, io.StringIO())  # leaves the handler of somebody else alone
+
+
+def test_what_libraries_log_goes_nowhere_unless_somebody_listens(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    for _ in range(2):
+        log.setup(None, io.StringIO())
+    assert len(root.handlers) == 1
+    logging.getLogger("urllib3").warning("http://user:password@host/")
+    assert capfd.readouterr().err == ""
+
+
+def test_the_log_is_flushed_at_the_end_of_the_process() -> None:
+    with a_pipe() as (reading, stream):
+        log.setup(None, stream)
+        log.get().info("last words")
+        (handler,) = logging.getLogger("rtmpsrv").handlers
+        handler.flush()  # as `logging.shutdown` does
+        assert os.read(reading, 1000).endswith(b"last words\n")
 
 
 def test_tracebacks_written_to_the_error_stream_become_lines() -> None:

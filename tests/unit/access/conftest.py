@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 
+import gevent
 import pytest
 
 from tests.doubles import certificates, secrets
@@ -24,6 +26,20 @@ class LogLines(logging.Handler):
     def count(self, text: str) -> int:
         """How many lines hold this text."""
         return sum(text in line for line in self.lines)
+
+
+def longest_turn_s(for_s: float) -> float:
+    """Sleep for a while, in short naps; return the most CPU time that went by until one of them was over.
+
+    CPU time: on a busy machine others take the time between.
+    """
+    longest_s, last = 0.0, time.process_time()
+    until = time.monotonic() + for_s
+    while time.monotonic() < until:
+        gevent.sleep(0.001)
+        now = time.process_time()
+        longest_s, last = max(longest_s, now - last), now
+    return longest_s
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ from tests.doubles.certificates import Certificates
 from tests.doubles.redis_server import RedisServer
 from tests.doubles.secrets import KEY, OTHER_KEY, REDIS_PASSWORD
 
-from .conftest import LogLines
+from .conftest import LogLines, longest_turn_s
 
 CHANNEL = "rtmp_commands"
 
@@ -240,9 +240,9 @@ def test_a_quiet_connection_is_asked_and_kept(
     server: RedisServer, connect: Connect, log_lines: LogLines
 ) -> None:
     killer = Killer()
-    connect(server.port, killer, health_check_s=0.02)
+    connect(server.port, killer, health_check_s=0.1)
     assert server.wait_for_subscriber(CHANNEL)
-    gevent.sleep(0.3)  # some fifteen checks: this is about what must not happen meanwhile
+    gevent.sleep(0.5)  # five checks: this is about what must not happen meanwhile
     server.publish(CHANNEL, "kill-session>news")
     assert killer.next() == ("news", None)
     assert log_lines.count("ERROR") == 0
@@ -347,6 +347,8 @@ class Hostile:
         try:
             asked = connection.recv(65536)
             while b"SUBSCRIBE" not in asked.upper():
+                if not asked:
+                    return
                 connection.sendall(b"+OK\r\n" * asked.count(b"*"))
                 asked = connection.recv(65536)
             connection.sendall(SUBSCRIBED + self.first)
@@ -428,13 +430,8 @@ def test_a_flood_lets_others_run_and_is_told_once_a_second(
     connect(hostile(b"", flood * 1000).port, lambda channel, stream_id: False)
     while not log_lines.count("Subscribed"):
         gevent.sleep(0.005)
-    longest_s, last = 0.0, time.monotonic()
-    until = last + 0.3
-    while last < until:
-        gevent.sleep(0.001)
-        now = time.monotonic()
-        longest_s, last = max(longest_s, now - last), now
-    assert longest_s < 0.1
+    longest_s = longest_turn_s(0.3)
+    assert longest_s < 0.05  # a turn is some ms
     assert log_lines.count("Subscribed") == 1 or flood == b"+x\r\n"
     assert len(log_lines.lines) <= 6
 
