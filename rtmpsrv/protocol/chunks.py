@@ -1,15 +1,9 @@
 """The chunk stream: bytes to messages and back (RTMP 1.0 section 5.3). No commands, no AMF, no I/O.
 
-The reader is a state machine over whatever bytes arrived; everything it knows between two calls is in
-plain attributes, so it can be pickled in the middle of a chunk. It acts by itself on the two messages
-that change how bytes are read (Set Chunk Size, Abort) and delivers all others in order of completion.
-
-Two dialects exist for the extended timestamp on type 3 chunks: the specification repeats it, old
-librtmp and OBS before 30.1 do not, gortmplib writes zeros. The reader compares the four bytes before it
-takes them and remembers, per connection, what the peer does.
-
-`feed` is longer than a function should be: it runs once per chunk of every publisher, and a call per
-header field costs more than the parsing.
+The reader is a state machine over whatever bytes arrived, in plain attributes: it can be pickled in the
+middle of a chunk. It acts by itself on the two messages that change how bytes are read (Set Chunk Size,
+Abort) and delivers all, in order of completion. `read` is longer than a function should be: it runs once
+per chunk of every publisher, and a call per header field costs more than the parsing.
 """
 
 from __future__ import annotations
@@ -17,22 +11,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..errors import LocalProtocolError, RemoteProtocolError
+from . import extended as extended_field
 
 DEFAULT_CHUNK_SIZE = 128  # bytes, both directions, RTMP 1.0 section 5.4.1
 MAX_CHUNK_SIZE = 0x7FFFFFFF  # bytes; a top bit is an error. Clients do send 134217728
 MAX_CHUNK_STREAMS = 96  # with state, per connection; known clients use up to 8
 MAX_MESSAGE_LENGTH = 0xFFFFFF  # bytes, the 24-bit length field
 EXTENDED = 0xFFFFFF  # 24-bit timestamp field that announces an extended one
+MAX_RUN = 1 << 30  # messages of one `read`: as many as there are
+CHUNKS_PER_UNIT = 16  # chunks read one by one that cost as much as a message
+BULK_CHUNKS = 1024  # looked at in one step; what is found not to belong there was looked at for nothing
 
 _SET_CHUNK_SIZE = 1
 _ABORT = 2
+_AUDIO = 8
+_VIDEO = 9
 _CONTROL_TYPES = frozenset((1, 2, 3, 4, 5, 6))
 _MEDIA_TYPES = frozenset((8, 9, 22))
 _CONTROL_BODY_LIMIT = 64  # bytes; the longest known control body has 44
-
-# How the peer writes the extended timestamp on type 3 chunks; learned from the first one.
-_UNKNOWN, _REPEATED, _ABSENT, _ZERO = range(4)
-_ZEROS = b"\0\0\0\0"
 
 
 @dataclass(slots=True)
@@ -67,32 +63,43 @@ class ChunkReader:
     limits: Limits = field(default_factory=Limits)
     last_message_type: int = 255  # types above are refused when their header is read
     streams: dict[int, ChunkStream] = field(default_factory=dict)
-    tail: bytes = b""  # an unfinished chunk header
+    unread: bytes = b""  # received and not parsed, from `position` on
+    position: int = 0
+    starved: bool = True  # nothing more can be read before bytes come
+    cost: int = 0  # of the last `read`: messages, and chunks by their number
     current: ChunkStream | None = None  # the stream whose chunk payload is being read
     chunk_left: int = 0  # bytes of that payload still to come
     partial_bytes: int = 0  # payload held in unfinished messages, all streams
-    dialect: int = _UNKNOWN
-    held: bool = False  # `current` is over the limits as they were; what follows its header is in `tail`
+    dialect: int = extended_field.UNKNOWN
 
     def feed(self, data: bytes) -> list[tuple[int, int, int, bytes, int]]:
-        """Take received bytes; return the messages they complete: (type, timestamp, msid, payload, csid).
+        """Take received bytes; return all messages they complete, as `read` does in runs."""
+        messages = self.read(data)
+        while not self.starved:
+            messages += self.read(b"")
+        return messages
 
-        Set Chunk Size and Abort have already been obeyed when they are returned. A message over the limits
-        that follows others in `data` is `held`: it is judged again by the next call, after the others were
-        acted on. Raises RemoteProtocolError on anything no peer may send; the reader is unusable
-        afterwards. Never blocks.
+    def read(self, data: bytes, most: int = MAX_RUN) -> list[tuple[int, int, int, bytes, int]]:
+        """Take received bytes; return the next run of messages: (type, timestamp, msid, payload, csid).
+
+        A run ends behind a message that is neither audio nor video, so that the caller can act on it before
+        what follows is judged, and after `most` messages or a like amount of work. While it is not `starved`,
+        `read(b"")` goes on. Set Chunk Size and Abort were obeyed when they are returned. Never blocks.
+        Raises RemoteProtocolError on anything no peer may send; the reader is unusable afterwards.
         """
-        if self.held:
-            self.held = False
-            assert self.current is not None, "a held message was begun"
-            self._check_length(self.current)
-        if self.tail:
-            data = self.tail + data
-            self.tail = b""
-        messages: list[tuple[int, int, int, bytes, int]] = []
         position = 0
+        if self.unread:
+            if data:
+                data = self.unread[self.position :] + data
+            else:
+                data = self.unread
+                position = self.position
+        messages: list[tuple[int, int, int, bytes, int]] = []
         end = len(data)
         streams = self.streams
+        media_limit = self.limits.media_bytes
+        chunks = 0
+        starved = True
         while position < end:
             stream = self.current
             if stream is None:
@@ -103,23 +110,21 @@ class ChunkReader:
                 csid = first & 63
                 if csid < 2:
                     if end - position < csid + 1:
-                        self.tail = data[start:]
+                        position = start
                         break
-                    if csid == 0:
-                        csid = 64 + data[position]
-                        position += 1
-                    else:
-                        csid = 64 + data[position] + 256 * data[position + 1]
-                        position += 2
+                    position += csid + 1
+                    csid = 64 + data[start + 1] + (256 * data[start + 2] if csid else 0)
                 fmt = first >> 6
                 stream = streams.get(csid)
                 if fmt == 3:
-                    if stream is None or stream.length < 0:
+                    if stream is None:
                         raise RemoteProtocolError(f"type 3 chunk on unknown chunk stream {csid}")
                     if stream.extended:
-                        taken = self._extended_on_type_3(stream, data, position, end)
+                        taken, self.dialect = extended_field.judge(
+                            self.dialect, stream.extended_value, data[position : position + 4]
+                        )
                         if taken < 0:
-                            self.tail = data[start:]
+                            position = start
                             break
                         position += taken
                     if stream.partial is None:
@@ -127,13 +132,13 @@ class ChunkReader:
                 else:
                     size = (11, 7, 3)[fmt]
                     if end - position < size:
-                        self.tail = data[start:]
+                        position = start
                         break
                     stamp = int.from_bytes(data[position : position + 3], "big")
                     extended = stamp == EXTENDED
                     if extended:
                         if end - position < size + 4:
-                            self.tail = data[start:]
+                            position = start
                             break
                         stamp = int.from_bytes(data[position + size : position + size + 4], "big")
                     if stream is None:
@@ -157,27 +162,21 @@ class ChunkReader:
                     position += size + 4 if extended else size
                 if stream.partial is None:
                     length = stream.length
-                    try:
+                    type_id = stream.type_id
+                    if length > media_limit or type_id not in (_AUDIO, _VIDEO):
                         self._check_length(stream)
-                    except RemoteProtocolError:
-                        if not (messages and length):
-                            raise
-                        # One of the messages before it may be the publish that widens the limits.
-                        self.held = True
-                        self.tail = data[position:]
-                        stream.partial = bytearray()
-                        self.chunk_left = min(length, self.chunk_size)
-                        self.current = stream
-                        break
                     if length <= self.chunk_size and end - position >= length:
                         # The common case: a whole message in one chunk, already here.
                         payload = data[position : position + length]
                         position += length
-                        type_id = stream.type_id
-                        if type_id < 3:
-                            self._obey(type_id, payload)
                         messages.append((type_id, stream.timestamp, stream.msid, payload, csid))
-                        continue
+                        if type_id in (_AUDIO, _VIDEO):
+                            if len(messages) < most:
+                                continue
+                        elif type_id < 3:
+                            self._obey(type_id, payload)
+                        starved = position >= end
+                        break
                     stream.partial = bytearray()
                     self.chunk_left = min(length, self.chunk_size)
                 else:
@@ -197,49 +196,68 @@ class ChunkReader:
             if len(partial) < stream.length and not stream.extended:
                 position = self._take_run(stream, partial, data, position, end)
             self.current = None
+            chunks += 1
             if len(partial) >= stream.length:
                 stream.partial = None
                 self.partial_bytes -= len(partial)
                 payload = bytes(partial)
-                if stream.type_id < 3:
-                    self._obey(stream.type_id, payload)
-                messages.append((stream.type_id, stream.timestamp, stream.msid, payload, stream.csid))
+                type_id = stream.type_id
+                messages.append((type_id, stream.timestamp, stream.msid, payload, stream.csid))
+                if type_id < 3:
+                    self._obey(type_id, payload)
+                if type_id not in (_AUDIO, _VIDEO) or len(messages) >= most:
+                    starved = position >= end
+                    break
             else:
                 self._check_partial()
+            if chunks >= most * CHUNKS_PER_UNIT:
+                starved = position >= end
+                break
+        self.starved = starved
+        self.cost = len(messages) + chunks // CHUNKS_PER_UNIT
+        if position >= end:
+            self.unread = b""
+        elif starved:  # an unfinished header, of at most 17 bytes
+            self.unread = data[position:]
+            self.position = 0
+        else:
+            self.unread = data
+            self.position = position
         return messages
 
     def _take_run(self, stream: ChunkStream, partial: bytearray, data: bytes, position: int, end: int) -> int:
-        """Take a run of whole type 3 chunks of one message in bulk; return the new position.
+        """Take whole type 3 chunks of one message in bulk; return the new position.
 
-        Publishers that stay at 128 bytes (librtmp, GStreamer) need 80 chunks for one frame: the headers
-        are checked with one strided slice and removed with one strided delete.
+        Publishers that stay at 128 bytes (librtmp, GStreamer) need 80 chunks for one frame: the headers are
+        checked with one strided slice and removed with one strided delete.
         """
         csid = stream.csid
         if csid > 63:
             return position
+        header = 0xC0 | csid
         size = self.chunk_size
         step = size + 1
-        missing = stream.length - len(partial)
-        whole = min(missing // size, (end - position) // step)
-        span = whole * step
-        last = missing - whole * size
-        if 0 < last < size and end - position > span + last:
-            span += 1 + last  # the shorter last chunk is here as well
-            whole += 1
-        if not whole:
-            return position
-        header = 0xC0 | csid
-        headers = data[position : position + span : step]
-        same = len(headers) - len(headers.lstrip(bytes((header,))))
-        if same < whole:
-            span = same * step  # another stream interleaves there
-            if not span:
-                return position
-        run = bytearray(data[position : position + span])
-        del run[::step]
-        partial += run
-        self.partial_bytes += len(run)
-        return position + span
+        before = len(partial)
+        while position < end and data[position] == header:
+            missing = stream.length - len(partial)
+            whole = min(missing // size, (end - position) // step, BULK_CHUNKS)
+            span = whole * step
+            last = missing - whole * size
+            if 0 < last < size and end - position > span + last:
+                span += 1 + last  # the shorter last chunk is here as well
+                whole += 1
+            if not whole:
+                break
+            headers = data[position : position + span : step]
+            same = len(headers) - len(headers.lstrip(bytes((header,))))
+            if same < whole:
+                span = same * step  # another stream interleaves there
+            run = bytearray(data[position : position + span])
+            del run[::step]
+            partial += run
+            position += span
+        self.partial_bytes += len(partial) - before
+        return position
 
     def _open_stream(self, csid: int, fmt: int) -> ChunkStream:
         if fmt == 2:
@@ -249,26 +267,6 @@ class ChunkReader:
             raise RemoteProtocolError(f"chunk stream {csid} is one more than the limit {MAX_CHUNK_STREAMS}")
         stream = self.streams[csid] = ChunkStream(csid)
         return stream
-
-    def _extended_on_type_3(self, stream: ChunkStream, data: bytes, position: int, end: int) -> int:
-        """Return how many bytes of extended timestamp follow a type 3 header: 0 or 4; -1 is too early."""
-        if self.dialect == _ABSENT:
-            return 0
-        value = stream.extended_value.to_bytes(4, "big")
-        seen = data[position : min(position + 4, end)]
-        if len(seen) < 4:
-            if value.startswith(seen) or (self.dialect != _REPEATED and _ZEROS.startswith(seen)):
-                return -1
-        elif seen == value:
-            if self.dialect == _UNKNOWN:
-                self.dialect = _REPEATED
-            return 4
-        elif seen == _ZEROS and self.dialect != _REPEATED:
-            self.dialect = _ZERO  # gortmplib (MediaMTX) as a publisher
-            return 4
-        if self.dialect == _UNKNOWN:
-            self.dialect = _ABSENT
-        return 0
 
     def _check_length(self, stream: ChunkStream) -> None:
         type_id = stream.type_id
@@ -323,8 +321,8 @@ def pack(
 ) -> bytes:
     """Frame a message as one type 0 chunk and type 3 continuations; depends on nothing sent before.
 
-    `timestamp` in ms, 0 to 2^32-1; from 0xFFFFFF on it goes into the extended field of every chunk, which
-    FFmpeg and rtmpdump need on type 3 chunks too. At most 0xFFFFFF bytes of payload.
+    `timestamp` in ms, 0 to 2^32-1; from 0xFFFFFF on it goes into the extended field of every chunk: FFmpeg
+    and rtmpdump need it on type 3 chunks too. At most 0xFFFFFF bytes of payload.
     """
     length = len(payload)
     if length > MAX_MESSAGE_LENGTH:

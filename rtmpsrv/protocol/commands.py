@@ -38,8 +38,7 @@ def decode(type_id: int, payload: bytes) -> Command | None:
 
     Type 17 has one format byte 00 before the same AMF0 values (E-RTMP v2); some stacks leave it out.
     """
-    if type_id == COMMAND_AMF3 and payload[:1] != b"\x02":
-        payload = payload[1:]
+    payload = without_format_byte(type_id, payload)
     if not payload:
         return None
     values = amf0.decode(payload)
@@ -52,6 +51,11 @@ def decode(type_id: int, payload: bytes) -> Command | None:
     if transaction_id != transaction_id:  # NaN asks for no reply
         transaction_id = 0.0
     return Command(name, transaction_id, values[2] if len(values) > 2 else None, values[3:])
+
+
+def without_format_byte(type_id: int, payload: bytes) -> bytes:
+    """Return the AMF0 values of a command message, which in type 17 are behind a byte 00 or not."""
+    return payload[1:] if type_id == COMMAND_AMF3 and payload[:1] != b"\x02" else payload
 
 
 def text(value: object) -> str:

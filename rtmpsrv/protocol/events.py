@@ -15,6 +15,19 @@ class Event:
     """Base of all events."""
 
 
+# --- of both ends --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ClientHello(Event):
+    """C0 and C1 are there, and answered. Moves the connection; nobody is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeDone(Event):
+    """The last part of the handshake is there. Moves the connection; nobody is told."""
+
+
 # --- from the peer -------------------------------------------------------------------------------
 
 
@@ -76,6 +89,7 @@ class Refused(Event):
     command: str
     code: str
     description: str
+    msid: int
 
 
 # --- from the session ----------------------------------------------------------------------------

@@ -19,7 +19,8 @@ from ..errors import AccessDenied, RemoteProtocolError
 from ..log import Logger
 from ..protocol import events
 from ..protocol.chunks import Limits
-from ..protocol.connection import Phase, ServerConnection
+from ..protocol.connection import ServerConnection
+from ..protocol.state import Phase
 from . import exchange_log
 from .clock import ReadPacer
 from .host import Client, Host, Playback, Publication
@@ -82,6 +83,8 @@ class Session:
         self.connection = ServerConnection(
             settings.chunk_size, publisher_limits=Limits(media_bytes=settings.message_bytes)
         )
+        if self._tells_all:
+            self.connection.judged = []
         self.outlet = Outlet(transport, settings.stall_s, self._refuse_waiting_player)
         self._socket = sock
         self._read_wait = ReadWait(transport.fileno())
@@ -161,9 +164,7 @@ class Session:
                 self._shaking_hands = False
                 self._restart_setup_deadline()
                 self.log.debug("= handshake done")
-            if connection.inbox:
-                if self._tells_all:
-                    exchange_log.received(self.log, connection.inbox)
+            while connection.backlog:
                 self._handle_events(connection)
             if connection.outbox:
                 outlet.reply(connection.data_to_send())
@@ -213,6 +214,7 @@ class Session:
 
     def _handle_events(self, connection: ServerConnection) -> None:
         for event in connection.events():
+            self._tell_judged(connection)
             if isinstance(event, list):
                 if self._publication is not None:
                     self._publication.append(event)
@@ -220,8 +222,14 @@ class Session:
                 _HANDLERS[type(event)](self, event)
                 if connection.outbox:
                     self.outlet.reply(connection.data_to_send())
+        self._tell_judged(connection)
         if self.outlet.failure is not None:
             raise _Ended(self._cause(self.outlet.failure))
+
+    def _tell_judged(self, connection: ServerConnection) -> None:
+        if connection.judged:
+            exchange_log.received(self.log, connection.judged)
+            connection.judged.clear()
 
     # --- what the peer asks -----------------------------------------------------------------------
 
@@ -327,6 +335,8 @@ class Session:
     def _refuse_waiting_player(self, code: str, description: str) -> None:
         """A waiting player's key turned out wrong; called from the publisher's greenlet, never blocks."""
         self._end_playback(f"refused: {description}")
+        if self.connection.phase is Phase.ERROR:
+            return  # it is being closed
         self._send(events.PlayRefused(code, description))
         self.outlet.reply(self.connection.data_to_send())
         self.drop_gently(f"play refused: {description}")

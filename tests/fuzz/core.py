@@ -12,7 +12,14 @@ from typing import Any
 from rtmpsrv.errors import RemoteProtocolError
 from rtmpsrv.protocol import amf0, events, messages
 from rtmpsrv.protocol.chunks import MAX_CHUNK_STREAMS, Limits, basic_header, pack
-from rtmpsrv.protocol.connection import MAX_MESSAGE_STREAMS, MAX_PENDING_OUTPUT, Phase, ServerConnection
+from rtmpsrv.protocol.connection import (
+    MAX_MESSAGE_STREAMS,
+    MAX_MESSAGES_BEFORE_ROLE,
+    MAX_PENDING_OUTPUT,
+    MESSAGES_PER_CALL,
+    ServerConnection,
+)
+from rtmpsrv.protocol.state import Phase
 from tests.vectors import load
 
 HANDSHAKE = b"\3" + bytes(2 * 1536)
@@ -53,27 +60,39 @@ def check(connection: ServerConnection) -> None:
     assert reader.partial_bytes == sum(len(partial) for partial, _ in partials)
     assert reader.partial_bytes <= reader.limits.partial_bytes
     assert len(reader.streams) <= MAX_CHUNK_STREAMS
-    # A message was held back, and a refusal or an end came before it: what was received with it stays unread.
-    assert len(reader.tail) < LONGEST_HEADER or (reader.held and connection.phase is Phase.CLOSED)
+    assert len(reader.unread) < LONGEST_HEADER or connection.backlog
     assert (reader.current is None) == (reader.chunk_left == 0)
     assert 1 <= reader.chunk_size <= 0x7FFFFFFF
     assert len(connection.handshake_buffer) <= 1536
     assert len(connection.live_streams) <= MAX_MESSAGE_STREAMS
+    assert connection.held_bytes >= reader.partial_bytes + len(connection.handshake_buffer)
+    assert connection.messages_before_role <= MAX_MESSAGES_BEFORE_ROLE
     assert connection.outbox_bytes == sum(map(len, connection.outbox)) <= MAX_PENDING_OUTPUT
 
 
-def drive(pieces: Iterable[bytes], refuses: bool = False) -> tuple[list[Any], bool]:
-    """Feed a connection and answer it; return its events, runs of media joined, and whether it raised."""
+def drive(
+    pieces: Iterable[bytes], refuses: bool = False, most: int = MESSAGES_PER_CALL, stops: bool = False
+) -> tuple[list[Any], bool]:
+    """Feed a connection and answer it; return its events, runs of media joined, and whether it raised.
+
+    At most `most` messages are taken at once; or one event, if it `stops` there.
+    """
     connection = ServerConnection(4096, publisher_limits=Limits(media_bytes=MEDIA_LIMIT))
     answers = _REFUSALS if refuses else _ANSWERS
     seen: list[Any] = []
     try:
         for piece in pieces:
             connection.receive_data(piece)
-            for event in connection.events():
-                seen += event if isinstance(event, list) else [event]
-                for answer in answers.get(type(event), tuple)():
-                    connection.send(answer)
+            while connection.backlog:
+                work = connection.work
+                for event in connection.events(most):
+                    seen += event if isinstance(event, list) else [event]
+                    for answer in answers.get(type(event), tuple)():
+                        connection.send(answer)
+                    if stops:
+                        break
+                assert connection.work >= work
+                check(connection)
             check(connection)
             connection.data_to_send()
             if connection.phase is Phase.CLOSED:
@@ -93,11 +112,12 @@ def check_case(data: bytes, seed: int) -> None:
     single = drive([data[:start], *(data[at : at + 1] for at in range(start, len(data)))], refuses)
     cut = drive((data[a:b] for a, b in zip([0, *edges], [*edges, len(data)], strict=True)), refuses)
     whole = drive([data], refuses)
-    assert repr(single[0][: len(cut[0])]) == repr(cut[0])
-    assert repr(single[0][: len(whole[0])]) == repr(whole[0])
-    if not single[1]:
-        # What follows a refusal in the same read may be an error; byte by byte it is not read any more.
-        assert whole[1] or repr(whole[0]) == repr(single[0])
+    few = drive([data], refuses, most=1 + seed % 3, stops=seed % 2 == 0)
+    # An error takes with it what its run of messages had before it; how long runs are depends on the cuts.
+    for longer, shorter in ((single, cut), (single, whole), (few, whole)):
+        assert repr(longer[0][: len(shorter[0])]) == repr(shorter[0])
+        assert longer[1] == shorter[1]
+        assert longer[1] or len(longer[0]) == len(shorter[0])
 
 
 # --- inputs ---------------------------------------------------------------------------------------

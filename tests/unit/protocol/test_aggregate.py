@@ -6,8 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtmpsrv.protocol.aggregate import split
+from rtmpsrv.protocol.aggregate import Aggregate
 from tests.vectors import load, name_of
+
+
+def split(timestamp: int, body: bytes, most: int = 7) -> list[tuple[int, int, bytes]]:
+    """Take all messages of an aggregate, a few at a time."""
+    aggregate = Aggregate(timestamp, 3, body, 6)
+    messages = []
+    while not aggregate.finished:
+        judged = aggregate.judged
+        new = aggregate.take(most)
+        assert len(new) <= aggregate.judged - judged <= most
+        assert all((msid, csid) == (3, 6) for _, _, msid, _, csid in new)
+        messages += [(kind, stamp, payload) for kind, stamp, _, payload, _ in new]
+    return messages
 
 
 @pytest.mark.parametrize("vector", load("aggregate")["cases"], ids=name_of)
@@ -38,6 +51,13 @@ def test_every_whole_message_comes_out_at_its_distance_from_the_first(
     first = tags[0][1] if tags else 0
     expected = [(kind, (timestamp + stamp - first) % (1 << 32), payload) for kind, stamp, payload in tags]
     assert split(timestamp, body + cut_short) == expected
+
+
+def test_no_more_messages_are_taken_than_asked_for() -> None:
+    aggregate = Aggregate(0, 1, _tag(20, 0, b"") * 3 + _tag(8, 0, b"a") * 2, 4)
+    assert [len(aggregate.take(4)), aggregate.finished] == [1, False]
+    assert [len(aggregate.take(4)), aggregate.finished] == [1, True]
+    assert aggregate.judged == 5
 
 
 @given(st.integers(0, 0xFFFFFFFF), st.binary(max_size=200))

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from rtmpsrv.errors import LocalProtocolError, RemoteProtocolError
 from rtmpsrv.protocol.chunks import (
+    BULK_CHUNKS,
+    CHUNKS_PER_UNIT,
     MAX_CHUNK_STREAMS,
     MAX_MESSAGE_LENGTH,
     ChunkReader,
@@ -51,7 +53,7 @@ def check_invariants(reader: ChunkReader) -> None:
     assert reader.partial_bytes == sum(len(partial) for partial, _ in partials)
     assert reader.partial_bytes <= reader.limits.partial_bytes
     assert len(reader.streams) <= MAX_CHUNK_STREAMS
-    assert len(reader.tail) < 18  # the longest header
+    assert len(reader.unread) < 18  # the longest header
 
 
 def check_messages(messages: list[Message], expected: list[dict[str, Any]]) -> None:
@@ -228,14 +230,14 @@ def test_control_messages_are_short(type_id: int) -> None:
 def test_message_over_the_limit_behind_another_is_judged_when_that_one_was_acted_on(chunk_size: int) -> None:
     reader = ChunkReader(chunk_size=chunk_size, limits=Limits(media_bytes=200))
     data = pack(3, 0, 20, 0, b"publish", chunk_size) + pack(6, 7, 9, 1, bytes(300), chunk_size)
-    assert reader.feed(data) == [(20, 0, 0, b"publish", 3)]
-    assert reader.held
+    assert reader.read(data) == [(20, 0, 0, b"publish", 3)]
+    assert not reader.starved
     refusing = pickle.loads(pickle.dumps(reader))
     with pytest.raises(RemoteProtocolError, match="300 bytes, limit 200"):
-        refusing.feed(b"")
+        refusing.read(b"")
     reader.limits = Limits(media_bytes=300)
-    assert reader.feed(b"") == [(9, 7, 1, bytes(300), 6)]
-    assert not reader.held
+    assert reader.read(b"") == [(9, 7, 1, bytes(300), 6)]
+    assert reader.starved
 
 
 def test_limit_holds_for_a_length_that_a_type_3_chunk_repeats() -> None:
@@ -268,6 +270,56 @@ def test_message_longer_than_its_field_is_our_bug() -> None:
     assert len(pack(6, 0, 9, 1, bytes(MAX_MESSAGE_LENGTH), 1 << 24)) == 12 + MAX_MESSAGE_LENGTH
     with pytest.raises(LocalProtocolError):
         pack(6, 0, 9, 1, bytes(MAX_MESSAGE_LENGTH + 1))
+
+
+# --- reading in pieces ----------------------------------------------------------------------------
+
+
+def test_a_run_has_so_many_messages_at_most() -> None:
+    reader = ChunkReader()
+    data = pack(6, 0, 9, 1, b"v") * 5 + pack(6, 0, 9, 1, b"w" * 300)
+    assert [len(reader.read(data, 2)), reader.cost, reader.starved] == [2, 2, False]
+    assert [len(reader.read(b"", 3)), reader.cost, reader.starved] == [3, 3, False]
+    assert [len(reader.read(b"", 1)), reader.cost, reader.starved] == [1, 1, True]
+    assert (reader.read(b""), reader.cost, reader.unread) == ([], 0, b"")
+
+
+@pytest.mark.parametrize("length", [10, 300])
+@pytest.mark.parametrize("type_id", [3, 4, 15, 17, 18, 20, 22, 99])
+def test_a_run_ends_behind_what_is_neither_audio_nor_video(type_id: int, length: int) -> None:
+    length = min(length, 64) if type_id < 8 else length
+    data = pack(4, 0, 8, 1, b"a") + pack(3, 0, type_id, 1, bytes(length)) + pack(6, 0, 9, 1, b"v")
+    reader = ChunkReader()
+    assert [message[0] for message in reader.read(data)] == [8, type_id]
+    assert [message[0] for message in reader.read(b"")] == [9]
+
+
+def test_bytes_that_come_while_others_wait_are_read_behind_them() -> None:
+    reader = ChunkReader()
+    reader.read(pack(6, 0, 9, 1, b"u") * 3 + pack(6, 0, 9, 1, b"v")[:5], 1)
+    messages = reader.read(pack(6, 0, 9, 1, b"v")[5:])
+    assert [message[3] for message in messages] == [b"u", b"u", b"v"]
+
+
+def test_many_small_chunks_cost_as_much_as_messages() -> None:
+    reader = ChunkReader(chunk_size=1)
+    payload = bytes(range(200))
+    assert [len(reader.read(pack(70, 0, 9, 1, payload, 1))), reader.cost] == [1, 1 + 200 // CHUNKS_PER_UNIT]
+
+
+def test_small_chunks_of_one_call_are_bounded() -> None:
+    reader = ChunkReader(chunk_size=1)
+    data = pack(70, 0, 9, 1, bytes(3 * CHUNKS_PER_UNIT), 1)
+    assert [reader.read(data, 1), reader.partial_bytes, reader.starved] == [[], CHUNKS_PER_UNIT, False]
+    assert [reader.read(b"", 1), reader.partial_bytes, reader.starved] == [[], 2 * CHUNKS_PER_UNIT, False]
+    assert len(reader.read(b"", 1)) == 1
+
+
+def test_long_runs_of_small_chunks_are_read_in_steps() -> None:
+    payload = random.Random(1).randbytes(2 * BULK_CHUNKS + 10)
+    reader = ChunkReader(chunk_size=1)
+    assert reader.feed(pack(6, 0, 9, 1, payload, 1)) == [(9, 0, 1, payload, 6)]
+    assert reader.cost == 1
 
 
 # --- control messages that the reader obeys -------------------------------------------------------

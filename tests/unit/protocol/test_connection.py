@@ -13,15 +13,15 @@ from rtmpsrv.protocol import amf0, events, messages
 from rtmpsrv.protocol.amf_values import UNDEFINED
 from rtmpsrv.protocol.chunks import ChunkReader, Limits, pack
 from rtmpsrv.protocol.connection import (
+    BYTES_PER_UNIT,
     DEFAULT_PEER_WINDOW,
     MAX_MESSAGE_STREAMS,
+    MAX_MESSAGES_BEFORE_ROLE,
     MAX_PENDING_OUTPUT,
-    REFUSALS,
-    TRANSITIONS,
-    Phase,
-    Role,
+    MESSAGES_PER_CALL,
     ServerConnection,
 )
+from rtmpsrv.protocol.state import Phase, Role
 from tests.vectors import load, name_of
 
 CHUNK_SIZE = 4096
@@ -48,10 +48,11 @@ class Peer:
         """Let the connection receive; return the new events."""
         self.connection.receive_data(data)
         before = len(self.events)
-        for event in self.connection.events():
-            self.events.append(event)
-            if self.answers:
-                answer(self.connection, event)
+        while self.connection.backlog:
+            for event in self.connection.events():
+                self.events.append(event)
+                if self.answers:
+                    answer(self.connection, event)
         self.collect()
         return self.events[before:]
 
@@ -206,7 +207,7 @@ def test_app_that_is_no_string_counts_as_none() -> None:
     assert peer.receive(HANDSHAKE + connect(app=5.0))[0].app is None
 
 
-def test_second_connect_closes() -> None:  # spec statement 40
+def test_second_connect_closes() -> None:
     with pytest.raises(RemoteProtocolError, match="ConnectAsked while connected"):
         connected().receive(connect())
 
@@ -215,33 +216,33 @@ def test_second_connect_closes() -> None:  # spec statement 40
 
 
 def check_refused(peer: Peer, new: list[Any], name: str, code: str, description: str) -> None:
-    assert new == [events.Refused(name, code, description)]
+    assert new == [events.Refused(name, code, description, peer.sent[-1][1])]
     assert peer.statuses()[-1] == ("error", code, description)
     assert peer.receive(connect()) == []
     assert peer.connection.phase is Phase.CLOSED
 
 
-def test_publish_before_connect_is_refused() -> None:  # spec statement 43
+def test_publish_before_connect_is_refused() -> None:
     peer = Peer()
     peer.receive(HANDSHAKE)
     new = peer.call("publish", "key", msid=1)
     check_refused(peer, new, "publish", "NetStream.Publish.BadConnection", "No channel is selected")
 
 
-def test_second_publish_is_refused() -> None:  # spec statement 48
+def test_second_publish_is_refused() -> None:
     peer = publishing()
     new = peer.call("publish", "key", msid=1)
     check_refused(peer, new, "publish", "NetStream.Publish.BadConnection", "Connection already publishing")
 
 
-def test_play_before_connect_is_refused() -> None:  # spec statement 51
+def test_play_before_connect_is_refused() -> None:
     peer = Peer()
     peer.receive(HANDSHAKE)
     new = peer.call("play", "key", msid=1)
     check_refused(peer, new, "play", "NetStream.Play.BadConnection", "No channel is selected")
 
 
-def test_second_play_is_refused() -> None:  # spec statement 53
+def test_second_play_is_refused() -> None:
     peer = playing()
     new = peer.call("play", "key", msid=1)
     check_refused(peer, new, "play", "NetStream.Play.BadConnection", "Connection already playing")
@@ -272,10 +273,6 @@ def test_answer_that_nobody_asked_for_is_our_bug(event: events.Event) -> None:
     peer = connected()
     with pytest.raises(LocalProtocolError, match="while"):
         peer.connection.send(event)
-
-
-def test_tables_know_no_pair_twice() -> None:
-    assert not TRANSITIONS.keys() & REFUSALS.keys()
 
 
 # --- streams --------------------------------------------------------------------------------------
@@ -354,18 +351,27 @@ def test_media_before_and_after_publishing_is_dropped() -> None:
     assert peer.statuses()[-1] == ("status", "NetStream.Unpublish.Success", "ended")
 
 
+def tag(type_id: int, payload: bytes) -> bytes:
+    return bytes((type_id,)) + len(payload).to_bytes(3, "big") + bytes(7) + payload + bytes(4)
+
+
 def test_aggregate_is_split_in_its_place() -> None:
-    tag = b"\x09\0\0\1" + b"\0\0\5" + b"\0" + bytes(3) + b"v" + bytes(4)
+    tags = tag(9, b"v") + tag(9, b"w")
     peer = publishing()
-    assert peer.receive(video(b"u") + pack(6, 50, 22, 1, tag + tag) + video(b"w")) == [
-        [(9, 0, 1, b"u", 6), (9, 50, 1, b"v", 6), (9, 50, 1, b"v", 6), (9, 0, 1, b"w", 6)]
+    assert flat(peer.receive(video(b"u") + pack(6, 50, 22, 1, tags) + video(b"x"))) == [
+        (9, 0, 1, b"u", 6),
+        (9, 50, 1, b"v", 6),
+        (9, 50, 1, b"w", 6),
+        (9, 0, 1, b"x", 6),
     ]
 
 
 def test_data_sent_as_a_command_is_data() -> None:
     peer = publishing()
     payload = amf0.encode("@setDataFrame", "onMetaData", {"width": 1.0})
-    assert peer.receive(pack(3, 5, 20, 1, payload)) == [[(18, 5, 1, payload, 3)]]
+    for type_id, body in ((20, payload), (17, b"\0" + payload), (17, payload)):
+        assert peer.receive(pack(3, 5, type_id, 1, body)) == [[(18, 5, 1, payload, 3)]]
+    assert connected().receive(pack(3, 5, 20, 1, payload)) == []
 
 
 def test_limits_widen_when_a_peer_may_publish() -> None:
@@ -384,6 +390,27 @@ def test_keyframe_may_come_in_one_read_with_the_publish_before_it() -> None:
     new = peer.receive(command("publish", 0.0, None, "key", msid=1) + big + video(b"next"))
     assert [type(event) for event in new] == [events.PublishAsked, list]
     assert [len(message[3]) for message in new[1]] == [1 << 17, 4]
+
+
+def test_peer_that_does_not_say_what_it_wants_may_send_200_messages() -> None:
+    peer = connected()
+    used = peer.connection.messages_before_role
+    peer.receive(video(b"v") * (MAX_MESSAGES_BEFORE_ROLE - used - 1))
+    assert peer.call("publish", "key", "live", msid=1)
+    peer.receive(video(b"v") * (MAX_MESSAGES_BEFORE_ROLE + 1))
+    assert len(flat(peer.events)) == 2 + MAX_MESSAGES_BEFORE_ROLE + 1
+    peer.call("closeStream", msid=1)
+    peer.receive(video(b"v") * MAX_MESSAGES_BEFORE_ROLE)  # counted anew
+    with pytest.raises(RemoteProtocolError, match="limit 200 before publish or play"):
+        peer.receive(video(b"v"))
+
+
+def test_player_may_send_more_than_200_messages() -> None:
+    peer = playing()
+    peer.receive(messages.user_control(messages.PING_RESPONSE, 1) * (MAX_MESSAGES_BEFORE_ROLE + 1))
+    peer.call("closeStream", msid=1)
+    with pytest.raises(RemoteProtocolError, match="limit 200"):
+        peer.receive(command("_checkbw", 0.0, None) * (MAX_MESSAGES_BEFORE_ROLE + 1))
 
 
 def test_too_long_message_behind_other_commands_is_refused_all_the_same() -> None:
@@ -569,11 +596,195 @@ def test_ping_of_the_session_goes_out() -> None:
 
 
 def test_answers_that_nobody_reads_are_bounded() -> None:
-    peer = connected()
+    peer = publishing()
     ping = messages.user_control(messages.PING_REQUEST, 1)
     count = MAX_PENDING_OUTPUT // len(ping)
     with pytest.raises(RemoteProtocolError, match="bytes of answers asked for"):
         peer.receive(ping * (count + 1))
+
+
+# --- work in pieces -------------------------------------------------------------------------------
+
+
+def test_messages_of_one_call_are_bounded() -> None:
+    connection = publishing().connection
+    connection.receive_data(video(b"v") * (MESSAGES_PER_CALL + 1))
+    before = connection.work
+    assert [len(run) for run in connection.events()] == [MESSAGES_PER_CALL]
+    assert (connection.work - before, connection.backlog) == (MESSAGES_PER_CALL, True)
+    assert [len(run) for run in connection.events()] == [1]
+    assert not connection.backlog
+    assert list(connection.events()) == []
+
+
+def test_aggregate_is_split_by_calls_and_can_move_between_them() -> None:
+    connection = publishing().connection
+    tags = [tag(9, bytes((number,))) for number in range(10)]
+    connection.receive_data(pack(6, 0, 22, 1, b"".join(tags)) + video(b"behind"))
+    taken: list[Any] = []
+    held = []
+    while connection.backlog:
+        new = flat(connection.events(3))
+        assert len(new) <= 3
+        taken += new
+        held.append(connection.held_bytes)
+        connection = pickle.loads(pickle.dumps(connection))
+    assert [message[3] for message in taken] == [bytes((number,)) for number in range(10)] + [b"behind"]
+    assert held[0] >= sum(map(len, tags))
+    assert held[-1] == 0
+
+
+def test_tags_that_an_aggregate_may_not_carry_are_work_too() -> None:
+    connection = publishing().connection
+    connection.receive_data(pack(6, 0, 22, 1, tag(20, b"") * 10 + tag(18, bytes(BYTES_PER_UNIT)) + b"cut"))
+    before = connection.work
+    calls = 0
+    while connection.backlog:
+        calls += 1
+        for run in connection.events(4):
+            assert run == [(18, 0, 1, bytes(BYTES_PER_UNIT), 6)]
+    assert connection.work - before == 1 + 10 + 2
+    assert calls > 3
+
+
+def test_rest_of_an_aggregate_goes_with_its_publication() -> None:
+    connection = publishing().connection
+    connection.receive_data(pack(6, 0, 22, 1, tag(9, b"v") * 10))
+    assert sum(len(run) for run in connection.events(3)) == 2
+    connection.send(events.PublishEnded())
+    while connection.backlog:
+        assert list(connection.events(3)) == []
+    assert connection.held_bytes == 0
+    connection.receive_data(pack(6, 0, 22, 1, tag(9, b"v") * 10))
+    assert list(connection.events()) == []
+    assert not connection.backlog
+
+
+def test_long_commands_and_data_count_by_their_bytes() -> None:
+    connection = publishing().connection
+    for type_id in (15, 17, 18, 20):
+        before = connection.work
+        connection.receive_data(pack(3, 0, type_id, 1, b"\2\0\0" + b"\5" * (BYTES_PER_UNIT * 9 - 3)))
+        while connection.backlog:
+            list(connection.events())
+        assert connection.work - before == 10
+
+
+def test_caller_that_stops_loses_nothing_and_gets_nothing_twice() -> None:
+    data = [video(b"u"), command("play", 0.0, None, "key", msid=2), pack(6, 0, 22, 1, tag(9, b"v") * 3)]
+    data += [video(b"w"), command("closeStream", 0.0, None, msid=1), video(b"late")]
+    connection = publishing().connection
+    connection.receive_data(b"".join(data))
+    taken: list[Any] = []
+    while connection.backlog:
+        for event in connection.events():
+            taken.append(event)
+            break
+        connection = pickle.loads(pickle.dumps(connection))
+    assert flat(taken) == [
+        (9, 0, 1, b"u", 6),
+        events.PlayAsked(2, "key"),
+        *[(9, 0, 1, b"v", 6)] * 3,
+        (9, 0, 1, b"w", 6),
+        events.PublishStopAsked(),
+    ]
+
+
+def test_held_bytes_are_all_that_waits() -> None:
+    connection = ServerConnection(CHUNK_SIZE)
+    connection.receive_data(HANDSHAKE[:100])
+    assert connection.held_bytes == 100
+    connection = publishing().connection
+    assert connection.held_bytes == 0
+    half = video(bytes(100))[:50]
+    connection.receive_data(half)
+    assert (connection.held_bytes, connection.backlog) == (50, True)
+    list(connection.events())
+    assert (connection.held_bytes, connection.backlog) == (38, False)
+    connection.receive_data(video(bytes(100))[50:] + command("play", 1.0, None, "k", msid=2) + half[:5])
+    list(connection.events(1))
+    list(connection.events(1))
+    assert connection.waiting is not None
+    assert connection.held_bytes >= len(connection.waiting[3])
+    assert (list(connection.events()), connection.held_bytes) == ([events.PlayAsked(2, "k")], 5)
+
+
+def test_bytes_that_wait_are_joined() -> None:
+    connection = publishing().connection
+    connection.receive_data(video(b"v")[:5])
+    connection.receive_data(video(b"v")[5:])
+    assert list(connection.events()) == [[(9, 0, 1, b"v", 6)]]
+
+
+def test_log_sees_every_message_before_its_event() -> None:
+    connection = publishing().connection
+    connection.judged = []
+    connection.receive_data(video(b"v") + command("play", 0.0, None, "key", msid=2) + video(b"w"))
+    seen = []
+    for _ in connection.events():
+        seen.append([message[0] for message in connection.judged])
+        connection.judged.clear()
+    assert seen == [[9, 20], [], [9]]
+
+
+# --- after an error, after the end ----------------------------------------------------------------
+
+
+def broken() -> ServerConnection:
+    peer = connected()
+    with pytest.raises(RemoteProtocolError):
+        peer.receive(pack(3, 0, 23, 0, b""))
+    return peer.connection
+
+
+def test_nothing_is_done_on_a_connection_that_is_broken() -> None:
+    connection = broken()
+    assert (connection.phase, connection.backlog, connection.held_bytes) == (Phase.ERROR, False, 0)
+    with pytest.raises(LocalProtocolError, match="broken"):
+        connection.receive_data(b"x")
+    with pytest.raises(LocalProtocolError, match="broken"):
+        list(connection.events())
+    with pytest.raises(LocalProtocolError, match="broken"):
+        connection.send(events.Ping(1))
+    assert connection.data_to_send() == b""
+
+
+def test_answers_of_a_broken_connection_can_still_be_sent() -> None:
+    connection = connected().connection
+    connection.receive_data(messages.user_control(messages.PING_REQUEST, 1) + pack(3, 0, 23, 0, b""))
+    with pytest.raises(RemoteProtocolError):
+        list(connection.events())
+    assert connection.data_to_send() == messages.user_control(messages.PING_RESPONSE, 1)
+
+
+def test_error_in_the_handshake_breaks_the_connection() -> None:
+    connection = ServerConnection(CHUNK_SIZE)
+    with pytest.raises(RemoteProtocolError):
+        connection.receive_data(b"\x16")
+    assert connection.phase is Phase.ERROR
+
+
+def test_too_many_answers_break_the_connection_wherever_they_are_made() -> None:
+    connection = connected().connection
+    connection.outbox_bytes = MAX_PENDING_OUTPUT
+    with pytest.raises(RemoteProtocolError, match="bytes of answers"):
+        connection.send(events.Ping(1))
+    assert connection.phase is Phase.ERROR
+    connection = connected().connection
+    connection.outbox_bytes = MAX_PENDING_OUTPUT
+    connection.peer_window = 2
+    with pytest.raises(RemoteProtocolError, match="bytes of answers"):
+        connection.receive_data(b"x")
+    assert connection.phase is Phase.ERROR
+
+
+def test_closed_connection_takes_nothing() -> None:
+    peer = Peer(answers=False)
+    peer.receive(HANDSHAKE + connect())
+    peer.connection.send(events.ConnectRejected("NetConnection.Connect.Rejected", "why"))
+    peer.connection.receive_data(connect())
+    assert (peer.connection.backlog, peer.connection.held_bytes) == (False, 0)
+    assert list(peer.connection.events()) == []
 
 
 # --- acknowledgements -----------------------------------------------------------------------------

@@ -1,0 +1,97 @@
+"""What clients ask of a server, decoded from their commands. Judges neither order nor names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import commands
+from .amf_values import UNDEFINED
+from .commands import Command
+from .events import ConnectAsked, Event, PauseAsked, PlayAsked, PublishAsked, ReceiveAsked
+
+
+@dataclass(slots=True)
+class Requests:
+    """What the client asked for last, as far as answers refer to it. Names may be secret keys."""
+
+    app: str | None = None
+    object_encoding: Any = UNDEFINED
+    connect_transaction: float = 0.0
+    publish_msid: int = 0
+    play_msid: int = 0
+    publish_name: str | None = field(default=None, repr=False)
+    play_name: str | None = field(default=None, repr=False)
+
+    def note(self, event: Event) -> None:
+        """Remember a request that was allowed."""
+        if isinstance(event, ConnectAsked):
+            encoding = event.properties.get("objectEncoding")
+            self.object_encoding = encoding if isinstance(encoding, float) else UNDEFINED
+            self.connect_transaction = event.transaction_id
+            self.app = event.app
+        elif isinstance(event, PublishAsked):
+            self.publish_msid, self.publish_name = event.msid, event.name
+        elif isinstance(event, PlayAsked):
+            self.play_msid, self.play_name = event.msid, event.name
+
+    def ends_publish(self, command: Command, msid: int) -> bool:
+        """Tell whether a deleteStream or closeStream means the stream that was asked to be published."""
+        return _means(command, msid, self.publish_msid, self.publish_name)
+
+    def ends_play(self, command: Command, msid: int) -> bool:
+        """Tell whether a deleteStream or closeStream means the stream that was asked to be played."""
+        return _means(command, msid, self.play_msid, self.play_name)
+
+
+def decode(command: Command, msid: int) -> Event | None:
+    """Return what a command asks for, None when it is no request or lacks what it is about."""
+    decoder = _DECODERS.get(command.name)
+    return None if decoder is None else decoder(command, msid)
+
+
+def _means(command: Command, msid: int, own_msid: int, own_name: str | None) -> bool:
+    if command.name == "closeStream":
+        return msid == own_msid
+    target = command.arguments[0] if command.arguments else None
+    if isinstance(target, str):  # GStreamer names the stream instead of numbering it
+        return target == own_name
+    return isinstance(target, float) and target == own_msid
+
+
+def _connect(command: Command, msid: int) -> Event:
+    properties = command.properties if isinstance(command.properties, dict) else {}
+    app = properties.get("app")
+    return ConnectAsked(command.transaction_id, str(app) if isinstance(app, str) else None, properties)
+
+
+def _publish(command: Command, msid: int) -> Event:
+    name = commands.text(command.arguments[0]) if command.arguments else None
+    mode = commands.text(command.arguments[1]) if len(command.arguments) > 1 else ""
+    return PublishAsked(msid, name, mode)
+
+
+def _play(command: Command, msid: int) -> Event:
+    return PlayAsked(msid, commands.text(command.arguments[0]) if command.arguments else None)
+
+
+def _pause(command: Command, msid: int) -> Event | None:
+    return PauseAsked(commands.flag(command.arguments[0])) if command.arguments else None
+
+
+def _receive(command: Command, msid: int) -> Event | None:
+    if not command.arguments:  # the reference turns the track off; nobody sends that
+        return None
+    return ReceiveAsked(command.name == "receiveAudio", commands.flag(command.arguments[0]))
+
+
+_DECODERS: dict[str, Callable[[Command, int], Event | None]] = {
+    "connect": _connect,
+    "publish": _publish,
+    "play": _play,
+    "pause": _pause,
+    "pauseRaw": _pause,
+    "receiveAudio": _receive,
+    "receiveVideo": _receive,
+}

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rtmpsrv.protocol import events
+from rtmpsrv.protocol.amf_values import UNDEFINED
+from rtmpsrv.protocol.commands import Command
+from rtmpsrv.protocol.requests import Requests, decode
+
+
+def call(name: str, *arguments: Any, properties: Any = None) -> Command:
+    return Command(name, 5.0, properties, list(arguments))
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (call("connect", properties={"app": "a"}), events.ConnectAsked(5.0, "a", {"app": "a"})),
+        (call("connect"), events.ConnectAsked(5.0, None, {})),
+        (call("publish", "key", "append"), events.PublishAsked(7, "key", "append")),
+        (call("publish"), events.PublishAsked(7, None, "")),
+        (call("play", "key", -2.0), events.PlayAsked(7, "key")),
+        (call("play"), events.PlayAsked(7, None)),
+        (call("pause", True, 0.0), events.PauseAsked(True)),
+        (call("pauseRaw"), None),
+        (call("receiveAudio", False), events.ReceiveAsked(True, False)),
+        (call("receiveVideo", True), events.ReceiveAsked(False, True)),
+        (call("receiveVideo"), None),
+        (call("createStream"), None),
+    ],
+)
+def test_request_is_decoded(command: Command, expected: events.Event | None) -> None:
+    assert decode(command, 7) == expected
+
+
+def test_requests_are_remembered() -> None:
+    requests = Requests()
+    requests.note(events.ConnectAsked(2.0, "app", {"objectEncoding": 3.0}))
+    requests.note(events.PublishAsked(1, "p"))
+    requests.note(events.PlayAsked(2, "q"))
+    requests.note(events.PauseAsked(True))
+    assert requests == Requests("app", 3.0, 2.0, 1, 2, "p", "q")
+    requests.note(events.ConnectAsked(2.0, "app", {"objectEncoding": "3"}))
+    assert requests.object_encoding is UNDEFINED
+
+
+@pytest.mark.parametrize(
+    ("command", "msid", "expected"),
+    [
+        (call("closeStream"), 1, True),
+        (call("closeStream"), 2, False),
+        (call("deleteStream", 1.0), 0, True),
+        (call("deleteStream", 2.0), 1, False),
+        (call("deleteStream", float("nan")), 1, False),
+        (call("deleteStream", True), 1, False),
+        (call("deleteStream", "key"), 0, True),
+        (call("deleteStream", "other"), 1, False),
+        (call("deleteStream"), 1, False),
+    ],
+)
+def test_stream_is_ended_by_number_or_name(command: Command, msid: int, expected: bool) -> None:
+    assert Requests(publish_msid=1, publish_name="key").ends_publish(command, msid) == expected
+    assert Requests(play_msid=1, play_name="key").ends_play(command, msid) == expected
