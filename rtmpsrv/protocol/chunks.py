@@ -63,7 +63,7 @@ class ChunkReader:
     limits: Limits = field(default_factory=Limits)
     last_message_type: int = 255  # types above are refused when their header is read
     streams: dict[int, ChunkStream] = field(default_factory=dict)
-    unread: bytes = b""  # received and not parsed, from `position` on
+    tail: bytes = b""  # received and not parsed, from `position` on
     position: int = 0
     starved: bool = True  # nothing more can be read before bytes come
     cost: int = 0  # of the last `read`: messages, and chunks by their number
@@ -88,11 +88,11 @@ class ChunkReader:
         Raises RemoteProtocolError on anything no peer may send; the reader is unusable afterwards.
         """
         position = 0
-        if self.unread:
+        if self.tail:
             if data:
-                data = self.unread[self.position :] + data
+                data = self.tail[self.position :] + data
             else:
-                data = self.unread
+                data = self.tail
                 position = self.position
         messages: list[tuple[int, int, int, bytes, int]] = []
         end = len(data)
@@ -216,12 +216,12 @@ class ChunkReader:
         self.starved = starved
         self.cost = len(messages) + chunks // CHUNKS_PER_UNIT
         if position >= end:
-            self.unread = b""
+            self.tail = b""
         elif starved:  # an unfinished header, of at most 17 bytes
-            self.unread = data[position:]
+            self.tail = data[position:]
             self.position = 0
         else:
-            self.unread = data
+            self.tail = data
             self.position = position
         return messages
 

@@ -131,7 +131,7 @@ class ServerConnection:
     def held_bytes(self) -> int:
         """The bytes that the peer makes this process hold: what is unfinished and what was not taken yet."""
         reader = self.reader
-        held = reader.partial_bytes + len(reader.unread) + len(self.unread) + len(self.handshake_buffer)
+        held = reader.partial_bytes + len(reader.tail) + len(self.unread) + len(self.handshake_buffer)
         if self.waiting is not None:
             held += len(self.waiting[3])
         return held + len(self.aggregate.body) if self.aggregate is not None else held

@@ -60,7 +60,7 @@ def check(connection: ServerConnection) -> None:
     assert reader.partial_bytes == sum(len(partial) for partial, _ in partials)
     assert reader.partial_bytes <= reader.limits.partial_bytes
     assert len(reader.streams) <= MAX_CHUNK_STREAMS
-    assert len(reader.unread) < LONGEST_HEADER or connection.backlog
+    assert len(reader.tail) < LONGEST_HEADER or connection.backlog
     assert (reader.current is None) == (reader.chunk_left == 0)
     assert 1 <= reader.chunk_size <= 0x7FFFFFFF
     assert len(connection.handshake_buffer) <= 1536

@@ -53,7 +53,7 @@ def check_invariants(reader: ChunkReader) -> None:
     assert reader.partial_bytes == sum(len(partial) for partial, _ in partials)
     assert reader.partial_bytes <= reader.limits.partial_bytes
     assert len(reader.streams) <= MAX_CHUNK_STREAMS
-    assert len(reader.unread) < 18  # the longest header
+    assert len(reader.tail) < 18  # the longest header
 
 
 def check_messages(messages: list[Message], expected: list[dict[str, Any]]) -> None:
@@ -281,7 +281,7 @@ def test_a_run_has_so_many_messages_at_most() -> None:
     assert [len(reader.read(data, 2)), reader.cost, reader.starved] == [2, 2, False]
     assert [len(reader.read(b"", 3)), reader.cost, reader.starved] == [3, 3, False]
     assert [len(reader.read(b"", 1)), reader.cost, reader.starved] == [1, 1, True]
-    assert (reader.read(b""), reader.cost, reader.unread) == ([], 0, b"")
+    assert (reader.read(b""), reader.cost, reader.tail) == ([], 0, b"")
 
 
 @pytest.mark.parametrize("length", [10, 300])
