@@ -69,19 +69,21 @@ def classify_audio(payload: bytes) -> int:
 def header_slots(type_id: int, payload: bytes) -> tuple[Slot, ...]:
     """Return the slots that a HEADER message fills, one per track; empty for any other message."""
     if type_id == VIDEO:
-        if not classify_video(payload) & HEADER:
-            return ()
-        if payload[0] < 0x80:
-            return (Slot(VIDEO, 0, "config"),)
-        headers = enhanced.walk_video(payload)
+        if not payload or payload[0] < 0x80:
+            return (Slot(VIDEO, 0, "config"),) if classify_video(payload) & HEADER else ()
+        walk, types = enhanced.walk_video, _VIDEO_HEADER_TYPES
     else:
-        if not classify_audio(payload) & HEADER:
-            return ()
-        if payload[0] >> 4 != ENHANCED_SOUND_FORMAT:
-            return (Slot(AUDIO, 0, "config"),)
-        headers = enhanced.walk_audio(payload)
+        if not payload or payload[0] >> 4 != ENHANCED_SOUND_FORMAT:
+            return (Slot(AUDIO, 0, "config"),) if classify_audio(payload) & HEADER else ()
+        walk, types = enhanced.walk_audio, _AUDIO_HEADER_TYPES
+    try:
+        headers = walk(payload)
+    except RemoteProtocolError:
+        return ()
+    if headers.packet_type not in types:
+        return ()
     name: Literal["config", "metadata"] = "metadata" if headers.packet_type == enhanced.METADATA else "config"
-    return tuple(Slot(type_id, track.track_id, name) for track in headers.tracks)
+    return tuple([Slot(type_id, track.track_id, name) for track in headers.tracks])
 
 
 def ends_slots(type_id: int, payload: bytes) -> tuple[Slot, ...]:

@@ -37,7 +37,7 @@ CHANNEL_ORDER_NATIVE = 1
 CHANNEL_ORDER_CUSTOM = 2
 
 MAX_MODIFIERS = 16  # per message; only one kind is defined
-MAX_TRACKS = 256  # per message; track ids are one byte
+MAX_TRACKS = 32  # per message; real streams have up to 6. More are a plain frame to the relay
 
 
 class Track(NamedTuple):

@@ -5,12 +5,16 @@ Keeps the publisher's own bytes. Metadata of data messages (onMetaData) is kept 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 from rtmpsrv.media.classify import END, ENHANCED_SOUND_FORMAT, HEADER, Slot, ends_slots, header_slots
 from rtmpsrv.protocol.messages import VIDEO
 
-MAX_HEADER_BYTES = 1 << 20  # per stream; real ones are below 4 KiB, but a peer may invent 512 tracks
+# Real headers are below 4 KiB, and real streams have up to 6 tracks; a peer may invent others.
+MAX_HEADER_BYTES = 1 << 16  # of one message
+MAX_CACHE_BYTES = 1 << 18  # per stream
+MAX_STREAM_TRACKS = 32  # audio and video together
 
 
 class Change(IntEnum):
@@ -24,46 +28,97 @@ class Change(IntEnum):
 class HeaderCache:
     """Latest headers of one stream by track. Changed by the stream's publisher only; never blocks."""
 
-    def __init__(self, limit_bytes: int = MAX_HEADER_BYTES) -> None:
+    def __init__(self, limit_bytes: int = MAX_CACHE_BYTES) -> None:
         self._limit_bytes = limit_bytes
-        # Each slot holds (number of arrival, payload); slots that one message filled share it.
-        self._slots: dict[Slot, tuple[int, bytes]] = {}
+        # Each slot holds the number of its message, which counts arrivals; one message may fill several.
+        self._slots: dict[Slot, int] = {}
+        self._messages: dict[int, bytes] = {}
+        self._uses: dict[int, int] = {}  # slots that a message fills
+        self._held_bytes = 0
         self._arrivals = 0
+        self._default_video_track = 0
         self._last_video_config: bytes | None = None
         self._snapshot: tuple[tuple[int, bytes], ...] | None = ()
 
     @property
     def default_video_track(self) -> int:
         """The track whose keyframes start a GOP: 0, or the lowest id when the stream has no track 0."""
-        return min((s.track_id for s in self._slots if s.type_id == VIDEO and s.name == "config"), default=0)
+        return self._default_video_track
+
+    @property
+    def held_bytes(self) -> int:
+        """The payload of all headers that are kept."""
+        return self._held_bytes
 
     def update(self, type_id: int, payload: bytes, flags: int) -> Change:
         """Take in a message with its flags from `classify`; identical repeats change nothing.
 
-        A header that would bring the cache over its limit is not kept.
+        A header that is too long, or one too many in bytes or tracks, is not kept.
         """
         if not flags & HEADER:
             return self.remove(type_id, payload) if flags & END else Change.UNCHANGED
-        slots = header_slots(type_id, payload)
-        if all(slot in self._slots and self._slots[slot][1] == payload for slot in slots):
-            return Change.UNCHANGED  # RootEncoder and cameras repeat their headers
-        kept = {number: len(stored) for slot, (number, stored) in self._slots.items() if slot not in slots}
-        if sum(kept.values()) + len(payload) > self._limit_bytes:
+        if len(payload) > MAX_HEADER_BYTES:
             return Change.UNCHANGED
-        self._arrivals += 1
+        slots = dict.fromkeys(header_slots(type_id, payload))
+        replaced: dict[int, int] = {}  # slots that each older message loses
         for slot in slots:
-            self._slots[slot] = self._arrivals, payload
+            number = self._slots.get(slot, 0)
+            replaced[number] = replaced.get(number, 0) + 1
+        if not slots or (len(replaced) == 1 and self._messages.get(next(iter(replaced))) == payload):
+            return Change.UNCHANGED  # RootEncoder and cameras repeat their headers
+        gone = sum(
+            len(self._messages[number])
+            for number, count in replaced.items()
+            if self._uses.get(number) == count
+        )
+        if self._held_bytes - gone + len(payload) > self._limit_bytes or (
+            0 in replaced and self._tracks_with(slots) > MAX_STREAM_TRACKS
+        ):
+            return Change.UNCHANGED
+        for number, count in replaced.items():
+            self._release(number, count)
+        self._arrivals += 1
+        self._messages[self._arrivals] = payload
+        self._uses[self._arrivals] = len(slots)
+        self._held_bytes += len(payload)
+        self._slots.update(dict.fromkeys(slots, self._arrivals))
+        if 0 in replaced:
+            self._find_default_track()
         self._snapshot = None
-        is_video_config = slots[0].type_id == VIDEO and slots[0].name == "config"
+        first = next(iter(slots))
+        is_video_config = first.type_id == VIDEO and first.name == "config"
         return self._video_config_change() if is_video_config else Change.CHANGED
 
     def remove(self, type_id: int, payload: bytes) -> Change:
         """Empty the slots of the tracks that an END message ends."""
-        removed = [slot for slot in ends_slots(type_id, payload) if self._slots.pop(slot, None) is not None]
-        if not removed:
-            return Change.UNCHANGED
-        self._snapshot = None
-        return Change.CHANGED
+        change = Change.UNCHANGED
+        for slot in ends_slots(type_id, payload):
+            number = self._slots.pop(slot, 0)
+            if number:
+                self._release(number, 1)
+                change = Change.CHANGED
+        if change:
+            self._find_default_track()
+            self._snapshot = None
+        return change
+
+    def _tracks_with(self, slots: Iterable[Slot]) -> int:
+        tracks = {(slot.type_id, slot.track_id) for slot in self._slots}
+        tracks.update((slot.type_id, slot.track_id) for slot in slots)
+        return len(tracks)
+
+    def _release(self, number: int, count: int) -> None:
+        """Let go of a message when no slot holds it any more; 0 is none."""
+        if not number:
+            return
+        self._uses[number] -= count
+        if not self._uses[number]:
+            del self._uses[number]
+            self._held_bytes -= len(self._messages.pop(number))
+
+    def _find_default_track(self) -> None:
+        ids = [slot.track_id for slot in self._slots if slot.type_id == VIDEO and slot.name == "config"]
+        self._default_video_track = min(ids, default=0)
 
     def snapshot(self) -> tuple[tuple[int, bytes], ...]:
         """Return each stored message once, as (type id, payload), in the order in which to send them.
@@ -74,7 +129,8 @@ class HeaderCache:
         """
         if self._snapshot is None:
             messages = {
-                (slot.type_id, slot.name, number): payload for slot, (number, payload) in self._slots.items()
+                (slot.type_id, slot.name, number): self._messages[number]
+                for slot, number in self._slots.items()
             }
             ordered = sorted(messages)
             if any(_is_enhanced(key[0], payload) for key, payload in messages.items()):
@@ -85,7 +141,7 @@ class HeaderCache:
     def _video_config_change(self) -> Change:
         """Compare the default track's config with its last one, which may have ended since."""
         before = self._last_video_config
-        _, now = self._slots[Slot(VIDEO, self.default_video_track, "config")]
+        now = self._messages[self._slots[Slot(VIDEO, self._default_video_track, "config")]]
         self._last_video_config = now
         return Change.CHANGED if before is None or now == before else Change.RESTART
 

@@ -1,6 +1,6 @@
-"""Decide what a data message (type 18 or 15) is to a relay; its values stay as the publisher wrote them.
+"""Decide what a data message (type 18 or 15) is to a relay, and keep what joiners must get of them.
 
-Never raises: what does not decode is relayed unchanged and not stored.
+Values stay as the publisher wrote them. Never raises: what does not decode is relayed and not stored.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ SET_DATA_FRAME = "@setDataFrame"
 CLEAR_DATA_FRAME = "@clearDataFrame"
 # OBS 27 to 30.1 sends its VOD track in these, thousands of them: frames, not state to keep.
 UNSTORED_NAMES = frozenset({"additionalMedia", "onExpectAdditionalMedia"})
+MAX_METADATA_BYTES = 1 << 18  # kept per stream, all names together; real ones are below 8 KiB
+MAX_METADATA_NAMES = 16  # real streams have one or two
 
 _NULL = bytes([amf0.NULL])
 
@@ -37,11 +39,52 @@ class DataMessage:
     payload: bytes
 
 
+class MetadataStore:
+    """The latest data message of each name that has to be stored. Changed by the stream's publisher only."""
+
+    def __init__(self, limit_bytes: int = MAX_METADATA_BYTES, limit_names: int = MAX_METADATA_NAMES) -> None:
+        self._limit_bytes = limit_bytes
+        self._limit_names = limit_names
+        self._payloads: dict[str, bytes] = {}
+        self._held_bytes = 0
+        self._snapshot: tuple[bytes, ...] = ()
+
+    @property
+    def held_bytes(self) -> int:
+        """The payload of all that is kept."""
+        return self._held_bytes
+
+    def store(self, name: str, payload: bytes) -> bool:
+        """Keep a message as the latest of its name; return False when there is no room for it.
+
+        What it replaces is forgotten either way: it is not true any more.
+        """
+        replaced = self._payloads.get(name)
+        held = self._held_bytes - len(replaced or b"") + len(payload)
+        if held > self._limit_bytes or (replaced is None and len(self._payloads) >= self._limit_names):
+            self.clear(name)
+            return False
+        self._payloads[name] = payload
+        self._held_bytes = held
+        self._snapshot = tuple(self._payloads.values())
+        return True
+
+    def clear(self, name: str) -> None:
+        """Forget what is stored under a name, if anything."""
+        payload = self._payloads.pop(name, None)
+        if payload is not None:
+            self._held_bytes -= len(payload)
+            self._snapshot = tuple(self._payloads.values())
+
+    def snapshot(self) -> tuple[bytes, ...]:
+        """Return the payloads, in the order in which their names came first."""
+        return self._snapshot
+
+
 def metadata_from(payload: bytes, format_byte: bool) -> DataMessage:
     """Classify a data message; `format_byte` says that it is of type 15, which has one first.
 
     Metadata comes out as STORE with the name "onMetaData", wrapped in @setDataFrame or bare.
-    How many other names are stored is the caller's to bound.
     """
     if format_byte and payload[:1] == b"\x00":  # some old stacks omit it
         payload = payload[1:]

@@ -57,7 +57,7 @@ def test_modifiers_up_to_the_limit_are_skipped() -> None:
 def test_tracks_up_to_the_limit_are_walked() -> None:
     track = b"\x00\x00\x00\x00"
     assert len(walk_video(b"\x96\x13hvc1" + track * MAX_TRACKS).tracks) == MAX_TRACKS
-    with pytest.raises(RemoteProtocolError, match="more than 256 tracks"):
+    with pytest.raises(RemoteProtocolError, match="more than 32 tracks"):
         walk_video(b"\x96\x13hvc1" + track * (MAX_TRACKS + 1))
 
 

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtmpsrv.media.classify import FRAME, HEADER, classify_audio, classify_video
-from rtmpsrv.media.headers import MAX_HEADER_BYTES, Change, HeaderCache
+from rtmpsrv.media.headers import (
+    MAX_CACHE_BYTES,
+    MAX_HEADER_BYTES,
+    MAX_STREAM_TRACKS,
+    Change,
+    HeaderCache,
+)
 from rtmpsrv.protocol.messages import AUDIO, VIDEO
 
 AVC = bytes.fromhex("1700000000") + b"avc config"
@@ -36,7 +42,7 @@ def test_new_cache_is_empty() -> None:
     assert HeaderCache().default_video_track == 0
 
 
-def test_legacy_headers_are_sent_audio_first() -> None:  # spec statement 55
+def test_legacy_headers_are_sent_audio_first() -> None:
     cache = HeaderCache()
     video(cache, AVC)
     audio(cache, AAC)
@@ -175,11 +181,62 @@ def test_limit_counts_a_message_of_several_tracks_once() -> None:
     assert audio(cache, AAC) is Change.CHANGED
 
 
-def test_default_limit_is_a_mebibyte() -> None:
+def test_header_is_kept_up_to_64_kib() -> None:
     cache = HeaderCache()
     largest = AVC + bytes(MAX_HEADER_BYTES - len(AVC))
     assert not video(cache, largest + b"x")
     assert video(cache, largest)
+    assert cache.held_bytes == MAX_HEADER_BYTES == 65536
+
+
+def test_headers_of_a_stream_are_kept_up_to_256_kib() -> None:
+    cache = HeaderCache()
+    for track in range(4):
+        assert video(cache, bytes.fromhex("960068766331") + bytes((track,)) + bytes(MAX_HEADER_BYTES - 7))
+    assert cache.held_bytes == MAX_CACHE_BYTES == 262144
+    assert not audio(cache, AAC)
+    assert video(cache, bytes.fromhex("96006876633100"))
+    assert audio(cache, AAC)
+
+
+def one_track(track: int) -> bytes:
+    return b"\x96\x00hvc1" + bytes((track,)) + b"config"
+
+
+def many_tracks(count: int, value: int = 0) -> bytes:
+    return b"\x96\x10hvc1" + b"".join(bytes((track, 0, 0, 1, value)) for track in range(count))
+
+
+def test_stream_has_32_tracks() -> None:
+    cache = HeaderCache()
+    for track in range(MAX_STREAM_TRACKS - 1):
+        assert video(cache, one_track(track))
+    assert audio(cache, AAC)
+    assert not video(cache, one_track(200))
+    assert not audio(cache, AAC_TRACK_1)
+    assert video(cache, one_track(0) + b"new")
+    assert video(cache, b"\x84hvc1colorInfo")  # of a track that is known
+    assert len(cache.snapshot()) == 33
+    assert video(cache, b"\x96\x02hvc1\x05")
+    assert video(cache, one_track(200))
+
+
+def test_message_of_more_than_32_tracks_is_a_frame() -> None:
+    cache = HeaderCache()
+    assert classify_video(many_tracks(MAX_STREAM_TRACKS)) == HEADER
+    assert classify_video(many_tracks(MAX_STREAM_TRACKS + 1)) == FRAME
+    assert video(cache, many_tracks(MAX_STREAM_TRACKS))
+    assert not video(cache, many_tracks(256))
+    assert not cache.update(VIDEO, many_tracks(256), HEADER)
+    assert cache.snapshot() == ((VIDEO, many_tracks(MAX_STREAM_TRACKS)),)
+
+
+def test_track_named_twice_in_a_message_is_one() -> None:
+    cache = HeaderCache()
+    twice = b"\x96\x10hvc1" + b"\x00\x00\x00\x01a" * 2
+    assert video(cache, twice)
+    assert video(cache, AVC) is Change.RESTART
+    assert (cache.snapshot(), cache.held_bytes) == (((VIDEO, AVC),), len(AVC))
 
 
 def test_cache_survives_a_pickle() -> None:
@@ -207,6 +264,7 @@ def test_snapshot_changes_exactly_when_update_says_so(messages: list[tuple[int, 
         assert changed or after is before
         assert len(set(after)) == len(after)
         assert all(message in messages for message in after)
+        assert cache.held_bytes == sum(len(payload) for _, payload in after)
 
 
 @given(st.sampled_from([AUDIO, VIDEO]), st.binary(max_size=30), st.sampled_from([0, FRAME, HEADER, 8]))

@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtmpsrv.media.metadata import DataKind, DataMessage, metadata_from
+from rtmpsrv.media.metadata import (
+    MAX_METADATA_BYTES,
+    MAX_METADATA_NAMES,
+    DataKind,
+    DataMessage,
+    MetadataStore,
+    metadata_from,
+)
 from rtmpsrv.protocol import amf0
 from rtmpsrv.protocol.amf_values import EcmaArray
 
@@ -97,3 +106,50 @@ def test_any_bytes_are_classified_and_nothing_is_invented(prefix: bytes, rest: b
     else:
         assert payload.endswith(message.payload) or message.payload.endswith(b"\x05")
         assert amf0.decode_first_string(message.payload) == message.name
+
+
+# --- what is kept ---------------------------------------------------------------------------------
+
+
+def test_latest_of_each_name_is_kept_in_the_order_of_the_names() -> None:
+    store = MetadataStore()
+    assert store.snapshot() == ()
+    for name, payload in (("a", b"1"), ("b", b"2"), ("a", b"333")):
+        assert store.store(name, payload)
+    assert (store.snapshot(), store.held_bytes) == ((b"333", b"2"), 4)
+    store.clear("a")
+    store.clear("unknown")
+    assert (store.snapshot(), store.held_bytes) == ((b"2",), 1)
+
+
+def test_metadata_is_kept_up_to_256_kib_in_all() -> None:
+    store = MetadataStore()
+    assert store.store("a", bytes(MAX_METADATA_BYTES))
+    assert not store.store("b", b"x")
+    assert store.store("a", bytes(MAX_METADATA_BYTES - 1))
+    assert store.store("b", b"x")
+    assert store.held_bytes == MAX_METADATA_BYTES == 262144
+
+
+def test_what_has_no_room_takes_the_place_of_its_name_all_the_same() -> None:
+    store = MetadataStore()
+    store.store("a", b"old")
+    assert not store.store("a", bytes(MAX_METADATA_BYTES + 1))
+    assert (store.snapshot(), store.held_bytes) == ((), 0)
+
+
+def test_names_are_bounded() -> None:
+    store = MetadataStore()
+    assert all(store.store(str(number), b"x") for number in range(MAX_METADATA_NAMES))
+    assert not store.store("one more", b"x")
+    assert store.store("0", b"new")
+    store.clear("1")
+    assert store.store("one more", b"x")
+
+
+def test_store_survives_a_pickle() -> None:
+    store = MetadataStore()
+    store.store("a", b"1")
+    copy = pickle.loads(pickle.dumps(store))
+    assert copy.store("b", b"2")
+    assert (copy.snapshot(), store.snapshot()) == ((b"1", b"2"), (b"1",))
