@@ -7,6 +7,8 @@
     |   |-- RemoteProtocolError    the peer broke the protocol: log at INFO, close its connection
     |   |   `-- AmfError           bytes that are not AMF; data messages survive it, commands do not
     |   `-- LocalProtocolError     we were about to break it: our bug, log with a traceback
+    |-- RequestRefused         a server refused what our client asked for; carries its status
+    |-- ConnectionClosed       the server at the other end of our client closed, or was lost
     |-- AccessDenied           a refusal the peer is told about; carries the status code to send
     `-- ConnectionDropped      this server ended a connection (kill, stall, shutdown); carries the reason
 
@@ -55,6 +57,19 @@ class AccessDenied(RtmpsrvError):
         super().__init__(f"{code}: {description}")
         self.code = code
         self.description = description
+
+
+class RequestRefused(RtmpsrvError):
+    """A server refused a request of our client; `code` and `description` are those of its status."""
+
+    def __init__(self, code: str, description: str) -> None:
+        super().__init__(f"{code}: {description}")
+        self.code = code
+        self.description = description
+
+
+class ConnectionClosed(RtmpsrvError):
+    """The server closed our client's connection, or it was lost."""
 
 
 class ConnectionDropped(RtmpsrvError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import LocalProtocolError
 from . import commands, messages
 from .commands import Command
 from .events import (
@@ -39,7 +40,10 @@ def encode(event: Event, requests: Requests, chunk_size: int) -> bytes:
 
     `chunk_size` is the one in force after the answer: `connect_accepted` announces it itself.
     """
-    return _ENCODERS[type(event)](event, requests, chunk_size)
+    encoder = _ENCODERS.get(type(event))
+    if encoder is None:
+        raise LocalProtocolError(f"{type(event).__name__} is not a server's to send")
+    return encoder(event, requests, chunk_size)
 
 
 def courtesy(command: Command, chunk_size: int) -> bytes:

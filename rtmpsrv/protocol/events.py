@@ -1,5 +1,6 @@
 """What a connection tells its session and what a session tells its connection; control only.
 
+The same at both ends: what a client sends as an event comes out as that event at the server, and back.
 Media and data messages are not events: they pass as lists of plain tuples (see `messages.Message`).
 Stream names may be secret keys: they are kept out of every repr.
 """
@@ -55,6 +56,7 @@ class PlayAsked(Event):
 
     msid: int
     name: str | None = field(repr=False)
+    start: float = -2.0  # s; -2: live if there is one. Sent by clients, not looked at by this server
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +157,39 @@ class Ping(Event):
     """Send a ping request; `milliseconds` since `connect`."""
 
     milliseconds: int
+
+
+# --- between a client and its connection only ----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAsked(Event):
+    """`createStream`; a server answers it without asking anybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCreated(Event):
+    """The answer to `createStream`."""
+
+    msid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status(Event):
+    """`onStatus` of the server that is no answer to publish or play; `level` is status, error or warning."""
+
+    msid: int
+    level: str
+    code: str
+    description: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Event):
+    """A command that no other event stands for, of the client or the server; results of such among them."""
+
+    msid: int
+    name: str
+    transaction_id: float
+    properties: Any = field(repr=False)
+    arguments: tuple[Any, ...] = field(repr=False)

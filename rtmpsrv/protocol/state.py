@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import Enum
 
 from .events import (
+    Call,
     ClientHello,
     ConnectAccepted,
     ConnectAsked,
@@ -30,6 +31,9 @@ from .events import (
     PublishStopAsked,
     ReceiveAsked,
     Refused,
+    Status,
+    StreamAsked,
+    StreamCreated,
 )
 
 
@@ -76,6 +80,10 @@ MACHINES: dict[type[Event], Machine] = {
     Refused: Machine.PHASE,
     ReceiveAsked: Machine.PHASE,
     Ping: Machine.PHASE,
+    StreamAsked: Machine.PHASE,
+    StreamCreated: Machine.PHASE,
+    Status: Machine.PHASE,
+    Call: Machine.PHASE,
     PublishAsked: Machine.PUBLISH,
     PublishAccepted: Machine.PUBLISH,
     PublishRefused: Machine.PUBLISH,
@@ -103,6 +111,15 @@ TRANSITIONS: dict[tuple[State, type[Event]], State] = {
     (Phase.CONNECT_ASKED, ReceiveAsked): Phase.CONNECT_ASKED,
     (Phase.CONNECTED, ReceiveAsked): Phase.CONNECTED,
     (Phase.CONNECTED, Ping): Phase.CONNECTED,
+    (Phase.CONNECT_ASKED, StreamAsked): Phase.CONNECT_ASKED,  # clients in a hurry
+    (Phase.CONNECTED, StreamAsked): Phase.CONNECTED,
+    (Phase.CONNECTED, StreamCreated): Phase.CONNECTED,
+    (Phase.OPEN, Status): Phase.OPEN,
+    (Phase.CONNECT_ASKED, Status): Phase.CONNECT_ASKED,
+    (Phase.CONNECTED, Status): Phase.CONNECTED,
+    (Phase.OPEN, Call): Phase.OPEN,
+    (Phase.CONNECT_ASKED, Call): Phase.CONNECT_ASKED,
+    (Phase.CONNECTED, Call): Phase.CONNECTED,
     (Role.NONE, PublishAsked): Role.PUBLISH_ASKED,
     (Role.PUBLISH_ASKED, PublishAccepted): Role.PUBLISHING,
     (Role.PUBLISH_ASKED, PublishRefused): Role.NONE,
@@ -113,7 +130,9 @@ TRANSITIONS: dict[tuple[State, type[Event]], State] = {
     (Role.PLAY_ASKED, PlayAccepted): Role.PLAYING,
     (Role.PLAY_ASKED, PlayRefused): Role.NONE,
     (Role.PLAYING, PlayRefused): Role.NONE,  # it waited, and the publisher's key is another
+    (Role.PLAY_ASKED, PauseAsked): Role.PLAY_ASKED,  # before a publisher came
     (Role.PLAYING, PauseAsked): Role.PLAYING,
+    (Role.PLAY_ASKED, PlayStopAsked): Role.PLAY_STOP_ASKED,  # likewise
     (Role.PLAYING, PlayStopAsked): Role.PLAY_STOP_ASKED,
     (Role.PLAY_STOP_ASKED, PlayEnded): Role.NONE,
     (Role.PLAYING, PlayEnded): Role.NONE,

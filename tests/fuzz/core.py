@@ -12,13 +12,8 @@ from typing import Any
 from rtmpsrv.errors import RemoteProtocolError
 from rtmpsrv.protocol import amf0, events, messages
 from rtmpsrv.protocol.chunks import MAX_CHUNK_STREAMS, Limits, basic_header, pack
-from rtmpsrv.protocol.connection import (
-    MAX_MESSAGE_STREAMS,
-    MAX_MESSAGES_BEFORE_ROLE,
-    MAX_PENDING_OUTPUT,
-    MESSAGES_PER_CALL,
-    ServerConnection,
-)
+from rtmpsrv.protocol.connection import MAX_MESSAGE_STREAMS, MAX_MESSAGES_BEFORE_ROLE, ServerConnection
+from rtmpsrv.protocol.link import MAX_PENDING_OUTPUT, MESSAGES_PER_CALL
 from rtmpsrv.protocol.state import Phase
 from tests.vectors import load
 

@@ -12,15 +12,8 @@ from rtmpsrv.errors import LocalProtocolError, RemoteProtocolError
 from rtmpsrv.protocol import amf0, events, messages
 from rtmpsrv.protocol.amf_values import UNDEFINED
 from rtmpsrv.protocol.chunks import ChunkReader, Limits, pack
-from rtmpsrv.protocol.connection import (
-    BYTES_PER_UNIT,
-    DEFAULT_PEER_WINDOW,
-    MAX_MESSAGE_STREAMS,
-    MAX_MESSAGES_BEFORE_ROLE,
-    MAX_PENDING_OUTPUT,
-    MESSAGES_PER_CALL,
-    ServerConnection,
-)
+from rtmpsrv.protocol.connection import MAX_MESSAGE_STREAMS, MAX_MESSAGES_BEFORE_ROLE, ServerConnection
+from rtmpsrv.protocol.link import BYTES_PER_UNIT, DEFAULT_PEER_WINDOW, MAX_PENDING_OUTPUT, MESSAGES_PER_CALL
 from rtmpsrv.protocol.state import Phase, Role
 from tests.vectors import load, name_of
 
@@ -735,6 +728,12 @@ def broken() -> ServerConnection:
     with pytest.raises(RemoteProtocolError):
         peer.receive(pack(3, 0, 23, 0, b""))
     return peer.connection
+
+
+def test_what_clients_say_is_not_a_servers_to_send() -> None:
+    connection = connected().connection
+    with pytest.raises(LocalProtocolError, match="StreamAsked is not a server's"):
+        connection.send(events.StreamAsked())
 
 
 def test_nothing_is_done_on_a_connection_that_is_broken() -> None:
