@@ -44,6 +44,7 @@ class ClientSettings:
     limits: Limits = field(default_factory=Limits)  # of what the server may send
     inbox_bytes: int = 1 << 26  # received and not read yet
     every_message: bool = False  # read control messages and commands too, not only media and data
+    courteous: bool = True  # acknowledge bytes and answer pings while reading
 
 
 def connect(host: str, port: int, app: str, **options: Any) -> Client:
@@ -90,8 +91,10 @@ class Client:
     def __init__(self, sock: socket.socket, settings: ClientSettings | None = None, url: str = "") -> None:
         self.socket = sock
         self.settings = settings or ClientSettings()
-        self.connection = ClientConnection(self.settings.chunk_size)
+        self.connection = ClientConnection(self.settings.chunk_size, courteous=self.settings.courteous)
         self.connection.reader.limits = self.settings.limits
+        if not self.settings.courteous:
+            self.connection.peer_window = 0
         self.inbox = ClientInbox(self.settings.inbox_bytes)
         self.sent_bytes = 0
         self.received_bytes = 0

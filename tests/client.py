@@ -1,23 +1,30 @@
-"""A blocking RTMP client for tests: says what it is told to, in whatever order, and reads with a deadline.
+"""The client of the tests: `rtmpsrv.client`, made to say whatever it is told, in whatever order.
 
-It judges nothing by itself. Works on plain sockets, patched by gevent or not.
+It reads every message, answers nothing by itself and stays at chunks of 128 bytes, as many real clients do.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
+from rtmpsrv.client import Client as RtmpClient
+from rtmpsrv.client import ClientSettings
+from rtmpsrv.errors import ConnectionClosed
 from rtmpsrv.protocol import amf0, messages
-from rtmpsrv.protocol.chunks import ChunkReader, basic_header, pack
+from rtmpsrv.protocol.chunks import basic_header, pack
+from rtmpsrv.protocol.handshake import HANDSHAKE_SIZE
 from rtmpsrv.protocol.messages import Message
+from rtmpsrv.protocol.state import Phase
 
 TIMEOUT_S = 5.0  # for anything the server owes us at once
-HANDSHAKE_SIZE = 1536
+SETTINGS = ClientSettings(answer_s=TIMEOUT_S, chunk_size=128, every_message=True, courteous=False)
+Closed = ConnectionClosed
 
 AVC_HEADER = bytes.fromhex("1700000000") + b"\x01\x64\x00\x1f\xff avcC"
 AAC_HEADER = bytes.fromhex("af00") + b"\x12\x10"
@@ -49,34 +56,27 @@ def chunks_of(
     return [first + pieces[0]] + [basic_header(3, csid) + extended + piece for piece in pieces[1:]]
 
 
-class Closed(Exception):
-    """The server closed the connection."""
-
-
 class Client:
     """One connection. `written` counts the bytes sent after the handshake."""
 
     def __init__(
         self, port: int, host: str = "127.0.0.1", source: str | None = None, receive_buffer: int = 0
     ) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
-        self.written = 0
-        self.reader = ChunkReader()
-        self.waiting: list[Message] = []
-        self._transactions = 0
-        self._fences = 0x7E570000
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
         try:
             if receive_buffer:
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             if source:
-                self.socket.bind((source, 0))
-            self.socket.settimeout(TIMEOUT_S)
-            self.socket.connect((host, port))
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.bind((source, 0))
+            sock.settimeout(TIMEOUT_S)
+            sock.connect((host, port))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
-            self.socket.close()
+            sock.close()
             raise
+        self.rtmp = RtmpClient(sock, SETTINGS)
+        self._unwritten = 0  # bytes that do not count: the handshake
+        self._fences = 0x7E570000
 
     def __enter__(self) -> Client:
         return self
@@ -85,43 +85,55 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        self.socket.close()
+        self.rtmp.close()
+
+    @property
+    def socket(self) -> socket.socket:
+        return self.rtmp.socket
+
+    @socket.setter
+    def socket(self, wrapped: socket.socket) -> None:
+        self.rtmp.socket = wrapped
+
+    @property
+    def written(self) -> int:
+        return self.rtmp.sent_bytes - self._unwritten
+
+    @property
+    def waiting(self) -> deque[Message]:
+        """The messages that were received and not read yet."""
+        return self.rtmp.inbox.messages
 
     # --- bytes --------------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
-        self.socket.settimeout(TIMEOUT_S)
-        self.socket.sendall(data)
-        self.written += len(data)
+        self.rtmp.send_bytes(data)
 
     def receive(self, count: int) -> bytes:
         """Read so many raw bytes; Closed if there are fewer."""
         data = b""
         self.socket.settimeout(TIMEOUT_S)
         while len(data) < count:
-            more = self._receive(count - len(data))
+            try:
+                more = self.socket.recv(count - len(data))
+            except ConnectionError as exc:
+                raise Closed(str(exc)) from exc
+            if not more:
+                raise Closed("end of stream")
             data += more
         return data
 
-    def _receive(self, limit: int) -> bytes:
-        try:
-            data = self.socket.recv(limit)
-        except ConnectionError as exc:
-            raise Closed(str(exc)) from exc
-        if not data:
-            raise Closed("end of stream")
-        return data
-
     def shake_hands(self, c1: bytes | None = None, version: int = 3) -> tuple[bytes, bytes]:
-        """Do the whole handshake; return S1 and S2."""
+        """Do the whole handshake, with any C1; return S1 and S2."""
         c1 = c1 or bytes(8) + os.urandom(HANDSHAKE_SIZE - 8)
         self.send(bytes((version,)) + c1)
         answer = self.receive(1 + 2 * HANDSHAKE_SIZE)
         assert answer[0] == 3
         s1, s2 = answer[1 : 1 + HANDSHAKE_SIZE], answer[1 + HANDSHAKE_SIZE :]
         self.send(s1)
-        self.written = 0
+        self.rtmp.connection.phase = Phase.OPEN
+        self._unwritten = self.rtmp.sent_bytes
         return s1, s2
 
     # --- messages out -------------------------------------------------------------------------------
@@ -132,8 +144,8 @@ class Client:
     def command(self, name: str, *values: Any, msid: int = 0, transaction: float | None = None) -> float:
         """Send a command; `values` begin with the command object. Returns the transaction id."""
         if transaction is None:
-            self._transactions += 1
-            transaction = float(self._transactions)
+            self.rtmp.connection.transactions += 1
+            transaction = float(self.rtmp.connection.transactions)
         payload = amf0.encode(name, transaction, *values)
         self.message(messages.COMMAND_AMF0, payload, msid=msid)
         return transaction
@@ -154,14 +166,7 @@ class Client:
 
     def read(self, timeout_s: float = TIMEOUT_S) -> Message:
         """Return the next message; TimeoutError after `timeout_s`, Closed at the end."""
-        until = monotonic() + timeout_s
-        while not self.waiting:
-            left = until - monotonic()
-            if left <= 0:
-                raise TimeoutError(f"no message within {timeout_s:g} s")
-            self.socket.settimeout(left)
-            self.waiting += [Message(*item) for item in self.reader.feed(self._receive(65536))]
-        return self.waiting.pop(0)
+        return self.rtmp.read(timeout_s)
 
     def read_until(
         self, wanted: Callable[[Message], bool], timeout_s: float = TIMEOUT_S
@@ -215,8 +220,8 @@ class Client:
     def connect(self, app: str) -> Client:
         """Shake hands and connect."""
         self.shake_hands()
-        self.ask_connect(app)
-        assert self.expect_command("_result")[0] == self._transactions
+        transaction = self.ask_connect(app)
+        assert self.expect_command("_result")[0] == transaction
         return self
 
     def ask_connect(self, app: str, **properties: Any) -> float:
@@ -245,7 +250,7 @@ class Client:
         """Ask to play from nothing, and wait until the server has taken note."""
         self.connect(app)
         self.ask_play(key, self.create_stream())
-        self.waiting = self.fence() + self.waiting
+        self.waiting.extendleft(reversed(self.fence()))
         return self
 
 

@@ -138,7 +138,7 @@ class ClientConnection(Link):
             if command.transaction_id and command.name not in _REPLIES:
                 self._put(commands.null_result(command.transaction_id, self.out_chunk_size))
         self._move(event, RemoteProtocolError)
-        if isinstance(event, events.ConnectAccepted):
+        if isinstance(event, events.ConnectAccepted) and self.chunk_size != self.out_chunk_size:
             self._put(messages.set_chunk_size(self.chunk_size))
             self.out_chunk_size = self.chunk_size
         return event

@@ -39,6 +39,7 @@ class Link:
 
     chunk_size: int = 4096  # bytes, announced in the course of `connect` and used from then on
     any_media: bool = False  # hand out media whoever publishes
+    courteous: bool = True  # acknowledge bytes and answer pings
     phase: Phase = Phase.C1
     publish_role: Role = Role.NONE
     play_role: Role = Role.NONE
@@ -229,10 +230,10 @@ class Link:
             if takes_media:
                 self.aggregate = Aggregate(timestamp, msid, payload, csid)
         elif type_id == messages.WINDOW_ACK_SIZE:
-            self.peer_window = messages.uint32(type_id, payload)
+            self.peer_window = messages.uint32(type_id, payload) if self.courteous else 0
         elif type_id == messages.USER_CONTROL and len(payload) >= 6:
             event, value = int.from_bytes(payload[:2], "big"), int.from_bytes(payload[2:6], "big")
-            if event == messages.PING_REQUEST:
+            if event == messages.PING_REQUEST and self.courteous:
                 self._put(messages.user_control(messages.PING_RESPONSE, value))
         return None
 

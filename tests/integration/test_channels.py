@@ -285,7 +285,7 @@ def test_s62_s63_a_gop_over_the_limit_is_not_cached_at_all(on_whole: Stage, chan
 
 def test_s64_a_player_without_publisher_gets_nothing_and_stays(on: Stage, channel: str) -> None:
     player = on.player(channel)
-    assert player.waiting == []
+    assert not player.waiting
     assert player.fence() == []
 
 

@@ -177,7 +177,7 @@ def test_s28_acknowledgements_carry_the_running_count(on: Stage, channel: str) -
     for number in range(20):
         client.audio(number, audio(bytes(2000)))
         # Each answered, so that the server cannot read more than this before it counts.
-        client.waiting += client.fence()
+        client.waiting.extend(client.fence())
     acknowledged = [
         int.from_bytes(one.payload, "big") for one in client.waiting if describe(one) == "Acknowledgement"
     ]

@@ -197,6 +197,17 @@ def test_all_messages_can_be_read(pair: tuple[Server, socket.socket]) -> None:
     assert client.read().payload == b"v"
 
 
+def test_client_may_be_rude(pair: tuple[Server, socket.socket]) -> None:
+    ping = messages.user_control(messages.PING_REQUEST, 9)
+    pair[0].on[events.ConnectAsked] = lambda: messages.window_ack_size(10) + ping
+    client = Client(pair[1], ClientSettings(courteous=False, chunk_size=128))
+    client.shake_hands()
+    client.connect("live")
+    sent = client.sent_bytes
+    client.create_stream()
+    assert client.sent_bytes - sent == len(pack(3, 0, 20, 0, amf0.encode("createStream", 2.0, None)))
+
+
 # --- refusals, ends and bounds --------------------------------------------------------------------
 
 
