@@ -4,8 +4,8 @@
         client.publish("key")
         client.send_video(0, header)
 
-Works on plain sockets and on gevent's (give `create_connection` and `tls` of gevent). One greenlet or thread
-at a time: methods that wait read for all. What RTMP is, is in `protocol.client`.
+Works on plain sockets and on gevent's (give `create_connection` and `tls` of gevent), for one greenlet or
+thread at a time. What RTMP is, is in `protocol.client`.
 """
 
 from __future__ import annotations
@@ -141,7 +141,6 @@ class Client:
 
     def wait_connected(self) -> dict[str, Any]:
         self._wait(events.ConnectAccepted)
-        self.flush()  # the chunk size is announced
         return self.connection.server_information
 
     def create_stream(self) -> int:
@@ -211,13 +210,9 @@ class Client:
         if not self._stop_on(msid):
             self.call("closeStream", msid=msid, answered=False)
 
-    def call(
-        self, name: str, *arguments: Any, properties: Any = None, msid: int = 0, answered: bool = True
-    ) -> float:
-        """Send any other command (FCPublish, releaseStream, ...); return its transaction id."""
-        transaction_id = self.connection.call(
-            name, *arguments, properties=properties, msid=msid, answered=answered
-        )
+    def call(self, name: str, *arguments: Any, msid: int = 0, answered: bool = True) -> float:
+        """Send any other command (FCPublish, releaseStream, ...); return its transaction id, 0 for none."""
+        transaction_id = self.connection.call(name, *arguments, msid=msid, answered=answered)
         self.flush()
         return transaction_id
 
@@ -287,12 +282,24 @@ class Client:
 
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
         """Yield messages as `read` returns them, until the server closes; `timeout_s` is for each."""
-        while True:
-            try:
-                message = self.read(timeout_s)
-            except ConnectionClosed:
-                return
-            yield message
+        with suppress(ConnectionClosed):
+            while True:
+                yield self.read(timeout_s)
+
+    def take(self, data: bytes) -> None:
+        """Act on bytes that the caller has read from the socket, as the loop of a load client does."""
+        self.received_bytes += len(data)
+        connection = self.connection
+        connection.receive_data(data)
+        while connection.backlog:
+            for event in connection.events():
+                if not isinstance(event, list):
+                    self.inbox.add_event(event)
+                elif connection.judged is None:
+                    self.inbox.add_messages(event)
+        if connection.judged:
+            self.inbox.add_messages(connection.judged)
+            connection.judged.clear()
 
     # --- private ------------------------------------------------------------------------------------
 
@@ -318,19 +325,19 @@ class Client:
         self.socket.settimeout(self.settings.answer_s)
         try:
             self.socket.sendall(data)
-        except TimeoutError:
-            raise
         except OSError as exc:
+            if isinstance(exc, TimeoutError):
+                raise
             raise ConnectionClosed(f"connection lost: {exc.strerror or exc}") from exc
         self.sent_bytes += len(data)
 
     def _receive(self, until: float) -> None:
         """Read once, and act on what was received. Blocks up to `until`."""
         left = until - monotonic()
-        if left <= 0:
-            raise TimeoutError("the server does not answer in time")
-        self.socket.settimeout(left)
         try:
+            if left <= 0:
+                raise TimeoutError
+            self.socket.settimeout(left)
             data = self.socket.recv(READ_BYTES)
         except TimeoutError:
             raise TimeoutError("the server does not answer in time") from None
@@ -338,17 +345,6 @@ class Client:
             raise ConnectionClosed(f"connection lost: {exc.strerror or exc}") from exc
         if not data:
             raise ConnectionClosed("closed by the server")
-        self.received_bytes += len(data)
-        connection = self.connection
-        connection.receive_data(data)
-        while connection.backlog:
-            for event in connection.events():
-                if not isinstance(event, list):
-                    self.inbox.add_event(event)
-                elif connection.judged is None:
-                    self.inbox.add_messages(event)
-        if connection.judged:
-            self.inbox.add_messages(connection.judged)
-            connection.judged.clear()
+        self.take(data)
         with suppress(ConnectionClosed):  # what was received counts first; the next read tells
             self.flush()

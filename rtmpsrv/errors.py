@@ -68,7 +68,7 @@ class RequestRefused(RtmpsrvError):
         self.description = description
 
 
-class ConnectionClosed(RtmpsrvError):
+class ConnectionClosed(RtmpsrvError, ConnectionError):
     """The server closed our client's connection, or it was lost."""
 
 

@@ -14,13 +14,11 @@ import time
 from pathlib import Path
 
 from benchlib.rtmpclient import (
-    TYPE_COMMAND,
+    MSID,
     TYPE_VIDEO,
     WAIT_S,
     Client,
-    Message,
     Target,
-    amf_encode,
     pack_message,
 )
 from benchlib.scenarios import Scenario
@@ -36,28 +34,25 @@ SCENARIO = Scenario(
 
 
 class JoiningClient(Client):
-    """A client that notes when it asked to play, and keeps what came with the consent."""
+    """A client that notes when it asked to play."""
 
     asked_at = 0.0
 
     def command_play(self) -> None:
         """Ask to play once `createStream` is answered. Blocks up to `WAIT_S`."""
-        self._wait_for("_result", 2)
-        play = pack_message(8, TYPE_COMMAND, 1, amf_encode("play", 3, None, self.stream_name))
+        self._wait_for_stream()
         self.asked_at = time.monotonic()
-        self.sock.sendall(play)
+        self.rtmp.ask_play(self.stream_name, MSID)
 
     def wait_for_picture(self) -> float:
         """Return the seconds from `play` to the first picture, which must be a keyframe."""
-        messages: list[Message] = []
         self.sock.settimeout(WAIT_S)
         while True:
-            for type_id, _length, head in messages:
+            for type_id, _length, head in self.messages():
                 if type_id == TYPE_VIDEO and head[1] == 1:
                     if head[0] != 0x17:
                         sys.exit("the first picture is not a keyframe")
                     return time.monotonic() - self.asked_at
-            messages = self.messages()
 
 
 def main() -> int:
@@ -108,7 +103,7 @@ def _publish(target: Target) -> Client:
                 raise
             time.sleep(0.05)
     client.command_connect(CHUNK_SIZE)
-    client.command_publish(CHUNK_SIZE)
+    client.command_publish()
     client.go()
     client.sock.settimeout(WAIT_S)
     made = templates(SCENARIO)

@@ -41,12 +41,10 @@ class ClientConnection(Link):
     transactions: int = 0  # begun so far; the last one's id
     awaited: dict[float, str] = field(default_factory=dict)  # what each transaction under way has asked for
 
-    def call(
-        self, name: str, *arguments: Any, properties: Any = None, msid: int = 0, answered: bool = True
-    ) -> float:
+    def call(self, name: str, *arguments: Any, msid: int = 0, answered: bool = True) -> float:
         """Send any command; return its transaction id, 0 for one that wants no answer."""
         transaction_id = self._next_transaction("") if answered else 0.0
-        self.send(events.Call(msid, name, transaction_id, properties, arguments))
+        self.send(events.Call(msid, name, transaction_id, None, arguments))
         return transaction_id
 
     # --- what goes out ----------------------------------------------------------------------------

@@ -74,7 +74,7 @@ class Publishers:
             for client in batch:
                 client.command_connect(scenario.chunk_size)
             for client in batch:
-                client.command_publish(scenario.chunk_size)
+                client.command_publish()
             for client in batch:
                 client.go()
             clients += batch

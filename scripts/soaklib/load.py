@@ -80,8 +80,8 @@ class Load:
         client = Client(self._target, channel)
         try:
             client.command_connect(size)
-            client.command_publish(size)
-            client._wait_for("onStatus")
+            client.command_publish()
+            client.wait_for_consent()
             self.seen["published"] += 1
             self._stream(client, dice, size)
             self._end(client, dice, size)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from rtmpsrv.protocol.chunks import ChunkReader
+
 sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
 client = importlib.import_module("benchlib.rtmpclient")
 report = importlib.import_module("benchlib.report")
@@ -24,11 +26,11 @@ def test_a_stamp_survives_chunks_and_cuts(chunk_size: int, cut: int) -> None:
     for number, (message, type_id) in enumerate([(made.keyframe, 9), (made.audio, 8), (made.inter, 9)]):
         stream.stamp(message, type_id, 1000, 12345 + number, number)
         wire += bytes(message)
-    reader = client.ChunkReader(stream.STAMPED_HEAD)
+    reader = ChunkReader()
     messages = [found for at in range(0, len(wire), cut) for found in reader.feed(wire[at : at + cut])]
-    stamps = [stream.stamp_of(type_id, head) for type_id, _, head in messages[1:]]
+    stamps = [stream.stamp_of(found[0], found[3][: stream.STAMPED_HEAD]) for found in messages[1:]]
     assert stamps == [(12345, 0), (12346, 1), (12347, 2)]
-    assert messages[1][1] == stream.frame_sizes(scenarios.Scenario())[0]
+    assert len(messages[1][3]) == stream.frame_sizes(scenarios.Scenario())[0]
 
 
 def test_a_sequence_header_has_no_stamp() -> None:
