@@ -95,8 +95,3 @@ class TagReader:
         self.has_audio, self.has_video = bool(buffer[4] & _HAS_AUDIO), bool(buffer[4] & _HAS_VIDEO)
         self._in_tags = True
         return int(size) + _BACK_POINTER_SIZE
-
-
-def read_tags(data: bytes) -> list[Tag]:
-    """Return the tags of a whole FLV file; an incomplete last one is dropped."""
-    return TagReader().feed(data)

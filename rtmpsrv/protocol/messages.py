@@ -44,8 +44,6 @@ AUDIO_CSID = 4
 VIDEO_CSID = 5
 DATA_CSID = 6
 
-CONTROL_BODY_LIMIT = 64  # bytes; the longest known control body (SWF verification) has 44
-
 _UINT32 = struct.Struct(">I")
 _EVENT = struct.Struct(">HI")
 

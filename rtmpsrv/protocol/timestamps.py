@@ -14,8 +14,3 @@ def add(timestamp: int, offset: int) -> int:
 def signed_difference(a: int, b: int) -> int:
     """Return a - b as the shorter way round; -2^31 when both ways are as long."""
     return ((a - b + _HALF) & TIMESTAMP_MASK) - _HALF
-
-
-def rebase(timestamp: int, base: int) -> int:
-    """Return the time since `base`; 0 for what is older, such as audio just before the first keyframe."""
-    return max(0, signed_difference(timestamp, base))

@@ -8,8 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtmpsrv.errors import LocalProtocolError, RemoteProtocolError
-from rtmpsrv.media.flv import MAX_PAYLOAD_SIZE, Tag, TagReader, header, read_tags, tag
+from rtmpsrv.media.flv import MAX_PAYLOAD_SIZE, Tag, TagReader, header, tag
 from tests.vectors import load, name_of
+
+
+def read_tags(data: bytes) -> list[Tag]:
+    """Return the tags of a whole FLV file; an incomplete last one is dropped."""
+    return TagReader().feed(data)
+
 
 TAGS = st.lists(
     st.builds(Tag, st.sampled_from([8, 9, 15, 18]), st.integers(0, 0xFFFFFFFF), st.binary(max_size=50))

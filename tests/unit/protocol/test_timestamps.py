@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtmpsrv.protocol.timestamps import add, rebase, signed_difference
-from tests.vectors import load, name_of
+from rtmpsrv.protocol.timestamps import add, signed_difference
+from tests.vectors import load
 
 STAMPS = st.integers(0, 0xFFFFFFFF)
 
@@ -15,11 +13,6 @@ STAMPS = st.integers(0, 0xFFFFFFFF)
 @pytest.mark.parametrize("vector", load("timestamps")["signed_difference"], ids=str)
 def test_difference_goes_the_shorter_way_round(vector: dict[str, int]) -> None:
     assert signed_difference(vector["a"], vector["b"]) == vector["diff"]
-
-
-@pytest.mark.parametrize("vector", load("timestamps")["rebase"], ids=name_of)
-def test_rebased_clock_starts_at_zero(vector: dict[str, Any]) -> None:
-    assert [rebase(stamp, vector["base"]) for stamp in vector["input"]] == vector["output"]
 
 
 @pytest.mark.parametrize(
