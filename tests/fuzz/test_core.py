@@ -6,6 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rtmpsrv.errors import RemoteProtocolError
+from rtmpsrv.protocol import events
+from rtmpsrv.protocol.client import ClientConnection
 from tests.fuzz.core import HANDSHAKE, captures, case, check_case
 
 SEEDS_A_BATCH = 50
@@ -40,3 +43,21 @@ def test_captures_with_bytes_changed(capture: bytes, changes: list[tuple[int, in
     for at, value in changes:
         data[at % len(data)] = value
     check_case(HANDSHAKE + bytes(data), seed)
+
+
+@pytest.mark.parametrize("batch", range(4))
+def test_nothing_but_a_protocol_error_comes_out_of_a_client(batch: int) -> None:
+    """A server may say anything: here it says what clients say, whole or broken."""
+    for seed in range(batch * SEEDS_A_BATCH, (batch + 1) * SEEDS_A_BATCH):
+        client = ClientConnection()
+        client.send(events.ClientHello())
+        try:
+            client.receive_data(HANDSHAKE)
+            client.send(events.ConnectAsked(1.0, "live", {}))
+            data = case(seed, CORPUS)
+            for start in range(0, len(data), 1 + seed % 700):
+                client.receive_data(data[start : start + 1 + seed % 700])
+                while client.backlog:
+                    list(client.events(1 + seed % 5))
+        except RemoteProtocolError:
+            assert client.held_bytes == 0
