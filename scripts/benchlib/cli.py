@@ -1,4 +1,4 @@
-"""The command line: which scenarios, which servers, how many rounds; puts the parts together."""
+"""The bench from its arguments to its tables: which servers, in which order, how often; measures nothing."""
 
 from __future__ import annotations
 
@@ -11,88 +11,75 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from benchlib import report, servers
+from benchlib import bars, options, report, run, servers
+from benchlib.quiet import wait_for_quiet
 from benchlib.rtmpclient import Target
-from benchlib.run import LoadError, measure
-from benchlib.scenarios import Scenario, presets
-from benchlib.stream import MIN_CHUNK_SIZE
+from benchlib.scenarios import Scenario
+from benchlib.workers import Cores, LoadError
 
-# scenario fields that an option of the same name overrides
-OVERRIDES = (
-    *("publishers", "players", "bitrate_mbit", "fps", "gop_s", "audio"),
-    *("chunk_size", "seconds", "merge", "tls", "stalled", "probes"),
-)
-STALL_S = 60.0
-STALLED_SECONDS = STALL_S + 5
 Starter = Callable[[Scenario], AbstractContextManager[servers.Running]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bench:
+    """What stays the same for all scenarios of a run."""
+
+    starters: dict[str, Starter]
+    builds: dict[str, str]  # of the servers that are ours
+    cores: Cores
+    rounds: int
+    patience_s: float
 
 
 def main(arguments: list[str]) -> int:
     """Run what the arguments ask for; gives the exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if bool(options.peer) != bool(options.peer_pid):
-        parser.error("--peer and --peer-pid go together")
+    chosen = options.parse(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    server_cpus, load_cpus = _cpus(pin=not options.no_pin)
-    _say(f"server on CPU {_listed(server_cpus)}, load on CPU {_listed(load_cpus)}; {_machine()}")
-    starters = _starters(options, servers.Launch(server_cpus, _environment(options.env)))
+    cores = _cores(pin=not chosen.no_pin)
+    _say(f"server on CPU {_listed(cores.server)}, load on CPU {_listed(cores.load)}; {_machine()}")
+    os.sched_setaffinity(0, cores.load)  # what this process does in between is not to meet the server
     collected: list[dict[str, object]] = []
+    builds: dict[str, str] = {}
     try:
-        for scenario in _scenarios(options):
-            rows = _rounds(scenario, starters, options.rounds, load_cpus)
-            collected.append(_finish(scenario, rows, len(load_cpus)))
+        starters = _starters(chosen, servers.Launch(cores.server, options.environment(chosen.env)))
+        builds = _builds(chosen, starters)
+        bench = Bench(starters, builds, cores, chosen.rounds, chosen.patience)
+        for scenario in options.scenarios(chosen):
+            _say(f"\n## {scenario.name}: {_described(scenario)}")
+            collected.append(_load(bench, scenario))
     except (LoadError, servers.ServerError) as exc:
         _say(f"bench: {exc}")
         return 1
     except KeyboardInterrupt:
         return 130
     finally:
-        if options.json and collected:
-            text = json.dumps(
-                {"machine": _machine(), "time": time.time(), "scenarios": collected},
-                indent=1,
-            )
-            Path(options.json).write_text(text + "\n")
+        if chosen.json and collected:
+            found = {"machine": _machine(), "time": time.time(), "builds": builds, "scenarios": collected}
+            Path(chosen.json).write_text(json.dumps(found, indent=1) + "\n")
     return 0
 
 
-def _rounds(
-    scenario: Scenario,
-    starters: dict[str, Starter],
-    rounds: int,
-    load_cpus: frozenset[int],
-) -> list[report.Row]:
-    """Run each server in each round, in an order that turns with the round."""
+def _load(bench: Bench, scenario: Scenario) -> dict[str, object]:
+    """Run each server in each round, print the tables and give them for the JSON file."""
     plain = dataclasses.replace(scenario, stalled=False)
-    variants = [plain, scenario] if scenario.stalled else [plain]
-    _say(f"\n## {scenario.name}: {_described(scenario)}")
     rows = []
-    for number in range(1, rounds + 1):
-        order = list(starters) if number % 2 else list(reversed(starters))
-        for name in order:
-            for variant in variants:
-                with starters[name](variant) as server:
-                    rows.append(measure(server, variant, number, load_cpus))
-                _say(
-                    f"{rows[-1].server} round {number} done",
-                    end="\r" if sys.stdout.isatty() else "\n",
-                )
-    return rows
-
-
-def _finish(scenario: Scenario, rows: list[report.Row], load_cores: int) -> dict[str, object]:
-    """Print a scenario's tables and give them for the JSON file."""
+    for number, name in _turns(bench):
+        for variant in [plain, scenario] if scenario.stalled else [plain]:
+            before = wait_for_quiet(bench.patience_s, bench.cores.all)
+            with bench.starters[name](variant) as server:
+                rows.append(run.measure(server, variant, number, bench.cores))
+            rows[-1].values["before_percent"] = before
+            _say(f"{rows[-1].server} round {number} done", end="\r" if sys.stdout.isatty() else "\n")
     middle = report.medians(rows)
     comparisons = report.ratios(middle)
-    verdicts = report.verdicts(scenario, middle)
-    doubts = report.doubts(rows, load_cores)
+    verdicts = bars.verdicts(scenario, middle, bench.builds)
+    doubts = report.doubts(rows, len(bench.cores.load))
     _say(report.table([*rows, *middle.values()]))
     for line in (*comparisons, *verdicts, *doubts):
         _say(line)
@@ -106,161 +93,58 @@ def _finish(scenario: Scenario, rows: list[report.Row], load_cores: int) -> dict
     }
 
 
-def _scenarios(options: argparse.Namespace) -> list[Scenario]:
-    given = {name: getattr(options, name) for name in OVERRIDES if getattr(options, name) is not None}
-    if given.get("stalled"):
-        given.setdefault("seconds", STALLED_SECONDS)
-    known = presets()
-    return [
-        dataclasses.replace(known.get(name, Scenario()), **given) for name in options.scenario or ["custom"]
-    ]
+def _turns(bench: Bench) -> Iterator[tuple[int, str]]:
+    """Give each round's servers, each round beginning with another one."""
+    names = list(bench.starters)
+    for number in range(1, bench.rounds + 1):
+        first = (number - 1) % len(names)
+        for name in names[first:] + names[:first]:
+            yield number, name
 
 
-def _starters(options: argparse.Namespace, launch: servers.Launch) -> dict[str, Starter]:
+def _starters(chosen: argparse.Namespace, launch: servers.Launch) -> dict[str, Starter]:
     starters: dict[str, Starter] = {}
-    if options.peer:
-        host, _, port = options.peer.rpartition(":")
-        channel_is_app = options.peer_names == "channel/key"
-        target = Target(host.strip("[]"), int(port), bool(options.tls), channel_is_app)
-        starters["peer"] = lambda _scenario: servers.peer(target, options.peer_pid)
-        if options.only is None:
+    if chosen.peer:
+        host, _, port = chosen.peer.rpartition(":")
+        target = Target(host.strip("[]"), int(port), bool(chosen.tls), chosen.peer_names == "channel/key")
+        starters["peer"] = lambda _scenario: servers.peer(target, chosen.peer_pid)
+        if chosen.only is None:
             return starters
-    if options.only in (None, "ours"):
-        starters["ours"] = lambda scenario: servers.ours(scenario, launch)
-    if options.endpoint or options.only == "endpoint":
+    own: list[tuple[str, str | None]] = [("ours", None), *chosen.ours]
+    for name, python in own:
+        # each has to keep its own name and interpreter
+        def start(
+            scenario: Scenario, name: str = name, python: str | None = python
+        ) -> AbstractContextManager[servers.Running]:
+            return servers.ours(name, python, scenario, launch)
+
+        starters[name] = start
+    if chosen.endpoint or "endpoint" in (chosen.only or ()):
         starters["endpoint"] = lambda scenario: servers.endpoint(scenario, launch)
-    missing = servers.nginx_missing(bool(options.tls))
-    if options.only == "nginx" or (options.only is None and not missing):
+    missing = servers.nginx_missing(bool(chosen.tls))
+    if not missing or "nginx" in (chosen.only or ()):
         starters["nginx"] = lambda scenario: servers.nginx(scenario, launch)
-    elif options.only is None:
+    elif chosen.only is None:
         _say(f"without nginx: {missing}")
-    return starters
+    wanted = chosen.only and {*chosen.only, "peer"}
+    return {name: starter for name, starter in starters.items() if not wanted or name in wanted}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="scripts/bench",
-        description="Measure CPU, latency and memory of this server and of nginx-rtmp under the same load.",
-    )
-    add = parser.add_argument
-    add(
-        "--scenario",
-        action="append",
-        choices=sorted(presets()),
-        help="a preset; may be given again",
-    )
-    add("--publishers", type=_positive, help="number of publishers, a channel each (1)")
-    add(
-        "--players",
-        type=_positive,
-        help="players of each publisher, probes included (300)",
-    )
-    add(
-        "--bitrate",
-        type=float,
-        dest="bitrate_mbit",
-        metavar="MBIT",
-        help="video bitrate, Mbit/s (2.5)",
-    )
-    add("--fps", type=float, help="video messages a second (30)")
-    add(
-        "--gop",
-        type=float,
-        dest="gop_s",
-        metavar="SECONDS",
-        help="from keyframe to keyframe (2)",
-    )
-    add(
-        "--audio",
-        action="store_const",
-        const=True,
-        help="add audio of 128 kbit/s, 43 messages a second",
-    )
-    add(
-        "--chunk-size",
-        type=_chunk_size,
-        metavar="BYTES",
-        help="of the publishers (4096)",
-    )
-    add("--seconds", type=float, help="length of the measured window (20)")
-    add("--rounds", type=_positive, default=3, help="times that each server runs (3)")
-    add(
-        "--probes",
-        type=_positive,
-        help="measuring players (5 on one channel, else one each on up to 10)",
-    )
-    add("--merge", type=_positive, metavar="N", help="MSG_BUFFER_SIZE of our server")
-    add(
-        "--tls",
-        action="store_const",
-        const=True,
-        help="RTMPS, for publishers and players",
-    )
-    add(
-        "--stalled",
-        action="store_const",
-        const=True,
-        help="run each server also beside a player that stops",
-    )
-    add("--only", choices=("ours", "endpoint", "nginx"), help="start this server alone")
-    add(
-        "--endpoint",
-        action="store_true",
-        help="run a relay made of the endpoint's API beside the others",
-    )
-    add("--peer", metavar="ADDRESS:PORT", help="measure a server that runs already")
-    add(
-        "--peer-pid",
-        type=_positive,
-        metavar="PID",
-        help="its process; the whole tree below it is counted",
-    )
-    add(
-        "--peer-names",
-        choices=("live/channel", "channel/key"),
-        default="live/channel",
-        help="its URL form",
-    )
-    add(
-        "--env",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a setting of our server",
-    )
-    add("--json", metavar="FILE", help="write all rows and medians there")
-    add(
-        "--no-pin",
-        action="store_true",
-        help="leave the placing on cores to the scheduler",
-    )
-    return parser
+def _builds(chosen: argparse.Namespace, starters: dict[str, Starter]) -> dict[str, str]:
+    """Ask each interpreter which build it runs."""
+    pythons: dict[str, str | None] = {"ours": None, **dict(chosen.ours)}
+    builds = {name: servers.build_of(pythons[name]) for name in starters if name in pythons}
+    for name, build in builds.items():
+        _say(f"{name}: {build}, {pythons[name] or sys.executable}")
+    return builds
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is below 1")
-    return value
-
-
-def _chunk_size(text: str) -> int:
-    value = int(text)
-    if not MIN_CHUNK_SIZE <= value <= 0xFFFFFF:
-        raise argparse.ArgumentTypeError(f"{value} is not in {MIN_CHUNK_SIZE}..16777215")
-    return value
-
-
-def _cpus(pin: bool) -> tuple[frozenset[int], frozenset[int]]:
+def _cores(pin: bool) -> Cores:
     """Give the server one core and the load the rest, where there are two."""
     usable = sorted(os.sched_getaffinity(0))
     if not pin or len(usable) < 2:
-        return frozenset(usable), frozenset(usable)
-    return frozenset(usable[:1]), frozenset(usable[1:])
-
-
-def _environment(pairs: list[str]) -> dict[str, str]:
-    return dict(pair.partition("=")[::2] for pair in pairs)
+        return Cores(frozenset(usable), frozenset(usable))
+    return Cores(frozenset(usable[:1]), frozenset(usable[1:]))
 
 
 def _described(scenario: Scenario) -> str:

@@ -1,72 +1,94 @@
-"""The process of players that read what comes at once and discard it: the kernel drops it, uncopied."""
+"""The process of players that read what comes at once and discard it: the kernel drops it, uncopied.
+
+Of the time that a read takes the kernel has four fifths. The rest is kept short: nothing is looked up for a
+read but two lists by descriptor, and acknowledgements are seen to by a sweep.
+"""
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import ssl
 import struct
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 
+from benchlib.lateness import Lateness
 from benchlib.rtmpclient import RECEIVE_BUFFER, TYPE_ACK, Client, Target, pack_message
 
 BATCH = 25  # connections that join side by side
 POLL_S = 0.01  # how long to wait for players at most: commands and the window's ends are looked at between
+SWEEP_S = 0.25  # between looks at who has to acknowledge
+COMMANDS_S = 0.01  # between looks at the command pipe
 READ_BYTES = 4 * 1024 * 1024
 ACK_BYTES = 2_500_000  # as FFmpeg: half the window that servers ask for
 ACK_S = 20.0  # a slow stream acknowledges by time, which also tells the server that the player lives
 STALLED_BUFFER = 65_536  # bytes of SO_RCVBUF: the stalled player's lag must show at the server
 
-
-@dataclass(slots=True)
-class Player:
-    """One discarding player."""
-
-    client: Client
-    stalled: bool = False
-    received: int = 0
-    acked: int = 0
-    acked_at: float = 0.0
-    at_begin: int = 0
-    in_window: int = 0
-    closed: bool = False
+Receive = Callable[[bytearray, int, int], int]
 
 
 class Players:
-    """All discarding players of a run."""
+    """All discarding players of a run; lists of them are by descriptor, with holes."""
 
     def __init__(self, target: Target) -> None:
         """Connect nobody yet; `join` commands do."""
-        # The probes and the publishers on the same core go first. Nice values made them wait up to 8 ms.
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         self._target = target
         self._scratch = bytearray(READ_BYTES)
-        self._players: dict[int, Player] = {}  # by descriptor
+        # In the order of joining: the socket, and that above TLS. Nothing else of a client is kept: what it
+        # has parsed in joining would be gigabytes of thousands.
+        self._sockets: dict[int, tuple[socket.socket, socket.socket]] = {}
+        self._receive: list[Receive] = []
+        self._received: list[int] = []
+        self._acked: dict[int, tuple[int, float]] = {}  # bytes, when
+        self._marks: dict[int, int] = {}
+        self._stalled: set[int] = set()
+        self._closed: set[int] = set()
         self._readable = select.epoll()
+        self._sweep_at = self._commands_at = 0.0
         self._window = (0.0, 0.0)
+        self._at_begin: dict[int, int] = {}
+        self._in_window: dict[int, int] = {}
         self._begun = self._ended = False
+        self._lateness = Lateness()
 
     def run(self, pipe: Connection) -> None:
         """Read and join as told, until told to stop."""
-        while not (pipe.poll(0) and self._obey(pipe)):
-            self._see_to_window()
+        while True:
+            now = time.monotonic()
+            if now >= self._commands_at:
+                self._commands_at = now + COMMANDS_S
+                if pipe.poll(0) and self._obey(pipe):
+                    return
+            self._see_to_window(now)
+            if now >= self._sweep_at:
+                self._sweep_at = now + SWEEP_S
+                self._acknowledge(now)
             self._serve(POLL_S)
 
     def _obey(self, pipe: Connection) -> bool:
+        """Take one command; True when it was to stop."""
         command = pipe.recv()
-        if command[0] == "window":
-            self._window = (command[1] / 1e9, command[2] / 1e9)
-        elif command[0] == "join":
-            self._join(command[1], stalled=command[2])
-            pipe.send("joined")
-        else:
-            pipe.send(self._report())
-            for player in self._players.values():
-                player.client.close()
-            return True
+        match command[0]:
+            case "window":
+                self._window = (command[1] / 1e9, command[2] / 1e9)
+                self._begun = self._ended = False
+            case "join":
+                self._join(command[1], stalled=command[2])
+                pipe.send("joined")
+            case "leave":
+                self._leave(command[1])
+                pipe.send("left")
+            case "mark":
+                self._marks = {descriptor: self._received[descriptor] for descriptor in self._sockets}
+            case "count":
+                pipe.send(sum(self._received[descriptor] for descriptor in self._sockets))
+            case "report":
+                pipe.send(self._report())
+            case _:
+                self._leave(len(self._sockets))
+                return True
         return False
 
     def _join(self, channels: list[int], stalled: bool) -> None:
@@ -81,65 +103,106 @@ class Players:
                 client.command_play()
             for client in batch:
                 client.go()
-            now = time.monotonic()
             for client in batch:
-                self._players[client.raw.fileno()] = Player(client, stalled=stalled, acked_at=now)
-                self._readable.register(client.raw.fileno(), select.EPOLLIN)
+                self._take_up(client, stalled)
             self._serve(0.0)
+
+    def _take_up(self, client: Client, stalled: bool) -> None:
+        descriptor = client.raw.fileno()
+        missing = descriptor + 1 - len(self._received)
+        if missing > 0:
+            self._received += [0] * missing
+            self._receive += [_no_socket] * missing
+        self._received[descriptor] = 0
+        self._receive[descriptor] = client.raw.recv_into
+        self._sockets[descriptor] = (client.raw, client.sock)
+        self._acked[descriptor] = (0, time.monotonic())
+        if stalled:
+            self._stalled.add(descriptor)
+        self._readable.register(descriptor, select.EPOLLIN)
+
+    def _leave(self, count: int) -> None:
+        """Close those that joined last."""
+        for descriptor in list(self._sockets)[len(self._sockets) - count :]:
+            self._closed.discard(descriptor)
+            self._stalled.discard(descriptor)
+            # which takes it out of the epoll as well
+            for sock in self._sockets.pop(descriptor):
+                sock.close()
+            for by_descriptor in (self._acked, self._marks, self._at_begin, self._in_window):
+                by_descriptor.pop(descriptor, None)
 
     def _serve(self, timeout_s: float) -> None:
         """Read what has come for anybody."""
         ready = self._readable.poll(timeout_s)
-        now = time.monotonic()
+        if not ready:
+            return
+        received, receive, scratch, flags = self._received, self._receive, self._scratch, socket.MSG_TRUNC
+        started = time.monotonic_ns()
         for descriptor, _ in ready:
-            self._read(self._players[descriptor], now)
+            try:
+                size = receive[descriptor](scratch, READ_BYTES, flags)
+            except BlockingIOError:
+                continue
+            except OSError:
+                size = 0
+            if size:
+                received[descriptor] += size
+            else:
+                self._closed.add(descriptor)
+                self._readable.unregister(descriptor)
+        if self._begun and not self._ended:
+            self._lateness.note(time.monotonic_ns() - started)
 
-    def _see_to_window(self) -> None:
-        now = time.monotonic()
+    def _see_to_window(self, now: float) -> None:
         begin, end = self._window
         if begin and not self._begun and now >= begin:
             self._begun = True
-            for descriptor, player in self._players.items():
-                player.at_begin = player.received
-                if player.stalled:
-                    self._readable.unregister(descriptor)
+            self._lateness = Lateness()
+            self._at_begin = {descriptor: self._received[descriptor] for descriptor in self._sockets}
+            for descriptor in self._stalled - self._closed:
+                self._readable.unregister(descriptor)
         if end and not self._ended and now >= end:
             self._ended = True
-            for descriptor, player in self._players.items():
-                player.in_window = player.received - player.at_begin
-                if player.stalled:
-                    self._readable.register(descriptor, select.EPOLLIN)
+            self._in_window = {
+                descriptor: self._received[descriptor] - before
+                for descriptor, before in self._at_begin.items()
+            }
+            for descriptor in self._stalled - self._closed:
+                self._readable.register(descriptor, select.EPOLLIN)
 
-    def _read(self, player: Player, now: float) -> None:
-        try:
-            size = player.client.raw.recv_into(self._scratch, READ_BYTES, socket.MSG_TRUNC)
-        except BlockingIOError:
-            size = -1
-        except OSError:
-            size = 0
-        if size == 0:
-            player.closed = True
-            self._readable.unregister(player.client.raw)
-            return
-        player.received += max(size, 0)
-        if player.received - player.acked >= ACK_BYTES or now - player.acked_at >= ACK_S:
-            player.acked, player.acked_at = player.received, now
-            _acknowledge(player)
+    def _acknowledge(self, now: float) -> None:
+        """Tell the server how much has come, where that is due."""
+        received = self._received
+        for descriptor, (size, when) in self._acked.items():
+            count = received[descriptor]
+            if count - size < ACK_BYTES and now - when < ACK_S:
+                continue
+            if self._begun and not self._ended and descriptor in self._stalled:
+                continue  # it is to look dead
+            # the key is there already: the dictionary may be written to while it is walked
+            self._acked[descriptor] = (count, now)
+            body = struct.pack(">I", count & 0xFFFFFFFF)
+            try:
+                self._sockets[descriptor][1].send(pack_message(2, TYPE_ACK, 0, body))
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                continue  # the server does not read: the next acknowledgement says as much
+            except OSError:
+                continue  # the next read finds it closed
 
     def _report(self) -> dict[str, object]:
-        good = [player for player in self._players.values() if not player.stalled]
+        good = self._sockets.keys() - self._stalled
         return {
-            "bytes": sorted(player.in_window for player in good),
-            "closed": sum(player.closed for player in good),
-            "stalled_closed": sum(player.closed for player in self._players.values() if player.stalled),
+            "bytes": sorted(self._in_window[one] for one in good if one in self._in_window),
+            "since_mark": sorted(
+                self._received[one] - self._marks[one] for one in good if one in self._marks
+            ),
+            "closed": len(good & self._closed),
+            "stalled_closed": len(self._stalled & self._closed),
+            "late_p99_ms": self._lateness.percentile_ms(0.99),
         }
 
 
-def _acknowledge(player: Player) -> None:
-    body = struct.pack(">I", player.received & 0xFFFFFFFF)
-    try:
-        player.client.sock.send(pack_message(2, TYPE_ACK, 0, body))
-    except (BlockingIOError, ssl.SSLWantWriteError):
-        return  # the server does not read: the next acknowledgement says as much
-    except OSError:
-        player.closed = True
+def _no_socket(_buffer: bytearray, _size: int, _flags: int) -> int:
+    """Stand where no player has this descriptor; epoll never reports one."""
+    raise OSError("no such player")

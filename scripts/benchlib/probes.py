@@ -21,6 +21,7 @@ from benchlib.stream import STAMPED_HEAD, stamp_of
 
 PING = b"\0\6"  # unanswered, a run of more than a minute would see probes dropped as silent
 PONG = b"\0\7"
+NS_PER_MS = 1_000_000
 BEAT_NS = 10_000_000  # the probe's own clock check: how late does it wake?
 
 
@@ -52,12 +53,14 @@ class Probes:
         self._epoll.register(pipe.fileno(), select.EPOLLIN)
         beat = time.monotonic_ns() + BEAT_NS
         while True:
-            wait_ns = beat - time.monotonic_ns()
-            events = self._epoll.poll(max(0.0, wait_ns / 1e9))
+            now = time.monotonic_ns()
+            wait_ms = max(0, -((now - beat) // NS_PER_MS))  # epoll counts in whole ms, rounded up
+            due = now + wait_ms * NS_PER_MS if wait_ms else beat
+            events = self._epoll.poll(wait_ms / 1000)
             now = time.monotonic_ns()
             if now >= beat:
                 if self._window[0] <= now < self._window[1]:
-                    self._delay_ns.append(now - beat)
+                    self._delay_ns.append(max(0, now - due))
                 beat = now + BEAT_NS
             for descriptor, _flags in events:
                 if descriptor != pipe.fileno():
@@ -67,16 +70,21 @@ class Probes:
 
     def _obey(self, pipe: Connection) -> bool:
         command = pipe.recv()
-        if command[0] == "window":
-            self._window = (command[1], command[2])
-        elif command[0] == "join":
-            self._join(command[1])
-            pipe.send("joined")
-        else:
-            pipe.send(self._report())
-            for probe in self._probes.values():
-                probe.client.close()
-            return True
+        match command[0]:
+            case "window":
+                self._window = (command[1], command[2])
+                self._latency_ns, self._delay_ns = array("q"), array("q")
+                for probe in self._probes.values():
+                    probe.received = probe.gaps = 0
+            case "join":
+                self._join(command[1])
+                pipe.send("joined")
+            case "report":
+                pipe.send(self._report())
+            case _:
+                for probe in self._probes.values():
+                    probe.client.close()
+                return True
         return False
 
     def _join(self, channels: list[int]) -> None:

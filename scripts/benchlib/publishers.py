@@ -48,6 +48,7 @@ class Stream:
     client: Client
     start_ns: int
     video_frames: int = 0
+    gop_from: int = 0  # video frame that began the current row of GOPs
     audio_frames: int = 0
     sequence: int = 0
     sent_in_window: int = 0
@@ -66,6 +67,7 @@ class Publishers:
         self._window = (0, 0)
         self._late_ns = array("q")
         self._backlog_bytes = 0
+        self._paused_ns = 0  # since when nothing is published; 0 while it is
         self._heap: list[Due] = []
         self._streams: list[Stream] = []
         clients: list[Client] = []
@@ -82,7 +84,7 @@ class Publishers:
 
     def run(self, pipe: Connection) -> None:
         """Publish until told to stop, then report through the pipe."""
-        heap, housekeeping_ns, rounds = self._heap, 0, 0
+        housekeeping_ns = rounds = 0
         while True:
             now = time.monotonic_ns()
             if now >= housekeeping_ns:
@@ -91,12 +93,12 @@ class Publishers:
                 if self._obey(pipe):
                     return
                 self._flush_backlogs(drain=rounds % DRAIN_EVERY == 0)
-            due, index, type_id = heap[0]
-            wake = min(due, housekeeping_ns)
+            due, index, type_id = self._heap[0]
+            wake = housekeeping_ns if self._paused_ns else min(due, housekeeping_ns)
             if wake > now:
                 time.sleep((wake - now) / 1e9)
                 continue
-            heapq.heapreplace(heap, (self._send_frame(index, type_id, due), index, type_id))
+            heapq.heapreplace(self._heap, (self._send_frame(index, type_id, due), index, type_id))
 
     def _start(self, clients: list[Client]) -> None:
         """Send metadata and sequence headers; spread the streams over a GOP so that keyframes do not meet."""
@@ -127,7 +129,9 @@ class Publishers:
         stream = self._streams[index]
         if type_id == TYPE_VIDEO:
             count = stream.video_frames
-            message = self._templates.inter if count % self._gop else self._templates.keyframe
+            message = (
+                self._templates.inter if (count - stream.gop_from) % self._gop else self._templates.keyframe
+            )
             seconds = count / self._scenario.fps
             stream.video_frames = count + 1
             next_ns = stream.start_ns + int((count + 1) * 1e9 / self._scenario.fps)
@@ -167,20 +171,43 @@ class Publishers:
         if not pipe.poll(0):
             return False
         command = pipe.recv()
-        if command[0] == "window":
-            self._window = (command[1], command[2])
-            return False
-        sent = [stream.sent_in_window for stream in self._streams]
-        pipe.send(
-            {
-                "sent": sent,
-                "late_ns": self._late_ns.tolist(),
-                "backlog": self._backlog_bytes,
-            }
-        )
+        match command[0]:
+            case "window":
+                self._window = (command[1], command[2])
+                self._late_ns = array("q")
+                self._backlog_bytes = 0
+                for stream in self._streams:
+                    stream.sent_in_window = 0
+            case "pause":
+                self._paused_ns = time.monotonic_ns()
+                pipe.send("paused")
+            case "resume":
+                self._resume(time.monotonic_ns() - self._paused_ns)
+            case "report":
+                pipe.send(
+                    {
+                        "sent": [stream.sent_in_window for stream in self._streams],
+                        "late_ns": self._late_ns.tolist(),
+                        "backlog": self._backlog_bytes,
+                    }
+                )
+            case _:
+                for stream in self._streams:
+                    stream.client.close()
+                return True
+        return False
+
+    def _resume(self, shift_ns: int) -> None:
+        """Go on with a keyframe, as if no time had passed: the timestamps know nothing of the pause.
+
+        Servers may keep from players what comes before their first keyframe.
+        """
+        self._paused_ns = 0
         for stream in self._streams:
-            stream.client.close()
-        return True
+            stream.start_ns += shift_ns
+            stream.gop_from = stream.video_frames
+        # all by the same amount: it stays a heap
+        self._heap = [(due + shift_ns, index, type_id) for due, index, type_id in self._heap]
 
 
 def _send(sock: socket.socket, data: bytearray) -> int:

@@ -1,4 +1,4 @@
-"""Rows, medians, ratios and bars as text; measures nothing."""
+"""Rows, medians, ratios and doubts as text; measures nothing."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from benchlib.scenarios import Scenario
-
-MEMORY_BAR_KB = 40.0  # per player
-ENDPOINT_CPU_BAR = 1.25  # times that of the stand-alone server in the same run
-STALLED_P99_BAR = 2.0  # times the p99 without a stalled player
 LOAD_CPU_LIMIT = 85.0  # % of the load's cores: above, the load may be what is measured
 OTHER_CPU_LIMIT = 20.0  # % of one core taken by anything else: the server's caches and core were shared
 LOAD_LATE_LIMIT_MS = 10.0  # a probe or publisher that wakes later than this adds to the latency it reports
@@ -33,6 +28,8 @@ COLUMNS = (
     ("other %", "other_cpu_percent", ".0f"),
     ("publ late", "publisher_late_p99_ms", ".1f"),
     ("probe late", "probe_late_p99_ms", ".1f"),
+    ("reads late", "reads_late_p99_ms", ".0f"),
+    ("before %", "before_percent", ".0f"),
 )
 RATIOS = (
     ("CPU", "cpu_percent"),
@@ -106,47 +103,6 @@ def ratios(middle: dict[str, Row]) -> list[str]:
     return lines
 
 
-def verdicts(scenario: Scenario, middle: dict[str, Row]) -> list[str]:
-    """Hold the medians of our server against the scenario's bars."""
-    row, base = middle.get("ours"), middle.get("nginx")
-    if row is None:
-        return []
-    lines = []
-    if scenario.ratio_bar is not None and base is not None:
-        key = f"ms_per_{scenario.ratio_per}_s"
-        got = row.values[key] / base.values[key]
-        lines.append(
-            _verdict(
-                f"CPU per {scenario.ratio_per}-second / nginx",
-                got,
-                scenario.ratio_bar,
-                "x",
-            )
-        )
-    if scenario.p99_bar_ms is not None:
-        lines.append(_verdict("p99 latency", row.values["p99_ms"], scenario.p99_bar_ms, " ms"))
-    lines.append(
-        _verdict(
-            "memory per player",
-            row.values["memory_kb_per_player"],
-            MEMORY_BAR_KB,
-            " KB",
-        )
-    )
-    lines.append(_verdict("messages lost", row.values["lost"], 0, ""))
-    embedded = middle.get("endpoint")
-    if embedded is not None:
-        got = embedded.values["cpu_percent"] / row.values["cpu_percent"]
-        lines.append(_verdict("CPU of the endpoint / of the stand-alone server", got, ENDPOINT_CPU_BAR, "x"))
-        lines.append(_verdict("messages lost by the endpoint", embedded.values["lost"], 0, ""))
-    stalled = middle.get("ours+stalled")
-    if stalled is not None:
-        got = stalled.values["p99_ms"] / row.values["p99_ms"]
-        lines.append(_verdict("p99 beside a stalled player / without", got, STALLED_P99_BAR, "x"))
-        lines.append(_verdict("messages lost beside it", stalled.values["lost"], 0, ""))
-    return lines
-
-
 def doubts(rows: Iterable[Row], load_cores: int) -> list[str]:
     """Name the rows whose figures the load itself may have limited."""
     lines = []
@@ -157,6 +113,8 @@ def doubts(rows: Iterable[Row], load_cores: int) -> list[str]:
             reasons.append(f"load CPU {value['load_cpu_percent']:.0f}% of {load_cores} core(s)")
         if value["other_cpu_percent"] > OTHER_CPU_LIMIT:
             reasons.append(f"other work on the machine {value['other_cpu_percent']:.0f}% of a core")
+        if value["before_percent"] > OTHER_CPU_LIMIT:
+            reasons.append(f"the machine was {value['before_percent']:.0f}% of a core busy before it")
         for title, key in (
             ("publishers", "publisher_late_p99_ms"),
             ("probe", "probe_late_p99_ms"),
@@ -170,7 +128,3 @@ def doubts(rows: Iterable[Row], load_cores: int) -> list[str]:
 
 def _ratio(value: float, base: float) -> str:
     return f"{value / base:.2f}x" if base > 0 else "-"
-
-
-def _verdict(what: str, got: float, bar: float, unit: str) -> str:
-    return f"{'ok  ' if got <= bar else 'MISS'} {what}: {got:.2f}{unit} (at most {bar:g}{unit})"

@@ -2,118 +2,68 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any
 
 from benchlib import procstat
-from benchlib.players import Players
-from benchlib.probes import Probes
-from benchlib.publishers import Publishers
 from benchlib.report import Row, percentile
-from benchlib.rtmpclient import ClientError, Target
 from benchlib.scenarios import Scenario
 from benchlib.servers import Running
+from benchlib.workers import ROLES, Cores, Counters, Worker, counters, footprint, started
 
 WARM_S = 3.0  # publishers alone, at least; two GOPs if that is longer, so that caches are full
-SETTLE_S = 2.0  # after the last join
+SETTLE_S = 3.0  # after the last join: the server, and an adaptive interpreter, have seen the load
 LEAD_S = 0.3  # the window is announced this long before it begins
 GRACE_S = 1.5  # for what was sent in the window to arrive
-ANSWER_S = 180.0  # for 1000 joins of a slow server
 MEMORY_EVERY_S = 1.0  # samples beside a stalled player
 SINGLE_CHANNEL_PROBES = 5  # spread over the join order: the first and the last follower differ
 MANY_CHANNELS_PROBES = (
     10  # each wakes on the other core for every message, and the server pays for the waking
 )
 
-ROLES = ("publishers", "players", "probes")
 
-
-class LoadError(Exception):
-    """The load could not be put on, or broke down."""
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """A load process and the pipe to it."""
-
-    role: str
-    pid: int
-    pipe: Connection
-
-    def tell(self, *command: object) -> None:
-        """Send a command."""
-        self.pipe.send(command)
-
-    def answer(self) -> Any:
-        """Wait for the answer. Blocks up to `ANSWER_S`; raises `LoadError`."""
-        try:
-            if not self.pipe.poll(ANSWER_S):
-                raise LoadError(f"{self.role}: no answer in {ANSWER_S} s")
-            found = self.pipe.recv()
-        except EOFError as exc:
-            raise LoadError(f"{self.role}: ended") from exc
-        if isinstance(found, tuple) and found[0] == "error":
-            raise LoadError(f"{self.role}: {found[1]}")
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """The OS's counters at one moment."""
-
-    at: float
-    server_cpu: float
-    load_cpu: dict[str, float]
-    machine_cpu: float
-    memory: procstat.Memory
-    sockets: int
-
-
-def measure(server: Running, scenario: Scenario, round_number: int, load_cpus: frozenset[int]) -> Row:
+def measure(server: Running, scenario: Scenario, round_number: int, cores: Cores) -> Row:
     """Run one scenario against one server. Blocks for its whole time; raises `LoadError`."""
-    with _workers(server.target, scenario, load_cpus) as workers:
+    with started(server.target, scenario, cores) as workers:
         publishers, players, probes = (workers[role] for role in ROLES)
         publishers.answer()
-        time.sleep(max(WARM_S, 2 * scenario.gop_s + 1))
-        alone = _counters(server, workers)
-        started = time.monotonic()
+        warm_up(scenario)
+        alone = footprint(server)
+        join_from = time.monotonic()
         _join(scenario, players, probes)
-        join_s = time.monotonic() - started
+        join_s = time.monotonic() - join_from
         time.sleep(SETTLE_S)
         begin_ns = time.monotonic_ns() + int(LEAD_S * 1e9)
         end_ns = begin_ns + int(scenario.seconds * 1e9)
         for worker in workers.values():
             worker.tell("window", begin_ns, end_ns)
-        time.sleep(LEAD_S)
-        begin = _counters(server, workers)
+        before = footprint(server)
+        time.sleep(max(0.0, begin_ns / 1e9 - time.monotonic()))
+        begin = counters(server, workers, cores)
         peak = _wait(server, scenario, end_ns / 1e9)
-        end = _counters(server, workers)
+        end = counters(server, workers, cores)
+        after = footprint(server)
         time.sleep(GRACE_S)
-        results = {}
-        for role in reversed(ROLES):
-            workers[role].tell("stop")
-            results[role] = workers[role].answer()
-    growth = max(peak, end.memory.total) - begin.memory.total
+        results = {role: workers[role].ask("report") for role in ROLES}
+    growth = max(peak, after.memory.total) - before.memory.total
     row = _row(server.name, scenario, round_number, begin, end, results)
     memory = {
-        "memory_kb_per_player": (end.memory.total - alone.memory.total) / 1024 / scenario.total_players,
-        "pss_kb_per_player": (end.memory.pss - alone.memory.pss) / 1024 / scenario.total_players,
-        "rss_kb_per_player": (end.memory.rss - alone.memory.rss) / 1024 / scenario.total_players,
-        "sockets_kb_per_player": (end.sockets - alone.sockets) / 1024 / scenario.total_players,
-        "memory_mb": end.memory.total / 2**20,
-        "memfd_mb": end.memory.memfd / 2**20,
+        "memory_kb_per_player": (after.memory.total - alone.memory.total) / 1024 / scenario.total_players,
+        "pss_kb_per_player": (after.memory.pss - alone.memory.pss) / 1024 / scenario.total_players,
+        "rss_kb_per_player": (after.memory.rss - alone.memory.rss) / 1024 / scenario.total_players,
+        "sockets_kb_per_player": (after.sockets - alone.sockets) / 1024 / scenario.total_players,
+        "memory_mb": after.memory.total / 2**20,
+        "memfd_mb": after.memory.memfd / 2**20,
         "window_growth_mb": growth / 2**20,
         "join_s": join_s,
     }
     row.values.update(memory)
     return row
+
+
+def warm_up(scenario: Scenario) -> None:
+    """Let the publishers publish alone."""
+    time.sleep(max(WARM_S, 2 * scenario.gop_s + 1))
 
 
 def probe_plan(scenario: Scenario) -> tuple[int, int]:
@@ -152,14 +102,6 @@ def _wait(server: Running, scenario: Scenario, until: float) -> int:
         peak = max(peak, procstat.memory(server.pid).total)
     time.sleep(max(0.0, until - time.monotonic()))
     return peak
-
-
-def _counters(server: Running, workers: dict[str, Worker]) -> Counters:
-    at = time.monotonic()
-    cpu = procstat.cpu_seconds(server.pid)
-    load = {role: procstat.cpu_seconds(worker.pid) for role, worker in workers.items()}
-    machine = procstat.machine_cpu_seconds()
-    return Counters(at, cpu, load, machine, procstat.memory(server.pid), procstat.socket_memory())
 
 
 def _row(
@@ -203,54 +145,6 @@ def _row(
             "publisher_late_p99_ms": percentile(late, 0.99) / 1e6,
             "publisher_backlog_kb": sent["backlog"] / 1024,
             "probe_late_p99_ms": percentile(delay, 0.99) / 1e6,
+            "reads_late_p99_ms": players["late_p99_ms"],
         },
     )
-
-
-@contextmanager
-def _workers(target: Target, scenario: Scenario, cpus: frozenset[int]) -> Iterator[dict[str, Worker]]:
-    context = multiprocessing.get_context("fork")
-    processes = []
-    workers: dict[str, Worker] = {}
-    try:
-        for role in ROLES:
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(role, theirs, target, scenario, cpus), daemon=True)
-            process.start()
-            theirs.close()
-            processes.append(process)
-            workers[role] = Worker(role, process.pid or 0, ours)
-        yield workers
-    finally:
-        for process in processes:
-            process.join(2)
-            if process.is_alive():
-                process.kill()
-                process.join()
-        for worker in workers.values():
-            worker.pipe.close()
-
-
-def _work(
-    role: str,
-    pipe: Connection,
-    target: Target,
-    scenario: Scenario,
-    cpus: frozenset[int],
-) -> None:
-    """Be one load process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.sched_setaffinity(0, cpus)
-    start: dict[str, Callable[[], Publishers | Players | Probes]] = {
-        "publishers": lambda: Publishers(target, scenario),
-        "players": lambda: Players(target),
-        "probes": lambda: Probes(target),
-    }
-    try:
-        load = start[role]()
-        if role == "publishers":
-            pipe.send("publishing")
-        load.run(pipe)
-    except (ClientError, OSError) as exc:
-        pipe.send(("error", f"{type(exc).__name__}: {exc}"))

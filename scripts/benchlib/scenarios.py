@@ -26,9 +26,6 @@ class Scenario:
     tls: bool = False
     stalled: bool = False
     probes: int | None = None
-    ratio_per: str = "player"
-    ratio_bar: float | None = None
-    p99_bar_ms: float | None = None
 
     @property
     def total_players(self) -> int:
@@ -44,21 +41,15 @@ class Scenario:
 def presets() -> dict[str, Scenario]:
     """Name the loads that the project's bars are about."""
     listed = (
-        Scenario("fanout300", players=300, ratio_bar=0.8, p99_bar_ms=40),
-        Scenario("fanout1000", players=1000, ratio_bar=0.45, p99_bar_ms=120),
-        Scenario("fanout1000-low", players=1000, bitrate_mbit=0.6, ratio_bar=0.5),
-        Scenario("merge1", players=300, merge=1, ratio_bar=1.3, p99_bar_ms=15),
-        Scenario("ingest100", 100, 1, ratio_per="publisher", ratio_bar=1.5, p99_bar_ms=60),
-        Scenario(
-            "ingest100-128",
-            100,
-            1,
-            chunk_size=128,
-            ratio_per="publisher",
-            ratio_bar=1.5,
-        ),
+        Scenario("few", players=3),
+        Scenario("fanout300", players=300),
+        Scenario("fanout1000", players=1000),
+        Scenario("fanout1000-low", players=1000, bitrate_mbit=0.6),
+        Scenario("merge1", players=300, merge=1),
+        Scenario("ingest100", 100, 1),
+        Scenario("ingest100-128", 100, 1, chunk_size=128),
         Scenario("busy", players=200, bitrate_mbit=20, fps=60),
-        Scenario("channels500", 500, 1, bitrate_mbit=1, probes=50, ratio_per="publisher"),
+        Scenario("channels500", 500, 1, bitrate_mbit=1, probes=50),
         Scenario("stalled", players=50, stalled=True, seconds=65),
     )
     return {scenario.name: scenario for scenario in listed}

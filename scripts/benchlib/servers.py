@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -24,6 +25,8 @@ STOP_S = 10.0
 LOG_TAIL = 2000  # characters shown of a server that did not start
 PROJECT = Path(__file__).resolve().parents[2]
 ENDPOINT_RELAY = Path(__file__).resolve().with_name("endpoint_relay.py")
+MOST_CONNECTIONS = 100_000  # the load's limits are met first
+COMPILED_WHEN_BUILT = "rtmpsrv.protocol.chunks"  # a module of each build that tells which it is
 DEFAULT_MERGE = 8  # messages, the default of MSG_BUFFER_SIZE
 NGINX_MODULES = Path("/usr/lib/nginx/modules")
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
@@ -87,18 +90,32 @@ def nginx_missing(tls: bool) -> str:
     return f"not in {NGINX_MODULES}: {', '.join(absent)}" if absent else ""
 
 
+def build_of(python: str | None) -> str:
+    """Say which build an interpreter runs, `compiled` or `pure`. Raises `ServerError` when it has none."""
+    command = [python or sys.executable, "-c", f"import {COMPILED_WHEN_BUILT} as m; print(m.__file__)"]
+    environment = _environment(python)
+    try:
+        asked = subprocess.run(
+            command, env=environment, cwd="/", capture_output=True, text=True, check=True, timeout=READY_S
+        )
+    except subprocess.CalledProcessError as exc:
+        raise ServerError(f"{command[0]} cannot run the server:\n{exc.stderr[-LOG_TAIL:]}") from exc
+    except (OSError, subprocess.SubprocessError) as exc:
+        raise ServerError(f"{command[0]} cannot be run: {exc}") from exc
+    return "compiled" if asked.stdout.strip().endswith(".so") else "pure"
+
+
 @contextmanager
-def ours(scenario: Scenario, launch: Launch) -> Iterator[Running]:
-    """Run this project's server for the time of the block."""
-    with TemporaryDirectory(prefix="bench-ours-") as name:
-        directory = Path(name)
+def ours(name: str, python: str | None, scenario: Scenario, launch: Launch) -> Iterator[Running]:
+    """Run our server for the time of the block: these sources, or what another interpreter has installed."""
+    with TemporaryDirectory(prefix=f"bench-{name}-") as path:
+        directory = Path(path)
         port, tls_port = _free_port(), _free_port()
-        environment = {key: os.environ[key] for key in KEPT_ENVIRONMENT if key in os.environ}
-        environment |= {
-            "PYTHONPATH": str(PROJECT),
+        environment = _environment(python) | {
             "RTMP_PORT": str(port),
             "BIND_ADDRESS": HOST,
-            "MAX_IP_CONCURRENT_CONNECTIONS": "100000",
+            "MAX_CONNECTIONS": str(MOST_CONNECTIONS),
+            "MAX_IP_CONCURRENT_CONNECTIONS": str(MOST_CONNECTIONS),
             "CONCURRENT_LIMIT_WHITELIST": "*",
         }
         if scenario.merge is not None:
@@ -111,11 +128,11 @@ def ours(scenario: Scenario, launch: Launch) -> Iterator[Running]:
                 "SSL_KEY": str(directory / "key.pem"),
             }
         environment |= launch.environment
-        command = [sys.executable, "-m", "rtmpsrv"]
+        command = [python or sys.executable, "-m", "rtmpsrv"]
         with _process(command, directory, environment, launch.cpus) as process:
             target = Target(HOST, tls_port if scenario.tls else port, scenario.tls)
             _await_ready(process, target, directory)
-            yield Running("ours", process.pid, target)
+            yield Running(name, process.pid, target)
 
 
 @contextmanager
@@ -124,8 +141,7 @@ def endpoint(scenario: Scenario, launch: Launch) -> Iterator[Running]:
     with TemporaryDirectory(prefix="bench-endpoint-") as name:
         directory = Path(name)
         port = _free_port()
-        environment = {key: os.environ[key] for key in KEPT_ENVIRONMENT if key in os.environ}
-        environment |= {"PYTHONPATH": str(PROJECT)}
+        environment = _environment(None)
         command = [sys.executable, str(ENDPOINT_RELAY), str(port), str(scenario.merge or DEFAULT_MERGE)]
         if scenario.tls:
             _certificate(directory)
@@ -155,7 +171,7 @@ def nginx(scenario: Scenario, launch: Launch) -> Iterator[Running]:
         text = NGINX_CONFIG.format(
             modules="\n".join(modules),
             directory=directory,
-            descriptors=connections + 100,
+            descriptors=min(connections + 100, _descriptors()),
             connections=connections,
             host=HOST,
             port=port,
@@ -187,6 +203,20 @@ def nginx(scenario: Scenario, launch: Launch) -> Iterator[Running]:
 def peer(target: Target, pid: int) -> Iterator[Running]:
     """Measure a server that runs already; who started it pins it (`taskset -acp 0 PID`) and ends it."""
     yield Running("peer", pid, target)
+
+
+def _descriptors() -> int:
+    """Give how many a process may have, which only the administrator can raise."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def _environment(python: str | None) -> dict[str, str]:
+    """Give what a server's process inherits.
+
+    Another interpreter must not find these sources before the package that it has installed.
+    """
+    environment = {key: os.environ[key] for key in KEPT_ENVIRONMENT if key in os.environ}
+    return environment if python else environment | {"PYTHONPATH": str(PROJECT)}
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The pure parts of scripts/bench: chunks, stamps, rates, verdicts. No server and no load is started."""
+"""The pure parts of scripts/bench: chunks, stamps, rates, verdicts. No server, no load is started."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ import pytest
 from rtmpsrv.protocol.chunks import ChunkReader
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
+bars = importlib.import_module("benchlib.bars")
+cli = importlib.import_module("benchlib.cli")
 client = importlib.import_module("benchlib.rtmpclient")
+lateness = importlib.import_module("benchlib.lateness")
+options = importlib.import_module("benchlib.options")
 report = importlib.import_module("benchlib.report")
 run = importlib.import_module("benchlib.run")
 scenarios = importlib.import_module("benchlib.scenarios")
 stream = importlib.import_module("benchlib.stream")
+workers = importlib.import_module("benchlib.workers")
 
 
 @pytest.mark.parametrize("chunk_size", [128, 4096])
@@ -61,20 +66,115 @@ def test_a_row_under_a_busy_load_is_called_doubtful() -> None:
     assert "ours" in line
 
 
+def test_a_row_on_a_machine_that_was_busy_before_is_called_doubtful() -> None:
+    (line,) = report.doubts([_row("ours", before_percent=150.0), _row("nginx")], load_cores=1)
+    assert "ours" in line
+    assert "before" in line
+
+
+def _verdicts(scenario: str, rows: list[object], **builds: str) -> list[str]:
+    lines: list[str] = bars.verdicts(scenarios.presets()[scenario], report.medians(rows), builds)
+    return lines
+
+
 def test_a_missed_bar_is_called_missed() -> None:
-    middle = report.medians(
-        [_row("ours", ms_per_player_s=0.3, p99_ms=39.0), _row("nginx", ms_per_player_s=0.2, p99_ms=9.0)]
-    )
-    lines = report.verdicts(scenarios.presets()["fanout300"], middle)
+    rows = [_row("ours", cpu_percent=30.0, p99_ms=39.0), _row("nginx", cpu_percent=20.0, p99_ms=9.0)]
+    lines = _verdicts("fanout300", rows, ours="pure")
     assert [line.split()[0] for line in lines] == ["MISS", "ok", "ok", "ok"]
+
+
+def test_each_build_is_held_against_its_own_bars() -> None:
+    rows = [_row("ours", cpu_percent=11.0), _row("fast", cpu_percent=11.0), _row("nginx", cpu_percent=10.0)]
+    lines = _verdicts("ingest100", rows, ours="pure", fast="compiled")
+    assert [line[:12] for line in lines if "CPU" in line] == ["ok   ours: C", "MISS fast: C"]
+
+
+def test_without_nginx_no_ratio_is_judged() -> None:
+    lines = _verdicts("ingest100", [_row("ours", cpu_percent=11.0)], ours="pure")
+    assert not [line for line in lines if "CPU" in line]
+
+
+def test_bars_name_presets_only() -> None:
+    assert bars.BARS.keys() <= scenarios.presets().keys()
 
 
 @pytest.mark.parametrize(("cpu", "verdict"), [(12.5, "ok"), (12.6, "MISS")])
 def test_the_endpoint_is_held_against_the_stand_alone_server(cpu: float, verdict: str) -> None:
-    middle = report.medians(
-        [_row("ours", ms_per_player_s=0.1, cpu_percent=10.0), _row("endpoint", cpu_percent=cpu)]
-    )
-    lines = report.verdicts(scenarios.presets()["fanout300"], middle)
-    (line,) = [line for line in lines if "endpoint / of" in line]
+    rows = [_row("ours", cpu_percent=10.0), _row("endpoint", cpu_percent=cpu)]
+    (line,) = [line for line in _verdicts("fanout300", rows, ours="pure") if "/ of the" in line]
     assert line.startswith(verdict)
-    assert any(line.startswith("endpoint / ours: CPU 1.2") for line in report.ratios(middle))
+    assert any(line.startswith("endpoint / ours: CPU 1.2") for line in report.ratios(report.medians(rows)))
+
+
+@pytest.mark.parametrize(("cpu", "verdict"), [(5.0, "ok"), (5.1, "MISS")])
+def test_a_stalled_player_may_cost_others_little(cpu: float, verdict: str) -> None:
+    rows = [_row("ours", p99_ms=2.5), _row("ours+stalled", p99_ms=cpu)]
+    (line,) = [line for line in _verdicts("stalled", rows, ours="pure") if "p99 beside" in line]
+    assert line.startswith(verdict)
+
+
+# ---- lateness ----
+
+
+def test_without_a_round_nobody_is_late() -> None:
+    assert lateness.Lateness().percentile_ms(0.99) == 0
+
+
+def test_a_long_round_weighs_as_much_as_it_lasts() -> None:
+    late = lateness.Lateness()
+    for _ in range(100):
+        late.note(100_000)
+    late.note(10_500_000)
+    assert late.percentile_ms(0.4) == 1
+    assert late.percentile_ms(0.99) == 11
+
+
+def test_a_round_longer_than_the_histogram_counts_at_its_end() -> None:
+    late = lateness.Lateness()
+    late.note(5_000_000_000)
+    assert late.percentile_ms(0.5) == lateness.MOST_MS + 1
+
+
+# ---- options ----
+
+
+def test_another_interpreter_is_a_server_of_its_own() -> None:
+    chosen = options.parse(["--ours", f"compiled={sys.executable}", "--only", "compiled", "--only", "nginx"])
+    assert chosen.ours == [("compiled", sys.executable)]
+    assert chosen.only == ["compiled", "nginx"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--ours", "/usr/bin/python3"],
+        ["--ours", "a=/no/such/python"],
+        ["--ours", f"nginx={sys.executable}"],
+        ["--ours", f"a={sys.executable}", "--ours", f"a={sys.executable}"],
+        ["--only", "apache"],
+        ["--peer", "127.0.0.1:1935"],
+        ["--players", "0"],
+        ["--chunk-size", "63"],
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        options.parse(arguments)
+    assert ended.value.code == 2
+    assert arguments[0] in capsys.readouterr().err
+
+
+def test_options_override_a_preset() -> None:
+    (scenario,) = options.scenarios(options.parse(["--scenario", "fanout1000-low", "--fps", "25"]))
+    assert (scenario.players, scenario.fps, scenario.bitrate_mbit) == (1000, 25.0, 0.6)
+
+
+def test_each_server_has_each_place_in_a_round() -> None:
+    starters = dict.fromkeys(("ours", "compiled", "nginx"))
+    bench = cli.Bench(starters, {}, workers.Cores(frozenset({0}), frozenset({1})), 3, 0.0)
+    turns = list(cli._turns(bench))
+    assert [number for number, _ in turns] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    for place in range(3):
+        assert {name for _, name in turns[place::3]} == set(starters)
