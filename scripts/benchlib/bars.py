@@ -13,6 +13,7 @@ MEMORY_BAR_KB = 26.0  # per player
 CACHE_MEMORY_BAR_KB = 40.0  # per player, where a cache of a few seconds of video is shared by few
 ENDPOINT_CPU_BAR = 1.25  # times that of the stand-alone server in the same run
 STALLED_P99_BAR = 2.0  # times the p99 without a stalled player
+CAPACITY_BAR = 2.5  # times the players that nginx-rtmp carries
 BASE = "nginx"
 
 
@@ -77,9 +78,22 @@ def verdicts(scenario: Scenario, middle: dict[str, Row], builds: dict[str, str])
     return [*lines, *_endpoint_verdicts(middle)]
 
 
-def verdict(name: str, what: str, got: float, bar: float, unit: str) -> str:
+def capacity_verdicts(players: dict[str, float], builds: dict[str, str]) -> list[str]:
+    """Hold the players that our servers carry against what nginx-rtmp carries."""
+    base = players.get(BASE)
+    if base is None:
+        return []
+    return [
+        verdict(name, f"players / {BASE}", _share(count, base), CAPACITY_BAR, "x", least=True)
+        for name, count in players.items()
+        if name in builds
+    ]
+
+
+def verdict(name: str, what: str, got: float, bar: float, unit: str, least: bool = False) -> str:
     """Say in one line whether a figure keeps its bar."""
-    return f"{'ok  ' if got <= bar else 'MISS'} {name}: {what}: {got:.2f}{unit} (at most {bar:g}{unit})"
+    kept, side = (got >= bar, "least") if least else (got <= bar, "most")
+    return f"{'ok  ' if kept else 'MISS'} {name}: {what}: {got:.2f}{unit} (at {side} {bar:g}{unit})"
 
 
 def _endpoint_verdicts(middle: dict[str, Row]) -> list[str]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from benchlib import bars, options, report, run, servers
+from benchlib import bars, capacity, options, ramp, ramp_report, report, run, servers
 from benchlib.quiet import wait_for_quiet
 from benchlib.rtmpclient import Target
 from benchlib.scenarios import Scenario
@@ -33,6 +33,7 @@ class Bench:
     cores: Cores
     rounds: int
     patience_s: float
+    ramp_minutes: float
 
 
 def main(arguments: list[str]) -> int:
@@ -49,10 +50,10 @@ def main(arguments: list[str]) -> int:
     try:
         starters = _starters(chosen, servers.Launch(cores.server, options.environment(chosen.env)))
         builds = _builds(chosen, starters)
-        bench = Bench(starters, builds, cores, chosen.rounds, chosen.patience)
+        bench = Bench(starters, builds, cores, chosen.rounds, chosen.patience, chosen.ramp_minutes)
         for scenario in options.scenarios(chosen):
             _say(f"\n## {scenario.name}: {_described(scenario)}")
-            collected.append(_load(bench, scenario))
+            collected.append(_capacity(bench, scenario) if scenario.ramp else _load(bench, scenario))
     except (LoadError, servers.ServerError) as exc:
         _say(f"bench: {exc}")
         return 1
@@ -90,6 +91,33 @@ def _load(bench: Bench, scenario: Scenario) -> dict[str, object]:
         "ratios": comparisons,
         "verdicts": verdicts,
         "doubts": doubts,
+    }
+
+
+def _capacity(bench: Bench, scenario: Scenario) -> dict[str, object]:
+    """Let each server carry as many players as it can, print the tables and give them for the JSON file."""
+    found = []
+    for number, name in _turns(bench):
+        before = wait_for_quiet(bench.patience_s, bench.cores.all)
+        _say(f"\n{name} round {number}; the machine was {before:.0f}% of a core busy before it")
+        _say(ramp_report.step_header())
+        with bench.starters[name](scenario) as server:
+            found.append(
+                capacity.measure(server, scenario, number, bench.cores, bench.ramp_minutes, _say_step)
+            )
+        _say(ramp_report.carried_line(found[-1]))
+    lines = ramp_report.capacities(found)
+    verdicts = []
+    if bars.BASE not in ramp_report.capped(found):
+        verdicts = bars.capacity_verdicts(ramp_report.medians(found), bench.builds)
+    _say("")
+    for line in (*lines, *verdicts):
+        _say(line)
+    return {
+        "scenario": dataclasses.asdict(scenario),
+        "rows": [dataclasses.asdict(one) for one in found],
+        "summary": lines,
+        "verdicts": verdicts,
     }
 
 
@@ -148,8 +176,11 @@ def _cores(pin: bool) -> Cores:
 
 
 def _described(scenario: Scenario) -> str:
+    players = f"{scenario.players} player(s)"
+    if scenario.ramp:
+        players += f" and more, until p99 passes {ramp.P99_LIMIT_MS:g} ms or a frame is lost"
     text = (
-        f"{scenario.publishers} publisher(s) x {scenario.players} player(s), {scenario.bitrate_mbit:g} Mbit/s"
+        f"{scenario.publishers} publisher(s) x {players}, {scenario.bitrate_mbit:g} Mbit/s"
         f"{' + audio' if scenario.audio else ''}, {scenario.fps:g} fps, GOP {scenario.gop_s:g} s, "
         f"chunks of {scenario.chunk_size}, {scenario.seconds:g} s"
     )
@@ -169,6 +200,10 @@ def _machine() -> str:
 
 def _listed(cpus: frozenset[int]) -> str:
     return ",".join(str(cpu) for cpu in sorted(cpus))
+
+
+def _say_step(step: ramp.Step) -> None:
+    _say(ramp_report.step_line(step))
 
 
 def _say(text: str, end: str = "\n") -> None:

@@ -14,7 +14,7 @@ from benchlib.stream import MIN_CHUNK_SIZE
 # scenario fields that an option of the same name overrides
 OVERRIDES = (
     *("publishers", "players", "bitrate_mbit", "fps", "gop_s", "audio"),
-    *("chunk_size", "seconds", "merge", "tls", "stalled", "probes"),
+    *("chunk_size", "seconds", "merge", "tls", "stalled", "probes", "ramp_to"),
 )
 STALL_S = 60.0
 STALLED_SECONDS = STALL_S + 5
@@ -61,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--rounds", type=_positive, default=3, help="times that each server runs (3)")
     add(
+        "--ramp-minutes", type=float, default=10.0, metavar="N", help="capacity: minutes for each server (10)"
+    )
+    add(
         "--patience",
         type=float,
         default=30.0,
@@ -87,6 +90,7 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
     add("--merge", type=_positive, metavar="N", help="MSG_BUFFER_SIZE of our server")
     add("--tls", action="store_const", const=True, help="RTMPS, for publishers and players")
     add("--stalled", action="store_const", const=True, help="run each server also beside a player that stops")
+    add("--ramp-to", type=_positive, metavar="N", help="capacity: players at most (what descriptors allow)")
 
 
 def _add_servers(parser: argparse.ArgumentParser) -> None:

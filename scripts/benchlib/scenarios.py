@@ -26,6 +26,8 @@ class Scenario:
     tls: bool = False
     stalled: bool = False
     probes: int | None = None
+    ramp: bool = False  # players are added until the server fails; `players` is the first step
+    ramp_to: int | None = None  # players at most; None: as many as descriptors allow
 
     @property
     def total_players(self) -> int:
@@ -51,5 +53,6 @@ def presets() -> dict[str, Scenario]:
         Scenario("busy", players=200, bitrate_mbit=20, fps=60),
         Scenario("channels500", 500, 1, bitrate_mbit=1, probes=50),
         Scenario("stalled", players=50, stalled=True, seconds=65),
+        Scenario("capacity", players=1000, bitrate_mbit=0.6, seconds=5, ramp=True),
     )
     return {scenario.name: scenario for scenario in listed}

@@ -167,7 +167,7 @@ def nginx(scenario: Scenario, launch: Launch) -> Iterator[Running]:
             _certificate(directory)
             modules.append(f"load_module {NGINX_MODULES}/ngx_stream_module.so;")
             tls = NGINX_TLS.format(host=HOST, port=port, tls_port=tls_port, directory=directory)
-        connections = 4 * (scenario.total_players + scenario.publishers) + 200
+        connections = _nginx_connections(scenario)
         text = NGINX_CONFIG.format(
             modules="\n".join(modules),
             directory=directory,
@@ -203,6 +203,12 @@ def nginx(scenario: Scenario, launch: Launch) -> Iterator[Running]:
 def peer(target: Target, pid: int) -> Iterator[Running]:
     """Measure a server that runs already; who started it pins it (`taskset -acp 0 PID`) and ends it."""
     yield Running("peer", pid, target)
+
+
+def _nginx_connections(scenario: Scenario) -> int:
+    if scenario.ramp:
+        return _descriptors()
+    return 4 * (scenario.total_players + scenario.publishers) + 200
 
 
 def _descriptors() -> int:

@@ -1,4 +1,4 @@
-"""The pure parts of scripts/bench: chunks, stamps, rates, verdicts. No server, no load is started."""
+"""The pure parts of scripts/bench: chunks, stamps, rates, ramps, verdicts. No server, no load is started."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from rtmpsrv.protocol.chunks import ChunkReader
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
 bars = importlib.import_module("benchlib.bars")
+capacity = importlib.import_module("benchlib.capacity")
 cli = importlib.import_module("benchlib.cli")
 client = importlib.import_module("benchlib.rtmpclient")
 lateness = importlib.import_module("benchlib.lateness")
 options = importlib.import_module("benchlib.options")
+ramp = importlib.import_module("benchlib.ramp")
+ramp_report = importlib.import_module("benchlib.ramp_report")
 report = importlib.import_module("benchlib.report")
 run = importlib.import_module("benchlib.run")
 scenarios = importlib.import_module("benchlib.scenarios")
@@ -113,6 +116,177 @@ def test_a_stalled_player_may_cost_others_little(cpu: float, verdict: str) -> No
     assert line.startswith(verdict)
 
 
+@pytest.mark.parametrize(("players", "verdict"), [(2500, "ok"), (2499, "MISS")])
+def test_capacity_is_held_against_nginx(players: int, verdict: str) -> None:
+    (line,) = bars.capacity_verdicts({"ours": players, "nginx": 1000, "endpoint": 10}, {"ours": "pure"})
+    assert line.startswith(verdict)
+
+
+# ---- ramps ----
+
+
+def _step(players: int, **values: float) -> object:
+    usual = {
+        **{"players": players, "p50_ms": 10.0, "p99_ms": 100.0, "lost": 0, "closed": 0},
+        **{"server_percent": 50.0, "server_cpu_percent": 50.0, "load_percent": 50.0},
+        **{"load_cpu_percent": 50.0, "other_percent": 0.0, "reads_late_ms": 5.0},
+        **{"probe_late_ms": 1.0, "publisher_late_ms": 1.0},
+    }
+    return ramp.Step(**(usual | values))
+
+
+def _ramp_to(limit: int, first: int = 1000, most: int = 20_000) -> list[object]:
+    """Run a ramp against a server that carries `limit` players, with CPU in proportion."""
+    steps: list[object] = []
+    while (players := ramp.next_players(steps, first, most)) is not None:
+        cpu = min(100.0, 100 * players / max(1, limit))
+        failed = {"p99_ms": 251.0} if players > limit else {}
+        steps.append(_step(players, **({"server_cpu_percent": cpu, "server_percent": cpu} | failed)))
+        assert len(steps) < 60
+    return steps
+
+
+@pytest.mark.parametrize("limit", [150, 900, 1000, 4321, 15_000])
+def test_a_ramp_finds_the_limit_to_a_twentieth(limit: int) -> None:
+    found = ramp.carried(_ramp_to(limit))
+    assert limit * 0.92 - ramp.FINEST <= found <= limit
+
+
+def test_a_ramp_ends_at_the_most_that_is_asked_for() -> None:
+    steps = _ramp_to(50_000, most=7000)
+    assert ramp.carried(steps) == 7000
+    assert ramp.bound(steps, "7000 players were asked for").startswith("neither: 7000 players were")
+
+
+def test_a_server_that_carries_nobody_ends_the_ramp() -> None:
+    assert ramp.carried(_ramp_to(0)) == 0
+
+
+def test_a_step_that_failed_is_tried_again_once() -> None:
+    steps = [_step(1000), _step(1400, p99_ms=300.0)]
+    assert ramp.next_players(steps, 1000, 9000) == 1400
+    steps.append(_step(1400, p99_ms=300.0))
+    assert ramp.next_players(steps, 1000, 9000) == 1050
+
+
+def test_a_hiccup_is_no_limit() -> None:
+    steps = [_step(1000), _step(1400, lost=3), _step(1400)]
+    assert ramp.next_players(steps, 1000, 9000) > 1400
+    assert ramp.bound(steps, "minutes").startswith("neither: minutes")
+
+
+@pytest.mark.parametrize(
+    ("values", "held"),
+    [
+        ({"p99_ms": 250.0}, True),
+        ({"p99_ms": 250.1}, False),
+        ({"p99_ms": float("nan")}, False),
+        ({"lost": 1}, False),
+        ({"closed": 1}, False),
+    ],
+)
+def test_a_step_holds_while_nothing_is_late_or_lost(values: dict[str, float], held: bool) -> None:
+    assert _step(1000, **values).held is held  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("values", "side"),
+    [
+        ({"server_percent": 99.0}, "server CPU:"),
+        ({"load_percent": 99.0}, "load:"),
+        ({"reads_late_ms": 300.0}, "load:"),
+        ({"server_percent": 99.0, "load_percent": 99.0}, "server and load, both full:"),
+        ({}, "server, with time left:"),
+    ],
+)
+def test_what_bounded_a_server_is_named(values: dict[str, float], side: str) -> None:
+    failing = _step(1050, **({"p99_ms": 400.0} | values))
+    found = ramp.bound([_step(1000), failing, failing], "minutes")
+    assert found.startswith(side)
+    assert "1050 players p99 was 400 ms" in found
+
+
+def test_the_median_of_rounds_is_compared_with_nginx() -> None:
+    found = [
+        ramp.Carried(server, "capacity", number, players, "server CPU", False, full, 20.0, (_step(players),))
+        for server, counts in (("ours", (900, 1200, 1000)), ("nginx", (500, 400, 300)))
+        for number, (players, full) in enumerate(zip(counts, (False, True, False), strict=True), 1)
+    ]
+    lines = ramp_report.capacities(found)
+    assert "ours: median 1000 players, 2.50x nginx" in lines
+    assert "doubtful: ours: the load was full at the limit in round 2" in lines
+
+
+def test_a_ramp_that_was_cut_short_says_at_least() -> None:
+    found = [ramp.Carried("ours", "capacity", 1, 900, "minutes", True, False, 20.0, (_step(900),))]
+    assert "ours: median 900 players or more" in ramp_report.capacities(found)
+    assert ramp_report.capped(found) == {"ours"}
+
+
+def test_a_table_of_steps_has_a_cell_for_each_title() -> None:
+    assert ramp_report.step_header().splitlines()[0].count("|") == ramp_report.step_line(_step(9)).count("|")
+
+
+@pytest.mark.parametrize(
+    ("counts", "missed"),
+    [([], 0), ([5000, 5000], 0), ([4982, 5000], 0), ([3000, 4000, 5000], 3), ([0, 5000], 5)],
+)
+def test_a_frame_that_a_counting_player_missed_is_counted(counts: list[int], missed: int) -> None:
+    assert capacity.frames_missed(counts, frame_bytes=1000) == missed
+
+
+def test_a_ramp_ends_where_descriptors_do() -> None:
+    unlimited, why = capacity.most_players(None)
+    assert unlimited > 0
+    assert "descriptors" in why or "ports" in why
+    assert capacity.most_players(7) == (7, "7 players were the most asked for")
+
+
+def test_a_step_counts_what_probes_and_players_missed() -> None:
+    def counters(at: float, server: float, load: float, cores: float) -> object:
+        return workers.Counters(at, server, {"players": load}, 2 * cores, cores, cores)
+
+    results = {
+        "publishers": {"sent": [300], "late_ns": [1_000_000]},
+        "players": {"since_mark": [700_000, 700_000], "closed": 1, "late_p99_ms": 7.0},
+        "probes": {"received": [(0, 300), (0, 298)], "closed": 0, "delay_ns": [], "latency_ns": [2_000_000]},
+    }
+    cores = workers.Cores(frozenset({0}), frozenset({1}))
+    begin, end = counters(100.0, 5.0, 1.0, 50.0), counters(110.0, 9.0, 3.0, 57.0)
+    scenario = scenarios.presets()["capacity"]
+    step = capacity.step_of(scenario, 1000, begin, end, cores, results)
+    assert (step.players, step.lost, step.closed, step.p99_ms) == (1000, 2, 1, 2.0)
+    assert (step.server_percent, step.server_cpu_percent, step.load_percent) == (70.0, 40.0, 70.0)
+    assert (step.load_cpu_percent, step.other_percent, step.reads_late_ms) == (20.0, 80.0, 7.0)
+
+
+class _Load:
+    """A load process that does at once what it is told."""
+
+    def __init__(self) -> None:
+        self.joined: list[int] = []
+        self.left = 0
+
+    def ask(self, verb: str, what: object, *_rest: object) -> None:
+        if verb == "join":
+            assert isinstance(what, list)
+            self.joined.append(len(what))
+        else:
+            assert isinstance(what, int)
+            self.left += what
+
+
+def test_probes_are_spread_over_the_join_order_and_stay() -> None:
+    players, probes = _Load(), _Load()
+    crowd = capacity._Crowd(players, probes)
+    crowd.bring_to(400)
+    assert (players.joined, probes.joined, crowd.size) == ([149, 149, 99], [1, 1, 1], 400)
+    crowd.bring_to(200)
+    assert (players.left, crowd.size) == (200, 200)
+    crowd.bring_to(301)
+    assert (sum(players.joined) - players.left, len(probes.joined), crowd.size) == (298, 3, 301)
+
+
 # ---- lateness ----
 
 
@@ -167,13 +341,15 @@ def test_arguments_that_make_no_sense_are_refused(
 
 
 def test_options_override_a_preset() -> None:
-    (scenario,) = options.scenarios(options.parse(["--scenario", "fanout1000-low", "--fps", "25"]))
-    assert (scenario.players, scenario.fps, scenario.bitrate_mbit) == (1000, 25.0, 0.6)
+    (scenario,) = options.scenarios(
+        options.parse(["--scenario", "capacity", "--ramp-to", "50", "--fps", "25"])
+    )
+    assert (scenario.ramp, scenario.ramp_to, scenario.fps, scenario.bitrate_mbit) == (True, 50, 25.0, 0.6)
 
 
 def test_each_server_has_each_place_in_a_round() -> None:
     starters = dict.fromkeys(("ours", "compiled", "nginx"))
-    bench = cli.Bench(starters, {}, workers.Cores(frozenset({0}), frozenset({1})), 3, 0.0)
+    bench = cli.Bench(starters, {}, workers.Cores(frozenset({0}), frozenset({1})), 3, 0.0, 1.0)
     turns = list(cli._turns(bench))
     assert [number for number, _ in turns] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
     for place in range(3):
