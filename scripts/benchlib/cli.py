@@ -19,7 +19,7 @@ from benchlib import bars, capacity, options, ramp, ramp_report, report, run, se
 from benchlib.quiet import wait_for_quiet
 from benchlib.rtmpclient import Target
 from benchlib.scenarios import Scenario
-from benchlib.workers import Cores, LoadError
+from benchlib.workers import Cores, LoadError, keep_time
 
 Starter = Callable[[Scenario], AbstractContextManager[servers.Running]]
 
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     cores = _cores(pin=not chosen.no_pin)
     _say(f"server on CPU {_listed(cores.server)}, load on CPU {_listed(cores.load)}; {_machine()}")
-    os.sched_setaffinity(0, cores.load)  # what this process does in between is not to meet the server
+    keep_time(cores)
     collected: list[dict[str, object]] = []
     builds: dict[str, str] = {}
     try:
