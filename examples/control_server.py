@@ -17,15 +17,16 @@ import time
 from contextlib import suppress
 
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.server import serve
+from websockets.http11 import Request, Response
+from websockets.sync.server import ServerConnection, serve
 
 CONTROL_SECRET = os.environ.get("CONTROL_SECRET", "").encode()
 STREAM_KEYS = dict(pair.split("=", 1) for pair in os.environ.get("STREAM_KEYS", "").split())
-live = {}  # channel: the link of its server, and the stream id
+live: dict[str, tuple[ServerConnection, str]] = {}  # channel: the link of its server, and the stream id
 lock = threading.Lock()  # each link has a thread
 
 
-def is_genuine(token):
+def is_genuine(token: str) -> bool:
     """Tell whether a token is from a server that knows the secret, and not too old."""
     try:
         head, body, signature = (base64.urlsafe_b64decode(p + "=" * (-len(p) % 4)) for p in token.split("."))
@@ -37,7 +38,7 @@ def is_genuine(token):
         return False
 
 
-def check(link, request):
+def check(link: ServerConnection, request: Request) -> Response | None:
     """Let nobody in but servers, at their path."""
     if request.path != "/ws/control/rtmp":
         return link.respond(404, "Not found.\n")
@@ -46,7 +47,7 @@ def check(link, request):
     return None
 
 
-def answer(link, kind, given):
+def answer(link: ServerConnection, kind: str, given: dict[str, str]) -> str | None:
     """Return what to say to one message, or None."""
     channel = given.get("stream-channel", "")
     if kind == "HEARTBEAT":
@@ -63,10 +64,12 @@ def answer(link, kind, given):
     return None
 
 
-def control(link):
+def control(link: ServerConnection) -> None:
     """Serve one rtmpsrv; when the link is lost, its streams are over."""
     try:
         for message in link:
+            if isinstance(message, bytes):
+                continue  # rtmpsrv sends text only
             kind, *lines = message.splitlines()
             given = {n.strip().lower(): v.strip() for n, _, v in (line.partition(":") for line in lines)}
             with lock:

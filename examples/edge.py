@@ -46,20 +46,22 @@ def pull(registration: WatcherRegistration, origin: str, key: str) -> None:
     command = [FFMPEG, "-v", "error", "-nostdin", "-i", f"{origin}/{key}", "-c", "copy", "-f", "flv", "-"]
     while True:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        pipe = process.stdout
+        assert pipe is not None
         try:
-            for data in flv.read(pieces(process.stdout)):
+            for data in flv.read(pieces(pipe)):
                 registration.send(key, data)
         finally:
             process.kill()
             process.wait()
-            process.stdout.close()
+            pipe.close()
             registration.end(key)
         gevent.sleep(RETRY_S)
 
 
 def serve(endpoint: Endpoint, origin: str, port: int) -> None:
     """Pull while a key is active."""
-    pulls: dict[str, gevent.Greenlet] = {}
+    pulls: dict[str, gevent.Greenlet[..., None]] = {}
     with endpoint.register(ListenForWatchers(rtmp_app="live", port=port)) as registration:
         print(f"watch rtmp://127.0.0.1:{registration.port}/live/KEY", flush=True)
         try:

@@ -39,12 +39,12 @@ def record(endpoint: Endpoint, directory: Path, port: int) -> None:
                     case NewMediaData(publisher=publisher, data=data):
                         files[publisher].write(flv.tag(data))
                     case PublishingStopped(connection_id=publisher):
-                        file = files.pop(publisher)
-                        file.close()
-                        print(f"recorded {file.name}", flush=True)
+                        ended = files.pop(publisher)
+                        ended.close()
+                        print(f"recorded {ended.name}", flush=True)
     finally:
-        for file in files.values():
-            file.close()
+        for unfinished in files.values():
+            unfinished.close()
 
 
 def main() -> None:

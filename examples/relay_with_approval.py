@@ -25,8 +25,10 @@ from rtmpsrv import (
     ListenForWatchers,
     NewMediaData,
     NewPublisherConnected,
+    PublisherMessage,
     PublisherRequiringApproval,
     PublishingStopped,
+    WatcherMessage,
 )
 
 HTTP_TIMEOUT_S = 5.0  # below the endpoint's own limit for answers
@@ -55,7 +57,7 @@ def ask(url: str, question: PublisherRequiringApproval) -> None:
 def relay(endpoint: Endpoint, url: str, port: int) -> None:
     """Relay what approved publishers send to the watchers of the same key."""
     keys: dict[ConnectionId, str] = {}
-    messages: Queue = Queue()  # both registrations report here
+    messages: Queue[PublisherMessage | WatcherMessage] = Queue()  # both registrations report here
     questions = Pool(QUESTIONS)
     watching = ListenForWatchers(rtmp_app="live", port=port)
     with endpoint.register(watching, messages) as watchers:

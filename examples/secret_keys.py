@@ -19,15 +19,17 @@ from rtmpsrv import (
     ListenForWatchers,
     NewMediaData,
     NewPublisherConnected,
+    PublisherMessage,
     PublisherRegistration,
     PublishingStopped,
+    WatcherMessage,
     WatcherRegistration,
 )
 
 
 def relay(endpoint: Endpoint, public_names: dict[str, str], port: int) -> None:
     """Relay each secret key to its public name."""
-    messages: Queue = Queue()
+    messages: Queue[PublisherMessage | WatcherMessage] = Queue()
     names: dict[ConnectionId, str] = {}
     handles: list[PublisherRegistration | WatcherRegistration] = []
     try:

@@ -6,6 +6,7 @@ cryptography and OpenSSL together take longer to load than all else, and 15 MB.
 
 from __future__ import annotations
 
+import gc
 import resource
 from itertools import count
 from typing import TYPE_CHECKING
@@ -17,13 +18,18 @@ from gevent.pool import Group
 from . import __version__, log
 from .access.gate import Authority, Gate, OpenAuthority
 from .access.limits import ConnectionLimits
+from .access.refusals import RefusalDelay
 from .config import Config
-from .live.channel import LiveLimits
+from .live.output import LiveLimits
 from .live.registry import Registry
 from .relay import IdRules, Relay, play_policy
-from .server.clock import LoopClock, ReadPacer
+from .server.clock import LoopClock
+from .server.ingest import Ingest
 from .server.listener import Listener
-from .server.session import SessionSettings
+from .server.parts import ServerParts
+from .server.session_state import SessionSettings
+from .server.trim import keep_large_blocks_apart
+from .server.turns import Turns
 
 if TYPE_CHECKING:
     from .access.coordinator import Coordinator
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
     from .server.tls import TlsListener
 
 MIB = 1 << 20
+COLLECTOR_THRESHOLDS = 50_000, 10, 10  # allocations before the youngest generation, and how often the others
 
 
 class App:
@@ -42,24 +49,29 @@ class App:
         self.log = log.get()
         self._config = config
         self._stopping = Event()
+        clock = LoopClock()
         self.registry: Registry[str] = Registry(
-            LoopClock(), live_limits(config), config.gop_cache_total_mb * MIB, config.rtmp_chunk_size
+            clock, live_limits(config), config.gop_cache_total_mb * MIB, config.rtmp_chunk_size
         )
+        turns = Turns()
         self._coordinator: Coordinator | None = None
-        self.gate = Gate(self._authority(config))
-        self._redis = self._redis_commands(config) if config.redis_use else None
+        self.gate = Gate(self._authority(config, turns))
+        self._redis = self._redis_commands(config, turns) if config.redis_use else None
         self.relay = Relay(
             self.registry,
             self.gate,
             IdRules(config.id_max_length, config.id_allow_empty, config.id_allow_special_characters),
             play_policy(config.rtmp_play_whitelist),
+            RefusalDelay(self._tell_refusals),
         )
-        self._slots = ConnectionLimits(
+        slots = ConnectionLimits(
             config.max_ip_concurrent_connections, config.concurrent_limit_whitelist, config.max_connections
         )
         # With MSG_BUFFER_SIZE=1 the operator asked for the lowest latency: reads are not merged either.
-        self._pacer = ReadPacer(enabled=config.msg_buffer_size > 1)
-        self._numbers = count(1)
+        ingest = Ingest(clock, enabled=config.msg_buffer_size > 1)
+        self._parts = ServerParts(
+            session_settings(config), slots, self.registry.budget, clock, turns, ingest, count(1)
+        )
         self.listeners: list[Listener] = []
         self._tls_listener: TlsListener | None = None  # none before the first good certificate
         self._certificates = self._certificate_reloader(config) if config.tls_enabled else None
@@ -69,11 +81,10 @@ class App:
         config = self._config
         self.log.info("RTMP server rtmpsrv (%s)", __version__)
         self.log.info("Play policy: %s", config.play_policy)
-        raise_descriptor_limit()
-        listener = Listener(
-            config.bind_address, config.rtmp_port, self.relay, session_settings(config), self._slots,
-            self._pacer, self._numbers,
-        )  # fmt: skip
+        self.registry.budget.limit_descriptors(raise_descriptor_limit())
+        tune_collector()
+        keep_large_blocks_apart()
+        listener = Listener(config.bind_address, config.rtmp_port, self.relay, self._parts)
         listener.start()
         self.listeners.append(listener)
         if self._certificates is not None:
@@ -97,6 +108,9 @@ class App:
         if self._certificates is not None:
             self._certificates.ask()
 
+    def _tell_refusals(self, count: int, address: str) -> None:
+        self.log.info("%d requests were refused since the last such line, the last from %s", count, address)
+
     def _certificate_reloader(self, config: Config) -> CertificateReloader:
         from .server.reloader import CertificateReloader  # loads cryptography and OpenSSL
         from .server.tls import TlsListener
@@ -118,15 +132,12 @@ class App:
             self._tls_listener.context = context
             return
         config = self._config
-        listener = TlsListener(
-            config.ssl_bind_address, config.ssl_port, self.relay, session_settings(config), self._slots,
-            self._pacer, self._numbers, context,
-        )  # fmt: skip
+        listener = TlsListener(config.ssl_bind_address, config.ssl_port, self.relay, self._parts, context)
         listener.start()
         self._tls_listener = listener
         self.listeners.append(listener)
 
-    def _authority(self, config: Config) -> Authority:
+    def _authority(self, config: Config, turns: Turns) -> Authority:
         """Return who decides about publishers: the control server, the callback, or nobody."""
         if config.control_use:
             from .access.coordinator import Coordinator  # loads websocket and PyJWT
@@ -141,6 +152,7 @@ class App:
                 external_ssl=config.external_ssl,
                 ca=config.control_ca,
                 request_timeout_s=float(config.control_request_timeout_seconds),
+                give_way=turns,
             )
             coordinator.on_link_lost = lambda: self.gate.kill_all("control link lost", notify=False)
             coordinator.on_stream_kill = lambda channel, stream_id: self.gate.kill(
@@ -160,10 +172,11 @@ class App:
                 connect_timeout_s=float(config.callback_connect_timeout_seconds),
                 timeout_s=float(config.callback_timeout_seconds),
                 ca=config.callback_ca,
+                give_way=turns,
             )
         return OpenAuthority()
 
-    def _redis_commands(self, config: Config) -> RedisCommands:
+    def _redis_commands(self, config: Config, turns: Turns) -> RedisCommands:
         from .access.redis_commands import RedisCommands  # loads redis
 
         return RedisCommands(
@@ -177,6 +190,7 @@ class App:
             database=config.redis_database,
             tls=config.redis_tls,
             ca=config.redis_ca,
+            give_way=turns,
         )
 
     def _drain(self) -> None:
@@ -223,8 +237,23 @@ def session_settings(config: Config) -> SessionSettings:
     )
 
 
-def raise_descriptor_limit() -> None:
-    """Allow as many descriptors as the system lets us have: connections and log segments need them."""
+def raise_descriptor_limit() -> int:
+    """Allow as many descriptors as the system lets us have, and return their number.
+
+    Connections and segments of logs need them.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def tune_collector() -> None:
+    """Let the garbage collector look at what a running server makes, and seldom.
+
+    Nothing on the way of media is part of a cycle, and what was imported stays: walking through all that
+    again and again was a tenth of the CPU of 300 publishers.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)

@@ -1,4 +1,4 @@
-"""Every exception that this package raises on purpose.
+"""The exceptions of this package that pass from one part to another.
 
     RtmpsrvError
     |-- ConfigError            a setting is wrong; the operator must mend it
@@ -10,7 +10,8 @@
     |-- RequestRefused         a server refused what our client asked for; carries its status
     |-- ConnectionClosed       the server at the other end of our client closed, or was lost
     |-- AccessDenied           a refusal the peer is told about; carries the status code to send
-    `-- ConnectionDropped      this server ended a connection (kill, stall, shutdown); carries the reason
+    |-- PeerLost               a socket gave an error or its end: the peer's or the network's doing
+    `-- CannotMove             a session cannot be handed over now, or ever; it goes on where it is
 
 Anything else that comes out of this package is a bug.
 """
@@ -72,5 +73,9 @@ class ConnectionClosed(RtmpsrvError, ConnectionError):
     """The server closed our client's connection, or it was lost."""
 
 
-class ConnectionDropped(RtmpsrvError):
-    """This server decided to end the connection; the text is the reason for the log."""
+class PeerLost(RtmpsrvError):
+    """A connection is gone; the text says what was seen. Raised where sockets are called, nowhere else."""
+
+
+class CannotMove(RtmpsrvError):
+    """A session, or what it publishes or plays, stays in this process; nothing was changed."""

@@ -1,7 +1,7 @@
 """The stand-alone server's answer to its sessions: `rtmp://HOST/CHANNEL/KEY`, one publisher per channel.
 
-The Host of spec sections 2.2, 3.6, 3.7 and 4: names, keys, who may play, and what ends a publication. The
-gate decides who may publish; the registry holds what is on the air.
+Names, keys, who may play, and what ends a publication: docs/protocol.md, "Refusals". The gate decides who may
+publish; the registry holds what is on the air.
 """
 
 from __future__ import annotations
@@ -9,26 +9,32 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from time import monotonic
+
+import gevent
 
 from .access.gate import Gate, Grant, PublishRequest
 from .access.ip_rules import IpRules
+from .access.refusals import RefusalDelay
 from .errors import AccessDenied
 from .live.channel import Channel
+from .live.news import News, NewsOf
 from .live.playback import ChannelPlayback
-from .live.player import Player
+from .live.player import Player, PlayerState
 from .live.registry import Registry
 from .log import RateLimited
-from .server.host import Client
+from .server.host import Peer
 from .server.outlet import Outlet
 
 _PLAIN_ID = re.compile(r"[0-9A-Za-z_-]*")
 _NEVER_IN_ID = frozenset(">|\n")  # they separate the arguments of commands
+SOUNDING_S = 0.3  # for a peer's system to answer: an encoder that comes back must find its channel free
 _CACHE_CHOICES = frozenset(("no", "clear"))
 
 
 @dataclass(frozen=True, slots=True)
 class IdRules:
-    """What channel names and stream keys may look like (spec section 2.2)."""
+    """What channel names and stream keys may look like (docs/settings.md, ID_...)."""
 
     max_bytes: int = 128
     allow_empty: bool = False
@@ -49,27 +55,34 @@ class Relay:
     """One publisher and any number of players per channel."""
 
     def __init__(
-        self, registry: Registry[str], gate: Gate, id_rules: IdRules, may_play: Callable[[str], bool]
+        self,
+        registry: Registry[str],
+        gate: Gate,
+        id_rules: IdRules,
+        may_play: Callable[[str], bool],
+        refusals: RefusalDelay,
     ) -> None:
         self._registry = registry
         self._gate = gate
         self._id_rules = id_rules
         self._may_play = may_play
+        self._refusals = refusals
+        self._playbacks: dict[Player, RelayPlayback] = {}
+        self._publications: dict[str, RelayPublication] = {}  # on the air, by channel
 
-    def connect(self, client: Client) -> None:
+    def connect(self, peer: Peer) -> None:
         """Accept an application name that can be a channel."""
-        if not self._id_rules.allows(client.app):
+        if not self._id_rules.allows(peer.client.app):
             raise AccessDenied("NetConnection.Connect.Rejected", "Invalid application name")
 
-    def publish(self, client: Client, name: str | None, msid: int) -> RelayPublication:
+    def publish(self, peer: Peer, name: str | None, msid: int) -> RelayPublication:
         """Ask the gate, then go on the air. Blocks as long as the gate does."""
+        client = peer.client
         key, _query = self._key(name, "NetStream.Publish.BadName")
-        channel = self._registry.find(client.app)
-        if channel is not None and channel.live:
+        if not self._is_free(client.app):
             raise _taken()
-        client.log.info("PUBLISH (%d): %s", msid, client.app)
-        request = PublishRequest(client.app, key, client.ip)
-        grant = self._gate.admit(request, client.disconnect)
+        peer.log.info("PUBLISH (%d): %s", msid, client.app)
+        grant = self._gate.admit(PublishRequest(client.app, key, client.ip), peer.drop)
         channel = self._registry.open(client.app)
         if channel.live:  # somebody else was faster while the gate was asked
             self._gate.release(grant)
@@ -77,35 +90,98 @@ class Relay:
         if not self._gate.activate(grant):
             self._gate.release(grant)
             self._registry.release(client.app)
-            raise AccessDenied("NetStream.Publish.BadName", "Invalid stream key provided")
-        channel.start(key)
-        return RelayPublication(self, client, channel, grant)
+            raise _invalid_key("NetStream.Publish.BadName")
+        news = channel.start(key)
+        publication = self._publication(peer, channel, grant)
+        peer.log.info("publish accepted channel=%s", grant.channel)
+        self.tell(news)
+        return publication
 
-    def play(self, client: Client, name: str | None, msid: int, outlet: Outlet) -> RelayPlayback:
+    def play(self, peer: Peer, name: str | None, msid: int, outlet: Outlet) -> RelayPlayback:
         """Let a client play, or wait for a publisher with its key."""
+        client = peer.client
         key, query = self._key(name, "NetStream.Play.BadName")
         if not self._may_play(client.ip):
             raise AccessDenied("NetStream.Play.BadName", "Your net address is not whitelisted for playing")
-        client.log.info("PLAY (%d): %s", msid, client.app)
+        peer.log.info("PLAY (%d): %s", msid, client.app)
         channel = self._registry.find(client.app)
         is_live = channel is not None and channel.live
         if channel is not None and is_live and not channel.accepts_key(key):
-            raise AccessDenied("NetStream.Play.BadName", "Invalid stream key provided")
-        client.log.debug("= player %s", "starts" if is_live else "waits for a publisher")
+            raise _invalid_key("NetStream.Play.BadName")
+        peer.log.debug("= player %s", "starts" if is_live else "waits for a publisher")
         cache = _parameter(query, "cache")
-        player = Player(outlet, msid, key, cache if cache in _CACHE_CHOICES else "")
-        return RelayPlayback(self, client, self._registry.open(client.app), player)
+        state = PlayerState(msid, key, cache if cache in _CACHE_CHOICES else "")
+        return self._playback(peer, Player(outlet, state))
+
+    def resume_publication(self, peer: Peer, frozen: object) -> RelayPublication:
+        """Take a publication over from a frozen session. Raises AccessDenied if it was ended meanwhile."""
+        assert isinstance(frozen, Grant), "what `RelayPublication.freeze` returned"
+        channel = self._registry.find(frozen.channel)
+        if channel is None or not channel.live:
+            self._gate.release(frozen)
+            raise _invalid_key("NetStream.Publish.BadName")
+        publication = self._publication(peer, channel, frozen)
+        if not self._gate.rebind(frozen, peer.drop):
+            # Nobody else does it: the session that was told to end had given the publication away.
+            publication.end("ended on the way to another session")
+            raise _invalid_key("NetStream.Publish.BadName")
+        return publication
+
+    def resume_playback(self, peer: Peer, frozen: object, outlet: Outlet) -> RelayPlayback:
+        """Take a player over from a frozen session; it goes on where it was."""
+        assert isinstance(frozen, PlayerState), "what `RelayPlayback.freeze` returned"
+        return self._playback(peer, Player(outlet, frozen))
+
+    def refusal_delay(self, address: str) -> float:
+        """Count a refusal; return for how long it is kept from the client, in seconds. Never blocks."""
+        return self._refusals.refused(address, monotonic())
+
+    # --- called by publications and playbacks -----------------------------------------------------
+
+    def tell(self, news: list[NewsOf]) -> None:
+        """Pass on what happened to players. Never blocks but for the log."""
+        for what, player in news:
+            playback = self._playbacks.get(player)
+            if playback is not None:
+                _TELL[what](playback)
 
     def published(self, publication: RelayPublication) -> None:
         """Free the channel of an ended publication, then report it. Never blocks."""
+        del self._publications[publication.grant.channel]
         publication.channel.stop()
-        self._registry.release(publication.client.app)
+        self.tell(publication.channel.take_news())
+        self._registry.release(publication.grant.channel)
         self._gate.release(publication.grant)
 
-    def played(self, playback: RelayPlayback) -> None:
-        """Forget a player. Never blocks."""
-        playback.channel.leave(playback.feed)
-        self._registry.release(playback.client.app)
+    def forget(self, playback: RelayPlayback) -> None:
+        """Forget a player that has left its channel. Never blocks."""
+        self._playbacks.pop(playback.feed, None)
+        self._registry.release(playback.channel.name)
+
+    # --- private ----------------------------------------------------------------------------------
+
+    def _is_free(self, name: str) -> bool:
+        """Tell whether nobody publishes on a channel, or nobody any more. Blocks for `SOUNDING_S` at most."""
+        channel = self._registry.find(name)
+        if channel is None or not channel.live:
+            return True
+        present = self._publications[name]
+        if not present.has_left() and present.peer.sound():
+            gevent.sleep(SOUNDING_S)
+        if present.has_left():
+            present.end("the peer has left")
+            present.peer.drop("closed by the peer")
+        channel = self._registry.find(name)
+        return channel is None or not channel.live
+
+    def _publication(self, peer: Peer, channel: Channel, grant: Grant) -> RelayPublication:
+        self._publications[channel.name] = publication = RelayPublication(self, peer, channel, grant)
+        return publication
+
+    def _playback(self, peer: Peer, player: Player) -> RelayPlayback:
+        playback = RelayPlayback(self, peer, self._registry.open(peer.client.app), player)
+        self._playbacks[player] = playback
+        return playback
 
     def _key(self, name: str | None, code: str) -> tuple[str, str]:
         """Split a stream name into key and query text, or refuse it."""
@@ -113,27 +189,30 @@ class Relay:
             raise AccessDenied(code, "No stream key provided")
         key, _mark, query = name.partition("?")
         if not self._id_rules.allows(key):
-            raise AccessDenied(code, "Invalid stream key provided")
+            raise _invalid_key(code)
         return key, query.partition("?")[0]
 
 
 class RelayPublication:
     """A client on the air."""
 
-    def __init__(self, relay: Relay, client: Client, channel: Channel, grant: Grant) -> None:
-        self.client = client
+    may_block = False
+
+    def __init__(self, relay: Relay, peer: Peer, channel: Channel, grant: Grant) -> None:
         self.channel = channel
         self.grant = grant
         path = f"/{grant.channel}/{grant.key}"
         self.started = f"{path} is now published."
         self.ended = f"{path} is now unpublished."
         self._relay = relay
+        self.peer = peer
         self._over = False
-        client.log.info("publish accepted channel=%s", grant.channel)
 
     def append(self, batch: Iterable[tuple[int, int, int, bytes, int]]) -> None:
         """Relay what the publisher sent. Never blocks."""
-        self.channel.append(batch)
+        news = self.channel.append(batch)
+        if news:
+            self._relay.tell(news)
 
     def end(self, reason: str) -> None:
         """Go off the air, tell the players, report the end once."""
@@ -142,40 +221,77 @@ class RelayPublication:
         self._over = True
         sent = self.channel.end_position()
         self._relay.published(self)
-        self.client.log.info("PUBLISH END: %s, reason=%s relayed=%d bytes", self.grant.channel, reason, sent)
+        self.peer.log.info("PUBLISH END: %s, reason=%s relayed=%d bytes", self.grant.channel, reason, sent)
+
+    def has_left(self) -> bool:
+        """Tell whether the publisher has hung up, which its session may not have read yet."""
+        return not self._over and self.peer.has_left()
+
+    def freeze(self) -> Grant:
+        """Leave the stream on the air for another session, which resumes it by the grant."""
+        self._over = True
+        return self.grant
 
 
 class RelayPlayback(ChannelPlayback):
     """A client that plays or waits."""
 
-    def __init__(self, relay: Relay, client: Client, channel: Channel, player: Player) -> None:
+    def __init__(self, relay: Relay, peer: Peer, channel: Channel, player: Player) -> None:
         super().__init__(channel, player)
-        self.client = client
         self._relay = relay
+        self._peer = peer
         self._over = False
-        self._skips = RateLimited(
-            lambda n: client.log.info("player was too far behind: %d jumps to a keyframe", n)
+        self._jumps = RateLimited(
+            lambda n: peer.log.info("player was too far behind: %d jumps to a keyframe", n)
         )
-        player.on_skip = self._skips.add
 
     def end(self, reason: str) -> None:
         """Leave the channel."""
         if self._over:
             return
         self._over = True
-        self._relay.played(self)
-        self._skips.flush()
-        self.client.log.info(
+        self.channel.leave(self.feed)
+        self._relay.tell(self.channel.take_news())
+        self._relay.forget(self)
+        self._jumps.flush()
+        self._peer.log.info(
             "PLAY STOP: %s, reason=%s skipped=%d messages",
-            self.channel.name, reason, self.feed.skipped_messages,
+            self.channel.name, reason, self.feed.state.skipped_messages,
         )  # fmt: skip
+
+    def freeze(self) -> PlayerState:
+        """Leave the channel without a word; another session resumes by the state."""
+        self._over = True
+        self.channel.release(self.feed)
+        state = self.feed.freeze()
+        self._relay.forget(self)
+        return state
+
+    def tell_jump(self) -> None:
+        """Log that the player left something out, at most once a second."""
+        self._jumps.add()
+
+    def tell_refusal(self) -> None:
+        """Tell a player that waited that its key is not the publisher's."""
+        refusal = _invalid_key("NetStream.Play.BadName")
+        self._peer.refuse_play(refusal.code, refusal.description)
+
+
+_TELL: dict[News, Callable[[RelayPlayback], None]] = {
+    News.JUMPED: RelayPlayback.tell_jump,
+    News.REFUSED: RelayPlayback.tell_refusal,
+}
 
 
 def play_policy(rules: IpRules) -> Callable[[str], bool]:
-    """Return who may play: everybody when there are no rules (design section 5, D1)."""
+    """Return who may play: everybody when there are no rules."""
     if rules.empty:
         return lambda address: True
     return lambda address: address in rules
+
+
+def _invalid_key(code: str) -> AccessDenied:
+    return AccessDenied(code, "Invalid stream key provided")
 
 
 def _taken() -> AccessDenied:

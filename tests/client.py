@@ -10,6 +10,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from time import monotonic
 from typing import Any
 
@@ -289,15 +290,30 @@ def media_of(received: list[Message]) -> list[Message]:
     return [message for message in received if message.type_id in (messages.AUDIO, messages.VIDEO)]
 
 
-class Stage:
-    """Opens clients of one server and closes them all in the end."""
+_addresses = count(1)
 
-    def __init__(self, port: int) -> None:
+
+def new_address() -> str:
+    """Return an address of this machine that no client had before: it was never refused anything."""
+    high, low = divmod(next(_addresses), 250)
+    return f"127.2.{high}.{low + 1}"
+
+
+class Stage:
+    """Opens clients of one server and closes them all in the end.
+
+    Refusals of one address come slower and slower, so where there are many, each client is to be a stranger.
+    """
+
+    def __init__(self, port: int, *, strangers: bool = False) -> None:
         self.port = port
+        self.strangers = strangers
         self.clients: list[Client] = []
         self._marks = 0
 
     def client(self, host: str = "127.0.0.1", source: str | None = None, receive_buffer: int = 0) -> Client:
+        if source is None and self.strangers:
+            source = new_address()
         client = Client(self.port, host, source, receive_buffer)
         self.clients.append(client)
         return client
@@ -330,8 +346,8 @@ class Stage:
 
 
 @contextmanager
-def stage(port: int) -> Iterator[Stage]:
-    opened = Stage(port)
+def stage(port: int, *, strangers: bool = False) -> Iterator[Stage]:
+    opened = Stage(port, strangers=strangers)
     try:
         yield opened
     finally:

@@ -1,5 +1,6 @@
 """Patch first: tests and doubles cooperate on one hub, as the server does."""
 
-from gevent import monkey
+from tests import patching
 
-monkey.patch_all()
+if patching.IN_WORKER:
+    patching.patch_worker()

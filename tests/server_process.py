@@ -15,25 +15,35 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Condition, Thread
 from time import monotonic
-from typing import IO
+from types import TracebackType
+from typing import IO, Self
 
 PROJECT = Path(__file__).resolve().parent.parent
 START_S = 20.0  # a busy machine needs seconds to import everything
 STOP_S = 15.0
 LINE_S = 5.0
+PORTS_OF_WORKER = 1000
 INHERITED = ("PATH", "HOME", "LANG", "TZ", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+
+_given: set[int] = set()
 
 
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody listens on.
 
     Below the range from which the system takes the ports of outgoing connections: one of those, opened by
-    anybody between this answer and the server's start, would take the port away.
+    anybody between this answer and the server's start, would take the port away. No port is returned twice,
+    and each of several processes that run tests has a range of its own.
     """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    lowest = 20_000 + worker % (12_000 // PORTS_OF_WORKER) * PORTS_OF_WORKER
     while True:
-        port = random.SystemRandom().randrange(20_000, 32_000)
+        port = random.SystemRandom().randrange(lowest, lowest + PORTS_OF_WORKER)
+        if port in _given:
+            continue
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _given.add(port)
             return port
 
 
@@ -43,7 +53,7 @@ def environment(settings: dict[str, str]) -> dict[str, str]:
     return base | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"} | settings
 
 
-def run(*arguments: str, cwd: Path | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, cwd: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
     """Run `python -m rtmpsrv` to its end; both outputs come as text. Blocks up to 20 s."""
     with tempfile.TemporaryDirectory() as empty:
         return subprocess.run(
@@ -60,7 +70,7 @@ def run(*arguments: str, cwd: Path | None = None, **settings: str) -> subprocess
 class ServerProcess:
     """A running server on a free port. Use as a context; leaving it stops the server."""
 
-    def __init__(self, *, shell_prefix: str = "", cwd: Path | None = None, **settings: str) -> None:
+    def __init__(self, *, shell_prefix: str = "", cwd: str = "", **settings: str) -> None:
         """Start it; `shell_prefix` are shell commands to run before, such as `ulimit -n 64;`."""
         self.port = free_port()
         self.lines: list[str] = []
@@ -94,10 +104,12 @@ class ServerProcess:
             self.kill()
             raise
 
-    def __enter__(self) -> ServerProcess:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if self.process.poll() is None:
                 self.process.send_signal(signal.SIGTERM)

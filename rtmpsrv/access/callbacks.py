@@ -23,7 +23,7 @@ from gevent.pool import Group
 from rtmpsrv.access.backoff import Backoff, describe
 from rtmpsrv.access.callback_http import MAX_BODY_BYTES, make_session
 from rtmpsrv.access.gate import Grant, PublishRequest, refusal
-from rtmpsrv.access.give_way import GiveWay, Paced
+from rtmpsrv.access.give_way import GiveWay
 from rtmpsrv.access.tokens import callback_token
 from rtmpsrv.log import Logger
 
@@ -65,13 +65,13 @@ class CallbackAuthority:
         *,
         jwt_secret: str,
         log: Logger,
+        give_way: GiveWay,
         subject: str = "",
         rtmp_host: str = "",
         rtmp_port: int = 1935,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         timeout_s: float = TOTAL_TIMEOUT_S,
         ca: str = "",
-        give_way: GiveWay | None = None,
         backoff: type[Backoff] = Backoff,
         stop_backlog: int = STOP_BACKLOG,
         stop_give_up_s: float = STOP_GIVE_UP_S,
@@ -90,7 +90,7 @@ class CallbackAuthority:
         self._stop_backlog = stop_backlog
         self._stop_give_up_s = stop_give_up_s
         self._stop_first_s = stop_first_s
-        self._http = make_session(give_way or Paced())
+        self._http = make_session(give_way)
         self._ca = ca
         self._stop_slots = BoundedSemaphore(STOP_CONCURRENCY)
         self._stop_lines: dict[str, _StopLine] = {}

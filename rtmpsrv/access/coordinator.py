@@ -19,7 +19,7 @@ from gevent.event import Event
 from rtmpsrv.access.backoff import Backoff, describe, keep_trying, stop_trying
 from rtmpsrv.access.control_link import CLOSE_TIMEOUT_S, LINK_ERRORS, ControlLink, ControlSocket
 from rtmpsrv.access.gate import Grant, PublishRequest, refusal
-from rtmpsrv.access.give_way import GiveWay, Paced
+from rtmpsrv.access.give_way import GiveWay
 from rtmpsrv.access.tokens import control_token
 from rtmpsrv.errors import ConfigError
 from rtmpsrv.log import Logger
@@ -55,11 +55,11 @@ class Coordinator:
         secret: str,
         log: Logger,
         validation_log: Logger,
+        give_way: GiveWay,
         external_ip: str = "",
         external_port: str = "",
         external_ssl: bool = False,
         ca: str = "",
-        give_way: GiveWay | None = None,
         request_timeout_s: float = REQUEST_TIMEOUT_S,
         heartbeat_s: float = HEARTBEAT_S,
         silence_s: float = SILENCE_S,
@@ -75,7 +75,7 @@ class Coordinator:
         self._validation_log = validation_log
         self._headers = _external_headers(external_ip, external_port, external_ssl)
         self._ca = ca
-        self._give_way = give_way or Paced()
+        self._give_way = give_way
         self._request_timeout_s = request_timeout_s
         self._heartbeat_s = heartbeat_s
         self._silence_s = silence_s

@@ -4,9 +4,9 @@ It keeps the book of publications, from the moment an authority is asked until t
 authority (nobody, HTTP callback, control server) decides. It knows no sockets and no channels with players.
 
 A publication is asked for, granted, perhaps killed, and released. A kill that arrives while the authority
-is still being asked is kept and carried out when the answer comes, so it cannot fall between the two (spec
-11, Q30); a release happens once, however many callers try, so each accepted publication is reported as
-ended exactly once.
+is still being asked is kept and carried out when the answer comes, so it cannot fall between the two; a
+release happens once, however many callers try, so each accepted publication is reported as ended exactly
+once.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Grant:
 class Authority(Protocol):
     """Who decides, and who is told about the end."""
 
-    key_names_stream: bool  # whether `close-stream` may name the stream by its key too (no callback, spec 6)
+    key_names_stream: bool  # whether `close-stream` may name the stream by its key too (no callback)
 
     def authorise(self, request: PublishRequest) -> str:
         """Return the stream id or raise AccessDenied. Blocks up to the authority's deadline."""
@@ -64,7 +64,7 @@ class Authority(Protocol):
 
 
 def refusal() -> AccessDenied:
-    """Return the one refusal that a client sees, whatever the reason (spec 3.6 row 6)."""
+    """Return the one refusal that a client sees, whatever the reason."""
     return AccessDenied("NetStream.Publish.BadName", "Invalid stream key provided")
 
 
@@ -100,6 +100,10 @@ class _Publication:
         self.killed = False
         self.kills_by_id: list[str] = []
         self.notify = True
+
+    def rebind(self, on_kill: Callable[[str], None]) -> None:
+        """Call another session when the publication is to end."""
+        self.on_kill = on_kill
 
 
 class Gate:
@@ -156,11 +160,19 @@ class Gate:
         publication = self._granted.get(grant.serial)
         return publication is not None and not publication.killed
 
+    def rebind(self, grant: Grant, on_kill: Callable[[str], None]) -> bool:
+        """Let another session answer for a publication on the air; False if it was ended meanwhile."""
+        publication = self._granted.get(grant.serial)
+        if publication is None or publication.killed:
+            return False
+        publication.rebind(on_kill)
+        return True
+
     def release(self, grant: Grant, notify: bool = True) -> None:
         """End a publication, whether it went live or not, and report it once. Never blocks.
 
         Calls after the first do nothing. Call it when the channel is free and before anything else can ask
-        for the channel: the report then goes out before the next request (spec 7.6).
+        for the channel: the report then goes out before the next request.
         """
         publication = self._granted.pop(grant.serial, None)
         if publication is None:

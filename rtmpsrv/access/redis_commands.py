@@ -18,7 +18,7 @@ from redis.client import PubSub
 from redis.retry import Retry
 
 from rtmpsrv.access.backoff import Backoff, describe, keep_trying, stop_trying
-from rtmpsrv.access.give_way import GiveWay, Paced
+from rtmpsrv.access.give_way import GiveWay
 from rtmpsrv.access.reading import Meter, MeteredSocket, TooMuch
 from rtmpsrv.log import Logger, RateLimited
 
@@ -83,12 +83,12 @@ class RedisCommands:
         channel: str,
         kill: Callable[[str, str | None], bool],
         log: Logger,
+        give_way: GiveWay,
         username: str = "",
         password: str = "",
         database: int = 0,
         tls: bool = False,
         ca: str = "",
-        give_way: GiveWay | None = None,
         health_check_s: float = HEALTH_CHECK_S,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         backoff: Backoff | None = None,
@@ -103,7 +103,7 @@ class RedisCommands:
         self._stable_after_s = stable_after_s
         self._greenlet: gevent.Greenlet[..., None] | None = None
         self._subscribed = False
-        self._share = (give_way or Paced()).share()
+        self._share = give_way.share()
         self._meter = self._new_meter()
         self._ignored = RateLimited(lambda count: log.debug("%d unknown commands ignored", count))
         self._missed = RateLimited(

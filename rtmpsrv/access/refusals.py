@@ -10,7 +10,7 @@ from .limits import counted_as
 FREE_REFUSALS = 3  # a mistyped key is no guess
 FIRST_DELAY_S = 0.1
 GROWTH = 2.0
-LONGEST_DELAY_S = 5.0
+LONGEST_DELAY_S = 2.0
 FORGOTTEN_AFTER_S = 60.0  # without a further refusal
 MAX_ADDRESSES = 10_000  # the one whose last refusal is longest ago makes room
 TOLD_EVERY_S = 1.0

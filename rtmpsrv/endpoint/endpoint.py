@@ -18,13 +18,16 @@ from gevent.queue import Queue
 
 from ..access.ip_rules import IpRules
 from ..access.limits import ConnectionLimits
-from ..live.channel import LiveLimits
+from ..live.output import LiveLimits
 from ..live.registry import Registry
-from ..server.clock import LoopClock, ReadPacer
+from ..server.clock import LoopClock
+from ..server.ingest import Ingest
 from ..server.listener import Listener
-from ..server.session import SessionSettings
+from ..server.parts import ServerParts
+from ..server.session_state import SessionSettings
 from ..server.tls import TlsListener
 from ..server.tls_probe import can_serve
+from ..server.turns import Turns
 from .inbox import Inbox
 from .limits import Limits
 from .port import Port
@@ -35,7 +38,7 @@ from .registrations import (
     Registration,
     WatcherRegistration,
 )
-from .types import (
+from .requests import (
     ListenForPublishers,
     ListenForWatchers,
     Observe,
@@ -71,10 +74,11 @@ class RtmpEndpoint:
             lag_bytes=limits.watcher_lag_bytes,
             lag_s=limits.watcher_lag_s,
         )
+        clock = LoopClock()
         self._registry: Registry[ChannelName] = Registry(
-            LoopClock(), live, limits.cache_total_bytes, limits.chunk_size
+            clock, live, limits.cache_total_bytes, limits.chunk_size
         )
-        self._settings = SessionSettings(
+        settings = SessionSettings(
             chunk_size=limits.chunk_size,
             handshake_s=limits.handshake_s,
             setup_s=limits.request_s,
@@ -83,9 +87,9 @@ class RtmpEndpoint:
             stall_s=limits.stall_s,
             message_bytes=limits.message_bytes,
         )
-        self._slots = ConnectionLimits(limits.connections_per_address, IpRules(), limits.connections)
-        self._pacer = ReadPacer(enabled=limits.merge_messages > 1)
-        self._session_numbers = count(1)
+        slots = ConnectionLimits(limits.connections_per_address, IpRules(), limits.connections)
+        ingest = Ingest(clock, enabled=limits.merge_messages > 1)
+        self._parts = ServerParts(settings, slots, self._registry.budget, clock, Turns(), ingest, count(1))
         self._registration_numbers = count(1)
         self._opening = BoundedSemaphore()  # binding may switch greenlets, and a port is opened once
         self._ports: dict[int, Port] = {}
@@ -221,12 +225,11 @@ class RtmpEndpoint:
             raise RegistrationError(RegistrationFailure.ENDPOINT_CLOSED)
 
     def _listener(self, request: ListenForPublishers | ListenForWatchers, port: Port) -> Listener:
-        where = (self._host, request.port, port, self._settings, self._slots, self._pacer)
         if not request.use_tls:
-            return Listener(*where, self._session_numbers)
+            return Listener(self._host, request.port, port, self._parts)
         if self._tls is None or not can_serve(self._tls):
             raise RegistrationError(RegistrationFailure.NO_CERTIFICATE, f"port {request.port}")
-        return TlsListener(*where, self._session_numbers, self._tls)
+        return TlsListener(self._host, request.port, port, self._parts, self._tls)
 
     def _forget(self, registration: Registration[Any, Any]) -> None:
         """Undo what `register` did for a closed handle; a port that nobody uses goes. Never blocks."""

@@ -11,7 +11,10 @@ import gevent
 from ..media import flv
 from .media_in import decode
 from .media_out import encode
-from .types import MediaData, StreamMetadata
+from .types import (
+    MediaData,
+    StreamMetadata,
+)
 
 HEADER = flv.header(has_audio=True, has_video=True)
 READ_BYTES = 65536

@@ -10,9 +10,17 @@ from ..media import classify, parse
 from ..media.enhanced import FRAME_TYPE_COMMAND, KEYFRAME_TYPES
 from ..media.metadata import METADATA_NAME, DataKind, metadata_from
 from ..protocol import amf0, messages
-from .types import AudioCodec, AudioData, MediaData, ScriptData, StreamMetadata, VideoCodec, VideoData
+from .types import (
+    AudioCodec,
+    AudioData,
+    MediaData,
+    ScriptData,
+    StreamMetadata,
+    VideoCodec,
+    VideoData,
+)
 
-MIN_VIDEO_BYTES = classify.PACKETIZED_VIDEO_HEADER_SIZE  # shorter ones are dropped, spec C16
+MIN_VIDEO_BYTES = classify.PACKETIZED_VIDEO_HEADER_SIZE  # shorter ones are dropped: docs/endpoint.md
 _AVC = 7
 _AAC = 10
 

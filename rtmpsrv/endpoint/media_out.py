@@ -10,7 +10,15 @@ from ..media import classify
 from ..media.metadata import METADATA_NAME
 from ..protocol import amf0, messages
 from ..protocol.amf_values import EcmaArray
-from .types import AudioCodec, AudioData, MediaData, ScriptData, StreamMetadata, VideoCodec, VideoData
+from .types import (
+    AudioCodec,
+    AudioData,
+    MediaData,
+    ScriptData,
+    StreamMetadata,
+    VideoCodec,
+    VideoData,
+)
 
 MAX_PAYLOAD_BYTES = 0xFFFFFF  # the length field of a message has 24 bits
 _UINT32_MASK = 0xFFFFFFFF

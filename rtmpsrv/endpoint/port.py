@@ -1,6 +1,6 @@
 """One open port as the host of its sessions: which registration covers a client, and whether it may go on.
 
-The order of checks is that of the spec, sections 4.3 to 4.6. After an approval all of them run again, since
+The order of checks is that of docs/endpoint.md, "Approval". After an approval all of them run again, since
 anything may have changed while the registrant thought about it.
 """
 
@@ -14,26 +14,28 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 from uuid import uuid4, uuid5
 
-from ..errors import AccessDenied
-from ..live.player import Player
-from ..server.host import Client as ServerClient
+from ..errors import AccessDenied, CannotMove
+from ..live.player import Player, PlayerState
+from ..server.host import Peer
 from ..server.listener import Listener
 from ..server.outlet import Outlet
 from .publisher import EndpointPublication
 from .registrations import ObserverRegistration, PublisherRegistration, WatcherRegistration
-from .types import (
+from .requests import (
     ANY,
     Address,
+    Exact,
+    SecondPublisher,
+    StreamId,
+    StreamKeyRegistration,
+)
+from .types import (
     ApprovalRequired,
     Approve,
     Client,
     ConnectionId,
-    Exact,
     PublisherRequiringApproval,
     Reject,
-    SecondPublisher,
-    StreamId,
-    StreamKeyRegistration,
     WatcherRequiringApproval,
 )
 from .watcher import EndpointPlayback
@@ -128,52 +130,65 @@ class Port:
 
     # --- the sessions' host -----------------------------------------------------------------------
 
-    def connect(self, client: ServerClient) -> None:
+    def connect(self, peer: Peer) -> None:
         """Accept an app that anything is registered for."""
-        app = _app(client)
+        app = _app(peer)
         if not self.publishers.has_app(app) and not self.watchers.has_app(app):
             raise AccessDenied("NetConnection.Connect.Rejected", "No such application")
 
-    def publish(self, client: ServerClient, name: str | None, msid: int) -> EndpointPublication:
+    def publish(self, peer: Peer, name: str | None, msid: int) -> EndpointPublication:
         """Put a client on the air. Blocks while the registrant is asked."""
-        if client.publish_mode not in ("", "live"):
+        if peer.client.publish_mode not in ("", "live"):
             raise AccessDenied(PUBLISH_REFUSED, "Only live streams are taken")
-        publisher = self._describe(client, name, PUBLISH_REFUSED)
+        publisher = self._describe(peer, name, PUBLISH_REFUSED)
         registration = self._covering(self.publishers, publisher, PUBLISH_REFUSED)
-        context = self._admit(registration, client, publisher, PUBLISH, self._check_publisher)
+        context = self._admit(registration, peer, publisher, PUBLISH, self._check_publisher)
         rival = registration.publications.get(publisher.stream_key)
         if rival is not None:  # and may be replaced, or it would have been refused
             rival.replace()
             if registration.closed is not None:  # its end message was one too many
                 raise AccessDenied(PUBLISH_REFUSED, registration.closed)
         stream_id = registration.request.stream_id or StreamId(str(uuid4()))
-        publication = EndpointPublication(
-            client, publisher, stream_id, registration, self.publications.discard
-        )
+        publication = EndpointPublication(peer, publisher, stream_id, registration, self.publications.discard)
         self.publications.add(publication)
         app, key = publisher.rtmp_app, publisher.stream_key
         publication.start(context, self._observers(publisher.port, app, key))
-        client.log.info("publish accepted app=%s stream_id=%s", app, stream_id)
+        peer.log.info("publish accepted app=%s stream_id=%s", app, stream_id)
         return publication
 
-    def play(self, client: ServerClient, name: str | None, msid: int, outlet: Outlet) -> EndpointPlayback:
+    def play(self, peer: Peer, name: str | None, msid: int, outlet: Outlet) -> EndpointPlayback:
         """Let a client watch, or wait for media. Blocks while the registrant is asked."""
-        watcher = self._describe(client, name, PLAY_REFUSED)
+        watcher = self._describe(peer, name, PLAY_REFUSED)
         registration = self._covering(self.watchers, watcher, PLAY_REFUSED)
-        context = self._admit(registration, client, watcher, PLAY, _check_watcher)
+        context = self._admit(registration, peer, watcher, PLAY, _check_watcher)
         channel = registration.open_channel(watcher.stream_key)
-        return EndpointPlayback(client, watcher, channel, Player(outlet, msid), registration, context)
+        return EndpointPlayback(
+            peer, watcher, channel, Player(outlet, PlayerState(msid)), registration, context
+        )
+
+    def resume_publication(self, peer: Peer, frozen: object) -> EndpointPublication:
+        """Raise CannotMove: a registration is a program's, and stays with it."""
+        raise CannotMove("publishers of a registration stay in its process")
+
+    def resume_playback(self, peer: Peer, frozen: object, outlet: Outlet) -> EndpointPlayback:
+        """Raise CannotMove: a registration is a program's, and stays with it."""
+        raise CannotMove("watchers of a registration stay in its process")
+
+    def refusal_delay(self, address: str) -> float:
+        """Return 0: the program decides how it treats those that it refuses."""
+        return 0.0
 
     # --- private ----------------------------------------------------------------------------------
 
-    def _describe(self, client: ServerClient, name: str | None, refusal_code: str) -> Client:
+    def _describe(self, peer: Peer, name: str | None, refusal_code: str) -> Client:
         if name is None:
             raise AccessDenied(refusal_code, "No stream key provided")
         key, _mark, query = name.partition("?")
+        client = peer.client
         return Client(
             ConnectionId(str(uuid5(self._namespace, str(client.number)))),
             _address(client.ip),
-            _app(client),
+            _app(peer),
             key,
             dict(parse_qsl(query, keep_blank_values=True)[:MAX_ARGUMENTS]),
             client.port,
@@ -196,7 +211,7 @@ class Port:
     def _admit(
         self,
         registration: Handle,
-        client: ServerClient,
+        peer: Peer,
         who: Client,
         question: Question,
         check: Callable[[Handle, Client], None],
@@ -206,7 +221,7 @@ class Port:
             check(registration, who)
             if not registration.request.requires_approval:
                 return None
-            return self._ask(registration, client, who, question, check)
+            return self._ask(registration, peer, who, question, check)
         except AccessDenied:
             registration.statistics.refused += 1
             raise
@@ -214,7 +229,7 @@ class Port:
     def _ask(
         self,
         registration: Handle,
-        client: ServerClient,
+        peer: Peer,
         who: Client,
         question: Question,
         check: Callable[[Handle, Client], None],
@@ -227,7 +242,7 @@ class Port:
 
         def turn_away(reason: str) -> None:
             if request.response.ready():
-                client.disconnect(reason)  # it is as good as let in
+                peer.drop(reason)  # it is as good as let in
             else:
                 request.reject(reason)
 
@@ -236,7 +251,7 @@ class Port:
         accepted = False
         try:
             registration.put(request)
-            self._await(request, registration, client, question.refusal_code)
+            self._await(request, registration, peer, question.refusal_code)
             answer = request.response.value
             if isinstance(answer, Reject):
                 raise AccessDenied(question.refusal_code, answer.reason)
@@ -252,16 +267,14 @@ class Port:
             if not accepted:
                 registration.retire(who.connection_id, ended)
 
-    def _await(
-        self, request: ApprovalRequired, registration: Asking, client: ServerClient, refusal_code: str
-    ) -> None:
+    def _await(self, request: ApprovalRequired, registration: Asking, peer: Peer, refusal_code: str) -> None:
         deadline = monotonic() + self._approval_s
         response = request.response
         while True:
             response.wait(min(LOOK_S, max(0.0, deadline - monotonic())))
             if registration.closed is not None:
                 raise AccessDenied(refusal_code, registration.closed)
-            if client.left():
+            if peer.has_left():
                 raise AccessDenied(refusal_code, LEFT)
             if response.ready():
                 return
@@ -279,8 +292,8 @@ def _check_address(registration: Asking, who: Client, refusal_code: str) -> None
         raise AccessDenied(refusal_code, "Your net address is not permitted")
 
 
-def _app(client: ServerClient) -> str:
-    return client.app.removesuffix("/")
+def _app(peer: Peer) -> str:
+    return peer.client.app.removesuffix("/")
 
 
 def _address(text: str) -> Address:

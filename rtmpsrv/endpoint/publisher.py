@@ -10,13 +10,22 @@ from typing import TypeAlias
 
 import gevent
 
+from ..errors import CannotMove
 from ..media import classify
 from ..media.headers import HeaderCache
 from ..protocol import messages
-from ..server.host import Client as ServerClient
+from ..server.host import Peer
 from .media_in import decode
 from .registrations import ObserverRegistration, PublisherRegistration
-from .types import Client, NewPublisherConnected, ScriptData, StreamId, StreamMetadata
+from .requests import (
+    StreamId,
+)
+from .types import (
+    Client,
+    NewPublisherConnected,
+    ScriptData,
+    StreamMetadata,
+)
 
 SHORTEST_WAIT_S = 0.001  # for a full queue; the waits double
 LONGEST_WAIT_S = 0.05
@@ -30,9 +39,11 @@ _CLASSIFY = {messages.VIDEO: classify.classify_video, messages.AUDIO: classify.c
 class EndpointPublication:
     """A client that publishes; a `Publication` of its session."""
 
+    may_block = True
+
     def __init__(
         self,
-        client: ServerClient,
+        peer: Peer,
         publisher: Client,
         stream_id: StreamId,
         owner: PublisherRegistration,
@@ -42,7 +53,7 @@ class EndpointPublication:
         path = f"/{publisher.rtmp_app}/{publisher.stream_key}"
         self.started = f"{path} is now published."
         self.ended = f"{path} is now unpublished."
-        self._client = client
+        self._peer = peer
         self._stream_id = stream_id
         self._readers: list[Reader] = []
         self._owner = owner
@@ -85,7 +96,7 @@ class EndpointPublication:
     def replace(self) -> None:
         """Make room for another publisher of the key: stop, and disconnect. Never blocks."""
         self.stop(REPLACED)
-        self._client.disconnect(REPLACED)
+        self._peer.drop(REPLACED)
 
     def append(self, batch: Iterable[tuple[int, int, int, bytes, int]]) -> None:
         """Hand media over. Blocks while a reader's queue is full: that slows the publisher down."""
@@ -109,9 +120,11 @@ class EndpointPublication:
         self.stop(reason)
         if not self._logged:
             self._logged = True
-            self._client.log.info(
-                "publish ended app=%s reason=%s", self.publisher.rtmp_app, self._over_reason
-            )
+            self._peer.log.info("publish ended app=%s reason=%s", self.publisher.rtmp_app, self._over_reason)
+
+    def freeze(self) -> object:
+        """Raise CannotMove: a registration is a program's, and stays with it."""
+        raise CannotMove("publishers of a registration stay in its process")
 
     def stop(self, reason: str) -> None:
         """Go off the air: the key is free, each reader gets its one end message. Idempotent, never blocks.
@@ -133,7 +146,7 @@ class EndpointPublication:
     def _add_reader(self, reader: Reader, context: object) -> None:
         self._readers.append(reader)
         reader.statistics.accepted += 1
-        reader.announce(self.publisher.connection_id, self._client.disconnect)
+        reader.announce(self.publisher.connection_id, self._peer.drop)
         reader.put(NewPublisherConnected(self.publisher, self._stream_id, context))
 
     def _wait_for_room(self, reader: Reader) -> None:

@@ -15,15 +15,17 @@ import gevent
 from gevent.queue import Queue
 
 from .. import log
-from . import types
+from . import requests
 from .endpoint import RtmpEndpoint
 from .registrations import PublisherRegistration, WatcherRegistration
-from .types import (
-    MediaData,
-    PublisherMessage,
+from .requests import (
     RegistrationError,
     RegistrationFailure,
     StreamKeyRegistration,
+)
+from .types import (
+    MediaData,
+    PublisherMessage,
     WatcherMessage,
 )
 
@@ -44,25 +46,25 @@ class RtmpEndpointMediaMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListenForPublishers(types.ListenForPublishers):
+class ListenForPublishers(requests.ListenForPublishers):
     """Accept publishers; everything about them goes to `message_channel`."""
 
     message_channel: Queue[Any] = field(repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        types.ListenForPublishers.__post_init__(self)
+        requests.ListenForPublishers.__post_init__(self)
         _check_channel(self.message_channel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListenForWatchers(types.ListenForWatchers):
+class ListenForWatchers(requests.ListenForWatchers):
     """Accept watchers. `StopIteration` on `media_channel` says that nothing more is sent: the end."""
 
     notification_channel: Queue[Any] = field(repr=False, compare=False)
     media_channel: Queue[Any] = field(repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        types.ListenForWatchers.__post_init__(self)
+        requests.ListenForWatchers.__post_init__(self)
         _check_channel(self.notification_channel)
 
 
@@ -73,7 +75,7 @@ class RemoveRegistration:
     registration_type: RegistrationType
     rtmp_app: str
     rtmp_stream_key: StreamKeyRegistration
-    port: int = types.DEFAULT_PORT
+    port: int = requests.DEFAULT_PORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +202,6 @@ class RequestQueue:
                     self._unsent.add()
         finally:
             handle.close()
-
-    def _tell_unsent(self, count: int) -> None:
-        log.get("ENDPOINT").warning("%d media messages not sent, the last: %s", count, self._trouble)
 
     def _forget_closed(self) -> None:
         """Drop handles that ended for any reason, and stop their feeders."""

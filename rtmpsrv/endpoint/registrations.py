@@ -18,20 +18,22 @@ from gevent.queue import Queue
 from .. import log
 from .inbox import Inbox
 from .media_out import encode
-from .types import (
+from .requests import (
     ANY,
-    AudioData,
-    ConnectionId,
     Exact,
     ListenForPublishers,
     ListenForWatchers,
+    Observe,
+    Request,
+)
+from .types import (
+    AudioData,
+    ConnectionId,
     MediaData,
     NewMediaData,
-    Observe,
     PublisherMessage,
     PublishingStopped,
     RegistrationClosed,
-    Request,
     Statistics,
     StreamKeyBecameActive,
     StreamKeyBecameInactive,

@@ -5,12 +5,15 @@ Never blocks, but where it says that it logs.
 
 from __future__ import annotations
 
+from ..errors import CannotMove
 from ..live.channel import Channel
 from ..live.playback import ChannelPlayback
 from ..live.player import Player
-from ..server.host import Client as ServerClient
+from ..server.host import Peer
 from .registrations import WatcherRegistration
-from .types import Client
+from .types import (
+    Client,
+)
 
 
 class EndpointPlayback(ChannelPlayback):
@@ -18,7 +21,7 @@ class EndpointPlayback(ChannelPlayback):
 
     def __init__(
         self,
-        client: ServerClient,
+        peer: Peer,
         watcher: Client,
         channel: Channel,
         player: Player,
@@ -28,28 +31,32 @@ class EndpointPlayback(ChannelPlayback):
         super().__init__(channel, player)
         self.watcher = watcher
         self.context = context
-        self._client = client
+        self._peer = peer
         self._registration = registration
         self._over = False
         self._over_reason = ""
         self._logged = False
-        registration.announce(watcher.connection_id, client.disconnect)
+        registration.announce(watcher.connection_id, peer.drop)
 
     def start(self, audio: bool, video: bool) -> None:
         """Join the channel, then tell the registrant."""
         super().start(audio, video)
         self._registration.watcher_joined(self.watcher.stream_key, self)
-        self._client.log.info("watch accepted app=%s", self.watcher.rtmp_app)
+        self._peer.log.info("watch accepted app=%s", self.watcher.rtmp_app)
 
     def end(self, reason: str) -> None:
         """Stop, and log that; called by the session, always once. Idempotent."""
         self.stop(reason)
         if not self._logged:
             self._logged = True
-            self._client.log.info(
+            self._peer.log.info(
                 "watch ended app=%s reason=%s skipped=%d messages",
-                self.watcher.rtmp_app, self._over_reason, self.feed.skipped_messages,
+                self.watcher.rtmp_app, self._over_reason, self.feed.state.skipped_messages,
             )  # fmt: skip
+
+    def freeze(self) -> object:
+        """Raise CannotMove: a registration is a program's, and stays with it."""
+        raise CannotMove("watchers of a registration stay in its process")
 
     def stop(self, reason: str) -> None:
         """Leave the channel, then tell the registrant. Idempotent.

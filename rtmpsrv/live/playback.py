@@ -1,4 +1,4 @@
-"""A session's hold on a channel through one player: start, pause, choose media. Its ends are the hosts' own.
+"""A session's hold on a channel through one player: start, pause, choose. How it ends is up to each host.
 
 Never blocks. Both hosts build their playbacks on it.
 """
@@ -19,15 +19,19 @@ class ChannelPlayback:
 
     def start(self, audio: bool, video: bool) -> None:
         """Join the channel; media starts now or with the next publisher."""
-        self.feed.wants = self.feed.mask = _wants(audio, video)
+        self.feed.filter(_wants(audio, video), paused=False)
         self.channel.join(self.feed)
+
+    def resume(self) -> None:
+        """Go on where the player was when it was frozen."""
+        self.channel.resume(self.feed)
 
     def pause(self, paused: bool) -> None:
         """Pause or resume."""
         if paused:
             self.channel.pause(self.feed)
         else:
-            self.channel.resume(self.feed)
+            self.channel.unpause(self.feed)
 
     def receive(self, audio: bool, video: bool) -> None:
         """Choose which media to receive."""

@@ -1,42 +1,52 @@
-"""A player: a cursor in the log of a channel. Moves bytes from the log to its sink, never blocks.
+"""A player: a position in the log of an output. Moves bytes from the log to its sink, never blocks.
 
-A player that has been sent everything is a *follower*: the channel's flush sends to it directly and its
-cursor is the channel's. One whose socket was full, or that just joined, *catches up* from its own cursor
+A player that has been sent everything is a *follower*: the output's flush sends to it directly and its
+position is the output's. One whose socket was full, or that just joined, *catches up* from its own position
 in the greenlet of its sink, by `sendfile` where the sink can. One that wants only part of the messages
 (paused, audio or video off, waiting for a keyframe, another message stream than 1) *walks* the index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from ..pickling import Reduced, by_fields
+from .framing import SHARED_MSID
 from .segment import AUDIO, DATA, HEADER, KEYFRAME, VIDEO, Segment
 
 if TYPE_CHECKING:
-    from .channel import Channel
+    from .log import Log
+    from .output import Output
 
-SHARED_MSID = 1  # the message stream that the log is framed for: the first that createStream hands out
-STEP_BYTES = 256 * 1024  # most that one step moves, so that one player's catching up stays short
-COPY_BYTES = 64 * 1024  # most that a step copies, where it cannot send from the file
+STEP_BYTES: Final = 256 * 1024  # most that one step moves, so that one player's catching up stays short
+COPY_BYTES: Final = 64 * 1024  # most that a step copies, where it cannot send from the file
+WALK_MESSAGES: Final = 256  # most that one step looks at in the index
 
-EVERYTHING = AUDIO | VIDEO | DATA
+EVERYTHING: Final = AUDIO | VIDEO | DATA
 
 
 class Sink(Protocol):
-    """Where a player's bytes go: the one writer of its socket. Declared here, built by the session."""
+    """Where a player's bytes go: the one writer of its socket. Declared here, built by the session.
 
-    sent_bytes: int  # by whomever
-    socket: int | None  # to which the channel's fast lane may write by itself; None: only the sink can (TLS)
+    None of its methods raises: what goes wrong ends the sink's own connection.
+    """
+
+    @property
+    def socket(self) -> int | None:
+        """To which the fast lane may write by itself; None: only the sink can (TLS)."""
+
+    def credit(self, count: int) -> None:
+        """Count bytes that the fast lane wrote to `socket`."""
 
     def sendfile(self, fd: int, offset: int, count: int) -> int:
         """Send what the socket takes now; 0 when it is full or dead."""
 
     def offer(self, data: bytes) -> bool:
-        """Take all of `data`, keep what the socket refuses; False when something was kept."""
+        """Take all of `data`, keep what the socket refuses; False when something was kept, or it is dead."""
 
     def reply(self, data: bytes) -> None:
-        """Send `data` at the next message boundary."""
+        """Send `data`, which others share, at the next message boundary."""
 
     def kick(self) -> None:
         """Go on writing: now as far as the socket takes it, the rest in the sink's own greenlet."""
@@ -44,170 +54,283 @@ class Sink(Protocol):
     def coalesce(self) -> None:
         """Let the kernel hold small writes back until earlier ones are acknowledged. Idempotent."""
 
-    def refuse(self, code: str, description: str) -> None:
-        """Tell the peer that it may not play after all, and close."""
+
+@dataclass(slots=True)
+class PlayerState:
+    """All that is known of a player but its log and its sink: numbers and texts. Pickles."""
+
+    msid: int = SHARED_MSID
+    key: str | None = field(default=None, repr=False)  # the key it plays with; None: none needed
+    cache: str = ""  # "no": start at the next keyframe; "clear": at the beginning of what is kept
+    wants: int = EVERYTHING  # what it asked to receive
+    paused: bool = False
+    mask: int = EVERYTHING  # what it is sent
+    needs_keyframe: bool = False
+    waiting: bool = True  # no publisher, or not started yet
+    publication: int = 0  # of the channel, in whose log the position is
+    position: int = 0  # what it was sent, or skipped, so far
+    allowance_bytes: int = 0  # how far behind it may be
+    allowance_s: float = 0.0
+    skipped_messages: int = 0
+    jumps: int = 0
+    rest: bytes = field(default=b"", repr=False)  # to be sent before the position, of a frozen player
+
+    def __reduce__(self) -> Reduced:
+        return by_fields(self)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it gets every byte of the log as it is."""
+        return self.mask == EVERYTHING and not self.needs_keyframe and self.msid == SHARED_MSID
 
 
 class Player:
-    """One player of one channel. Changed by the channel and by its own sink; both never block in here."""
+    """One player of one channel: its state, where it reads, and where it writes. Never blocks."""
 
-    __slots__ = (
-        "_lag_allowance_bytes", "_lag_allowance_s", "cache", "channel", "followed_from", "following", "key",
-        "mask", "msid", "needs_keyframe", "offset", "on_skip", "paused", "publication", "segment", "sink",
-        "skipped_messages", "waiting", "wants",
-    )  # fmt: skip
+    __slots__ = ("_log", "_rest", "_segment", "_then", "has_rest", "output", "sink", "state")
 
-    def __init__(self, sink: Sink, msid: int, key: str | None = None, cache: str = "") -> None:
+    def __init__(self, sink: Sink, state: PlayerState) -> None:
         self.sink = sink
-        self.msid = msid
-        self.key = key
-        self.cache = cache  # "", "no" or "clear": the query of the play command
-        self.channel: Channel | None = None
-        self.publication = 0  # which publication of the channel its cursor is in
-        self.waiting = True  # no publisher, or not started yet
-        self.following = False  # the channel's flush sends to it
-        self.followed_from = 0  # position of the log; what it was sent from there on is not counted yet
-        self.segment: Segment | None = None  # None while the channel holds its place
-        self.offset = 0
-        self.wants = EVERYTHING  # what it asked to receive
-        self.paused = False
-        self.mask = EVERYTHING  # what it is sent
-        self.needs_keyframe = False
-        self.on_skip: Callable[[], None] | None = None  # told of each jump; never blocks
-        self.skipped_messages = 0
-        self._lag_allowance_bytes = 0
-        self._lag_allowance_s = 0.0
+        self.state = state
+        self.output: Output | None = None  # that it was started by; its channel's, or one that ended since
+        self._log: Log | None = None  # None while the output holds its place
+        self._segment: Segment | None = None  # that the position was in
+        self._rest: tuple[Segment, int, int] | None = None  # of a message begun before a jump
+        self._then = b""  # what follows it
+        self.has_rest = bool(state.rest)  # something must be sent before what is at the position
 
-    # --- called by the channel --------------------------------------------------------------------
+    # --- called by the output and the channel -----------------------------------------------------
 
-    def start(self, publication: int, segment: Segment, offset: int, now: float) -> None:
-        """Place the cursor; lag is measured against what lay before it at that moment."""
-        channel = self._channel()
-        self.waiting = False
-        self.publication = publication
-        self.segment, self.offset = segment, offset
-        number = segment.message_at(offset)
-        age = now - segment.arrivals[number] if number < len(segment.arrivals) else 0.0
-        self._lag_allowance_bytes = channel.limits.lag_bytes + channel.end_position() - self.position()
-        self._lag_allowance_s = channel.limits.lag_s + age
+    @property
+    def position(self) -> int:
+        """Where it reads in the log, while the output does not hold its place."""
+        return self.state.position
+
+    @property
+    def has_cursor(self) -> bool:
+        """Whether it reads by itself: a laggard."""
+        return self._log is not None
+
+    def start(self, output: Output, position: int, allowance_bytes: int, allowance_s: float) -> None:
+        """Begin to read; how far behind it may be includes what lay before it at that moment."""
+        state = self.state
+        state.waiting = False
+        state.publication = output.publication
+        state.allowance_bytes, state.allowance_s = allowance_bytes, allowance_s
+        self.output = output
+        self.take_cursor(output.log, position)
+
+    def take_cursor(self, log: Log, position: int) -> None:
+        """Read by itself from a position on."""
+        self._log = log
+        self._segment = None
+        self.state.position = position
+
+    def give_cursor(self) -> None:
+        """Let the output hold its place: it was sent everything."""
+        self._log = None
+        self._segment = None
 
     def finish(self) -> None:
-        """Take note that the publisher left and the last message was handed over."""
-        self.segment = None
-        self.waiting = True
-
-    def skip_to(self, segment: Segment, offset: int) -> None:
-        """Leave out what lies between the cursor and a place ahead; a begun message is completed."""
-        current = self.segment
-        assert current is not None, "only a player with a cursor of its own can skip"
-        rest = current.next_boundary(self.offset) - self.offset
+        """Read no more of a publication; a begun message is completed, since others follow it."""
+        rest = self._take_rest()
         if rest:
-            self.sink.offer(current.read(self.offset, rest))
-        start = current.first_number + current.message_at(current.next_boundary(self.offset))
-        self.skipped_messages += segment.first_number + segment.message_at(offset) - start
-        self.segment, self.offset = segment, offset
-        self._reset_lag()
-        if self.on_skip is not None:
-            self.on_skip()
+            self.sink.offer(rest)
+        self.state.waiting = True
+
+    def allow(self, allowance_bytes: int, allowance_s: float) -> None:
+        """Set how far behind it may be from now on."""
+        self.state.allowance_bytes, self.state.allowance_s = allowance_bytes, allowance_s
+
+    def filter(self, wants: int, paused: bool) -> None:
+        """Choose what it is sent."""
+        state = self.state
+        state.wants, state.paused = wants, paused
+        state.mask = DATA if paused else wants
+        if not state.mask & VIDEO:
+            state.needs_keyframe = False
+
+    def await_keyframe(self, needs: bool) -> None:
+        """Set whether to hold back audio and video until a keyframe."""
+        self.state.needs_keyframe = needs and bool(self.state.mask & VIDEO)
+
+    def jump(self, position: int, then: bytes) -> None:
+        """Leave out what lies before a boundary ahead, but for the rest of a begun message; then send `then`.
+
+        The rest is sent from its segment, which stays for it, so nothing is copied and held meanwhile.
+        """
+        log, state = self._log, self.state
+        assert log is not None, "only a player with a cursor of its own can jump"
+        begun = log.next_boundary(state.position)
+        if begun > state.position:
+            segment = log.segment_at(state.position)
+            self._rest = segment, state.position - segment.base, begun - segment.base
+        self._then = then
+        self.has_rest = self._rest is not None or bool(state.rest or then)
+        state.skipped_messages += log.number_at(position) - log.number_at(begun)
+        state.jumps += 1
+        self.take_cursor(log, position)
+
+    def let_go(self, copies: dict[int, Segment]) -> None:
+        """Hold no segment for the message begun in it, but a copy of that message, which players share."""
+        self._segment = None
+        if self._rest is not None and len(self._rest[0].offsets) > 1:
+            segment, begin, end = self._rest
+            number = segment.message_at(begin)
+            first = segment.offset_of(number)
+            if segment.base + first not in copies:
+                copies[segment.base + first] = segment.copy_of(number)
+            self._rest = copies[segment.base + first], begin - first, end - first
+
+    def freeze(self) -> PlayerState:
+        """Return the state, with what must be sent before its position. The player is dead afterwards."""
+        self.state.rest = self._take_rest()
+        return self.state
 
     # --- called by the sink -----------------------------------------------------------------------
 
     @property
     def at_boundary(self) -> bool:
         """Whether other messages may be written now."""
-        return self.segment is None or self.segment.is_boundary(self.offset)
+        if self._log is None:
+            return True
+        return self._rest is None and not self.state.rest and self._log.is_boundary(self.state.position)
+
+    @property
+    def uncounted_bytes(self) -> int:
+        """Bytes that the fast lane has sent and the sink was not told of yet."""
+        return self.output.followed_bytes(self) if self.output is not None else 0
+
+    def fall_behind(self) -> None:
+        """Take media from a cursor of its own from now on: the sink has something to write first."""
+        if self.output is not None and self._log is None:
+            self.output.fall_behind(self)
 
     def step(self, to_boundary: bool) -> bool | None:
         """Send some of the log; no further than the next message boundary if so asked.
 
         True: moved, there may be more. False: the socket is full. None: nothing left to send now.
         """
-        segment = self.segment
-        if segment is None:
+        log = self._log
+        if log is None:
             return None
-        channel = self._channel()
-        if self.skip_if_behind():
+        if self.has_rest:
+            return self._complete()
+        state = self.state
+        position = state.position
+        if log.flushed - position > state.allowance_bytes and self.skip_if_behind():
             return True
-        is_last = segment is channel.flushed_segment
-        limit = channel.flushed_offset if is_last else segment.size
-        if self.offset >= limit:
-            if is_last:
-                self._reset_lag()
-                channel.player_arrived(self)
-                return True if self.segment is not None else None
-            if segment.next is None:  # the log of a publication that ended
-                channel.player_finished(self)
-                return True
-            self.segment, self.offset = segment.next, 0
-            return True
-        if to_boundary or not segment.is_boundary(self.offset):
-            limit = segment.next_boundary(self.offset)
-        if self.mask != EVERYTHING or self.needs_keyframe or self.msid != SHARED_MSID:
-            if segment.is_boundary(self.offset):
-                return self._walk(segment, limit)
-        elif not to_boundary:
-            limit = channel.flushed_offset if is_last else segment.size
-        return self._send(segment, limit)
-
-    def fall_behind(self) -> None:
-        """Take media from a cursor of its own from now on: the sink has something to write first."""
-        if self.following:
-            self._channel().player_is_full(self)
+        if position >= log.flushed:
+            return self._caught_up()
+        segment = self._segment
+        if segment is None or position >= segment.base + segment.size:
+            self._segment = segment = log.segment_at(position)
+        offset = position - segment.base
+        limit = log.flushed - segment.base
+        if limit > segment.size:
+            limit = segment.size
+        if to_boundary or not state.is_plain:
+            boundary = segment.next_boundary(offset)
+            if boundary == offset:
+                return self._walk(segment, offset, limit)
+            limit = boundary
+        count = limit - offset
+        if count > STEP_BYTES:
+            count = STEP_BYTES
+        return self._send(segment, offset, count)
 
     def skip_if_behind(self) -> bool:
         """Jump if the cursor is further behind than it may be; its socket may be full for long."""
-        return self._channel().skip_if_behind(self, self._lag_allowance_bytes, self._lag_allowance_s)
+        return self.output is not None and self.output.skip_if_behind(self)
 
-    def position(self) -> int:
-        """Return the cursor as bytes since the stream began."""
-        return self.segment.base + self.offset if self.segment is not None else 0
+    def describe(self) -> dict[str, Any]:
+        """Return what an operator wants to know."""
+        state, output = self.state, self.output
+        behind = output.log.end - state.position if output is not None and self._log is not None else 0
+        return {
+            "waiting": state.waiting,
+            "paused": state.paused,
+            "audio": bool(state.wants & AUDIO),
+            "video": bool(state.wants & VIDEO),
+            "behind_bytes": behind,
+            "skipped_messages": state.skipped_messages,
+            "jumps": state.jumps,
+        }
 
     # --- private ----------------------------------------------------------------------------------
 
-    def _channel(self) -> Channel:
-        assert self.channel is not None, "a player steps only while it belongs to a channel"
-        return self.channel
+    def _caught_up(self) -> bool | None:
+        output = self.output
+        assert output is not None, "a player with a cursor was started by an output"
+        output.arrived(self)
+        return True if self._log is not None or self.state.waiting else None
 
-    def _reset_lag(self) -> None:
-        limits = self._channel().limits
-        self._lag_allowance_bytes, self._lag_allowance_s = limits.lag_bytes, limits.lag_s
-
-    def _send(self, segment: Segment, limit: int) -> bool:
-        count = min(limit - self.offset, STEP_BYTES)
+    def _send(self, segment: Segment, offset: int, count: int) -> bool:
         if self.sink.socket is not None and (fd := segment.file()) >= 0:
-            sent = self.sink.sendfile(fd, self.offset, count)
-            self.offset += sent
+            sent = self.sink.sendfile(fd, offset, count)
+            self.state.position += sent
             return sent == count
-        data = segment.read(self.offset, min(count, COPY_BYTES))
-        self.offset += len(data)
+        data = segment.read(offset, min(count, COPY_BYTES))
+        self.state.position += len(data)
         return self.sink.offer(data)
 
-    def _walk(self, segment: Segment, limit: int) -> bool:
+    def _complete(self) -> bool:
+        """Send what must come before the position."""
+        state = self.state
+        if state.rest:
+            data, state.rest = state.rest, b""
+        elif self._rest is not None:
+            segment, begin, end = self._rest
+            data = segment.read(begin, min(end - begin, COPY_BYTES))
+            begin += len(data)
+            self._rest = (segment, begin, end) if begin < end else None
+        else:
+            data, self._then = self._then, b""
+        self.has_rest = self._rest is not None or bool(self._then)
+        return self.sink.offer(data)
+
+    def _take_rest(self) -> bytes:
+        """Return what is left of a begun message, and what must follow it; let go of all else."""
+        state, log = self.state, self._log
+        rest = state.rest
+        if self._rest is not None:
+            segment, begin, end = self._rest
+            rest += segment.read(begin, end - begin)
+        elif log is not None:
+            boundary = log.next_boundary(state.position)
+            rest += log.read(state.position, boundary)
+            state.position = boundary
+        rest += self._then
+        state.rest, self._rest, self._then, self.has_rest = b"", None, b"", False
+        self._log, self._segment, self.output = None, None, None
+        return rest
+
+    def _walk(self, segment: Segment, offset: int, limit: int) -> bool:
         """Send the wanted messages from a boundary on; ends early where the fast lane can take over."""
-        number = segment.message_at(self.offset)
-        parts: list[bytes] = []
-        collected = 0
-        while self.offset < limit and collected < COPY_BYTES:
-            flags = segment.flags[number]
+        output, state = self.output, self.state
+        assert output is not None, "a player with a cursor was started by an output"
+        number = segment.message_at(offset)
+        flags = segment.flags
+        wanted: list[tuple[int, int]] = []  # begin and end
+        begin = offset
+        for _ in range(WALK_MESSAGES):
+            if offset >= limit or offset - begin > COPY_BYTES:
+                break
+            kind = flags[number]
             number += 1
-            end = segment.offsets[number] if number < len(segment.offsets) else segment.size
-            if self.needs_keyframe and flags & KEYFRAME and self.mask & VIDEO:
-                self.needs_keyframe = False
-                if self.mask == EVERYTHING and self.msid == SHARED_MSID:
+            end = segment.offset_of(number)
+            if state.needs_keyframe and kind & KEYFRAME:
+                state.needs_keyframe = False
+                if state.is_plain:
                     break
-            wanted = flags & self.mask
-            if self.needs_keyframe:
-                wanted = flags & (DATA | HEADER)
-            if wanted:
-                data = segment.read(self.offset, end - self.offset)
-                if self.msid != SHARED_MSID:
-                    data = _readdressed(data, self.msid)
-                parts.append(data)
-                collected += len(data)
-            self.offset = end
-        return not parts or self.sink.offer(b"".join(parts))
-
-
-def _readdressed(data: bytes, msid: int) -> bytes:
-    """Copy a framed message for another message stream; its id stands in bytes 8 to 11 of the header."""
-    return data[:8] + msid.to_bytes(4, "little") + data[12:]
+            if kind & (DATA | HEADER if state.needs_keyframe else EVERYTHING) and kind & state.mask:
+                wanted.append((offset, end))
+            offset = end
+        state.position = segment.base + offset
+        if not wanted:
+            return True
+        first = wanted[0][0]
+        data = segment.read(first, wanted[-1][1] - first)
+        readdress = output.framing.readdressed
+        parts = [readdress(data[one - first : end - first], state.msid) for one, end in wanted]
+        return self.sink.offer(b"".join(parts))

@@ -1,12 +1,13 @@
-"""All channels of the process by name, and the memory they may keep together. Never blocks."""
+"""All channels of the process by name, and how memory is given back when they keep too much. Never blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from .channel import Channel, Clock, LiveLimits
-from .segment import Budget
+from .budget import UNFINISHED, Budget
+from .channel import Channel
+from .output import Clock, LiveLimits
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -21,6 +22,7 @@ class Registry(Generic[Name]):
         self._limits = limits
         self._chunk_size = chunk_size
         self._channels: dict[Name, Channel] = {}
+        self._publications = 0  # as many as any forgotten channel had
 
     def __iter__(self) -> Iterator[Channel]:
         return iter(list(self._channels.values()))
@@ -37,6 +39,9 @@ class Registry(Generic[Name]):
         channel = self._channels.get(name)
         if channel is None:
             channel = Channel(str(name), self._clock, self.budget, self._limits, self._chunk_size)
+            # A player that moves may return to a channel that was forgotten meanwhile: its number must not
+            # name another publication by then.
+            channel.publication = self._publications
             self._channels[name] = channel
         return channel
 
@@ -45,20 +50,34 @@ class Registry(Generic[Name]):
         channel = self._channels.get(name)
         if channel is not None and not channel.live and not channel.players:
             del self._channels[name]
+            self._publications = max(self._publications, channel.publication)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what an operator wants to know."""
+        return {
+            "budget": self.budget.describe(),
+            "channels": [channel.describe() for channel in self._channels.values()],
+        }
 
     def _relieve(self) -> None:
-        """Bring the kept bytes under the total: the oldest cache goes first, then backlogs of laggards."""
+        """Bring what is held under the total.
+
+        The oldest cache goes first, then what laggards hold, then unfinished messages of whoever has most.
+        """
         budget = self.budget
         while budget.used_bytes > budget.limit_bytes:
             kept = [
                 (oldest, channel)
                 for channel in self._channels.values()
-                if channel.live and (oldest := channel.oldest_kept_s()) is not None
+                if (oldest := channel.oldest_kept_s()) is not None
             ]
             if not kept:
                 break
             min(kept, key=lambda item: item[0])[1].shed()
         if budget.used_bytes > budget.limit_bytes:
-            for channel in self._channels.values():
-                for player in list(channel.players):
-                    channel.skip(player, to_the_end=True)
+            for channel in list(self._channels.values()):
+                channel.skip_laggards()
+        while budget.used_bytes > budget.limit_bytes and budget.drop_largest(
+            UNFINISHED, "the process holds too much"
+        ):
+            pass

@@ -1,4 +1,4 @@
-"""A piece of a channel's log: serialised messages in an anonymous memory file, and their index.
+"""A piece of a log: serialised messages in an anonymous memory file, and their index.
 
 The bytes of a message never depend on what was sent before, so every player can share them: a player is
 sent from the file by `sendfile`, without a copy into Python. Bytes are collected in memory and written to
@@ -13,87 +13,92 @@ import os
 import tempfile
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
 from posix import close  # that of `os` is replaced by gevent's, which asks the hub each time
+from typing import Final, NoReturn
 
-AUDIO, VIDEO, DATA = 1, 2, 4  # what a message is, in its index flags
-HEADER = 8  # a decoder needs it whatever else it skips
-KEYFRAME = 16  # a player may start here
+from .budget import LOG, Budget
 
-Headers = tuple[tuple[int, bytes], ...]  # (type id, payload), in the order in which they are sent
+# What a message is, in its index flags.
+AUDIO: Final = 1
+VIDEO: Final = 2
+DATA: Final = 4
+HEADER: Final = 8  # a decoder needs it whatever else it skips
+KEYFRAME: Final = 16  # a player may start here
 
-_COLLECT_LIMIT = 4 << 20  # bytes collected before they are written to the file in one call, needed or not
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE)  # out of descriptors: this process, the machine
-
-
-class Budget:
-    """Bytes held by all segments of the process, against one limit."""
-
-    __slots__ = ("limit_bytes", "relieve", "used_bytes")
-
-    def __init__(self, limit_bytes: int) -> None:
-        self.limit_bytes = limit_bytes
-        self.used_bytes = 0
-        self.relieve: Callable[[], None] = lambda: None  # called when more is used than allowed
+# What the index takes for each message, with room for growth of its arrays: offset 8, timestamp 4, arrival 8,
+# flags 1, and the object of the bytes while they are collected.
+INDEX_BYTES: Final = 64
+# Bytes collected before they are written to the file in one call, needed or not.
+_COLLECT_LIMIT: Final = 4 << 20
+_EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE)  # out of descriptors: this process, the machine
 
 
 class Segment:
-    """Messages of one channel in order; changed by its channel only, read by players.
+    """Messages of one log in order; changed by its log only, read by players.
 
-    Dropping the last reference closes the file; pages the kernel still has to send stay valid.
+    Dropping the last reference closes the file; pages the kernel still has to send stay valid. Cannot be
+    pickled: two owners of one descriptor would close it twice.
     """
 
     __slots__ = (
-        "_budget", "_collected", "_fd", "_written", "arrivals", "base", "first_number", "flags", "headers",
-        "next", "offsets", "size",
+        "_budget", "_collected", "_counted_bytes", "_fd", "arrivals", "base", "first_number", "flags",
+        "offsets", "size", "timestamps", "written",
     )  # fmt: skip
 
-    def __init__(self, base: int, first_number: int, headers: Headers, budget: Budget) -> None:
-        self.base = base  # bytes appended to the log before this segment
-        self.first_number = first_number  # messages appended before it
-        self.headers = headers  # in force before its first message
+    def __init__(self, base: int, first_number: int, budget: Budget) -> None:
+        self.base = base  # bytes of the log before this segment
+        self.first_number = first_number  # messages before it
         self.size = 0  # bytes
+        self.written = 0  # bytes in the file
         self.offsets = array("Q")  # where each message begins
         self.flags = bytearray()
+        self.timestamps = array("I")  # of the media, ms
         self.arrivals = array("d")  # monotonic seconds
-        self.next: Segment | None = None
         self._budget = budget
+        self._counted_bytes = 0
         self._collected: list[bytes] = []
-        self._written = 0  # bytes in the file
         self._fd = -1
 
     def __del__(self) -> None:
-        self._budget.used_bytes -= self.size
+        self._budget.change(LOG, -self._counted_bytes)
         if self._fd >= 0:
             close(self._fd)
+            self._budget.give_descriptor()
 
-    def append(self, data: bytes, flags: int, now: float) -> None:
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a segment owns a descriptor: it is handed over, not copied")
+
+    @property
+    def end(self) -> int:
+        """The position of the log behind its last byte."""
+        return self.base + self.size
+
+    def append(self, data: bytes, flags: int, timestamp: int, now: float) -> None:
         """Add one framed message."""
         self.offsets.append(self.size)
         self.flags.append(flags)
+        self.timestamps.append(timestamp)
         self.arrivals.append(now)
         self.size += len(data)
-        self._budget.used_bytes += len(data)
         self._collected.append(data)
-        if self.size - self._written > _COLLECT_LIMIT:
+
+    def settle(self) -> None:
+        """Count what was appended since the last time; a batch is counted at once."""
+        held_bytes = self.size + len(self.offsets) * INDEX_BYTES
+        self._budget.change(LOG, held_bytes - self._counted_bytes)
+        self._counted_bytes = held_bytes
+        if self.size - self.written > _COLLECT_LIMIT:
             self.file()
 
     def file(self) -> int:
         """Return a descriptor from which all bytes of the segment can be sent. It stays the segment's.
 
-        -1 while the process is out of descriptors: what there is must be read then.
+        -1 while there is none to be had: what there is must be read then.
         """
         if self._collected:
-            if self._fd < 0:
-                self._fd = _memory_file()
-                if self._fd < 0:
-                    return -1
-            data = memoryview(b"".join(self._collected))
-            while data:
-                count = os.write(self._fd, data)
-                data = data[count:]
-                self._written += count
-            self._collected.clear()
+            if self._fd < 0 and not self._open():
+                return -1
+            self._write()
         return self._fd
 
     def read(self, offset: int, count: int) -> bytes:
@@ -106,18 +111,45 @@ class Segment:
         self._collected = [b"".join(self._collected)]  # never written: all bytes are here
         return self._collected[0][offset : offset + count]
 
+    def copy_of(self, number: int) -> Segment:
+        """Copy one message into a segment of its own, so that this one can be let go of."""
+        begin, end = self.offset_of(number), self.offset_of(number + 1)
+        copy = Segment(self.base + begin, self.first_number + number, self._budget)
+        data = self.read(begin, end - begin)
+        copy.append(data, self.flags[number], self.timestamps[number], self.arrivals[number])
+        copy.settle()
+        return copy
+
     def message_at(self, offset: int) -> int:
         """Return the number of the message that holds the byte at `offset` (the count at the end)."""
         return bisect_right(self.offsets, offset) - 1 if offset < self.size else len(self.offsets)
 
-    def is_boundary(self, offset: int) -> bool:
-        """Tell whether a message begins (or the segment ends) at `offset`."""
-        return self.next_boundary(offset) == offset
+    def offset_of(self, number: int) -> int:
+        """Return where a message begins; the size for the one behind the last."""
+        return self.offsets[number] if number < len(self.offsets) else self.size
 
     def next_boundary(self, offset: int) -> int:
         """Return the first message boundary at or after `offset`."""
-        number = bisect_left(self.offsets, offset)
-        return self.offsets[number] if number < len(self.offsets) else self.size
+        return self.offset_of(bisect_left(self.offsets, offset))
+
+    def _write(self) -> None:
+        """Write what was collected. After an error what was not written is still there."""
+        data = b"".join(self._collected)
+        done = 0
+        try:
+            while done < len(data):
+                done += os.write(self._fd, data[done:] if done else data)
+        finally:
+            self.written += done
+            self._collected = [data[done:]] if done < len(data) else []
+
+    def _open(self) -> bool:
+        if not self._budget.take_descriptor():
+            return False
+        self._fd = _memory_file()
+        if self._fd < 0:
+            self._budget.give_descriptor()
+        return self._fd >= 0
 
 
 def _memory_file() -> int:

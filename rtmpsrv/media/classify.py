@@ -7,7 +7,7 @@ relayed as a plain frame, and never used as a keyframe or a header. For whole he
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from rtmpsrv.errors import RemoteProtocolError
 from rtmpsrv.media import enhanced
@@ -15,31 +15,31 @@ from rtmpsrv.media.enhanced import KEYFRAME_TYPES, Enhanced
 from rtmpsrv.protocol.messages import AUDIO, VIDEO
 
 # Flags of a message. 0: nothing but to relay it (a video command).
-KEYFRAME = 1  # of the default track: a player can start here
-HEADER = 2  # sequence header, video metadata or multichannel config: cache and replay it
-FRAME = 4  # coded media, or bytes of unknown meaning that are treated alike
-END = 8  # end of sequence
-EMPTY = 16  # no bytes at all: silence
-TRACK_KEYFRAME = 32  # of other tracks only; matters when the stream has no track 0, see `track_id`
+KEYFRAME: Final = 1  # of the default track: a player can start here
+HEADER: Final = 2  # sequence header, video metadata or multichannel config: cache and replay it
+FRAME: Final = 4  # coded media, or bytes of unknown meaning that are treated alike
+END: Final = 8  # end of sequence
+EMPTY: Final = 16  # no bytes at all: silence
+TRACK_KEYFRAME: Final = 32  # of other tracks only; matters when the stream has no track 0, see `track_id`
 
 # Codec ids whose second byte is a packet type: AVC, and the non-standard HEVC and AV1 laid out alike.
-PACKETIZED_VIDEO_CODECS = frozenset({7, 12, 13})
+PACKETIZED_VIDEO_CODECS: Final = frozenset({7, 12, 13})
 # Sound formats likewise: AAC, and Opus in the dialect of some Chinese encoders.
-PACKETIZED_SOUND_FORMATS = frozenset({10, 13})
-ENHANCED_SOUND_FORMAT = 9
-PACKETIZED_VIDEO_HEADER_SIZE = 5  # bytes: codec, packet type, composition time
-LEGACY_SEQUENCE_HEADER = 0
-LEGACY_MEDIA = 1
-LEGACY_END_OF_SEQUENCE = 2
+PACKETIZED_SOUND_FORMATS: Final = frozenset({10, 13})
+ENHANCED_SOUND_FORMAT: Final = 9
+PACKETIZED_VIDEO_HEADER_SIZE: Final = 5  # bytes: codec, packet type, composition time
+LEGACY_SEQUENCE_HEADER: Final = 0
+LEGACY_MEDIA: Final = 1
+LEGACY_END_OF_SEQUENCE: Final = 2
 
 # Below this length a keyframe or header may be cut short, so the table does not hold.
-_SURE_VIDEO_SIZE = 8  # bytes: first byte, FourCC, composition time
+_SURE_VIDEO_SIZE: Final = 8  # bytes: first byte, FourCC, composition time
 
-_VIDEO_HEADER_TYPES = frozenset(
+_VIDEO_HEADER_TYPES: Final = frozenset(
     {enhanced.SEQUENCE_START, enhanced.METADATA, enhanced.VIDEO_MPEG2TS_SEQUENCE_START}
 )
-_VIDEO_FRAME_TYPES = frozenset({enhanced.CODED_FRAMES, enhanced.VIDEO_CODED_FRAMES_X})
-_AUDIO_HEADER_TYPES = frozenset({enhanced.SEQUENCE_START, enhanced.METADATA})
+_VIDEO_FRAME_TYPES: Final = frozenset({enhanced.CODED_FRAMES, enhanced.VIDEO_CODED_FRAMES_X})
+_AUDIO_HEADER_TYPES: Final = frozenset({enhanced.SEQUENCE_START, enhanced.METADATA})
 
 
 class Slot(NamedTuple):
@@ -195,5 +195,5 @@ def _audio_row(first: int) -> bytes | None:
     return bytes([FRAME]) * 256 if first & 0x0F == enhanced.CODED_FRAMES else None
 
 
-_VIDEO_ROWS = tuple(_video_row(first) for first in range(256))
-_AUDIO_ROWS = tuple(_audio_row(first) for first in range(256))
+_VIDEO_ROWS: Final = tuple(_video_row(first) for first in range(256))
+_AUDIO_ROWS: Final = tuple(_audio_row(first) for first in range(256))

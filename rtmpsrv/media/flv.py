@@ -12,8 +12,8 @@ MAX_PAYLOAD_SIZE = 0xFFFFFF  # bytes; the size field of a tag has 24 bits
 _SIGNATURE = b"FLV"
 _FILE_HEADER_SIZE = 9  # bytes, version 1
 _MAX_FILE_HEADER_SIZE = 64  # bytes; the file names its own size, nobody has written another than 9
-_TAG_HEADER_SIZE = 11
-_BACK_POINTER_SIZE = 4
+TAG_HEADER_SIZE = 11
+BACK_POINTER_SIZE = 4
 _HAS_AUDIO = 4
 _HAS_VIDEO = 1
 _TYPE_MASK = 0x1F  # bit 5 says that the tag is encrypted
@@ -43,7 +43,7 @@ def tag(type_id: int, timestamp: int, payload: bytes) -> bytes:
         raise LocalProtocolError(f"FLV tag of {size} bytes, limit {MAX_PAYLOAD_SIZE}")
     turned = (timestamp << 8 | timestamp >> 24 & 0xFF) & 0xFFFFFFFF
     head = _TAG_HEADER.pack(type_id << 24 | size, turned, 0, 0)
-    return b"".join((head, payload, _UINT32.pack(_TAG_HEADER_SIZE + size)))
+    return b"".join((head, payload, _UINT32.pack(TAG_HEADER_SIZE + size)))
 
 
 class TagReader:
@@ -68,15 +68,15 @@ class TagReader:
                 return []
         tags: list[Tag] = []
         buffer = self._buffer
-        while len(buffer) - position >= _TAG_HEADER_SIZE:
+        while len(buffer) - position >= TAG_HEADER_SIZE:
             word, turned, _, _ = _TAG_HEADER.unpack_from(buffer, position)
-            start = position + _TAG_HEADER_SIZE
+            start = position + TAG_HEADER_SIZE
             end = start + (word & MAX_PAYLOAD_SIZE)
-            if len(buffer) < end + _BACK_POINTER_SIZE:
+            if len(buffer) < end + BACK_POINTER_SIZE:
                 break
             timestamp = turned >> 8 | (turned & 0xFF) << 24
             tags.append(Tag(word >> 24 & _TYPE_MASK, timestamp, bytes(buffer[start:end])))
-            position = end + _BACK_POINTER_SIZE
+            position = end + BACK_POINTER_SIZE
         del buffer[:position]
         return tags
 
@@ -90,8 +90,8 @@ class TagReader:
         (size,) = _UINT32.unpack_from(buffer, 5)
         if not _FILE_HEADER_SIZE <= size <= _MAX_FILE_HEADER_SIZE:
             raise RemoteProtocolError(f"FLV header of {size} bytes, limit {_MAX_FILE_HEADER_SIZE}")
-        if len(buffer) < size + _BACK_POINTER_SIZE:
+        if len(buffer) < size + BACK_POINTER_SIZE:
             return 0
         self.has_audio, self.has_video = bool(buffer[4] & _HAS_AUDIO), bool(buffer[4] & _HAS_VIDEO)
         self._in_tags = True
-        return int(size) + _BACK_POINTER_SIZE
+        return int(size) + BACK_POINTER_SIZE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..pickling import Reduced, by_fields
 from . import timestamps
 from .messages import AUDIO, DATA_AMF0, DATA_AMF3, VIDEO
 
@@ -28,6 +29,9 @@ class Aggregate:
     offset: int | None = None  # ms, from the timestamps in the body to those of the stream
     finished: bool = False
     judged: int = 0  # messages passed so far, skipped ones among them
+
+    def __reduce__(self) -> Reduced:
+        return by_fields(self)
 
     def take(self, most: int) -> list[tuple[int, int, int, bytes, int]]:
         """Return the next messages, having looked at no more than `most`. Never raises."""

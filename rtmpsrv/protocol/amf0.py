@@ -6,7 +6,7 @@ The decoder accepts any bytes: AmfError is the only exception that comes out of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from struct import Struct
 
 from rtmpsrv.errors import AmfError, LocalProtocolError
@@ -50,12 +50,12 @@ _UINT16 = Struct(">H")
 _UINT32 = Struct(">I")
 
 
-def decode(data: bytes) -> list[Value]:
-    """Return all values of one message; at least one, else AmfError.
+def decode(data: bytes, max_values: int = MAX_VALUES) -> list[Value]:
+    """Return all values of one message; at least one and not more than `max_values`, else AmfError.
 
     An object or ECMA array at the top level may end where the data ends, without its end marker.
     """
-    reader = _Reader(data, 0)
+    reader = _Reader(data, 0, max_values)
     values = [reader.value()]
     while reader.position < len(data):
         values.append(reader.value())
@@ -99,10 +99,10 @@ class _Reader:
 
     __slots__ = ("_budget", "_complex_values", "_data", "position")
 
-    def __init__(self, data: bytes, position: int) -> None:
+    def __init__(self, data: bytes, position: int, max_values: int = MAX_VALUES) -> None:
         self._data = data
         self.position = position
-        self._budget = Budget()
+        self._budget = Budget(max_values)
         self._complex_values = ComplexValues(self._budget)
 
     def value(self) -> Value:
@@ -241,7 +241,7 @@ class _Writer:
     def _boolean(self, value: bool) -> None:
         self.out += b"\x01\x01" if value else b"\x01\x00"
 
-    def _number(self, value: float) -> None:
+    def _number(self, value: int | float) -> None:
         try:
             number = _DOUBLE.pack(float(value))
         except OverflowError as exc:
@@ -276,7 +276,7 @@ class _Writer:
         self._short_text(_utf8(value.class_name))
         self._members(value)
 
-    def _members(self, members: dict[str, Value]) -> None:
+    def _members(self, members: Mapping[Value, Value]) -> None:
         self._enter()
         for name, value in members.items():
             self._short_text(_utf8(name))
@@ -317,10 +317,12 @@ class _Writer:
         self.out += text
 
 
-def _utf8(text: str) -> bytes:
+def _utf8(text: Value) -> bytes:
+    if not isinstance(text, str):  # the name of a member, which may be anything
+        raise LocalProtocolError(f"AMF text cannot be a {type(text).__name__}")
     try:
         return text.encode("utf-8", "surrogateescape")
-    except (AttributeError, UnicodeEncodeError) as exc:
+    except UnicodeEncodeError as exc:
         raise LocalProtocolError(f"AMF text cannot be written: {exc}") from exc
 
 

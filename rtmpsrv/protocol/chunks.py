@@ -9,41 +9,32 @@ per chunk of every publisher, and a call per header field costs more than the pa
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from struct import Struct
+from typing import Final
 
 from ..errors import LocalProtocolError, RemoteProtocolError
+from ..pickling import Reduced, by_fields
 from . import extended as extended_field
+from .chunk_stream import ChunkStream
 
-DEFAULT_CHUNK_SIZE = 128  # bytes, both directions, RTMP 1.0 section 5.4.1
-MAX_CHUNK_SIZE = 0x7FFFFFFF  # bytes; a top bit is an error. Clients do send 134217728
-MAX_CHUNK_STREAMS = 96  # with state, per connection; known clients use up to 8
-MAX_MESSAGE_LENGTH = 0xFFFFFF  # bytes, the 24-bit length field
-EXTENDED = 0xFFFFFF  # 24-bit timestamp field that announces an extended one
-MAX_RUN = 1 << 30  # messages of one `read`: as many as there are
-CHUNKS_PER_UNIT = 16  # chunks read one by one that cost as much as a message
-BULK_CHUNKS = 1024  # looked at in one step; what is found not to belong there was looked at for nothing
+DEFAULT_CHUNK_SIZE: Final = 128  # bytes, both directions, RTMP 1.0 section 5.4.1
+MAX_CHUNK_SIZE: Final = 0x7FFFFFFF  # bytes; a top bit is an error. Clients do send 134217728
+MAX_CHUNK_STREAMS: Final = 96  # with state, per connection; known clients use up to 8
+MAX_MESSAGE_LENGTH: Final = 0xFFFFFF  # bytes, the 24-bit length field
+EXTENDED: Final = 0xFFFFFF  # 24-bit timestamp field that announces an extended one
+MAX_RUN: Final = 1 << 30  # messages of one `read`: as many as there are
+CHUNKS_PER_UNIT: Final = 16  # chunks read one by one that cost as much as a message
+BULK_CHUNKS: Final = 1024  # looked at in one step; those that do not belong there were for nothing
 
-_SET_CHUNK_SIZE = 1
-_ABORT = 2
-_AUDIO = 8
-_VIDEO = 9
-_CONTROL_TYPES = frozenset((1, 2, 3, 4, 5, 6))
-_MEDIA_TYPES = frozenset((8, 9, 22))
-_CONTROL_BODY_LIMIT = 64  # bytes; the longest known control body has 44
-
-
-@dataclass(slots=True)
-class ChunkStream:
-    """What the reader remembers of one chunk stream id."""
-
-    csid: int
-    timestamp: int = 0  # ms, of the message being read or the last one
-    delta: int = 0  # ms, added by a type 3 chunk that starts a message
-    extended: bool = False  # the last type 0, 1 or 2 header had an extended timestamp
-    extended_value: int = 0
-    length: int = 0  # bytes, of the message
-    type_id: int = 0
-    msid: int = 0
-    partial: bytearray | None = None  # payload so far; None between messages
+_SET_CHUNK_SIZE: Final = 1
+_ABORT: Final = 2
+_AUDIO: Final = 8
+_VIDEO: Final = 9
+_CONTROL_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6))
+_MEDIA_TYPES: Final = frozenset((8, 9, 22))
+_HEADER: Final = Struct(">BHBHBB")  # basic header, timestamp and length of 24 bits each, type
+_MSID: Final = Struct("<I")  # the only number that is little-endian
+_CONTROL_BODY_LIMIT: Final = 64  # bytes; the longest known control body has 44
 
 
 @dataclass(slots=True)
@@ -53,6 +44,9 @@ class Limits:
     media_bytes: int = MAX_MESSAGE_LENGTH
     command_bytes: int = 1 << 20
     partial_bytes: int = 2 * MAX_MESSAGE_LENGTH
+
+    def __reduce__(self) -> Reduced:
+        return by_fields(self)
 
 
 @dataclass(slots=True)
@@ -71,6 +65,9 @@ class ChunkReader:
     chunk_left: int = 0  # bytes of that payload still to come
     partial_bytes: int = 0  # payload held in unfinished messages, all streams
     dialect: int = extended_field.UNKNOWN
+
+    def __reduce__(self) -> Reduced:
+        return by_fields(self)
 
     def feed(self, data: bytes) -> list[tuple[int, int, int, bytes, int]]:
         """Take received bytes; return all messages they complete, as `read` does in runs."""
@@ -134,7 +131,7 @@ class ChunkReader:
                     if end - position < size:
                         position = start
                         break
-                    stamp = int.from_bytes(data[position : position + 3], "big")
+                    stamp = data[position] << 16 | data[position + 1] << 8 | data[position + 2]
                     extended = stamp == EXTENDED
                     if extended:
                         if end - position < size + 4:
@@ -149,7 +146,9 @@ class ChunkReader:
                             f"{len(stream.partial)} of {stream.length} bytes read"
                         )
                     if fmt != 2:
-                        stream.length = int.from_bytes(data[position + 3 : position + 6], "big")
+                        stream.length = (
+                            data[position + 3] << 16 | data[position + 4] << 8 | data[position + 5]
+                        )
                         stream.type_id = data[position + 6]
                     if fmt == 0:
                         stream.msid = int.from_bytes(data[position + 7 : position + 11], "little")
@@ -331,17 +330,16 @@ def pack(
         stamp, extended = timestamp, b""
     else:
         stamp, extended = EXTENDED, timestamp.to_bytes(4, "big")
-    header = b"%b%b%b%c%b%b" % (
-        basic_header(0, csid) if csid > 63 else bytes((csid,)),
-        stamp.to_bytes(3, "big"),
-        length.to_bytes(3, "big"),
-        type_id,
-        msid.to_bytes(4, "little"),
-        extended,
-    )
+    first = csid if csid <= 63 else 0
+    header = _HEADER.pack(first, stamp >> 8, stamp & 255, length >> 8, length & 255, type_id)
+    if csid > 63:
+        header = basic_header(0, csid) + header[1:]
+    header += _MSID.pack(msid)
+    if extended:
+        header += extended
     if length <= chunk_size:
         return header + payload
-    joint = basic_header(3, csid) + extended
+    joint = (basic_header(3, csid) if csid > 63 else bytes((0xC0 | csid,))) + extended
     parts = [header, payload[:chunk_size]]
     for position in range(chunk_size, length, chunk_size):
         parts.append(joint)

@@ -10,10 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..pickling import Reduced, by_fields
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """Base of all events."""
+
+    def __reduce__(self) -> Reduced:
+        return by_fields(self)
 
 
 # --- of both ends --------------------------------------------------------------------------------

@@ -6,11 +6,16 @@ The four bytes are compared before they are taken, and what the peer does is rem
 
 from __future__ import annotations
 
-# The dialects; a peer's is learned from its first type 3 chunk that should have the field.
-UNKNOWN, REPEATED, ABSENT, ZERO = range(4)
+from typing import Final
 
-TOO_EARLY = -1
-_ZEROS = b"\0\0\0\0"
+# The dialects; a peer's is learned from its first type 3 chunk that should have the field.
+UNKNOWN: Final = 0
+REPEATED: Final = 1
+ABSENT: Final = 2
+ZERO: Final = 3
+
+TOO_EARLY: Final = -1
+_ZEROS: Final = b"\0\0\0\0"
 
 
 def judge(dialect: int, timestamp: int, seen: bytes) -> tuple[int, int]:

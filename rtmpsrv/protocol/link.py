@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from ..errors import LocalProtocolError, RemoteProtocolError
+from ..pickling import Reduced, by_fields
 from . import commands, messages, state
 from .aggregate import Aggregate
+from .amf_values import MAX_VALUES
 from .chunks import DEFAULT_CHUNK_SIZE, ChunkReader
 from .commands import Command
 from .events import Event
@@ -24,13 +27,13 @@ BYTES_PER_UNIT = 128  # of a command or data message that cost as much to decode
 
 MediaMessage = tuple[int, int, int, bytes, int]
 
-_VALUES = frozenset((messages.DATA_AMF3, messages.DATA_AMF0, messages.COMMAND_AMF3, messages.COMMAND_AMF0))
-_DATA = frozenset((messages.DATA_AMF3, messages.DATA_AMF0))
+_DATA: Final = frozenset((messages.DATA_AMF3, messages.DATA_AMF0))
+_VALUES: Final = _DATA | {messages.COMMAND_AMF3, messages.COMMAND_AMF0}
 
 # Looked at for every read.
-_CONNECTED = Phase.CONNECTED
-_ERROR = Phase.ERROR
-_PUBLISHING = Role.PUBLISHING
+_CONNECTED: Final = Phase.CONNECTED
+_ERROR: Final = Phase.ERROR
+_PUBLISHING: Final = Role.PUBLISHING
 
 
 @dataclass(slots=True)
@@ -59,6 +62,9 @@ class Link:
     received_bytes: int = 0  # since the handshake, all chunk bytes
     acknowledged_bytes: int = 0
     peer_window: int = DEFAULT_PEER_WINDOW  # bytes; 0: the peer wants no acknowledgements
+
+    def __reduce__(self) -> Reduced:
+        return by_fields(self)
 
     # --- bytes in ---------------------------------------------------------------------------------
 
@@ -160,6 +166,11 @@ class Link:
         """Act on a command of the peer."""
         raise NotImplementedError
 
+    @property
+    def _max_values(self) -> int:
+        """Return how many AMF values a command of the peer may hold now."""
+        return MAX_VALUES
+
     # --- private ----------------------------------------------------------------------------------
 
     def _put(self, data: bytes) -> None:
@@ -219,7 +230,7 @@ class Link:
         type_id, timestamp, msid, payload, csid = message
         takes_media = self.publish_role is _PUBLISHING or self.any_media
         if type_id == messages.COMMAND_AMF0 or type_id == messages.COMMAND_AMF3:
-            command = commands.decode(type_id, payload)
+            command = commands.decode(type_id, payload, self._max_values)
             if command is None:
                 return None
             if command.name == "@setDataFrame":  # sent as a command by broken encoders

@@ -7,45 +7,45 @@ A message travels as a plain tuple, see `Message`.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ..errors import RemoteProtocolError
 from .chunks import pack
 
 # Message type ids (RTMP 1.0 sections 5.4, 7.1).
-SET_CHUNK_SIZE = 1
-ABORT = 2
-ACKNOWLEDGEMENT = 3
-USER_CONTROL = 4
-WINDOW_ACK_SIZE = 5
-SET_PEER_BANDWIDTH = 6
-AUDIO = 8
-VIDEO = 9
-DATA_AMF3 = 15
-SHARED_OBJECT_AMF3 = 16
-COMMAND_AMF3 = 17
-DATA_AMF0 = 18
-SHARED_OBJECT_AMF0 = 19
-COMMAND_AMF0 = 20
-AGGREGATE = 22
-LAST_MESSAGE_TYPE = 22  # the reference closes on anything above
+SET_CHUNK_SIZE: Final = 1
+ABORT: Final = 2
+ACKNOWLEDGEMENT: Final = 3
+USER_CONTROL: Final = 4
+WINDOW_ACK_SIZE: Final = 5
+SET_PEER_BANDWIDTH: Final = 6
+AUDIO: Final = 8
+VIDEO: Final = 9
+DATA_AMF3: Final = 15
+SHARED_OBJECT_AMF3: Final = 16
+COMMAND_AMF3: Final = 17
+DATA_AMF0: Final = 18
+SHARED_OBJECT_AMF0: Final = 19
+COMMAND_AMF0: Final = 20
+AGGREGATE: Final = 22
+LAST_MESSAGE_TYPE: Final = 22  # the reference closes on anything above
 
 # User control events (RTMP 1.0 section 7.1.7).
-STREAM_BEGIN = 0
-STREAM_EOF = 1
-SET_BUFFER_LENGTH = 3
-PING_REQUEST = 6
-PING_RESPONSE = 7
+STREAM_BEGIN: Final = 0
+STREAM_EOF: Final = 1
+SET_BUFFER_LENGTH: Final = 3
+PING_REQUEST: Final = 6
+PING_RESPONSE: Final = 7
 
 # Chunk streams that this server writes on; readers must not care, scrapers of the reference might.
-CONTROL_CSID = 2
-COMMAND_CSID = 3
-AUDIO_CSID = 4
-VIDEO_CSID = 5
-DATA_CSID = 6
+CONTROL_CSID: Final = 2
+COMMAND_CSID: Final = 3
+AUDIO_CSID: Final = 4
+VIDEO_CSID: Final = 5
+DATA_CSID: Final = 6
 
-_UINT32 = struct.Struct(">I")
-_EVENT = struct.Struct(">HI")
+_UINT32: Final = struct.Struct(">I")
+_EVENT: Final = struct.Struct(">HI")
 
 
 class Message(NamedTuple):

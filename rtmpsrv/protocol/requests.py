@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..pickling import Reduced, by_fields
 from . import commands
 from .amf_values import UNDEFINED
 from .commands import Command
@@ -23,6 +24,9 @@ class Requests:
     play_msid: int = 0
     publish_name: str | None = field(default=None, repr=False)
     play_name: str | None = field(default=None, repr=False)
+
+    def __reduce__(self) -> Reduced:
+        return by_fields(self)
 
     def note(self, event: Event) -> None:
         """Remember a request that was allowed."""

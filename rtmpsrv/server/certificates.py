@@ -44,7 +44,7 @@ class PairContents:
 
     @property
     def digest(self) -> bytes:
-        """Tell contents apart without keeping them."""
+        """Identifies the contents without keeping them."""
         parts = hashlib.sha256(self.chain).digest() + hashlib.sha256(self.key).digest()
         return hashlib.sha256(parts).digest()
 

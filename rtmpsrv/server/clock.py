@@ -1,74 +1,46 @@
-"""Time and timers on gevent's loop, and how reads of a busy server are merged."""
+"""Time and timers on gevent's loop, and how busy the process is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any
 
 import gevent
-from greenlet import getcurrent, greenlet
 
-# A wake-up of a publisher's greenlet costs about 50 us, whatever it brings. Each publisher rests this long
-# per other publisher after a read, so that reading takes a small share of a core whatever their number.
-READ_REST_S = 0.0004
-MAX_READ_REST_S = 0.04  # but no message waits longer than this to be read
+from .load import SAMPLE_S, Load
+
+IDLE_SAMPLES = 40  # without anybody's timer, after which sampling stops: nobody asks for the load either
 
 
 class LoopClock:
-    """Monotonic time and timers that fire in the hub. Callbacks must not block."""
+    """Monotonic time and timers that fire in the hub. Callbacks must not block. One for each hub."""
 
-    def now(self) -> float:
-        """Return monotonic seconds."""
-        return monotonic()
+    def __init__(self) -> None:
+        self.now: Callable[[], float] = monotonic  # itself: it is asked for each message
+        self.load = 0.0  # the share of a core that the process used in the last second or so, 0 to 1
+        self._load = Load(monotonic(), process_time())
+        self._sampler: Any = None
+        self._idle_samples = 0
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Any:
         """Call `callback` once in the hub; the returned timer must be kept until then, or stopped."""
-        timer = gevent.get_hub().loop.timer(delay_s)
+        loop = gevent.get_hub().loop
+        self._idle_samples = 0
+        if self._sampler is None:
+            self._sampler = loop.timer(SAMPLE_S, SAMPLE_S, ref=False)
+            self._sampler.start(self.sample)
+        timer = loop.timer(max(0.0, delay_s))
         timer.start(callback)
         return timer
 
-
-class ReadPacer:
-    """How long a publisher's reader rests between reads: nothing while there are few publishers.
-
-    Resting readers are woken together by one timer: the loop turns once for all of them instead of once
-    for each, which was a quarter of the CPU of 100 publishers.
-    """
-
-    def __init__(self, enabled: bool = True) -> None:
-        self._enabled = enabled
-        self._publishers = 0
-        self._resting: dict[greenlet, None] = {}  # in the order in which they came
-        self._timer: object = None
-        self._clock = LoopClock()
-        self.rest_s = 0.0
-
-    def rest(self) -> None:
-        """Wait for the next common wake-up, at most `rest_s`. Blocks."""
-        me = getcurrent()
-        self._resting[me] = None
-        if self._timer is None:
-            self._timer = self._clock.call_later(self.rest_s, self._wake)
-        try:
-            gevent.get_hub().switch()
-        finally:
-            self._resting.pop(me, None)
-
-    def _wake(self) -> None:
-        """Run in the hub: switch to each reader in turn; each comes back here when it waits again."""
-        self._timer = None
-        for reader in list(self._resting):
-            if self._resting.pop(reader, self) is None:
-                reader.switch()
-
-    def publisher_began(self) -> None:
-        self._change(1)
-
-    def publisher_ended(self) -> None:
-        self._change(-1)
-
-    def _change(self, by: int) -> None:
-        self._publishers += by
-        if self._enabled:
-            self.rest_s = min(MAX_READ_REST_S, READ_REST_S * max(0, self._publishers - 1))
+    def sample(self) -> None:
+        """Look how busy the process was. Called by a timer, which ends when nobody needs it for long."""
+        self._load.note(monotonic(), process_time())
+        self.load = self._load.share
+        self._idle_samples += 1
+        if self._idle_samples > IDLE_SAMPLES:
+            self._sampler.stop()
+            self._sampler.close()
+            self._sampler = None
+            self.load = 0.0

@@ -1,4 +1,4 @@
-"""What a connection says and is told, as DEBUG and TRACE lines; audio and video are left out.
+"""What a peer says and is told, as DEBUG and TRACE lines; audio and video are left out.
 
 Peers choose every text in what they send, and may put a stream key anywhere: into a property, the name of a
 command, the title of a film. So only words of a fixed vocabulary are shown, of all others the length.

@@ -5,7 +5,7 @@ A yes is an object that knows how to end; a no is an `AccessDenied` with the sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,18 +15,37 @@ from .outlet import Feed, Outlet
 
 @dataclass(slots=True)
 class Client:
-    """One connection as a host sees it."""
+    """The facts about one connection. Plain and picklable."""
 
     number: int  # unique in the process
     ip: str
     port: int  # of the listener
     secure: bool  # RTMPS
-    log: Logger = field(repr=False)
-    disconnect: Callable[[str], None] = field(repr=False)  # never blocks; the argument is the reason
     app: str = ""
-    properties: dict[str, Any] = field(default_factory=dict, repr=False)
+    properties: dict[str, Any] = field(default_factory=dict, repr=False)  # of the connect command
     publish_mode: str = ""  # of the publish command: live, record or append
-    left: Callable[[], bool] = field(default=lambda: False, repr=False)  # while a host blocks; never does
+
+
+class Peer(Protocol):
+    """One connection as a host sees it. A session is one."""
+
+    client: Client
+    log: Logger
+
+    def drop(self, reason: str) -> None:
+        """End the connection. Never blocks; may be called from any greenlet."""
+
+    def refuse_play(self, code: str, description: str) -> None:
+        """Tell a player that waits that it may not play after all, and close. Never blocks."""
+
+    def has_left(self) -> bool:
+        """Tell whether the peer is gone, for a host that makes it wait. Never blocks."""
+
+    def sound(self) -> bool:
+        """Find out whether the peer is gone where unread bytes hide it. Never blocks.
+
+        True: `has_left` will tell as soon as the peer's system has answered; False: it tells now.
+        """
 
 
 class Publication(Protocol):
@@ -34,12 +53,19 @@ class Publication(Protocol):
 
     started: str  # description for Publish.Start
     ended: str  # description for Unpublish.Success
+    may_block: bool  # whether `append` may; the others are read together, in the hub
 
     def append(self, batch: Iterable[tuple[int, int, int, bytes, int]]) -> None:
-        """Take media and data messages in order. May block to slow the publisher down."""
+        """Take media and data messages in order. May block, if it says so, to slow the publisher down."""
 
     def end(self, reason: str) -> None:
         """Go off the air. Idempotent, never blocks."""
+
+    def freeze(self) -> object:
+        """Return what `Host.resume_publication` needs, to be pickled; the stream stays on the air.
+
+        This object is dead then. Never blocks. Raises CannotMove, and nothing was changed.
+        """
 
 
 class Playback(Protocol):
@@ -50,7 +76,10 @@ class Playback(Protocol):
         """Where the outlet takes the media from."""
 
     def start(self, audio: bool, video: bool) -> None:
-        """Begin, with the choice of media made so far; the session has taken note. Never blocks."""
+        """Begin, with the choice of media made so far; the outlet has the feed. Never blocks."""
+
+    def resume(self) -> None:
+        """Go on where a frozen one stopped; the session has taken note. Never blocks."""
 
     def pause(self, paused: bool) -> None:
         """Pause or resume. Never blocks."""
@@ -61,15 +90,30 @@ class Playback(Protocol):
     def end(self, reason: str) -> None:
         """Stop. Idempotent, never blocks."""
 
+    def freeze(self) -> object:
+        """Return what `Host.resume_playback` needs, to be pickled; the peer is told nothing.
+
+        This object is dead then. Never blocks. Raises CannotMove, and nothing was changed.
+        """
+
 
 class Host(Protocol):
     """The application behind the sessions."""
 
-    def connect(self, client: Client) -> None:
-        """Accept `client.app` or raise AccessDenied. Never blocks."""
+    def connect(self, peer: Peer) -> None:
+        """Accept `peer.client.app` or raise AccessDenied. Never blocks."""
 
-    def publish(self, client: Client, name: str | None, msid: int) -> Publication:
-        """Put the client on the air under the stream name it sent, or raise AccessDenied. May block."""
+    def publish(self, peer: Peer, name: str | None, msid: int) -> Publication:
+        """Put a peer on the air under the stream name it sent, or raise AccessDenied. May block."""
 
-    def play(self, client: Client, name: str | None, msid: int, outlet: Outlet) -> Playback:
-        """Let the client play or wait, or raise AccessDenied. May block."""
+    def play(self, peer: Peer, name: str | None, msid: int, outlet: Outlet) -> Playback:
+        """Let a peer play or wait, or raise AccessDenied. May block."""
+
+    def resume_publication(self, peer: Peer, frozen: object) -> Publication:
+        """Go on with what `Publication.freeze` returned, or raise AccessDenied. Never blocks."""
+
+    def resume_playback(self, peer: Peer, frozen: object, outlet: Outlet) -> Playback:
+        """Go on with what `Playback.freeze` returned; the session calls `resume`. Never blocks."""
+
+    def refusal_delay(self, address: str) -> float:
+        """Return for how many seconds to keep a refusal from a peer of that address. Never blocks."""

@@ -1,44 +1,30 @@
 """The one writer of a connection's socket: answers, and what a player is sent. Its methods never block.
 
-Everything is written at once while the socket takes it. When it is full, the outlet's own greenlet waits
-until it is writable and goes on; until then nobody else writes. Answers go out between messages, never
-inside one.
+Everything is written at once while the socket takes it, for a turn at most. What is left then is written by a
+greenlet of the outlet's own; until that is done nobody else writes. Answers go out between messages, never
+inside one. Whatever goes wrong in here costs this connection only: nothing is raised to a caller, who may be
+the publisher of a thousand players.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections import deque
-from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass, field
+from enum import Enum
+from os import sendfile
+from time import monotonic
 from typing import Protocol
 
 import gevent
 from gevent import socket as gsocket
 from gevent.event import Event
-from gevent.queue import Full, Queue
 
-MAX_WAITING_REPLIES = 64  # a peer that lets more pile up does not read
+from .held import ANSWERS, Held, Holder
+from .transport import Transport
+from .turns import TURN_REST_S, TURN_S
 
-
-class Transport(Protocol):
-    """The writing side of a socket; non-blocking."""
-
-    can_sendfile: bool  # and be written to by others, through its descriptor
-
-    @property
-    def write(self) -> Callable[[bytes | memoryview], int]:
-        """Writes what is taken now; 0 or BlockingIOError when the socket is full, OSError when it is dead."""
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
-
-    def coalesce(self) -> None:
-        """Let the kernel hold small writes back until earlier ones are acknowledged. Never raises."""
-
-    def shutdown(self) -> None:
-        """End both directions, so that whoever reads the socket is woken. Idempotent, never raises."""
+# That wait for one peer; a start with the largest headers and metadata takes 2.5 MiB.
+MAX_ANSWER_BYTES = 4 << 20
 
 
 class Feed(Protocol):
@@ -47,6 +33,10 @@ class Feed(Protocol):
     @property
     def at_boundary(self) -> bool:
         """Whether an answer may be written now."""
+
+    @property
+    def uncounted_bytes(self) -> int:
+        """What the fast lane has sent by itself and not credited yet."""
 
     def fall_behind(self) -> None:
         """Send no more but in `step`: something else has to be written first."""
@@ -58,115 +48,135 @@ class Feed(Protocol):
         """
 
 
-class PlainTransport:
-    """A TCP socket in non-blocking mode."""
+class Progress(Enum):
+    """How an attempt to write ended."""
 
-    can_sendfile = True
-
-    def __init__(self, sock: gsocket.socket) -> None:
-        self._socket = sock
-        self._fd = sock.fileno()
-        self.write: Callable[[bytes | memoryview], int] = partial(os.write, self._fd)
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def coalesce(self) -> None:
-        coalesce(self._socket)
-
-    def shutdown(self) -> None:
-        with contextlib.suppress(OSError):  # the peer was faster
-            self._socket.shutdown(gsocket.SHUT_RDWR)
+    DONE = "nothing left"
+    FULL = "the socket is full"
+    TURN_OVER = "others want to run"
 
 
-def coalesce(sock: gsocket.socket) -> None:
-    """Turn the algorithm of Nagle on, which listeners turn off so that answers and starts go out at once."""
-    with contextlib.suppress(OSError):  # the peer was faster, or it is no TCP socket
-        sock.setsockopt(gsocket.IPPROTO_TCP, gsocket.TCP_NODELAY, 0)
+@dataclass(slots=True)
+class OutletState:
+    """What an outlet has to do yet, and what it has done. Plain and picklable."""
+
+    bytes_out: int = 0  # excluding what the fast lane has not credited yet
+    pending: list[bytes] = field(default_factory=list, repr=False)  # goes before anything else
+    answers: list[bytes] = field(default_factory=list, repr=False)
+    coalescing: bool = False
+    ending: bool = False  # shut the socket down when everything is written
 
 
 class Outlet:
     """Writes one socket. Owned by a session, which alone closes the socket after `close`."""
 
-    def __init__(self, transport: Transport, stall_s: float, on_refused: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        holder: Holder,
+        budget: Held,
+        stall_s: float,
+        state: OutletState | None = None,
+    ) -> None:
+        """Begin, or go on where another outlet's `freeze` stopped: `kick` then writes what is left."""
+        state = state or OutletState()
         self.feed: Feed | None = None
-        self.sent_bytes = 0
+        self.bytes_out = state.bytes_out
+        self.media_bytes = 0  # of those, media that the socket took when it was offered
         self.failure: str | None = None  # why nothing more is written
         self._transport = transport
-        self._send = transport.write
+        self._write = transport.write
         self._fd = transport.fileno()
-        self.socket = self._fd if transport.can_sendfile else None
+        self.socket = self._fd if transport.can_sendfile else None  # descriptor for the fast lane
+        self._holder = holder
+        self._budget = budget
         self._stall_s = stall_s
-        self._on_refused = on_refused
-        self._pending: deque[bytes | memoryview] = deque()  # goes before anything else
-        self._replies: Queue[bytes] = Queue(maxsize=MAX_WAITING_REPLIES)
-        self._waiting = False  # the greenlet waits for the socket
-        self._coalescing = False
-        self._ending = False  # shut the socket down when everything is written
-        self._greenlet: gevent.Greenlet[[], None] | None = None
-        self._emptied = Event()
+        self._pending: deque[bytes | memoryview] = deque(state.pending)
+        self._answers: deque[bytes] = deque(state.answers)
+        self._pending_bytes = sum(map(len, state.pending))
+        self._answer_bytes = sum(map(len, state.answers))
+        self._reported_bytes = 0  # of both, to the budget
+        self._writing = False  # somebody is in `_pump`
+        self._coalescing = state.coalescing
+        self._ending = state.ending
+        self._greenlet: gevent.Greenlet[[Progress], None] | None = None  # writes what was left
+        self._emptied: Event | None = None
+        self._report()
 
     # --- the sink of a player ---------------------------------------------------------------------
 
+    def credit(self, count: int) -> None:
+        """Take note that the fast lane has written so many bytes."""
+        self.bytes_out += count
+        self.media_bytes += count
+
     def sendfile(self, fd: int, offset: int, count: int) -> int:
-        """Send from a log file; returns less than `count` when the socket is full, or dead."""
+        """Send from a log file; returns less than `count` when the socket is full, 0 when it is dead."""
         if self._pending or self.failure is not None:
             return 0
         try:
-            sent = os.sendfile(self._fd, fd, offset, count)
+            sent = sendfile(self._fd, fd, offset, count)
         except BlockingIOError:
             return 0
         except OSError as exc:
             self._fail_write(exc)
             return 0
-        self.sent_bytes += sent
+        self.bytes_out += sent
+        self.media_bytes += sent
         return sent
 
     def offer(self, data: bytes) -> bool:
         """Send a copy of media; what the socket refuses is kept. False when something is kept, or dead."""
-        if self._pending:
-            self._pending.append(data)
-            return False
         if self.failure is not None:
             return False
-        # As in `_write`, without its frame: this runs for each TLS player and flush.
+        if self._pending:
+            self._keep(data)
+            return False
+        # This runs for each TLS player and flush.
         try:
-            sent = self._send(data)
+            sent = self._write(data)
         except BlockingIOError:
             sent = 0
         except OSError as exc:
             self._fail_write(exc)
             return False
-        self.sent_bytes += sent
+        except Exception:  # as in `kick`
+            self._holder.log.exception("writing failed")
+            self.fail("internal error")
+            return False
+        self.bytes_out += sent
+        self.media_bytes += sent
         if sent == len(data):
             return True
-        self._pending.append(memoryview(data)[sent:])
+        self._keep(memoryview(data)[sent:])
         return False
 
     def reply(self, data: bytes) -> None:
-        """Send an answer at the next message boundary; fails the connection if too many wait."""
+        """Send an answer at the next message boundary; fails the connection if too much waits."""
         if not data or self.failure is not None:
             return
-        try:
-            self._replies.put_nowait(data)
-        except Full:
-            self.fail(f"{MAX_WAITING_REPLIES} answers not read")
+        waiting = self._answer_bytes + len(data)
+        if waiting > MAX_ANSWER_BYTES:
+            self.fail(f"{waiting} bytes of answers not read, limit {MAX_ANSWER_BYTES}")
             return
+        self._answers.append(data)
+        self._answer_bytes = waiting
         self.kick()
+        self._report()
 
     def kick(self) -> None:
-        """Write what there is; leaves the rest to the greenlet when the socket is full."""
-        if self._waiting or self.failure is not None:
+        """Write what there is, for a turn; leaves the rest to the greenlet."""
+        if self._greenlet is not None or self._writing or self.failure is not None:
             return
-        if not self._pump():
-            self._waiting = True
-            self._emptied.clear()
-            if self.feed is not None:
-                self.feed.fall_behind()
-            if self._greenlet is None:
-                self._greenlet = gevent.spawn(self._write_on)
-            else:
-                self._replies.put(b"")  # wakes it
+        try:
+            progress = self._pump()
+            if progress is not Progress.DONE and self.failure is None:
+                self._greenlet = gevent.spawn(self._write_on, progress)
+                if self.feed is not None:
+                    self.feed.fall_behind()
+        except Exception:  # a bug of ours must cost this connection only
+            self._holder.log.exception("writing failed")
+            self.fail("internal error")
 
     def coalesce(self) -> None:
         """Let the kernel join small writes from now on; nothing is in a hurry any more."""
@@ -174,18 +184,17 @@ class Outlet:
             self._coalescing = True
             self._transport.coalesce()
 
-    def refuse(self, code: str, description: str) -> None:
-        """Pass a late refusal of the host on to the session."""
-        self._on_refused(code, description)
-
     # --- the session ------------------------------------------------------------------------------
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Answers, and copies of media, that the socket has not taken yet."""
+        return self._pending_bytes + self._answer_bytes
+
     def fail(self, reason: str) -> None:
-        """Write nothing more, and wake the session's reader. The first reason counts."""
+        """Write nothing more, hold nothing, and wake the session's reader. The first reason counts."""
         if self.failure is None:
-            self.failure = reason
-            self._pending.clear()
-            self._emptied.set()
+            self._stop(reason)
             self._transport.shutdown()
 
     def end_when_empty(self) -> None:
@@ -195,77 +204,141 @@ class Outlet:
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until everything was written; False when it took longer. Blocks up to `timeout_s`."""
-        if not self._waiting:
+        if self._greenlet is None:
             return True
-        return self._emptied.wait(timeout_s)
+        self._emptied = emptied = Event()
+        return emptied.wait(timeout_s)
+
+    def freeze(self) -> OutletState:
+        """Stop without a word to the peer and return what is left to do. The outlet is dead then."""
+        state = OutletState(
+            self.bytes_out,
+            [bytes(data) for data in self._pending],
+            list(self._answers),
+            self._coalescing,
+            self._ending,
+        )
+        self._stop("moved")
+        if self._greenlet is not None:
+            gevent.kill(self._greenlet)
+        return state
 
     def close(self) -> None:
-        """Stop writing; ends the greenlet. The session closes the socket afterwards."""
-        self.failure = self.failure or "closed"
+        """Stop writing; ends the greenlet. The session closes the socket afterwards. Idempotent."""
+        if self.failure is None:
+            self._stop("closed")
         if self._greenlet is not None:
             self._greenlet.kill()
 
     # --- private ----------------------------------------------------------------------------------
 
-    def _write(self, data: bytes | memoryview) -> int:
-        if self.failure is not None:
-            return 0
-        try:
-            sent = self._send(data)
-        except BlockingIOError:
-            return 0
-        except OSError as exc:
-            self._fail_write(exc)
-            return 0
-        self.sent_bytes += sent
-        return sent
+    def _stop(self, reason: str) -> None:
+        self.failure = reason
+        self._pending.clear()
+        self._answers.clear()
+        self._pending_bytes = self._answer_bytes = 0
+        self.feed = None
+        self._report()
+        self._tell_emptied()
 
     def _fail_write(self, error: OSError) -> None:
         self.fail(f"write failed: {error.strerror or error}")
 
-    def _pump(self) -> bool:
-        """Write until there is nothing left (True) or the socket is full (False)."""
-        pending, replies = self._pending, self._replies
-        while self.failure is None:
-            if pending:
-                data = pending[0]
-                sent = self._write(data)
-                if sent < len(data):
-                    if self.failure is None:
-                        pending[0] = memoryview(data)[sent:]
-                    return self.failure is not None
-                pending.popleft()
-                continue
-            feed = self.feed
-            asked = replies.qsize()
-            if asked and (feed is None or feed.at_boundary):
-                data = b"".join([replies.get_nowait() for _ in range(asked)])
-                if data:
-                    pending.append(data)
-                continue
-            if feed is None:
-                break
-            moved = feed.step(bool(asked))
-            if moved is False:
-                return self.failure is not None
-            if moved is None and not replies.qsize() and not pending:
-                break
+    def _keep(self, data: bytes | memoryview) -> None:
+        self._pending.append(data)
+        self._pending_bytes += len(data)
+        self._report()
+
+    def _report(self) -> None:
+        """Let the process count what waits."""
+        waiting = self._pending_bytes + self._answer_bytes
+        if waiting != self._reported_bytes:
+            self._reported_bytes = waiting
+            self._budget.hold(ANSWERS, self._holder, waiting)
+
+    def _tell_emptied(self) -> None:
+        if self._emptied is not None:
+            self._emptied.set()
+            self._emptied = None
+
+    def _pump(self) -> Progress:
+        """Write until there is nothing left, the socket is full, or the turn is over."""
+        pending, answers = self._pending, self._answers
+        until = monotonic() + TURN_S
+        self._writing = True
+        try:
+            while self.failure is None:
+                if pending:
+                    if not self._write_pending():
+                        return Progress.FULL
+                else:
+                    feed = self.feed
+                    if answers and (feed is None or feed.at_boundary):
+                        self._begin_answer()
+                        continue
+                    moved = feed.step(bool(answers)) if feed is not None else None
+                    if moved is False:
+                        return Progress.FULL
+                    if moved is None and not answers and not pending:
+                        break
+                if monotonic() >= until:
+                    return Progress.TURN_OVER
+        finally:
+            self._writing = False
         if self._ending:
             self._transport.shutdown()
+        return Progress.DONE
+
+    def _begin_answer(self) -> None:
+        data = self._answers.popleft()
+        self._answer_bytes -= len(data)
+        self._pending_bytes += len(data)
+        self._pending.append(data)
+
+    def _write_pending(self) -> bool:
+        """Write the first piece that waits; False when the socket took only part of it, or none."""
+        data = self._pending[0]
+        try:
+            sent = self._write(data)
+        except BlockingIOError:
+            return False
+        except OSError as exc:
+            self._fail_write(exc)
+            return True
+        self.bytes_out += sent
+        self._pending_bytes -= sent
+        if sent < len(data):
+            self._pending[0] = memoryview(data)[sent:]  # shares its bytes with others: a view, no copy
+            return False
+        self._pending.popleft()
         return True
 
-    def _write_on(self) -> None:
+    def _write_on(self, progress: Progress) -> None:
         """The greenlet: finish what a kick could not. A peer that takes nothing for long is given up."""
-        while self.failure is None:
-            if self._waiting:
-                while not self._pump():
-                    try:
-                        gsocket.wait_write(self._fd, timeout=self._stall_s)
-                    except gsocket.timeout:
-                        self.fail(f"took nothing for {self._stall_s:g} s")
-                        return
-                self._waiting = False
-                self._emptied.set()
-            self._replies.peek()
-            if not self._waiting:
-                self.kick()
+        try:
+            while progress is not Progress.DONE and self.failure is None:
+                self._report()
+                if progress is Progress.TURN_OVER:
+                    gevent.sleep(TURN_REST_S)
+                    progress = self._pump()
+                else:
+                    progress = self._pump_when_writable()
+        except Exception:  # a bug of ours must cost this connection only
+            self._holder.log.exception("writing failed")
+            self.fail("internal error")
+        self._greenlet = None
+        self._report()
+        self._tell_emptied()
+
+    def _pump_when_writable(self) -> Progress:
+        """Wait for the socket, then write. Blocks."""
+        try:
+            gsocket.wait_write(self._fd, timeout=self._stall_s)
+        except gsocket.timeout:
+            # This process may have been the one that did nothing: look once more.
+            taken = self.bytes_out
+            progress = self._pump()
+            if progress is Progress.FULL and self.bytes_out == taken:
+                self.fail(f"took nothing for {self._stall_s:g} s")
+            return progress
+        return self._pump()

@@ -128,7 +128,9 @@ class CertificateReloader:
         if complaint == self._complaint and not asked:
             return
         self._complaint = complaint
-        state = "RTMPS is off until it is mended" if self._installed is None else "the old pair stays in use"
+        state = (
+            "RTMPS is off until that is put right" if self._installed is None else "the old pair stays in use"
+        )
         self._log.error("TLS configuration cannot be used: %s; %s", problem, state)
 
     def _tell_expiry(self, pair: CertificatePair) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from itertools import count
 from time import monotonic
 from typing import Any
 
@@ -14,13 +13,14 @@ from gevent import ssl
 from .. import log
 from ..errors import CertificateError
 from .certificates import CertificatePair
-from .clock import ReadPacer
 from .host import Host
-from .listener import Listener, Slots
-from .outlet import Transport, coalesce
-from .session import SessionSettings
+from .listener import Listener
+from .parts import ServerParts
+from .transport import coalesce, has_left, limit_unsent
 
 RECORD_BYTES = 16384  # most that a TLS record carries, RFC 8446 5.1
+# Most that one read decrypts: a peer may send a record for each byte, and each costs some 5 us.
+RECORDS_PER_READ = 64
 
 
 def make_context(pair: CertificatePair) -> ssl.SSLContext:
@@ -42,12 +42,15 @@ def make_context(pair: CertificatePair) -> ssl.SSLContext:
 
 
 class TlsTransport:
-    """A TLS connection as a session and its outlet see it: reads wait, writes never do."""
+    """A TLS connection as a session and its outlet see it."""
 
     can_sendfile = False
+    can_move = False  # its keys are inside OpenSSL
 
     def __init__(self, sock: Any) -> None:
         """Take over gevent's SSLSocket, whose handshake is over. The stubs show the standard library's."""
+        sock.settimeout(0.0)
+        self.has_more = False
         self._socket: Any = sock
         self._tls: Any = self._socket._sslobj
         self._fd: int = sock.fileno()
@@ -80,48 +83,52 @@ class TlsTransport:
         """Let the kernel hold small writes back."""
         coalesce(self._socket)
 
+    def limit_unsent(self, count: int) -> bool:
+        """Let the kernel take no more than so many bytes that it cannot send yet; False where it cannot."""
+        return limit_unsent(self._socket, count)
+
     # --- the reading side -------------------------------------------------------------------------
 
-    def recv_into(self, buffer: memoryview | bytearray) -> int:
-        """Wait for bytes, within the timeout, and take all that are there; 0 at the end.
+    def read(self, count: int) -> bytes:
+        """Take what is there, up to `count` bytes; b"" at the end. Raises BlockingIOError, or OSError.
 
-        BlockingIOError with a timeout of 0 and nothing there.
-
-        One read of OpenSSL gives no more than a record. Sessions rest between reads when there are many
-        publishers, so each must bring what has arrived.
+        One read of OpenSSL gives no more than a record. Publishers are read seldom when there are many, so
+        each time must bring what has arrived; `has_more` tells when it did not.
         """
+        self.has_more = False
         if self._said_goodbye:
             # What the peer still sends is thrown away: no need to decrypt it, nor would OpenSSL.
-            rest: int = gsocket.socket.recv_into(self._socket, buffer)
+            rest: bytes = gsocket.socket.recv(self._socket, count)
             return rest
-        try:
-            received: int = self._socket.recv_into(buffer)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as exc:
-            raise BlockingIOError from exc
-        view = memoryview(buffer)
         tls = self._tls
-        while 0 < received < len(view) and tls is not None:
-            try:
-                more = tls.read(len(view) - received, view[received:])
-            except OSError:
-                break  # nothing more yet; if it is an end or an error, the next call tells
-            if not more:
-                break
-            received += more
-        return received
+        if tls is None:
+            raise BrokenPipeError("closed")
+        pieces: list[bytes] = []
+        try:
+            for _ in range(RECORDS_PER_READ):
+                piece: bytes = tls.read(count)
+                if not piece:
+                    break  # the end; what came before it goes first
+                pieces.append(piece)
+                count -= len(piece)
+                if not count:
+                    break
+            else:
+                self.has_more = True
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as exc:
+            if not pieces:
+                raise BlockingIOError from exc
+        except ssl.SSLEOFError:
+            pass  # the end, without a goodbye
+        except OSError:
+            if not pieces:
+                raise
+            # The next call reports it.
+        return b"".join(pieces)
 
-    def settimeout(self, timeout_s: float | None) -> None:
-        """Set how long `recv_into` waits."""
-        self._socket.settimeout(timeout_s)
-
-    def setsockopt(self, level: int, option: int, value: int) -> None:
-        """Set an option of the TCP socket."""
-        self._socket.setsockopt(level, option, value)
-
-    def getsockopt(self, level: int, option: int, size: int) -> bytes:
-        """Read an option of the TCP socket."""
-        value: bytes = self._socket.getsockopt(level, option, size)
-        return value
+    def has_left(self) -> bool:
+        """Tell whether the peer has closed its side, though unread bytes may hide that. Never raises."""
+        return has_left(self._socket)
 
     # --- the end ----------------------------------------------------------------------------------
 
@@ -157,28 +164,27 @@ class TlsListener(Listener):
         address: str,
         port: int,
         host: Host,
-        settings: SessionSettings,
-        slots: Slots,
-        pacer: ReadPacer,
-        numbers: count[int],
+        parts: ServerParts,
         context: ssl.SSLContext,
+        descriptor: int | None = None,
     ) -> None:
+        """Show the certificate of `context`; for the rest see `Listener`."""
         self.context = context  # of new connections; may be replaced at any time
         self._handshakes: set[Any] = set()  # greenlets
         self._last_failure = ""
         self._failures = log.RateLimited(
             lambda n: self.log.info("TLS handshakes failed: %d, the last with %s", n, self._last_failure)
         )
-        super().__init__(address, port, host, settings, slots, pacer, numbers)
+        super().__init__(address, port, host, parts, descriptor)
 
     def stop_sessions(self, reason: str, timeout_s: float) -> bool:
         """End all sessions, and handshakes at once; True when all were over in time."""
         gevent.killall(list(self._handshakes), block=False)
         return super().stop_sessions(reason, timeout_s)
 
-    def _open(self, sock: gsocket.socket, address: str, accepted_at: float) -> tuple[Any, Transport] | None:
+    def _open(self, sock: gsocket.socket, address: str, accepted_at: float) -> TlsTransport | None:
         """Do the handshake; None when it failed, which was logged, and the socket is closed."""
-        limit_s = self._settings.handshake_s
+        limit_s = self._parts.settings.handshake_s
         left_s = max(0.0, accepted_at + limit_s - monotonic())
         current = gevent.getcurrent()
         tls: Any = None  # an SSLSocket
@@ -198,7 +204,7 @@ class TlsListener(Listener):
             self._handshakes.discard(current)
             if opened is None:
                 (tls or sock).close()
-        return (opened, opened) if opened is not None else None
+        return opened
 
 
 def _reason(exc: OSError) -> str:

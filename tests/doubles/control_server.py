@@ -1,4 +1,4 @@
-"""A control server on loopback that behaves as spec 7.6 says, in what it refuses too.
+"""A control server on loopback that behaves as docs/control.md says, in what it refuses too.
 
 Channels whose name begins with `deny` are denied, with `mute` not answered; of the others a second request
 is denied while the channel is open anywhere. What goes wrong on purpose is asked for by a test: `drop`,

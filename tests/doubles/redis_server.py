@@ -87,7 +87,7 @@ class RedisServer:
     def disconnect_subscribers(self) -> int:
         """Cut the connections of subscribers; return how many."""
         with contextlib.closing(self._client()) as client:
-            return int(client.execute_command("CLIENT", "KILL", "TYPE", "pubsub"))
+            return int(client.client_kill_filter(_type="pubsub"))
 
     def subscribers(self, channel: str) -> int:
         """Return how many are subscribed."""

@@ -1,4 +1,4 @@
-"""Who may publish, asked of a real HTTP or HTTPS server. Numbers in names: the checklist's."""
+"""Who may publish, asked of a real HTTP or HTTPS server. Numbers in names: docs/compliance.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands by Redis Pub/Sub, from a real redis-server. Numbers in names: the checklist's."""
+"""Commands by Redis Pub/Sub, from a real redis-server. Numbers in names: docs/compliance.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Publishers and players on channels, against a running server. Numbers in names: the checklist's."""
+"""Publishers and players on channels, against a running server. Numbers in names: docs/compliance.md."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from time import monotonic
 import pytest
 
 from rtmpsrv.protocol import amf0, messages
+from rtmpsrv.protocol.chunks import pack
 from tests.client import (
     AAC_HEADER,
     AVC_HEADER,
@@ -500,7 +501,7 @@ def test_s78_a_player_that_stops_reading_harms_nobody_and_is_dropped() -> None:
         while dropped_at is None or sent % 50:
             payload = (interframe if sent % 10 else keyframe)(b"%06d" % sent + body)
             sent_at = monotonic()
-            publisher.send(messages.pack(6, 10 * sent, messages.VIDEO, 1, payload, 65536))
+            publisher.send(pack(6, 10 * sent, messages.VIDEO, 1, payload, 65536))
             received = player.read(timeout_s=1.0)
             assert received.payload[5:11] == b"%06d" % sent  # nothing is missing
             assert monotonic() - sent_at < 1

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
+from typing import IO
 
 import gevent
 import pytest
@@ -137,8 +138,8 @@ def _stream_through(server: ServerProcess, stream: Stream, run: Run, directory: 
     players = [_start_player(name, url, run, (channel, name, False), directory) for name in stream.waiting]
     server.wait_for_line(rf"PLAY \(\d+\): {channel}$", count=len(players), timeout_s=DEADLINE_S)
     publisher = run.start(_publisher_command(stream, url, run.samples[stream.sample]), PIPE)
-    publisher_errors = gevent.spawn(publisher.stderr.read)
-    lines = iter(publisher.stdout.readline, "")
+    publisher_errors = gevent.spawn(_pipe(publisher.stderr).read)
+    lines = iter(_pipe(publisher.stdout).readline, "")
     with gevent.Timeout(DEADLINE_S):
         for line in lines:
             if _position_s(line) >= JOIN_AT_S:
@@ -155,10 +156,15 @@ def _stream_through(server: ServerProcess, stream: Stream, run: Run, directory: 
     for process in restless:
         process.send_signal(signal.SIGINT)
     for process, outcome in players:
-        _wait(process, outcome, gevent.spawn(process.stderr.read))
+        _wait(process, outcome, gevent.spawn(_pipe(process.stderr).read))
 
 
-def _wait(process: subprocess.Popen[str], outcome: Outcome, errors: gevent.Greenlet) -> None:
+def _pipe(stream: IO[str] | None) -> IO[str]:
+    assert stream is not None  # asked for when the process was started
+    return stream
+
+
+def _wait(process: subprocess.Popen[str], outcome: Outcome, errors: gevent.Greenlet[..., str]) -> None:
     try:
         outcome.status = process.wait(DEADLINE_S)
     except subprocess.TimeoutExpired:

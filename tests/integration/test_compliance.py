@@ -1,4 +1,4 @@
-"""Whether every statement of the compatibility checklist that the table lists has its tests."""
+"""Whether every statement that docs/compliance.md lists has its tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Approvals at the endpoint, with real connections. The numbers in names are those of its spec, section 7."""
+"""Approvals at the endpoint, with real connections. Numbers in names: docs/endpoint-compliance.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Publishers at the endpoint, with real connections; numbers in names are those of its spec, section 7."""
+"""Publishers at the endpoint, with real connections. Numbers in names: docs/endpoint-compliance.md."""
 
 from __future__ import annotations
 
@@ -322,6 +322,7 @@ def expect_order(registration: Any, count: int) -> None:
     for number in range(count):
         message = registration.messages.get(timeout=5)
         assert isinstance(message, NewMediaData)
+        assert not isinstance(message.data, StreamMetadata)
         assert message.data.timestamp == number
         assert message.publisher == announced.client.connection_id
     last = registration.messages.get(timeout=5)
@@ -373,7 +374,12 @@ def test_c14_an_observer_that_stops_consuming_is_ended_and_the_owner_goes_on() -
 def test_c14_a_registrant_that_is_only_slow_gets_everything() -> None:
     with endpoint_stage(queue_messages=10, stall_s=1.0) as on:
         registration, client, _ = on.on_air()
-        writer = gevent.spawn(lambda: [client.audio(n, b"\xaf\x01" + bytes(500)) for n in range(500)])
+
+        def write() -> None:
+            for number in range(500):
+                client.audio(number, b"\xaf\x01" + bytes(500))
+
+        writer = gevent.spawn(write)
         for number in range(500):
             if number % 50 == 0:
                 gevent.sleep(0.02)
@@ -386,7 +392,12 @@ def test_c14_the_queue_is_bounded_in_bytes_too() -> None:
     with endpoint_stage(queue_bytes=300_000, stall_s=30.0) as on:
         registration, client, _ = on.on_air()
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 100_000)
-        writer = gevent.spawn(lambda: [client.video(n, keyframe(bytes(100_000))) for n in range(200)])
+
+        def write() -> None:
+            for number in range(200):
+                client.video(number, keyframe(bytes(100_000)))
+
+        writer = gevent.spawn(write)
         gevent.sleep(0.5)
         assert registration.messages.qsize() < 10
         for number in range(200):

@@ -17,8 +17,11 @@ import pytest
 
 from rtmpsrv.protocol import amf0, messages
 from rtmpsrv.protocol.chunks import basic_header, pack
-from tests.client import HANDSHAKE_SIZE, Client, Closed, Stage, keyframe, media_of, stage
+from rtmpsrv.protocol.handshake import HANDSHAKE_SIZE
+from tests.client import Client, Closed, Stage, keyframe, media_of, stage
 from tests.server_process import ServerProcess
+
+pytestmark = pytest.mark.alone
 
 HANDSHAKE_S = 2
 SETUP_S = 4
@@ -122,25 +125,34 @@ def on(server: ServerProcess, bystanders: Bystanders) -> Iterator[Stage]:
 _channels = count(1)
 
 
+_addresses = count(1)
+
+
+def stranger(on: Stage) -> Client:
+    """Connect from an address that was never refused: refusals of one address come slower and slower."""
+    high, low = divmod(next(_addresses), 256)
+    return on.client(source=f"127.1.{high}.{low}")
+
+
 def phases() -> dict[str, Callable[[Stage], Client]]:
     """How far a client behaves before it turns hostile."""
 
     def shaken(on: Stage) -> Client:
-        client = on.client()
+        client = stranger(on)
         client.shake_hands()
         return client
 
     def connected(on: Stage) -> Client:
-        return on.client().connect(f"channel{next(_channels)}")
+        return stranger(on).connect(f"channel{next(_channels)}")
 
     def publishing(on: Stage) -> Client:
-        return on.client().publish(f"channel{next(_channels)}")
+        return stranger(on).publish(f"channel{next(_channels)}")
 
     def waiting(on: Stage) -> Client:
-        return on.client().play(f"channel{next(_channels)}")
+        return stranger(on).play(f"channel{next(_channels)}")
 
     def playing(on: Stage) -> Client:
-        return on.client().play("bystanders")
+        return stranger(on).play("bystanders")
 
     found = (shaken, connected, publishing, waiting, playing)
     return {step.__name__: step for step in found}
@@ -238,7 +250,7 @@ def test_amf_100000_deep_is_refused_by_its_length_before_publishing(
     payload = amf0.encode("connect", 1.0) + b"\x03\x00\x01a" * 100_000
     client.send(pack(3, 0, messages.COMMAND_AMF0, 0, payload)[:5000])
     expect_end(
-        server, client, rf"protocol error: message of type 20 and {len(payload)} bytes, limit 65536", since
+        server, client, rf"protocol error: message of type 20 and {len(payload)} bytes, limit 16384", since
     )
 
 
@@ -260,8 +272,8 @@ def test_amf_100000_deep_is_refused_by_its_depth_afterwards(
     ("value", "said"),
     [
         (STRICT_ARRAY_BOMB, "4294967295"),
-        (ECMA_ARRAY_BOMB, "more than 10000 AMF values"),
-        (EMPTY_ARRAYS, "more than 10000 AMF values"),
+        (ECMA_ARRAY_BOMB, "more than 10000 AMF values|bytes, limit 16384"),
+        (EMPTY_ARRAYS, "more than 10000 AMF values|bytes, limit 16384"),
         (LONG_STRING_BOMB, "4294967295"),
     ],
     ids=["strict array", "ecma array", "many arrays", "long string"],
@@ -295,7 +307,8 @@ def test_a_message_of_16_mib_is_refused_at_its_header(
     since = server.mark()
     client = PHASES[phase](on)
     client.send(b"\x04\0\0\0\xff\xff\xff" + bytes((type_id,)) + b"\0\0\0\0" + bytes(128))
-    said = f"protocol error: message of type {type_id} and 16777215 bytes, limit 65536"
+    limit = 16384 if type_id in (messages.DATA_AMF0, messages.COMMAND_AMF0) else 65536
+    said = f"protocol error: message of type {type_id} and 16777215 bytes, limit {limit}"
     expect_end(server, client, said, since)
 
 
@@ -390,8 +403,7 @@ def test_questions_without_reading_the_answers_are_bounded(
     except OSError:
         pass  # closed, or the server reads no more
     (line,) = server.wait_for_line(
-        r"closed: (\d+ answers not read|protocol error: \d+ bytes of answers|neither publish nor play"
-        r"|protocol error: more messages than the limit 200)",
+        r"closed: (\d+ bytes of answers not read|protocol error: (\d+ bytes of answers|more messages))",
         since, timeout_s=SETUP_S + 3,
     )  # fmt: skip
     assert "[INFO]" in line

@@ -1,7 +1,7 @@
 """No stream key, token or password in any line of the log, at TRACE level, whatever happens to the server.
 
 Every other test of access looks at its log too (tests/access_run.py); here is what they do not do. Number in
-names: the checklist's.
+names: docs/compliance.md.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def visit(on: Stage, channel: str) -> None:
 @contextmanager
 def watched(**settings: str) -> Iterator[tuple[AccessServer, Stage]]:
     with AccessServer(**settings) as server:
-        with stage(server.port) as on:
+        with stage(server.port, strangers=True) as on:
             yield server, on
         server.stop()
         lines = server.everything()

@@ -1,4 +1,4 @@
-"""The process: settings at start, exit codes, log, signals. Numbers in names: the checklist's."""
+"""The process: settings at start, exit codes, log, signals. Numbers in names: docs/compliance.md."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_s02_s04_s05_s09_s12_s13_bad_settings_end_the_process_with_code_1(
 
 def test_s03_s07_the_environment_wins_over_env_files_and_bad_numbers_over_nothing(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("RTMP_PORT=2000\nRTMP_CHUNK_SIZE=5000\n")
-    checked = run("--check-config", cwd=tmp_path, RTMP_PORT="abc")
+    checked = run("--check-config", cwd=str(tmp_path), RTMP_PORT="abc")
     assert "# WARNING: RTMP_PORT='abc'" in checked.stdout
     assert {"RTMP_PORT=1935", "RTMP_CHUNK_SIZE=5000"} <= set(checked.stdout.splitlines())
 
@@ -275,7 +275,8 @@ def test_a_log_that_nobody_reads_holds_up_neither_streams_nor_the_end(tmp_path: 
     finally:
         process.kill()
         process.wait()
-        process.stdout.close()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def test_s118_running_out_of_descriptors_is_survived() -> None:

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from rtmpsrv import client as client_module
 from rtmpsrv.client import Client, ClientSettings, connect, open_client
 from rtmpsrv.errors import ConnectionClosed, RemoteProtocolError, RequestRefused
 from rtmpsrv.protocol import amf0, events, messages
-from rtmpsrv.protocol.chunks import pack
+from rtmpsrv.protocol.chunks import Limits, pack
 from rtmpsrv.protocol.connection import ServerConnection
 from rtmpsrv.protocol.link import MediaMessage
 
@@ -283,7 +282,7 @@ def test_messages_that_nobody_reads_are_bounded(pair: tuple[Server, socket.socke
 
 
 def test_messages_of_the_server_are_bounded(pair: tuple[Server, socket.socket]) -> None:
-    limits = client_module.Limits(media_bytes=100)
+    limits = Limits(media_bytes=100)
     pair[0].on[events.PlayAsked] = lambda: pack(6, 2, 9, 1, bytes(101), 4096)
     client = Client(pair[1], ClientSettings(limits=limits))
     client.shake_hands()

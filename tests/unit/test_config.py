@@ -1,4 +1,4 @@
-"""The settings together. The numbers in names are those of the compatibility checklist."""
+"""The settings together. Numbers in names: docs/compliance.md."""
 
 from __future__ import annotations
 

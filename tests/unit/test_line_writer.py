@@ -71,24 +71,15 @@ def test_lines_come_in_order(pipe: Pipe) -> None:
     assert pipe.writer.describe() == {"queued_lines": 0, "queued_bytes": 0, "dropped_lines": 0}
 
 
-def test_a_thread_is_started_with_the_first_line_and_no_other(
-    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started = []
-    real = line_writer._new_thread
-
-    def start(run: Any, arguments: Any) -> int:
-        started.append(run)
-        thread: int = real(run, arguments)
-        return thread
-
-    monkeypatch.setattr(line_writer, "_new_thread", start)
+def test_nothing_is_started_before_the_first_line(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[object] = []
+    monkeypatch.setattr(line_writer, "_new_thread", lambda run, arguments: started.append(arguments))
     assert pipe.writer.flush()
     assert started == []
-    for _ in range(3):
-        pipe.writer.put(b"x\n")
-        assert pipe.writer.flush()
-    assert len(started) == 1
+    pipe.writer.put(b"x\n")
+    pipe.writer.put(b"y\n")
+    assert started == [(pipe.writer._queue,)]
+    pipe.work_here(monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,25 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Callable
 from typing import cast
 
 import pytest
 
-from rtmpsrv import log
+from rtmpsrv import log, relay
 from rtmpsrv.access.gate import Gate, Grant, PublishRequest, refusal
 from rtmpsrv.access.ip_rules import IpRules
+from rtmpsrv.access.refusals import FIRST_DELAY_S, FREE_REFUSALS, RefusalDelay
 from rtmpsrv.errors import AccessDenied
-from rtmpsrv.live.channel import LiveLimits
+from rtmpsrv.live.output import LiveLimits
+from rtmpsrv.live.player import PlayerState
 from rtmpsrv.live.registry import Registry
 from rtmpsrv.relay import IdRules, Relay, RelayPlayback, RelayPublication, play_policy
 from rtmpsrv.server.host import Client
 from rtmpsrv.server.outlet import Outlet
-from tests.unit.live.stage import AVC, CHUNK_SIZE, HEADERS, FakeClock, FakeSink, inter, key, payloads, tone
+from tests.unit.live.fakes import CHUNK_SIZE, FakeClock, FakeSink
+from tests.unit.live.stage import AVC, HEADERS, inter, key, payloads, tone
 
 KEY = "Stream-Key_Zq7"
 PUBLISH_BAD_NAME = "NetStream.Publish.BadName"
@@ -47,6 +51,31 @@ class Desk:
         pass
 
 
+class FakePeer:
+    """A session as the relay sees it."""
+
+    def __init__(self, app: str = "news", ip: str = "10.0.0.1") -> None:
+        self.client = Client(1, ip, 1935, False, app)
+        self.log = log.session_logger("SERVER:TCP", 1)
+        self.left = False
+        self.hides = False  # that it has left, until it is sounded
+        self.drops: list[str] = []
+        self.refusals: list[tuple[str, str]] = []
+
+    def drop(self, reason: str) -> None:
+        self.drops.append(reason)
+
+    def refuse_play(self, code: str, description: str) -> None:
+        self.refusals.append((code, description))
+
+    def has_left(self) -> bool:
+        return self.left or bool(self.drops)
+
+    def sound(self) -> bool:
+        self.left = self.hides
+        return self.hides
+
+
 class House:
     """A relay with all that belongs to it."""
 
@@ -56,21 +85,22 @@ class House:
         self.registry: Registry[str] = Registry(self.clock, limits, 1 << 30, CHUNK_SIZE)
         self.desk = Desk()
         self.gate = Gate(self.desk)
-        self.relay = Relay(self.registry, self.gate, ids or IdRules(), play_policy(IpRules.parse(rules)))
-        self.dropped: list[str] = []
-
-    def client(self, app: str = "news", ip: str = "10.0.0.1") -> Client:
-        return Client(1, ip, 1935, False, log.session_logger("SERVER:TCP", 1), self.dropped.append, app)
+        policy = play_policy(IpRules.parse(rules))
+        self.relay = Relay(self.registry, self.gate, ids or IdRules(), policy, RefusalDelay())
+        self.publisher = FakePeer()
+        self.player = FakePeer()
 
     def publish(self, name: str | None = KEY, app: str = "news") -> RelayPublication:
-        return self.relay.publish(self.client(app), name, 1)
+        self.publisher = FakePeer(app)
+        return self.relay.publish(self.publisher, name, 1)
 
     def play(
         self, name: str | None = KEY, app: str = "news", ip: str = "10.0.0.1"
     ) -> tuple[RelayPlayback, FakeSink]:
         """Let somebody play, started with audio and video."""
         sink = FakeSink(self.clock)
-        playback = self.relay.play(self.client(app, ip), name, 1, cast(Outlet, sink))
+        self.player = FakePeer(app, ip)
+        playback = self.relay.play(self.player, name, 1, cast(Outlet, sink))
         sink.player = playback.feed
         playback.start(True, True)
         return playback, sink
@@ -111,10 +141,10 @@ def test_names(rules: IdRules, text: str, allowed: bool) -> None:
 
 def test_app_must_be_a_channel_name() -> None:
     house = House()
-    house.relay.connect(house.client("news"))
+    house.relay.connect(FakePeer("news"))
     for app in ("", "a b", "a" * 129):
         with refused("NetConnection.Connect.Rejected", "Invalid application name"):
-            house.relay.connect(house.client(app))
+            house.relay.connect(FakePeer(app))
 
 
 @pytest.mark.parametrize(
@@ -161,6 +191,24 @@ def test_second_publisher_is_refused_and_the_authority_not_asked() -> None:
         house.publish("another-key")
     assert len(house.desk.asked) == 1
     assert house.publish(app="sport").channel.live
+
+
+@pytest.mark.parametrize("hides", [False, True])
+def test_second_publisher_gets_the_channel_of_one_that_has_left_unnoticed(
+    hides: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "SOUNDING_S", 0.0)
+    house = House()
+    first = house.publish()
+    first_peer = house.publisher
+    first_peer.left, first_peer.hides = not hides, hides
+    second = house.publish("another-key")
+    assert house.desk.ended_ids == ["id-1"]
+    assert first_peer.drops == ["closed by the peer"]
+    first.end("closed by the peer")  # as its session does when it notices
+    assert second.channel.live
+    with refused(PUBLISH_BAD_NAME, "Stream already publishing"):
+        house.publish("third")
 
 
 def test_slower_of_two_publishers_is_refused_and_reported() -> None:
@@ -218,7 +266,7 @@ def test_kill_drops_the_publishers_connection() -> None:
     house = House()
     house.publish()
     assert house.gate.kill("news", None, "killed")
-    assert house.dropped == ["killed"]
+    assert house.publisher.drops == ["killed"]
 
 
 def test_channel_is_free_when_the_end_is_reported() -> None:
@@ -272,9 +320,84 @@ def test_player_with_a_wrong_key_is_refused() -> None:
 
 def test_waiting_player_with_a_wrong_key_is_refused_later() -> None:
     house = House()
-    _, sink = house.play("another")
+    house.play("another")
     house.publish()
-    assert sink.refusals == [(PLAY_BAD_NAME, "Invalid stream key provided")]
+    assert house.player.refusals == [(PLAY_BAD_NAME, "Invalid stream key provided")]
+
+
+def test_refusals_of_an_address_wait_longer_each_time() -> None:
+    house = House()
+    waits = [house.relay.refusal_delay("10.0.0.1") for _ in range(FREE_REFUSALS + 2)]
+    assert waits == [0.0] * FREE_REFUSALS + [FIRST_DELAY_S, 2 * FIRST_DELAY_S]
+    assert house.relay.refusal_delay("10.0.0.2") == 0.0
+
+
+# --- moving ---------------------------------------------------------------------------------------
+
+
+def test_a_publication_goes_on_in_another_session() -> None:
+    house = House()
+    frozen = pickle.loads(pickle.dumps(house.publish().freeze()))
+    _, sink = house.play()
+    successor = FakePeer()
+    publication = house.relay.resume_publication(successor, frozen)
+    publication.append([AVC, key("0")])
+    assert sink.frames() == payloads(key("0"))
+    assert house.desk.ended_ids == []
+    house.gate.kill("news", None, "killed")
+    assert (house.publisher.drops, successor.drops) == ([], ["killed"])
+    publication.end("test")
+    assert house.desk.ended_ids == ["id-1"]
+
+
+def test_a_publication_that_was_frozen_ends_no_more() -> None:
+    house = House()
+    publication = house.publish()
+    publication.freeze()
+    publication.end("closed")
+    assert publication.channel.live
+
+
+def test_a_publication_that_was_killed_on_the_way_is_not_resumed() -> None:
+    house = House()
+    frozen = house.publish().freeze()
+    house.gate.kill("news", None, "killed")
+    with refused(PUBLISH_BAD_NAME, "Invalid stream key provided"):
+        house.relay.resume_publication(FakePeer(), frozen)
+    assert house.desk.ended_ids == ["id-1"]
+    assert len(house.registry) == 0
+    house.publish()
+
+
+def test_a_publication_whose_channel_is_gone_is_reported_as_ended() -> None:
+    house = House()
+    publication = house.publish()
+    frozen = publication.freeze()
+    publication.channel.stop()
+    with refused(PUBLISH_BAD_NAME, "Invalid stream key provided"):
+        house.relay.resume_publication(FakePeer(), frozen)
+    assert house.desk.ended_ids == ["id-1"]
+
+
+def test_a_player_goes_on_in_another_session() -> None:
+    house = House()
+    publication = house.publish()
+    publication.append([*HEADERS, key("0")])
+    playback, sink = house.play()
+    frozen = pickle.loads(pickle.dumps(playback.freeze()))
+    assert isinstance(frozen, PlayerState)
+    publication.append([inter("1")])
+    assert inter("1")[3] not in sink.received
+    successor = FakeSink(house.clock)
+    resumed = house.relay.resume_playback(FakePeer(), frozen, cast(Outlet, successor))
+    successor.player = resumed.feed
+    resumed.resume()
+    publication.append([inter("2")])
+    assert successor.frames() == payloads(inter("1"), inter("2"))
+    playback.end("closed")
+    resumed.end("test")
+    publication.end("test")
+    assert len(house.registry) == 0
 
 
 @pytest.mark.parametrize(

@@ -8,27 +8,42 @@ import requests
 from gevent.server import StreamServer
 
 from rtmpsrv.access.callback_http import MAX_BODY_BYTES, MAX_HEAD_BYTES, make_session
-from rtmpsrv.access.give_way import Paced, Share
+from rtmpsrv.access.give_way import Share
+from rtmpsrv.server.turns import Turns
 
 OK = b"HTTP/1.1 200 OK\r\nstream-id: abc\r\ncontent-length: 0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Counting(Paced):
-    """Shares that note how often the reader gave way."""
+class CountingShare:
+    """A share that notes how often it was spent."""
+
+    def __init__(self, inner: Share) -> None:
+        self.spent = 0
+        self._inner = inner
+
+    def spend(self, units: int = 1) -> None:
+        self.spent += units
+        self._inner.spend(units)
+
+
+class Counting:
+    """Hands out such shares."""
 
     def __init__(self) -> None:
-        super().__init__(sleep=self.rest)
-        self.rests = 0
-        self.shares = 0
+        self.given: list[CountingShare] = []
 
-    def share(self) -> Share:  # type: ignore[override]
-        self.shares += 1
-        return super().share()
+    @property
+    def shares(self) -> int:
+        return len(self.given)
 
-    def rest(self, seconds: float) -> None:
-        self.rests += 1
-        gevent.sleep(seconds)
+    @property
+    def spent(self) -> int:
+        return sum(share.spent for share in self.given)
+
+    def share(self) -> Share:
+        self.given.append(CountingShare(Turns().share()))
+        return self.given[-1]
 
 
 Say = Callable[[gevent.socket.socket], None]

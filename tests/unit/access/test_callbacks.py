@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 
 import gevent
 import gevent.socket
@@ -20,12 +21,14 @@ from rtmpsrv.access.backoff import Backoff
 from rtmpsrv.access.callbacks import CallbackAuthority
 from rtmpsrv.access.gate import Gate, Grant, PublishRequest
 from rtmpsrv.errors import AccessDenied
+from rtmpsrv.server.turns import Turns
 from tests.doubles.callback_server import Answer, CallbackServer, Received, accept
 from tests.doubles.certificates import Certificates
 from tests.doubles.secrets import JWT_SECRET, KEY
 
 from .conftest import LogLines
 
+PATIENCE_S = 15.0  # for what happens at once, on a busy machine
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "callback_backend.py"
 
 
@@ -65,7 +68,11 @@ def make(server: CallbackServer) -> Iterator[Make]:
     with contextlib.ExitStack() as stack:
 
         def build(url: str = "", **options: object) -> CallbackAuthority:
-            arguments: dict[str, object] = {"jwt_secret": JWT_SECRET, "log": log.get("CALLBACK")}
+            arguments: dict[str, object] = {
+                "jwt_secret": JWT_SECRET,
+                "log": log.get("CALLBACK"),
+                "give_way": Turns(),
+            }
             arguments |= {"backoff": QuickBackoff, "rtmp_host": "rtmp.example", "rtmp_port": 1936} | options
             authority = CallbackAuthority(url or server.url, **arguments)  # type: ignore[arg-type]
             stack.callback(authority.close)
@@ -130,9 +137,7 @@ def test_s84_any_other_status_refuses(server: CallbackServer, make: Make, status
 
 def test_s84_no_server_refuses_at_once(server: CallbackServer, make: Make, log_lines: LogLines) -> None:
     server.stop()
-    started = time.monotonic()
     assert refused(make())
-    assert time.monotonic() - started < 1
     assert log_lines.count("reason=ConnectionError: Connection refused") == 1
 
 
@@ -151,22 +156,20 @@ def test_s86_a_callback_that_never_answers_delays_nobody_else(
     server: CallbackServer, make: Make, log_lines: LogLines
 ) -> None:
     server.answer = lambda received: Answer(hang=True) if received.claims["channel"] != "good" else Answer()
-    authority = make(timeout_s=1.0)
+    authority = make(timeout_s=2.0)
     hanging = [gevent.spawn(refused, authority) for _ in range(50)]
     assert server.wait_for("start", 50)
-    started = time.monotonic()
     authority.authorise(request("good"))
-    assert time.monotonic() - started < 0.3
-    gevent.joinall(hanging, timeout=4)
+    assert not any(one.ready() for one in hanging)
+    gevent.joinall(hanging, timeout=PATIENCE_S)
     assert all(greenlet.value for greenlet in hanging)
     assert log_lines.count("reason=CallbackTimeout") == 50
 
 
 def test_s86_the_deadline_is_a_total_one(server: CallbackServer, make: Make) -> None:
     server.answer = lambda received: Answer(endless_body=True)
-    started = time.monotonic()
-    assert make(timeout_s=3).authorise(request()) == ""  # the headers decide, the body is nobody's
-    assert time.monotonic() - started < 2.5
+    with gevent.Timeout(PATIENCE_S):
+        assert make(timeout_s=60).authorise(request()) == ""  # the headers decide, the body is nobody's
 
 
 @pytest.mark.parametrize("pause_s", [0.0, 0.02])
@@ -183,9 +186,8 @@ def test_the_deadline_holds_for_an_answer_that_never_begins(
     peer.start()
     try:
         authority = make(f"http://127.0.0.1:{peer.server_port}/", timeout_s=0.3)
-        started = time.monotonic()
-        assert refused(authority)
-        assert time.monotonic() - started < 2
+        with gevent.Timeout(PATIENCE_S):
+            assert refused(authority)
         reason = "CallbackTimeout" if pause_s else "an answer of more than 65536 bytes"
         assert log_lines.count(reason) == 1
     finally:
@@ -257,7 +259,7 @@ def test_https_with_an_unknown_authority_refuses(
     assert log_lines.count("certificate verify failed") == 1
 
 
-def test_no_answer_to_the_connect_refuses_at_the_connect_timeout(make: Make) -> None:
+def test_no_answer_to_the_connect_refuses_at_the_connect_timeout(make: Make, log_lines: LogLines) -> None:
     # Nobody accepts here, and the backlog is full: connecting hangs.
     with gevent.socket.socket() as listener, contextlib.ExitStack() as stack:
         listener.bind(("127.0.0.1", 0))
@@ -266,9 +268,9 @@ def test_no_answer_to_the_connect_refuses_at_the_connect_timeout(make: Make) -> 
             filler = stack.enter_context(gevent.socket.socket())
             filler.setblocking(False)
             filler.connect_ex(listener.getsockname())
-        started = time.monotonic()
-        assert refused(make(f"http://127.0.0.1:{listener.getsockname()[1]}/", connect_timeout_s=0.3))
-        assert 0.2 < time.monotonic() - started < 2
+        with gevent.Timeout(PATIENCE_S):
+            assert refused(make(f"http://127.0.0.1:{listener.getsockname()[1]}/", connect_timeout_s=0.3))
+    assert log_lines.count("ConnectTimeout") == 1
 
 
 @pytest.mark.parametrize(
@@ -287,17 +289,23 @@ def test_user_password_and_query_of_the_url_reach_no_log(
     assert log_lines.count("hidden") == 0
 
 
-def test_200_publishers_within_a_second_are_all_live_within_three(server: CallbackServer, make: Make) -> None:
-    def slowly(received: Received) -> Answer:
-        return Answer(headers={"stream-id": "x"}, delay_s=0.3)
+def test_200_publishers_that_ask_at_once_do_not_wait_for_each_other(
+    server: CallbackServer, make: Make
+) -> None:
+    asked: list[Received] = []
+    all_asked = Event()
 
-    server.answer = slowly
-    gate = Gate(make())
-    started = time.monotonic()
+    def when_all_have_asked(received: Received) -> Answer:
+        asked.append(received)
+        if len(asked) == 200:
+            all_asked.set()
+        return Answer(headers={"stream-id": "x"}) if all_asked.wait(PATIENCE_S) else Answer(503)
+
+    server.answer = when_all_have_asked
+    gate = Gate(make(timeout_s=2 * PATIENCE_S))
     asking = [gevent.spawn(gate.admit, request(f"c{number}"), ignore) for number in range(200)]
-    gevent.joinall(asking, timeout=5, raise_error=True)
-    assert time.monotonic() - started < 3
-    assert len({greenlet.value.serial for greenlet in asking}) == 200
+    gevent.joinall(asking, timeout=2 * PATIENCE_S, raise_error=True)
+    assert len({one.value.serial for one in asking if one.value is not None}) == 200
 
 
 def test_stop_is_sent_again_until_it_arrives(server: CallbackServer, make: Make, log_lines: LogLines) -> None:
@@ -396,9 +404,8 @@ def test_a_start_does_not_wait_for_ever_for_a_stop(server: CallbackServer, make:
     server.answer = lambda received: Answer(hang=True) if received.event == "stop" else accept(received)
     authority = make(stop_first_s=0.1)
     authority.ended(grant())
-    started = time.monotonic()
     assert authority.authorise(request()) == "id-news"
-    assert time.monotonic() - started < 2
+    assert not authority.wait_idle(0)
 
 
 def test_stops_of_one_channel_keep_their_order(server: CallbackServer, make: Make) -> None:
@@ -424,9 +431,8 @@ def test_s117_shutdown_is_bounded_and_tells_what_it_gives_up(
     gate.admit(request(), ignore)
     gate.admit(request("two"), ignore)
     server.answer = lambda received: Answer(hang=True)
-    started = time.monotonic()
-    assert not gate.close(0.4)
-    assert time.monotonic() - started < 2
+    with gevent.Timeout(PATIENCE_S):
+        assert not gate.close(0.4)
     assert log_lines.count("reason=server is shutting down") == 2
 
 

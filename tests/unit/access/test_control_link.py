@@ -12,7 +12,7 @@ from rtmpsrv import log
 from rtmpsrv.access import control_link
 from rtmpsrv.access.control_link import ControlLink, ControlSocket
 from rtmpsrv.access.gate import PublishRequest
-from rtmpsrv.access.give_way import Paced
+from rtmpsrv.server.turns import Turns
 from tests.doubles.control_server import PATH, ControlServer, Link
 from tests.doubles.secrets import KEY
 
@@ -23,7 +23,7 @@ class Served:
     """A link that runs, and the other end of it."""
 
     def __init__(self, server: ControlServer, heartbeat_s: float = 20.0, silence_s: float = 60.0) -> None:
-        socket = ControlSocket(None, Paced().share())
+        socket = ControlSocket(None, Turns().share())
         socket.connect(f"{server.url}{PATH}", timeout=5)  # type: ignore[no-untyped-call]
         self.kills: list[tuple[str, str | None]] = []
         self.killing = True
@@ -174,7 +174,7 @@ def test_the_newest_of_several_pings_is_answered(served: Served) -> None:
 
 
 def test_the_limit_of_a_message_is_kept_where_the_socket_is_read() -> None:
-    socket = ControlSocket(None, Paced().share())
+    socket = ControlSocket(None, Turns().share())
     assert socket.sock is None
     near, far = gevent.socket.socketpair()
     with near, far:

@@ -82,7 +82,7 @@ def test_a_grant_is_released_once_whoever_asks() -> None:
     assert not gate.activate(grant)
 
 
-def test_a_lost_race_is_reported_too() -> None:  # Q29
+def test_a_lost_race_is_reported_too() -> None:
     desk = Desk()
     gate = Gate(desk)
     gate.release(gate.admit(REQUEST, lambda reason: None))
@@ -168,7 +168,7 @@ def test_s88_without_callback_the_key_names_the_stream_and_so_does_the_random_id
     assert gate.close(1)
 
 
-def test_a_kill_while_the_authority_is_asked_is_not_lost() -> None:  # Q30
+def test_a_kill_while_the_authority_is_asked_is_not_lost() -> None:
     desk = Desk(at_once=False)
     gate = Gate(desk)
     asking = Asking(desk, gate)

@@ -22,6 +22,7 @@ from rtmpsrv.access.redis_commands import (
     parse_command,
     read_command,
 )
+from rtmpsrv.server.turns import Turns
 from tests.doubles.certificates import Certificates
 from tests.doubles.redis_server import RedisServer
 from tests.doubles.secrets import KEY, OTHER_KEY, REDIS_PASSWORD
@@ -112,6 +113,7 @@ def connect() -> Iterator[Connect]:
             channel=CHANNEL,
             kill=kill,
             log=log.get("REDIS"),
+            give_way=Turns(),
             **arguments,  # type: ignore[arg-type]
         )
         running.append(commands)
@@ -346,9 +348,7 @@ class Hostile:
         self.connections += 1
         try:
             asked = connection.recv(65536)
-            while b"SUBSCRIBE" not in asked.upper():
-                if not asked:
-                    return
+            while asked and b"SUBSCRIBE" not in asked.upper():
                 connection.sendall(b"+OK\r\n" * asked.count(b"*"))
                 asked = connection.recv(65536)
             connection.sendall(SUBSCRIBED + self.first)
@@ -366,8 +366,8 @@ class Hostile:
 def hostile() -> Iterator[Callable[..., Hostile]]:
     made: list[Hostile] = []
 
-    def make(*arguments: bytes, **options: float) -> Hostile:
-        made.append(Hostile(*arguments, **options))
+    def make(first: bytes, then: bytes = b"", pause_s: float = 0.0) -> Hostile:
+        made.append(Hostile(first, then, pause_s))
         return made[-1]
 
     yield make

@@ -12,12 +12,12 @@ def delays(delay: RefusalDelay, count: int, address: str = PEER, now: float = 0.
     return [delay.refused(address, now) for _ in range(count)]
 
 
-def test_the_first_three_are_free_then_each_waits_twice_as_long_up_to_5_s() -> None:
-    assert delays(RefusalDelay(), 11) == pytest.approx([0, 0, 0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
+def test_the_first_three_are_free_then_each_waits_twice_as_long_up_to_2_s() -> None:
+    assert delays(RefusalDelay(), 11) == pytest.approx([0, 0, 0, 0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0])
 
 
 def test_however_many_there_are_the_delay_stays() -> None:
-    assert delays(RefusalDelay(), 2000)[-1] == 5.0
+    assert delays(RefusalDelay(), 2000)[-1] == 2.0
 
 
 def test_a_minute_without_a_refusal_forgets_them() -> None:

@@ -15,8 +15,12 @@ from rtmpsrv.endpoint.registrations import (
     PublisherRegistration,
     WatcherRegistration,
 )
-from rtmpsrv.endpoint.types import ListenForPublishers, ListenForWatchers, Observe
-from rtmpsrv.live.channel import LiveLimits
+from rtmpsrv.endpoint.requests import (
+    ListenForPublishers,
+    ListenForWatchers,
+    Observe,
+)
+from rtmpsrv.live.output import LiveLimits
 from rtmpsrv.live.registry import Registry
 from rtmpsrv.server.clock import LoopClock
 from rtmpsrv.server.host import Client
@@ -29,14 +33,27 @@ class Peer:
 
     def __init__(self, number: int = 1, app: str = "app", ip: str = "127.0.0.1") -> None:
         self.dropped: list[str] = []
-        self.client = Client(number, ip, 1935, False, log.get("TEST"), self.dropped.append, app)
+        self.client = Client(number, ip, 1935, False, app)
+        self.log = log.get("TEST")
+        self.left = False
+
+    def drop(self, reason: str) -> None:
+        self.dropped.append(reason)
+
+    def refuse_play(self, code: str, description: str) -> None:
+        raise AssertionError("nobody is refused late here")
+
+    def has_left(self) -> bool:
+        return self.left or bool(self.dropped)
+
+    def sound(self) -> bool:
+        return False
 
 
 class Sink:
     """Where a player's bytes go; its `Outlet`."""
 
     socket = None
-    sent_bytes = 0
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
@@ -61,8 +78,8 @@ class Sink:
             while self.feed.step(False):
                 pass
 
-    def refuse(self, code: str, description: str) -> None:
-        raise AssertionError("nobody is refused late here")
+    def credit(self, count: int) -> None:
+        raise AssertionError("there is no fast lane here")
 
 
 def inbox(limits: Limits = LIMITS) -> Inbox:

@@ -4,12 +4,14 @@ import pytest
 from gevent.queue import Queue
 
 from rtmpsrv.endpoint.endpoint import RtmpEndpoint
-from rtmpsrv.endpoint.types import (
+from rtmpsrv.endpoint.requests import (
     ListenForPublishers,
     Observe,
-    RegistrationClosed,
     RegistrationError,
     RegistrationFailure,
+)
+from rtmpsrv.endpoint.types import (
+    RegistrationClosed,
 )
 from tests.unit.endpoint.doubles import taken
 

@@ -2,10 +2,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gevent
 import pytest
 
 from rtmpsrv.endpoint import flv
-from rtmpsrv.endpoint.types import AudioCodec, AudioData, MediaData, StreamMetadata, VideoData
+from rtmpsrv.endpoint.types import (
+    AudioCodec,
+    AudioData,
+    MediaData,
+    StreamMetadata,
+    VideoData,
+)
 
 ITEMS: list[MediaData] = [
     StreamMetadata({"width": 1.0}),
@@ -45,7 +52,7 @@ class Times:
 
 def test_real_time_follows_the_timestamps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times = Times()
-    monkeypatch.setattr(flv.gevent, "sleep", times.sleep)
+    monkeypatch.setattr(gevent, "sleep", times.sleep)
     monkeypatch.setattr(flv, "monotonic", lambda: times.now)
     path = tmp_path / "file.flv"
     path.write_bytes(FILE + flv.tag(AudioData(b"later", 60)))

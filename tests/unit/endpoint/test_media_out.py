@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 
 from rtmpsrv.endpoint.media_out import MAX_PAYLOAD_BYTES, encode
-from rtmpsrv.endpoint.types import AudioCodec, AudioData, ScriptData, StreamMetadata, VideoCodec, VideoData
+from rtmpsrv.endpoint.types import (
+    AudioCodec,
+    AudioData,
+    ScriptData,
+    StreamMetadata,
+    VideoCodec,
+    VideoData,
+)
 from rtmpsrv.protocol import amf0
 
 
@@ -46,7 +53,7 @@ def test_what_is_no_media_is_a_type_error(data: Any) -> None:
 
 
 def test_mutable_bodies_are_copied() -> None:
-    body = bytearray(b"\x91hvc1")
+    body: Any = bytearray(b"\x91hvc1")  # the hints say bytes; callers may not check theirs
     for data in (VideoData(body, 0, is_raw=True), AudioData(body, 0, is_raw=True), ScriptData(body, 0)):
         message = encode(data)
         assert message is not None

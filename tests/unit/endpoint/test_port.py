@@ -8,15 +8,17 @@ import pytest
 
 from rtmpsrv.endpoint.port import Port, Table
 from rtmpsrv.endpoint.registrations import PublisherRegistration
-from rtmpsrv.endpoint.types import (
+from rtmpsrv.endpoint.requests import (
     ANY,
     Allow,
     Exact,
+    SecondPublisher,
+)
+from rtmpsrv.endpoint.types import (
     NewPublisherConnected,
     PublisherRequiringApproval,
     PublishingStopped,
     RegistrationClosed,
-    SecondPublisher,
     Statistics,
 )
 from rtmpsrv.errors import AccessDenied
@@ -58,21 +60,21 @@ def test_removal_is_by_identity() -> None:
 
 def test_connect_wants_a_registered_app_and_trims_a_slash() -> None:
     made, _registration = port()
-    made.connect(Peer(app="app").client)
-    made.connect(Peer(app="app/").client)
+    made.connect(Peer(app="app"))
+    made.connect(Peer(app="app/"))
     for app in ("App", "app/instance", "app?x=1", ""):
         with pytest.raises(AccessDenied):
-            made.connect(Peer(app=app).client)
+            made.connect(Peer(app=app))
 
 
 def test_a_publish_is_announced_with_key_and_arguments() -> None:
     made, registration = port()
-    publication = made.publish(Peer().client, "key?token=a&b", 1)
+    publication = made.publish(Peer(), "key?token=a&b", 1)
     (message,) = taken(registration)
     assert isinstance(message, NewPublisherConnected)
     assert (message.client.stream_key, message.client.arguments) == ("key", {"token": "a", "b": ""})
     with pytest.raises(AccessDenied, match="already publishing"):
-        made.publish(Peer(2).client, "key", 1)
+        made.publish(Peer(2), "key", 1)
     publication.end("gone")
     assert not made.publications
 
@@ -81,38 +83,38 @@ def test_a_publish_is_announced_with_key_and_arguments() -> None:
 def test_a_name_that_is_missing_or_not_covered_is_refused(name: str | None) -> None:
     made, registration = port(rtmp_stream_key=Exact("key"))
     with pytest.raises(AccessDenied):
-        made.publish(Peer().client, name, 1)
+        made.publish(Peer(), name, 1)
     with pytest.raises(AccessDenied):
-        made.play(Peer().client, name, 1, Sink())  # type: ignore[arg-type]
+        made.play(Peer(), name, 1, Sink())  # type: ignore[arg-type]
     assert taken(registration) == []
 
 
 @pytest.mark.parametrize("ip", ["10.1.2.3", "::ffff:10.1.2.3"])
 def test_mapped_addresses_are_ipv4(ip: str) -> None:
     made, _registration = port(ip_restriction=Allow((ip_network("10.0.0.0/8"),)))
-    assert str(made.publish(Peer(ip=ip).client, "key", 1).publisher.address) == "10.1.2.3"
+    assert str(made.publish(Peer(ip=ip), "key", 1).publisher.address) == "10.1.2.3"
 
 
 @pytest.mark.parametrize("ip", ["127.0.0.1", "fe80::1%eth0"])
 def test_other_addresses_are_refused(ip: str) -> None:
     made, _registration = port(ip_restriction=Allow((ip_network("10.0.0.0/8"),)))
     with pytest.raises(AccessDenied, match="not permitted"):
-        made.publish(Peer(ip=ip).client, "key", 1)
+        made.publish(Peer(ip=ip), "key", 1)
 
 
 def test_no_answer_in_no_time_is_a_refusal_with_an_end() -> None:
     made, registration = port(requires_approval=True)
     with pytest.raises(AccessDenied, match="No answer in time"):
-        made.publish(Peer().client, "key", 1)
+        made.publish(Peer(), "key", 1)
     assert [type(one) for one in taken(registration)] == [PublisherRequiringApproval, PublishingStopped]
 
 
 def test_a_client_that_left_while_it_waited_is_refused() -> None:
     made, registration = port(requires_approval=True)
     peer = Peer()
-    peer.client.left = lambda: True
+    peer.left = True
     with pytest.raises(AccessDenied, match="left"):
-        made.publish(peer.client, "key", 1)
+        made.publish(peer, "key", 1)
     assert [type(one) for one in taken(registration)] == [PublisherRequiringApproval, PublishingStopped]
 
 
@@ -120,7 +122,7 @@ def test_an_answer_that_is_there_at_once_is_taken() -> None:
     made = Port(False, 5.0, lambda port, app, key: ())
     registration = publishers(requires_approval=True)
     made.publishers.add(registration)
-    asking = gevent.spawn(made.publish, Peer().client, "key", 1)
+    asking = gevent.spawn(made.publish, Peer(), "key", 1)
     question = registration.messages.get(timeout=5)
     assert isinstance(question, PublisherRequiringApproval)
     question.approve("context")
@@ -134,9 +136,9 @@ def test_a_second_publisher_may_take_over_once_it_is_approved() -> None:
     registration = publishers(second_publisher=SecondPublisher.REPLACE)
     made.publishers.add(registration)
     first = Peer(1)
-    made.publish(first.client, "key", 1)
+    made.publish(first, "key", 1)
     registration.update(requires_approval=True)
-    asking = [gevent.spawn(made.publish, Peer(number).client, "key", 1) for number in (2, 3)]
+    asking = [gevent.spawn(made.publish, Peer(number), "key", 1) for number in (2, 3)]
     gevent.sleep(0)
     assert first.dropped == []
     announced, *questions = taken(registration)
@@ -156,12 +158,12 @@ def test_a_second_publisher_may_take_over_once_it_is_approved() -> None:
 
 def test_a_registration_that_ends_while_a_publisher_is_replaced_takes_no_other() -> None:
     made, registration = port(second_publisher=SecondPublisher.REPLACE)
-    made.publish(Peer(1).client, "key", 1)
+    made.publish(Peer(1), "key", 1)
     for filler in range(60):  # more than the limit: the next message ends it
         registration.inbox.put(filler)
     registration.inbox.is_stalled(0.0)
     with pytest.raises(AccessDenied, match="stopped consuming"):
-        made.publish(Peer(2).client, "key", 1)
+        made.publish(Peer(2), "key", 1)
     assert registration.publications == {}
     kinds = [type(one) for one in taken(registration) if not isinstance(one, int | type)]
     assert kinds == [NewPublisherConnected, PublishingStopped, RegistrationClosed]
@@ -173,9 +175,9 @@ def test_a_waiting_client_that_is_disconnected_is_refused_with_the_reason(approv
     registration = publishers(requires_approval=True)
     made.publishers.add(registration)
     peer = Peer()
-    peer.client.left = lambda: bool(peer.dropped)
-    asking = gevent.spawn(made.publish, peer.client, "key", 1)
+    asking = gevent.spawn(made.publish, peer, "key", 1)
     question = registration.messages.get(timeout=5)
+    assert isinstance(question, PublisherRequiringApproval)
     if approved:
         question.approve()
     registration.disconnect(question.client.connection_id, "no cats")
@@ -190,7 +192,7 @@ def test_a_play_opens_the_channel_of_its_registration() -> None:
     made = Port(False, 5.0, lambda port, app, key: ())
     registration = watchers()
     made.watchers.add(registration)
-    playback = made.play(Peer().client, "key?x=1", 1, Sink())  # type: ignore[arg-type]
+    playback = made.play(Peer(), "key?x=1", 1, Sink())  # type: ignore[arg-type]
     assert playback.watcher.arguments == {"x": "1"}
     assert playback.channel.live
     assert made.in_use

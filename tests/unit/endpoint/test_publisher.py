@@ -6,6 +6,9 @@ import pytest
 
 from rtmpsrv.endpoint.publisher import REPLACED, EndpointPublication
 from rtmpsrv.endpoint.registrations import PublisherRegistration
+from rtmpsrv.endpoint.requests import (
+    StreamId,
+)
 from rtmpsrv.endpoint.types import (
     AudioCodec,
     AudioData,
@@ -16,7 +19,6 @@ from rtmpsrv.endpoint.types import (
     PublishingStopped,
     RegistrationClosed,
     Statistics,
-    StreamId,
     StreamMetadata,
     VideoData,
 )
@@ -33,7 +35,7 @@ def on_air(
 ) -> tuple[EndpointPublication, Peer, list[object]]:
     peer = Peer()
     ended: list[object] = []
-    publication = EndpointPublication(peer.client, WHO, StreamId("s"), registration, ended.append)
+    publication = EndpointPublication(peer, WHO, StreamId("s"), registration, ended.append)
     publication.start("context", taps)  # type: ignore[arg-type]
     return publication, peer, ended
 

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 import gevent
 import pytest
 from gevent.queue import Queue
 
 from rtmpsrv.endpoint import queue_face
 from rtmpsrv.endpoint.endpoint import RtmpEndpoint
-from rtmpsrv.endpoint.types import ANY, RegistrationFailure
+from rtmpsrv.endpoint.requests import (
+    ANY,
+    RegistrationFailure,
+)
 
 
 def test_a_failure_is_a_message_with_its_reason() -> None:
@@ -47,7 +52,8 @@ def test_what_is_no_request_is_logged_and_the_next_one_is_read(caplog: pytest.Lo
 def test_channels_are_checked_where_the_request_is_made() -> None:
     with pytest.raises(ValueError, match="no maximum"):
         queue_face.ListenForPublishers(rtmp_app="app", message_channel=Queue(5))
+    wrong: Any = []
     with pytest.raises(TypeError, match="channel"):
-        queue_face.ListenForWatchers(rtmp_app="app", notification_channel=[], media_channel=Queue())
+        queue_face.ListenForWatchers(rtmp_app="app", notification_channel=wrong, media_channel=Queue())
     with pytest.raises(TypeError, match="rtmp_app"):
-        queue_face.ListenForPublishers(rtmp_app=None, message_channel=Queue())
+        queue_face.ListenForPublishers(rtmp_app=wrong, message_channel=Queue())

@@ -4,17 +4,19 @@ import pytest
 
 from rtmpsrv.endpoint.limits import Limits
 from rtmpsrv.endpoint.registrations import CLOSED_BY_REGISTRANT, STALLED
-from rtmpsrv.endpoint.types import (
+from rtmpsrv.endpoint.requests import (
     ANY,
+    Exact,
+    ListenForPublishers,
+    StreamId,
+)
+from rtmpsrv.endpoint.types import (
     AudioCodec,
     AudioData,
     ConnectionId,
-    Exact,
-    ListenForPublishers,
     PublishingStopped,
     RegistrationClosed,
     Statistics,
-    StreamId,
     VideoCodec,
     VideoData,
 )

@@ -18,16 +18,16 @@ from rtmpsrv.endpoint.types import (
     WatcherDisconnected,
 )
 from rtmpsrv.endpoint.watcher import EndpointPlayback
-from rtmpsrv.live.player import Player
+from rtmpsrv.live.player import Player, PlayerState
 from tests.unit.endpoint.doubles import Peer, Sink, taken, watchers
 
 
 def watch(registration: WatcherRegistration, number: int = 1) -> tuple[EndpointPlayback, Sink]:
     who = Client(ConnectionId(f"c{number}"), ip_address("127.0.0.1"), "app", "key")
     sink: Any = Sink()
-    player = Player(sink, 1)
+    player = Player(sink, PlayerState())
     channel = registration.open_channel("key")
-    playback = EndpointPlayback(Peer(number).client, who, channel, player, registration, "context")
+    playback = EndpointPlayback(Peer(number), who, channel, player, registration, "context")
     sink.feed = player
     return playback, sink
 

@@ -1,234 +1,22 @@
-"""A channel with everything around it under the test's control: time, timers, and what each socket takes."""
+"""A channel with everything around it under the test's control, and the messages of its publisher."""
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable
-from itertools import count
+import pickle
+from collections.abc import Iterable
 from typing import Any
-from weakref import WeakValueDictionary
 
-from rtmpsrv.live.channel import Channel, LiveLimits
-from rtmpsrv.live.player import Player
+from rtmpsrv.live.channel import Channel
+from rtmpsrv.live.news import News, NewsOf
+from rtmpsrv.live.output import LiveLimits, Output
+from rtmpsrv.live.player import EVERYTHING, Player, PlayerState
 from rtmpsrv.live.registry import Registry
-from rtmpsrv.protocol import amf0
-from rtmpsrv.protocol.chunks import ChunkReader, pack
+from rtmpsrv.protocol.chunks import pack
 from tests.client import AAC_HEADER, AVC_HEADER, METADATA, audio, interframe, keyframe
+from tests.unit.live.fakes import CHUNK_SIZE, FakeClock, FakeSink, Message
 
-CHUNK_SIZE = 64  # bytes; small, so that messages have several chunks
-MAX_STEPS = 100_000  # of one pump; more is an endless loop
-
-Message = tuple[int, int, int, bytes, int]  # as the chunk reader delivers it
-
-
-class FakeClock:
-    """Time that passes when a test says so."""
-
-    def __init__(self) -> None:
-        self.time_s = 1000.0
-        self.timers: list[FakeTimer] = []
-
-    def now(self) -> float:
-        return self.time_s
-
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> FakeTimer:
-        assert delay_s >= 0
-        timer = FakeTimer(self, self.time_s + delay_s, callback)
-        self.timers.append(timer)
-        return timer
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass, and fire what falls due, in order."""
-        end = self.time_s + seconds
-        while due := sorted((timer for timer in self.timers if timer.at_s <= end), key=lambda t: t.at_s):
-            due[0].stop()
-            self.time_s = max(self.time_s, due[0].at_s)
-            due[0].callback()
-        self.time_s = end
-
-
-class FakeTimer:
-    """One call to come."""
-
-    def __init__(self, clock: FakeClock, at_s: float, callback: Callable[[], None]) -> None:
-        self.at_s = at_s
-        self.callback = callback
-        self._clock = clock
-
-    def stop(self) -> None:
-        if self in self._clock.timers:
-            self._clock.timers.remove(self)
-
-
-_descriptors = count(1_000_000)
-_by_socket: WeakValueDictionary[int, FakeSink] = WeakValueDictionary()
-
-
-def fake_sendfile(socket: int, fd: int, offset: int, count: int) -> int:
-    """In place of `os.sendfile`, to the socket of a `FakeSink`."""
-    return _by_socket[socket].raw_sendfile(fd, offset, count)
-
-
-def fake_write(socket: int, data: bytes) -> int:
-    """In place of `os.write`, to the socket of a `FakeSink`."""
-    return _by_socket[socket].raw_write(data)
-
-
-class FakeSink:
-    """A player's socket and its writer: takes `room` bytes, None for any number."""
-
-    def __init__(self, clock: FakeClock, can_sendfile: bool = True, room: int | None = None) -> None:
-        self.socket = next(_descriptors) if can_sendfile else None
-        if self.socket is not None:
-            _by_socket[self.socket] = self
-        self.sent_bytes = 0
-        self.coalescing = False
-        self.room = room
-        self.cost_s = 0.0  # of each send
-        self.hiccups = 0  # sends that take half although there is room, as the kernel may
-        self.received = bytearray()
-        self.refusals: list[tuple[str, str]] = []
-        self.sends = 0
-        self.sendfiles = 0
-        self.player: Player | None = None
-        self._clock = clock
-        self._pending: deque[bytes] = deque()
-        self._replies: deque[bytes] = deque()
-
-    def _take(self, count: int) -> int:
-        self._clock.time_s += self.cost_s
-        self.sends += 1
-        if self.hiccups and count > 1:
-            self.hiccups -= 1
-            count //= 2
-        if self.room is not None:
-            count = min(count, self.room)
-            self.room -= count
-        return count
-
-    def raw_sendfile(self, fd: int, offset: int, count: int) -> int:
-        assert count > 0
-        assert not self._pending, "nothing may overtake what the sink has to write first"
-        data = os.pread(fd, count, offset)
-        assert len(data) == count, "the channel sends what is in the file"
-        taken = self._take(count)
-        self.sendfiles += 1
-        self.received += data[:taken]
-        if not taken:
-            raise BlockingIOError
-        return taken
-
-    def raw_write(self, data: bytes) -> int:
-        assert not self._pending, "nothing may overtake what the sink has to write first"
-        taken = self._take(len(data))
-        self.received += data[:taken]
-        if not taken:
-            raise BlockingIOError
-        return taken
-
-    def sendfile(self, fd: int, offset: int, count: int) -> int:
-        if self._pending:
-            return 0
-        try:
-            taken = self.raw_sendfile(fd, offset, count)
-        except BlockingIOError:
-            return 0
-        self.sent_bytes += taken
-        return taken
-
-    def offer(self, data: bytes) -> bool:
-        if self._pending:
-            self._pending.append(data)
-            return False
-        taken = self._write(data)
-        if taken < len(data):
-            self._pending.append(data[taken:])
-        return taken == len(data)
-
-    def reply(self, data: bytes) -> None:
-        if data:
-            self._replies.append(data)
-            self.kick()
-
-    def kick(self) -> None:
-        for _ in range(MAX_STEPS):
-            if self._pending:
-                data = self._pending.popleft()
-                taken = self._write(data)
-                if taken < len(data):
-                    self._pending.appendleft(data[taken:])
-                    if self.room == 0:
-                        if self.player is not None:
-                            self.player.fall_behind()
-                        return
-                continue
-            player = self.player
-            if self._replies and (player is None or player.at_boundary):
-                self._pending.append(self._replies.popleft())
-                continue
-            if player is None:
-                return
-            moved = player.step(bool(self._replies))
-            if moved is False and self.room == 0:
-                return
-            if moved is None and not self._replies and not self._pending:
-                return
-        raise AssertionError("a player went round in circles")
-
-    def _write(self, data: bytes) -> int:
-        taken = self._take(len(data))
-        self.received += data[:taken]
-        self.sent_bytes += taken
-        return taken
-
-    def coalesce(self) -> None:
-        self.coalescing = True
-
-    def refuse(self, code: str, description: str) -> None:
-        self.refusals.append((code, description))
-
-    # --- for tests --------------------------------------------------------------------------------
-
-    def open(self, count: int | None = None) -> None:
-        """Let the peer read `count` bytes more, None for everything from now on."""
-        self.room = None if count is None else (self.room or 0) + count
-        self.kick()
-
-    def clear(self) -> None:
-        self.received.clear()
-
-    def messages(self) -> list[Message]:
-        """What arrived since `clear`: whole messages only, or the test fails."""
-        reader = ChunkReader(CHUNK_SIZE)
-        found = reader.feed(bytes(self.received))
-        assert reader.current is None
-        assert not reader.tail
-        assert reader.partial_bytes == 0
-        return found
-
-    def media(self) -> list[tuple[int, int, bytes]]:
-        """Audio, video and data as (type, timestamp, payload); not the sample access."""
-        return [(m[0], m[1], m[3]) for m in self.messages() if m[0] in (8, 9, 18) and m[2]]
-
-    def frames(self) -> list[bytes]:
-        """The contents of audio and video frames, without headers."""
-        return [m[3] for m in self.messages() if m[0] in (8, 9) and not is_header(m[3])]
-
-    def told(self) -> list[str]:
-        """The codes of statuses, and the names of stream events, in order."""
-        names = {0: "StreamBegin", 1: "StreamEOF"}
-        found = []
-        for kind, _, _, payload, _ in self.messages():
-            if kind == 4:
-                found.append(names[int.from_bytes(payload[:2], "big")])
-            elif kind == 20:
-                found.append(amf0.decode(payload)[3]["code"].removeprefix("NetStream."))
-        return found
-
-
-def is_header(payload: bytes) -> bool:
-    return payload[:2] in (b"\x17\0", b"\xaf\0")
+STARTED = ["StreamBegin", "Play.Reset", "Play.Start"]
+UNPUBLISHED = ["Play.UnpublishNotify", "StreamEOF"]
 
 
 def video(payload: bytes, timestamp: int = 0) -> Message:
@@ -286,17 +74,19 @@ class Stage:
         self.clock = FakeClock()
         self.registry: Registry[str] = Registry(self.clock, LiveLimits(**limits), total_bytes, CHUNK_SIZE)
         self.channel: Channel = self.registry.open("channel")
+        self._heard: list[NewsOf] = []
+        self._sinks: dict[Player, FakeSink] = {}
         if live:
-            self.channel.start("key")
+            self.start("key")
 
     def publish(self, *messages: Message) -> None:
         """Append each message by itself."""
         for message in messages:
-            self.channel.append([message])
+            self.batch([message])
 
     def batch(self, messages: Iterable[Message]) -> None:
         """Append messages together, as one read brings them."""
-        self.channel.append(list(messages))
+        self._heard += self.channel.append(list(messages))
 
     def join(
         self,
@@ -306,14 +96,35 @@ class Stage:
         msid: int = 1,
         key: str | None = None,
         cache: str = "",
-        wants: int | None = None,
+        wants: int = EVERYTHING,
     ) -> FakeSink:
-        sink = FakeSink(self.clock, can_sendfile, room)
-        player = sink.player = Player(sink, msid, key, cache)
-        if wants is not None:
-            player.wants = player.mask = wants
+        return self.seat(FakeSink(self.clock, can_sendfile, room), PlayerState(msid, key, cache), wants)
+
+    def seat(self, sink: FakeSink, state: PlayerState | None = None, wants: int = EVERYTHING) -> FakeSink:
+        """Let a player join that writes to a sink of the test's making."""
+        player = sink.player = Player(sink, state or PlayerState())
+        player.filter(wants, paused=False)
+        self._sinks[player] = sink
         self.channel.join(player)
         return sink
+
+    def freeze(self, sink: FakeSink) -> bytes:
+        """Take a player out of the channel, as bytes."""
+        player = self.player(sink)
+        self.channel.release(player)
+        return pickle.dumps(player.freeze())
+
+    def resume(self, sink: FakeSink, frozen: bytes, writes: bool = True) -> FakeSink:
+        """Let a frozen player go on with another sink of the same socket."""
+        successor = sink.successor()
+        successor.writes = writes
+        player = successor.player = Player(successor, pickle.loads(frozen))
+        self._sinks[player] = successor
+        self.channel.resume(player)
+        return successor
+
+    def move(self, sink: FakeSink) -> FakeSink:
+        return self.resume(sink, self.freeze(sink))
 
     def followers(self, count: int, **options: Any) -> list[FakeSink]:
         return [self.join(**options) for _ in range(count)]
@@ -321,3 +132,43 @@ class Stage:
     def player(self, sink: FakeSink) -> Player:
         assert sink.player is not None
         return sink.player
+
+    def output(self) -> Output:
+        assert self.channel.output is not None
+        return self.channel.output
+
+    def follows(self, sink: FakeSink) -> bool:
+        """Whether the fast lane sends to a player."""
+        return self.output().audience.follows(self.player(sink))
+
+    def start(self, key: str | None = None) -> None:
+        """Let a publisher go on the air."""
+        self._heard += self.channel.start(key)
+
+    def news(self) -> list[tuple[News, FakeSink]]:
+        """What happened to players since the last call."""
+        heard, self._heard = self._heard + self.channel.take_news(), []
+        return [(what, self._sinks[player]) for what, player in heard]
+
+    def used_bytes(self) -> int:
+        return self.registry.budget.used_bytes
+
+
+def many(count: int, size: int = 1000) -> list[Message]:
+    return [inter(b"%05d" % number + bytes(size), number) for number in range(count)]
+
+
+def playing(stage: Stage, *first: Message, **options: Any) -> FakeSink:
+    """A player that has been sent `first` and forgot about it."""
+    stage.publish(*first)
+    sink = stage.join(**options)
+    sink.clear()
+    return sink
+
+
+def joined_frames(stage: Stage, cache: str = "") -> list[bytes]:
+    """What a player that joins now gets at once."""
+    sink = stage.join(cache=cache)
+    frames = sink.frames()
+    stage.channel.leave(stage.player(sink))
+    return frames

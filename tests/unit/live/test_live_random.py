@@ -7,26 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
-from rtmpsrv.live import fanout
+from rtmpsrv.live import audience
 from rtmpsrv.live.player import EVERYTHING, Player
 from rtmpsrv.live.segment import AUDIO, DATA, VIDEO
 from rtmpsrv.protocol import amf0, messages
 from rtmpsrv.protocol.chunks import ChunkReader
-from tests.unit.live.stage import (
-    AAC,
-    AAC_2,
-    AVC,
-    AVC_2,
-    CHUNK_SIZE,
-    META,
-    FakeSink,
-    Message,
-    Stage,
-    inter,
-    is_header,
-    key,
-    tone,
-)
+from tests.unit.live.fakes import CHUNK_SIZE, FakeSink, Message, is_header
+from tests.unit.live.stage import AAC, AAC_2, AVC, AVC_2, META, Stage, inter, key, tone
 
 MAX_FRAME = 900  # bytes
 TOTAL = 60_000  # bytes, of the budget
@@ -43,12 +30,7 @@ class Seat:
         self.sink = sink
         self.player: Player = sink.player
         self.filtered = filtered  # it paused, or chose, at some time
-        self.jumps = 0
         self.pings = 0
-        self.player.on_skip = self._jumped
-
-    def _jumped(self) -> None:
-        self.jumps += 1
 
 
 class World:
@@ -68,21 +50,30 @@ class World:
         self.next_id = 0
         self.sent: dict[int, Message] = {}
         self.seats: list[Seat] = []
+        self.frozen: list[tuple[Seat, bytes]] = []
         self.operations: list[tuple[int, Callable[[], None]]] = [
             (40, self.append), (6, self.join), (2, self.leave), (25, self.give_room), (6, self.wait),
-            (2, self.pause), (2, self.resume), (2, self.receive), (4, self.ping), (1, self.stop),
-            (3, self.start), (2, self.hiccup), (1, self.be_slow),
+            (2, self.pause), (2, self.unpause), (2, self.receive), (4, self.ping), (1, self.stop),
+            (3, self.start), (2, self.hiccup), (1, self.be_slow), (4, self.freeze), (6, self.thaw),
+            (1, self.relieve),
         ]  # fmt: skip
 
     def run(self) -> None:
         weights = [weight for weight, _ in self.operations]
         for _ in range(OPERATIONS):
             self.random.choices(self.operations, weights)[0][1]()
+            self.check_counts()
+        while self.frozen:
+            self.thaw()
         for seat in self.seats:
             seat.sink.open()
         self.stage.clock.advance(1)
         for seat in self.seats:
-            self.check(seat, complete=True)
+            self.check(seat)
+            self.stage.channel.leave(seat.player)
+        self.stage.channel.stop()
+        budget = self.stage.registry.budget.describe()
+        assert (budget["used_bytes"], budget["descriptors"]) == (0, 0)
 
     # --- operations -------------------------------------------------------------------------------
 
@@ -101,11 +92,11 @@ class World:
     def append(self) -> None:
         if self.stage.channel.live:
             self.stage.batch(self.frame() for _ in range(self.random.randint(1, MAX_BATCH)))
-            assert self.stage.registry.budget.used_bytes <= TOTAL
+            assert self.stage.used_bytes() <= TOTAL
 
     def join(self) -> None:
         chance = self.random
-        wants = chance.choice((None, None, None, AUDIO | DATA, VIDEO | DATA))
+        wants = chance.choice((EVERYTHING, EVERYTHING, EVERYTHING, AUDIO | DATA, VIDEO | DATA))
         sink = self.stage.join(
             can_sendfile=chance.random() < 0.7,
             room=chance.choice((None, 0, 10, 1000, 5000)),
@@ -113,13 +104,30 @@ class World:
             cache=chance.choice(("", "", "no", "clear")),
             wants=wants,
         )
-        self.seats.append(Seat(sink, wants is not None))
+        self.seats.append(Seat(sink, wants != EVERYTHING))
 
     def leave(self) -> None:
         if self.seats:
             seat = self.seats.pop(self.random.randrange(len(self.seats)))
-            self.check(seat, complete=False)
             self.stage.channel.leave(seat.player)
+            seat.sink.player = None
+            seat.sink.open()
+            self.check(seat)
+
+    def freeze(self) -> None:
+        if self.seats:
+            seat = self.seats.pop(self.random.randrange(len(self.seats)))
+            self.frozen.append((seat, self.stage.freeze(seat.sink)))
+
+    def thaw(self) -> None:
+        if self.frozen:
+            seat, frozen = self.frozen.pop(self.random.randrange(len(self.frozen)))
+            seat.sink = self.stage.resume(seat.sink, frozen)
+            seat.player = self.stage.player(seat.sink)
+            self.seats.append(seat)
+
+    def relieve(self) -> None:
+        self.random.choice((self.stage.channel.shed, self.stage.channel.skip_laggards))()
 
     def some_seat(self) -> Seat | None:
         return self.random.choice(self.seats) if self.seats else None
@@ -137,9 +145,9 @@ class World:
             seat.filtered = True
             self.stage.channel.pause(seat.player)
 
-    def resume(self) -> None:
+    def unpause(self) -> None:
         if seat := self.some_seat():
-            self.stage.channel.resume(seat.player)
+            self.stage.channel.unpause(seat.player)
 
     def receive(self) -> None:
         if seat := self.some_seat():
@@ -165,20 +173,28 @@ class World:
 
     def start(self) -> None:
         if not self.stage.channel.live:
-            self.stage.channel.start()
+            self.stage.start()
 
     # --- what must hold ---------------------------------------------------------------------------
 
-    def check(self, seat: Seat, complete: bool) -> None:
+    def check_counts(self) -> None:
+        """Look at what must be true at any moment."""
+        for seat in self.seats:
+            assert seat.sink.sent_bytes + seat.player.uncounted_bytes == len(seat.sink.received)
+        output = self.stage.channel.output
+        if output is not None:
+            assert all(output.log.is_boundary(player.position) for player in output.audience.walkers)
+            assert len(output.audience) == len([seat for seat in self.seats if seat.player.output is output])
+
+    def check(self, seat: Seat) -> None:
         reader = ChunkReader(CHUNK_SIZE)
         received = reader.feed(bytes(seat.sink.received))
         pings = sum(message[3].hex() == "000600000007" for message in received)
-        if complete:
-            assert reader.current is None
-            assert not reader.tail
-            assert not reader.partial_bytes
-            assert pings == seat.pings
-        assert all(message[2] in (0, seat.player.msid) for message in received)
+        assert reader.current is None
+        assert not reader.tail
+        assert not reader.partial_bytes
+        assert pings == seat.pings
+        assert all(message[2] in (0, seat.player.state.msid) for message in received)
         sections: list[list[Message]] = [[]]
         for message in received:
             if message[0] == 20 and amf0.decode(message[3])[3]["code"] == "NetStream.Play.Start":
@@ -193,7 +209,7 @@ class World:
             ids = [self.number(message) for message in section if not is_header(message[3])]
             newest = max(ids, default=newest)
         if not seat.filtered:
-            assert gaps <= seat.jumps
+            assert gaps <= seat.player.state.jumps
 
     def number(self, message: Message) -> int:
         return int(message[3][5 if message[0] == 9 else 2 :][:8])
@@ -232,8 +248,10 @@ class World:
 @pytest.mark.parametrize("lane", ["file", "copies"])
 @pytest.mark.parametrize("seed", range(80))
 def test_players_receive_whole_messages_in_order(
-    seed: int, lane: str, monkeypatch: pytest.MonkeyPatch
+    seed: int, lane: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     if lane == "copies":
-        monkeypatch.setattr(fanout, "SENDFILE_FROM", 1 << 30)
+        monkeypatch.setattr(audience, "SENDFILE_FROM", 1 << 30)
+    if seed % 2:
+        request.getfixturevalue("small_segments")
     World(seed).run()

@@ -3,13 +3,14 @@ from __future__ import annotations
 import pytest
 
 from rtmpsrv.live.playback import ChannelPlayback
-from rtmpsrv.live.player import Player
-from tests.unit.live.stage import HEADERS, FakeSink, Stage, key, payloads, tone
+from rtmpsrv.live.player import Player, PlayerState
+from tests.unit.live.fakes import FakeSink
+from tests.unit.live.stage import HEADERS, Stage, key, payloads, tone
 
 
 def playback(stage: Stage) -> tuple[ChannelPlayback, FakeSink]:
     sink = FakeSink(stage.clock)
-    sink.player = Player(sink, 1)
+    sink.player = Player(sink, PlayerState())
     return ChannelPlayback(stage.channel, sink.player), sink
 
 
@@ -47,3 +48,17 @@ def test_pause_and_resume() -> None:
     play.pause(False)
     stage.publish(key("2"))
     assert sink.frames() == payloads(key("0"), key("2"))
+
+
+def test_player_that_was_frozen_goes_on() -> None:
+    stage = Stage()
+    stage.publish(*HEADERS, key("0"))
+    play, sink = playback(stage)
+    play.start(True, True)
+    stage.channel.release(play.feed)
+    successor = sink.successor()
+    successor.player = Player(successor, play.feed.freeze())
+    stage.publish(tone("1"))
+    ChannelPlayback(stage.channel, successor.player).resume()
+    stage.publish(key("2"))
+    assert successor.frames() == payloads(key("0"), tone("1"), key("2"))

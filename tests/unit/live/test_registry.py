@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from tests.unit.live.stage import AVC, FakeSink, Stage, inter, key, tone
+import pytest
+
+from rtmpsrv.live.budget import UNFINISHED, Budget
+from tests.unit.live.fakes import FakeSink
+from tests.unit.live.stage import AVC, Stage, inter, key, tone
 
 
 def test_channel_exists_while_somebody_publishes_or_plays() -> None:
@@ -25,6 +29,16 @@ def test_channels_may_be_released_while_they_are_gone_through() -> None:
     for channel in stage.registry:
         stage.registry.release(channel.name)
     assert list(stage.registry) == []
+
+
+def test_a_channel_made_anew_counts_on() -> None:
+    stage = Stage()
+    assert stage.channel.publication == 1
+    stage.channel.stop()
+    stage.registry.release("channel")
+    channel = stage.registry.open("channel")
+    channel.start("key")
+    assert channel.publication == 2
 
 
 def test_channels_share_no_state() -> None:
@@ -65,7 +79,7 @@ def test_oldest_cache_goes_first_and_only_it() -> None:
     filled(stage, "new")
     assert len(joined(stage, "old")) == 31
     filled(stage, "third")
-    assert stage.registry.budget.used_bytes <= 80_000
+    assert stage.used_bytes() <= 80_000
     assert joined(stage, "old") == []
     assert len(joined(stage, "new")) == 31
     assert len(joined(stage, "third")) == 31
@@ -87,11 +101,46 @@ def test_backlog_of_laggards_goes_when_caches_do_not_suffice() -> None:
     stage.publish(AVC, key("first"))
     for number in range(100):
         stage.publish(inter(b"%03d" % number + bytes(1000)))
-        assert stage.registry.budget.used_bytes <= 50_000
+        assert stage.used_bytes() <= 50_000
     sink.open()
     stage.publish(inter("lost"), key("next"))
     assert sink.frames()[-1] == key("next")[3]
     assert len(sink.frames()) < 50
+
+
+def test_what_nobody_needs_goes_even_from_a_segment_that_is_not_full() -> None:
+    stage = Stage(cache_bytes=0, lag_bytes=1 << 20)
+    stage.publish(AVC, key("first"))
+    for _ in range(5):
+        stage.publish(inter(bytes(20_000)))
+    sink = stage.join()
+    sink.room = 0
+    stage.publish(inter(bytes(20_000)))
+    assert stage.used_bytes() > 100_000
+    stage.registry.budget.limit_bytes = 50_000
+    stage.publish(tone("last"))
+    assert stage.used_bytes() < 50_000
+    assert stage.channel.oldest_kept_s() is None
+
+
+def test_begun_messages_keep_no_more_than_themselves_and_once() -> None:
+    stage = Stage(total_bytes=50_000, lag_bytes=1 << 20)
+    stage.publish(AVC, key("first"))
+    sinks = [stage.join(), stage.join(), stage.join()]
+    begun = inter(bytes(2000))
+    for sink, room in zip(sinks, (100, 700, None), strict=True):
+        sink.clear()
+        sink.room = room
+    stage.publish(begun)
+    while stage.output().log.begin == 0:
+        stage.publish(inter(bytes(5000)))
+    stage.channel.skip_laggards()  # again
+    assert 2000 < stage.used_bytes() < 3000
+    stage.publish(inter("lost"), key("next"))
+    for sink in sinks[:2]:
+        sink.open()
+        assert sink.frames() == [begun[3], key("next")[3]]
+    assert stage.used_bytes() < 2000
 
 
 def test_laggard_in_an_ended_log_is_not_moved_into_the_next_one() -> None:
@@ -103,7 +152,7 @@ def test_laggard_in_an_ended_log_is_not_moved_into_the_next_one() -> None:
     old = [key("0"), inter(bytes(10_000)), key("1")]
     stage.publish(*old)
     stage.channel.stop()
-    stage.channel.start("key")
+    stage.start("key")
     for _ in range(10):
         stage.publish(key(bytes(20_000)), key("2"))
     sink.open()
@@ -115,14 +164,83 @@ def test_sole_channel_over_the_total_goes_on() -> None:
     stage = Stage(total_bytes=1000)
     sink = stage.join()
     stage.publish(AVC, key(bytes(3000)), inter(bytes(3000)))
-    assert stage.registry.budget.used_bytes <= 1000
+    assert stage.used_bytes() <= 1000
     assert len(sink.frames()) == 2
 
 
-def test_whole_stream_is_given_back_from_its_beginning() -> None:
+def test_whole_stream_is_given_back_from_its_beginning(small_segments: None) -> None:
     stage = Stage(total_bytes=8000, keep_stream=True)
     for number in range(10):
         stage.publish(key(b"%03d" % number + bytes(1000)))
     sink = stage.join(cache="clear")
     assert len(sink.frames()) == 7
     assert sink.frames()[-1] == key(b"009" + bytes(1000))[3]
+
+
+# --- in this order: oldest cache, laggards, unfinished messages -----------------------------------
+
+
+class Connection:
+    """Holds unfinished messages until it is dropped."""
+
+    def __init__(self, budget: Budget, held_bytes: int) -> None:
+        self.dropped: list[str] = []
+        budget.hold(UNFINISHED, self, held_bytes)
+
+    def drop(self, reason: str) -> None:
+        self.dropped.append(reason)
+
+
+def in_need(limit_bytes: int) -> tuple[Stage, FakeSink, list[Connection], list[bool]]:
+    """Two caches of 31 kB, a laggard that needs as much, unfinished messages of 5 and 10 kB."""
+    stage = Stage()
+    filled(stage, "channel")
+    sink = stage.join(room=0)
+    for channel in stage.registry:
+        channel.shed()
+    filled(stage, "old")
+    filled(stage, "new")
+    budget = stage.registry.budget
+    connections = [Connection(budget, 5000), Connection(budget, 10_000)]
+    budget.limit_bytes = limit_bytes
+    admitted = budget.admits_publisher()
+    return stage, sink, connections, [admitted, budget.used_bytes <= limit_bytes]
+
+
+def test_nothing_is_given_back_while_there_is_room() -> None:
+    stage, _, connections, found = in_need(1 << 20)
+    assert found == [True, True]
+    assert [len(joined(stage, name)) for name in ("old", "new")] == [31, 31]
+    assert [one.dropped for one in connections] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("limit_bytes", "old", "new", "jumps", "dropped", "admitted"),
+    [
+        (100_000, 0, 31, 0, (0, 0), True),
+        (60_000, 0, 0, 0, (0, 0), True),
+        (30_000, 0, 0, 1, (0, 0), True),
+        (8000, 0, 0, 1, (0, 1), True),
+        (3000, 0, 0, 1, (1, 1), True),
+        (100, 0, 0, 1, (1, 1), False),
+    ],
+)
+def test_relief_goes_as_far_as_it_must(
+    limit_bytes: int, old: int, new: int, jumps: int, dropped: tuple[int, int], admitted: bool
+) -> None:
+    stage, sink, connections, found = in_need(limit_bytes)
+    assert found == [admitted, admitted]
+    assert stage.player(sink).state.jumps == jumps
+    assert tuple(len(one.dropped) for one in connections) == dropped
+    assert all("the process holds too much" in reason for one in connections for reason in one.dropped)
+    assert (len(joined(stage, "old")), len(joined(stage, "new"))) == (old, new)
+
+
+def test_description_has_the_budget_and_each_channel() -> None:
+    stage = Stage()
+    stage.registry.open("waiting")
+    stage.publish(AVC, key("0"))
+    about = stage.registry.describe()
+    assert about["budget"] == stage.registry.budget.describe()
+    assert about["channels"] == [channel.describe() for channel in stage.registry]
+    assert [one["name"] for one in about["channels"]] == ["channel", "waiting"]

@@ -101,7 +101,7 @@ def test_s109_a_missing_pair_is_told_once_and_taken_when_it_comes(scene: Scene) 
     (line,) = scene.said()
     assert line.startswith("ERROR TLS configuration cannot be used: ")
     assert line.endswith(
-        "fullchain.pem cannot be read: No such file or directory; RTMPS is off until it is mended"
+        "fullchain.pem cannot be read: No such file or directory; RTMPS is off until that is put right"
     )
     assert not scene.reloader.check()
     assert scene.said() == []

@@ -1,0 +1,328 @@
+"""One publication's messages in one framing, by absolute position: what the cache keeps and players read.
+
+A position counts the bytes of the log since the publication began, so it is a plain number that means the
+same in another process. The log knows where a joiner may start, which headers were in force where, and what
+it may forget; it knows no players and sends nothing. Never blocks.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Any, Final
+
+from .budget import HEADERS, Budget
+from .segment import INDEX_BYTES, KEYFRAME, VIDEO, Segment
+
+MESSAGE_OVERHEAD: Final = 65  # bytes counted for each cached message, as the reference does
+# A segment holds at least so much for each one that is kept already. So a channel that keeps 256 MiB has some
+# 45 of them, whatever its keyframes, and one that keeps 1 MiB gives memory back in small pieces.
+SEGMENT_BYTES = 256 << 10
+COUNTED_FROM_BYTES = 16 << 10  # added bytes are told to the budget in portions of this size
+MAX_HEADER_CHANGES: Final = 8  # that are remembered; whoever is further behind is sent all headers again
+
+Headers = tuple[tuple[int, bytes], ...]  # (type id, payload), in the order in which they are sent
+Part = tuple[Segment, int, int]  # of a segment: offset and count of bytes, never 0
+
+
+class Log:
+    """Changed by its output only; read by players, whose positions may be anywhere in it."""
+
+    __slots__ = (
+        "_bases", "_budget", "_cached_bytes", "_counted_headers", "_header_changes", "_kept_from",
+        "_kept_number", "_limit_bytes", "_segments", "_uncounted_bytes", "closed", "count", "end", "flushed",
+        "joint", "keyframe", "oldest_unsent_at", "tail", "unsent",
+    )  # fmt: skip
+
+    def __init__(self, budget: Budget, limit_bytes: int) -> None:
+        self.end = 0  # position behind the last message
+        self.count = 0  # messages so far
+        self.flushed = 0  # position up to which players may be sent
+        self.unsent: list[bytes] = []  # what lies behind it, message by message
+        self.oldest_unsent_at = 0.0  # arrival of the first of them
+        self.joint: int | None = 0 if limit_bytes else None  # where joiners start; None: nowhere yet
+        self.keyframe: int | None = None  # the newest, where a laggard may go on
+        self.closed = False  # nothing comes any more
+        self.tail = Segment(0, 0, budget)
+        self._budget = budget
+        self._limit_bytes = limit_bytes  # of the cache
+        self._segments = [self.tail]
+        self._bases = [0]  # of the segments, to find one by position
+        self._kept_from = 0  # the cache begins here
+        self._kept_number = 0
+        self._cached_bytes = 0  # payload and overhead of frames since the joint
+        self._header_changes: list[tuple[int, Headers]] = [(0, ())]  # position from which they are in force
+        self._counted_headers = 0
+        self._uncounted_bytes = 0
+
+    def __del__(self) -> None:
+        self._budget.change(HEADERS, -self._counted_headers)
+
+    # --- appending --------------------------------------------------------------------------------
+
+    def append(self, data: bytes, flags: int, timestamp: int, now: float, cached_bytes: int | None) -> None:
+        """Add one framed message, which counts for so many bytes in the cache; a header for None."""
+        tail = self.tail
+        if tail.size >= SEGMENT_BYTES and tail.size >= SEGMENT_BYTES * len(self._segments):
+            tail = self._open_segment()
+        tail.append(data, flags, timestamp, now)
+        if not self.unsent:
+            self.oldest_unsent_at = now
+        self.unsent.append(data)
+        self.count += 1
+        self.end += len(data)
+        self._uncounted_bytes += len(data) + INDEX_BYTES
+        if self._uncounted_bytes > COUNTED_FROM_BYTES:
+            self._settle()
+        if cached_bytes is not None:
+            self._cached_bytes += cached_bytes + MESSAGE_OVERHEAD
+            if self._cached_bytes > self._limit_bytes:
+                self.forget()
+
+    def mark_keyframe(self, keep_stream: bool) -> None:
+        """Let joiners and laggards start at the message that comes next."""
+        self.keyframe = self.end
+        self.mark_joint(keep_stream)
+
+    def mark_joint(self, keep_stream: bool) -> None:
+        """Let joiners start at the message that comes next; with `keep_stream` older ones are kept, too."""
+        self._cached_bytes = 0
+        self.joint = self.end if self._limit_bytes else None
+        if not keep_stream or not self._limit_bytes:
+            self.keep_from(self.end, self.count)
+
+    def note_headers(self, headers: Headers) -> None:
+        """Take note of the headers in force from here on."""
+        changes = self._header_changes
+        if changes[-1][0] == self.end:
+            changes.pop()
+        changes.append((self.end, headers))
+        if len(changes) > MAX_HEADER_CHANGES:
+            # Nobody knows any more what was in force before the oldest that is left.
+            del changes[: len(changes) - MAX_HEADER_CHANGES]
+        self._count_headers()
+
+    def take_unsent(self) -> list[bytes]:
+        """Let everything appended so far be sent; return what was added since the last time."""
+        unsent, self.unsent = self.unsent, []
+        self.flushed = self.end
+        return unsent
+
+    def close(self) -> None:
+        """Nothing comes any more: what is left is there for those who still read."""
+        self.closed = True
+        self.forget()
+        self._settle()
+
+    # --- forgetting -------------------------------------------------------------------------------
+
+    def keep_from(self, position: int, number: int) -> None:
+        """Let the cache begin at a message, given by position and number."""
+        self._kept_from, self._kept_number = position, number
+
+    def keep_from_joint(self) -> None:
+        """Keep no more than joiners need."""
+        if self.joint is not None:
+            self.keep_from(self.joint, self.number_at(self.joint))
+
+    def forget(self) -> None:
+        """Keep nothing for joiners, who start at the next keyframe."""
+        self.joint = None
+        self.keyframe = None
+        self._cached_bytes = 0
+        self.keep_from(self.end, self.count)
+
+    def shed(self) -> None:
+        """Give back the oldest part of the cache: a segment of it, or all."""
+        joint = self.joint
+        if joint is None or self._kept_from >= joint:
+            self.forget()
+            self.cut()
+            return
+        number = bisect_right(self._bases, self._kept_from)
+        if number < len(self._bases) and self._bases[number] < joint:
+            self.keep_from(self._bases[number], self._segments[number].first_number)
+        else:
+            self.keep_from_joint()
+
+    def cut(self) -> None:
+        """Begin a new segment, so that what lies behind can be given back."""
+        if self.tail.size:
+            self._open_segment()
+
+    def may_trim(self) -> bool:
+        """Tell whether the cache no longer needs the oldest segment."""
+        return len(self._segments) > 1 and self._segments[0].end <= self._kept_from
+
+    def trim(self, lowest: int | None) -> None:
+        """Let go of segments that neither the cache nor a player at `lowest` or above needs."""
+        needed = min(self._kept_from, self.flushed)
+        if lowest is not None:
+            needed = min(needed, lowest)
+        segments = self._segments
+        count = 0
+        while count < len(segments) - 1 and segments[count].end <= needed:
+            count += 1
+        if count:
+            del segments[:count], self._bases[:count]
+            changes = self._header_changes
+            while len(changes) > 1 and changes[1][0] <= segments[0].base:
+                del changes[0]
+            self._count_headers()
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    @property
+    def begin(self) -> int:
+        """The lowest position that can still be read."""
+        return self._bases[0]
+
+    @property
+    def first(self) -> int:
+        """Where the cache begins."""
+        return self._kept_from
+
+    def segment_at(self, position: int) -> Segment:
+        """Return the segment that holds the byte at a position; the last one at the end."""
+        return self._segments[bisect_right(self._bases, position) - 1]
+
+    def is_boundary(self, position: int) -> bool:
+        """Tell whether a message begins, or the log ends, at a position."""
+        segment = self.segment_at(position)
+        return segment.next_boundary(position - segment.base) == position - segment.base
+
+    def next_boundary(self, position: int) -> int:
+        """Return the first message boundary at or after a position."""
+        segment = self.segment_at(position)
+        return segment.base + segment.next_boundary(position - segment.base)
+
+    def number_at(self, position: int) -> int:
+        """Return the number of the message at a boundary, counted from the beginning of the publication."""
+        segment = self.segment_at(position)
+        return segment.first_number + segment.message_at(position - segment.base)
+
+    def arrival_at(self, position: int) -> float | None:
+        """Return when the message that holds a position arrived; None at the end."""
+        segment = self.segment_at(position)
+        number = segment.message_at(position - segment.base)
+        return segment.arrivals[number] if number < len(segment.arrivals) else None
+
+    def headers_at(self, position: int) -> Headers:
+        """Return the headers in force at a position; the oldest known ones for what lies before them."""
+        for begin, headers in reversed(self._header_changes):
+            if begin <= position:
+                return headers
+        return self._header_changes[0][1]
+
+    def remembers_headers(self, position: int) -> bool:
+        """Tell whether the headers in force at a position are still known."""
+        return self._header_changes[0][0] <= position
+
+    def is_inside_gop(self, position: int) -> bool:
+        """Tell whether there is video from a boundary on that does not begin with a keyframe."""
+        number = bisect_right(self._bases, position) - 1
+        begin = self._segments[number].message_at(position - self._bases[number])
+        for segment in self._segments[number:]:
+            frame = segment.flags.find(VIDEO, begin)
+            keyframe = segment.flags.find(VIDEO | KEYFRAME, begin)
+            if frame >= 0 or keyframe >= 0:
+                return keyframe < 0 or 0 <= frame < keyframe
+            begin = 0
+        return False
+
+    def parts(self, begin: int, end: int) -> list[Part]:
+        """Return where the bytes from one position to another are."""
+        found: list[Part] = []
+        number = bisect_right(self._bases, begin) - 1
+        while begin < end:
+            segment = self._segments[number]
+            upto = min(end, segment.base + segment.size)
+            found.append((segment, begin - segment.base, upto - begin))
+            begin = upto
+            number += 1
+        return found
+
+    def read(self, begin: int, end: int) -> bytes:
+        """Return a copy of the bytes from one position to another."""
+        return b"".join([segment.read(offset, count) for segment, offset, count in self.parts(begin, end)])
+
+    def messages(self, begin: int) -> Iterator[tuple[bytes, int, int, float]]:
+        """Yield (framed bytes, flags, timestamp, arrival) of each message from a boundary to the end."""
+        for segment, offset, _count in self.parts(begin, self.end):
+            for number in range(segment.message_at(offset), len(segment.offsets)):
+                start = segment.offsets[number]
+                data = segment.read(start, segment.offset_of(number + 1) - start)
+                yield data, segment.flags[number], segment.timestamps[number], segment.arrivals[number]
+
+    def oldest_kept_s(self) -> float | None:
+        """Return when the oldest message of the cache arrived; None when it is empty."""
+        return self.arrival_at(self._kept_from) if self._kept_from < self.end else None
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what another process needs beside the segments' files to go on with this log."""
+        return {
+            "end": self.end,
+            "count": self.count,
+            "flushed": self.flushed,
+            "joint": self.joint,
+            "keyframe": self.keyframe,
+            "closed": self.closed,
+            "kept_from": self._kept_from,
+            "kept_number": self._kept_number,
+            "cached_bytes": self._cached_bytes,
+            "limit_bytes": self._limit_bytes,
+            "header_changes": list(self._header_changes),
+            "segments": [
+                {
+                    "base": segment.base,
+                    "first_number": segment.first_number,
+                    "size": segment.size,
+                    "offsets": segment.offsets.tobytes(),
+                    "flags": bytes(segment.flags),
+                    "timestamps": segment.timestamps.tobytes(),
+                    "arrivals": segment.arrivals.tobytes(),
+                }
+                for segment in self._segments
+            ],
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Return what an operator wants to know."""
+        held = sum(segment.size for segment in self._segments)
+        return {
+            "bytes": self.end,
+            "messages": self.count,
+            "cache_bytes": self.end - self._kept_from,
+            "held_bytes": held,
+            "segments": len(self._segments),
+            "joinable": self.joint is not None,
+        }
+
+    # --- private ----------------------------------------------------------------------------------
+
+    def _open_segment(self) -> Segment:
+        self._settle()
+        if self.joint is None:
+            self.keep_from(self.end, self.count)
+        while self.joint is not None and self._kept_from < self.joint and self._is_over():
+            self.shed()
+        self.tail = Segment(self.end, self.count, self._budget)
+        self._segments.append(self.tail)
+        self._bases.append(self.end)
+        return self.tail
+
+    def _is_over(self) -> bool:
+        """Tell whether the cache is over its limit, counted no lower than the reference counts its own."""
+        count = self.count - self._kept_number
+        return self.end - self._kept_from + count * MESSAGE_OVERHEAD > self._limit_bytes
+
+    def _settle(self) -> None:
+        self._uncounted_bytes = 0
+        self.tail.settle()
+
+    def _count_headers(self) -> None:
+        """Count what the remembered headers hold, each header once."""
+        held = {id(payload): len(payload) for _, headers in self._header_changes for _, payload in headers}
+        total = sum(held.values())
+        self._budget.change(HEADERS, total - self._counted_headers)
+        self._counted_headers = total

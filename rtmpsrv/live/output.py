@@ -1,0 +1,277 @@
+"""One way out of a channel during one publication: a log, when to flush it, and who reads it. Never blocks.
+
+It moves players between the fast lane and cursors of their own. What a publication is, and what players are
+told of it, is the channel's affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .audience import Audience
+from .budget import Budget
+from .framing import RtmpFraming
+from .log import Headers, Log
+from .player import Player
+from .schedule import FlushSchedule
+from .segment import Segment
+
+
+class Timer(Protocol):
+    """A call to come."""
+
+    def stop(self) -> None:
+        """Do not call, if that has not happened yet."""
+
+
+class Clock(Protocol):
+    """Time, timers and load of the process; tests bring their own."""
+
+    def now(self) -> float:
+        """Return monotonic seconds."""
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        """Call `callback`, which must not block, once after `delay_s`; keep the result until then."""
+
+    @property
+    def load(self) -> float:
+        """The share of a core that this process used lately, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveLimits:
+    """Bounds of one channel; bytes and seconds."""
+
+    cache_bytes: int = 256 << 20
+    keep_stream: bool = False  # keep everything since the stream began, not just the current GOP
+    merge_messages: int = 8
+    lag_bytes: int = 8 << 20
+    lag_s: float = 10.0
+
+
+class Output:
+    """Made anew for each publication, so that players may finish an old one while the next has begun."""
+
+    def __init__(
+        self,
+        publication: int,
+        framing: RtmpFraming,
+        clock: Clock,
+        budget: Budget,
+        limits: LiveLimits,
+        owner: Owner,
+    ) -> None:
+        self.publication = publication
+        self.framing = framing
+        self.log = Log(budget, limits.cache_bytes)
+        self.schedule = FlushSchedule(limits.merge_messages)
+        self.audience = Audience()
+        self._clock = clock
+        self._now = clock.now
+        self._limits = limits
+        self._owner = owner
+        self._timer: Timer | None = None
+        self._timer_at = 0.0
+
+    # --- flushing ---------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Send everything appended since the last flush to every follower; never waits for one."""
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+        log, audience = self.log, self.audience
+        begin = log.flushed
+        unsent = log.take_unsent()
+        if not unsent:
+            return
+        began = self._now()
+        late = audience.send(log, begin, unsent)
+        for player, sent in late:
+            self._fall_behind(player, begin + sent)
+        walkers = audience.take_walkers() if audience.walkers else ()
+        for player in walkers:
+            player.take_cursor(log, begin)
+        # Not before all have their places: a kick may end one player, and with it others of its session.
+        for player, _ in late:
+            player.sink.kick()
+        for player in walkers:
+            player.sink.kick()
+        self.schedule.flushed(began, self._now())
+
+    def flush_if_due(self) -> None:
+        """Flush now, or see to it that it happens in time."""
+        unsent = len(self.log.unsent)
+        if not unsent:
+            return
+        schedule = self.schedule
+        now = self._now()
+        due_at = schedule.due_at(unsent, self.log.oldest_unsent_at, self._clock.load)
+        if now >= due_at:
+            self.flush()
+        elif self._timer is None or due_at < self._timer_at:
+            if self._timer is not None:
+                self._timer.stop()
+            self._timer_at = due_at
+            self._timer = self._clock.call_later(due_at + schedule.leeway_s - now, self.flush)
+
+    def flush_before_keyframe(self) -> None:
+        """Send what waits before something so large, if that is due; and hurry with what comes now."""
+        schedule, log = self.schedule, self.log
+        schedule.keyframe()
+        if log.unsent:
+            due_at = schedule.due_at(len(log.unsent), log.oldest_unsent_at, self._clock.load)
+            if self._now() >= due_at:
+                self.flush()
+                schedule.keyframe()
+
+    def trim(self) -> None:
+        """Let go of what nobody needs any more."""
+        if self.log.may_trim():
+            self.log.trim(self.audience.lowest())
+
+    def end(self) -> None:
+        """Flush the last of it; followers are at the end then, laggards have the rest before them."""
+        self.flush()
+        self.log.close()
+        self.trim()
+
+    # --- players ----------------------------------------------------------------------------------
+
+    def start(self, player: Player, position: int) -> None:
+        """Let a player read from a position on. The caller kicks its sink."""
+        log = self.log
+        if position > log.flushed:
+            self.flush()
+        arrival = log.arrival_at(position)
+        age_s = self._now() - arrival if arrival is not None else 0.0
+        limits = self._limits
+        player.start(self, position, limits.lag_bytes + log.end - position, limits.lag_s + age_s)
+        self.audience.lag(player)
+
+    def resume(self, player: Player) -> None:
+        """Let a player go on that was frozen: its state says where. The caller kicks its sink."""
+        state = player.state
+        player.start(self, state.position, state.allowance_bytes, state.allowance_s)
+        self.audience.lag(player)
+
+    def arrived(self, player: Player) -> None:
+        """Take over a player that was sent everything flushed: its place is the output's from now on."""
+        if self.log.closed:
+            self.audience.remove(player, self.log.flushed)
+            self._owner.finished(self, player)
+            return
+        player.allow(self._limits.lag_bytes, self._limits.lag_s)
+        player.give_cursor()
+        if player.state.is_plain:
+            self.audience.follow(player, self.log.flushed)
+        else:
+            self.audience.walk(player)
+
+    def fall_behind(self, player: Player) -> None:
+        """Give a player that is up to date a cursor of its own: its sink has something else to write first,
+        or it wants something else."""
+        self._fall_behind(player, self.log.flushed)
+
+    def leave(self, player: Player) -> None:
+        """Forget a player, whose state then says where it was."""
+        if self.audience.remove(player, self.log.flushed):
+            player.take_cursor(self.log, self.log.flushed)
+
+    def followed_bytes(self, player: Player) -> int:
+        """Return what the fast lane has sent a player that its sink was not told of yet."""
+        return self.audience.followed_bytes(player, self.log.flushed)
+
+    def _fall_behind(self, player: Player, position: int) -> None:
+        self.audience.remove(player, position)
+        player.take_cursor(self.log, position)
+        self.audience.lag(player)
+
+    # --- laggards ---------------------------------------------------------------------------------
+
+    def see_to_laggards(self, waiting_is_over: bool) -> None:
+        """See to those whose sockets stay full, since what they hold of the log is bounded, too.
+
+        And to those who wait for a keyframe that does not come.
+        """
+        for player in self.audience.laggards:
+            self.skip_if_behind(player)
+        if waiting_is_over:
+            for player in self.audience.off_the_lane:
+                if player.state.needs_keyframe:
+                    player.await_keyframe(False)
+
+    def skip_if_behind(self, player: Player) -> bool:
+        """Move a player that is further behind than it may be to the newest keyframe ahead of it.
+
+        Where there is none it goes on, up to twice the allowance; then it waits for the next one.
+        """
+        log, state = self.log, player.state
+        if log.closed or not player.has_cursor:
+            return False
+        behind = log.end - state.position
+        arrival = log.arrival_at(state.position)
+        late_s = self._now() - arrival if arrival is not None else 0.0
+        if behind <= state.allowance_bytes and late_s <= state.allowance_s:
+            return False
+        far = behind > 2 * state.allowance_bytes or late_s > 2 * state.allowance_s
+        return self.skip(player, far)
+
+    def skip(self, player: Player, to_the_end: bool) -> bool:
+        """Move a player to the newest keyframe, or else to the end of the log; False if it stays."""
+        log, state = self.log, player.state
+        keyframe = log.keyframe
+        if keyframe is not None and keyframe >= log.flushed:
+            self.flush()
+        if not player.has_cursor:  # it caught up, or left, when others were written to
+            return False
+        if keyframe is not None and keyframe > state.position:
+            target = keyframe
+        elif not to_the_end or log.next_boundary(state.position) >= log.flushed:
+            return False
+        else:
+            target = log.flushed
+            player.await_keyframe(self._owner.keyframe_to_come())
+        player.jump(target, self._changed_headers(player, target))
+        player.allow(self._limits.lag_bytes, self._limits.lag_s)
+        self._owner.jumped(player)
+        return True
+
+    def skip_laggards(self) -> None:
+        """Let laggards leave out and let go of all they can."""
+        self.flush()
+        copies: dict[int, Segment] = {}
+        for player in self.audience.laggards:
+            self.skip(player, to_the_end=True)
+            player.let_go(copies)
+        self.log.cut()
+        self.trim()
+
+    def _changed_headers(self, player: Player, target: int) -> bytes:
+        """Return the headers that a player needs at a place ahead and was not sent."""
+        log = self.log
+        known: Headers = ()
+        if not player.has_rest:
+            place = log.next_boundary(player.position)
+            known = log.headers_at(place) if log.remembers_headers(place) else ()
+        changed = tuple([header for header in log.headers_at(target) if header not in known])
+        return self.framing.headers(changed, player.state.msid)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what an operator wants to know."""
+        return {**self.log.describe(), "audience": len(self.audience), "flush_s": self.schedule.spent_s}
+
+
+class Owner(Protocol):
+    """The channel, as its outputs know it."""
+
+    def finished(self, output: Output, player: Player) -> None:
+        """A player has read an ended log to its end."""
+
+    def jumped(self, player: Player) -> None:
+        """A player left something out."""
+
+    def keyframe_to_come(self) -> bool:
+        """Whether it is worth waiting for a keyframe."""

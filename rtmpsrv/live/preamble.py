@@ -1,0 +1,82 @@
+"""What joiners must get before any media: the headers and metadata of one publication, ready to be sent.
+
+The bytes are made once and shared by all joiners of a kind. Changed by the channel only; never blocks.
+"""
+
+from __future__ import annotations
+
+from ..media.headers import Change, HeaderCache
+from ..media.metadata import DataKind, DataMessage, MetadataStore
+from .budget import HEADERS, Budget
+from .framing import RtmpFraming
+from .log import Headers
+
+MAX_STARTS = 4  # kinds of joiners, by message stream, whose start is kept ready
+
+
+class Preamble:
+    """Headers and metadata in force, and the bytes that say so."""
+
+    __slots__ = ("_budget", "_counted_bytes", "_framing", "_headers", "_metadata", "_starts")
+
+    def __init__(self, framing: RtmpFraming, budget: Budget) -> None:
+        self._framing = framing
+        self._budget = budget
+        self._headers = HeaderCache()
+        self._metadata = MetadataStore()
+        self._starts: dict[int, bytes] = {}  # by message stream
+        self._counted_bytes = 0
+
+    @property
+    def headers(self) -> Headers:
+        """All headers, in the order in which they are sent."""
+        return self._headers.snapshot()
+
+    @property
+    def default_video_track(self) -> int:
+        """The track whose keyframes start a group of pictures."""
+        return self._headers.default_video_track
+
+    def update(self, type_id: int, payload: bytes, flags: int) -> Change:
+        """Take in a header or an end of sequence."""
+        change = self._headers.update(type_id, payload, flags)
+        if change is not Change.UNCHANGED:
+            self._forget_starts()
+        return change
+
+    def take_data(self, item: DataMessage) -> None:
+        """Take in what a data message sets or clears."""
+        if item.kind is DataKind.CLEAR:
+            self._metadata.clear(item.name)
+        else:
+            self._metadata.store(item.name, item.payload)
+        self._forget_starts()
+
+    def start(self, headers: Headers, msid: int) -> bytes:
+        """Return what a joiner is told before media, with headers that may be older than those in force."""
+        if headers != self.headers:
+            return self._framing.start(self._metadata.snapshot(), headers, msid)
+        start = self._starts.get(msid)
+        if start is None:
+            start = self._framing.start(self._metadata.snapshot(), headers, msid)
+            if len(self._starts) < MAX_STARTS:
+                self._starts[msid] = start
+                self._count()
+        return start
+
+    def close(self) -> None:
+        """Hold nothing any more."""
+        self._headers = HeaderCache()
+        self._metadata = MetadataStore()
+        self._forget_starts()
+
+    def _forget_starts(self) -> None:
+        self._starts.clear()
+        self._count()
+
+    def _count(self) -> None:
+        """Tell the budget what is held here; the log counts the headers in its own history."""
+        starts = self._starts.values()
+        held_bytes = self._metadata.held_bytes + sum([len(start) for start in starts])
+        self._budget.change(HEADERS, held_bytes - self._counted_bytes)
+        self._counted_bytes = held_bytes

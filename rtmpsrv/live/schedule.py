@@ -1,0 +1,79 @@
+"""When to flush: pure arithmetic over what flushes cost, what waits, and how busy the process is.
+
+Latency is spent only where it buys CPU: a channel with few players adds no delay, one with many waits for the
+next frame, and as the process nears a whole core everybody waits a little, which is what keeps it below.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# A flush that took t makes the next one wait 20 t, so that fan-out of one channel stays near 5% of a core.
+# When MSG_BUFFER_SIZE messages wait, or a keyframe, it comes sooner, but never before 2 t: a channel with
+# more players than a core can serve message by message merges all the same, instead of starving the rest.
+REST_FACTOR: Final = 20
+FULL_REST_FACTOR: Final = 2
+# It never waits longer than this, which is less than a frame at 30 fps: then each frame goes at once.
+MAX_REST_S: Final = 0.027
+# Where a flush is dear latency buys CPU: the oldest message waits until the third frame goes with it, 30 fps
+# given. docs/performance.md has what that saves.
+DEAR_FLUSH_S: Final = 0.006
+MAX_WAIT_S: Final = 0.065
+# The timer fires so much later: normally the next frame triggers the flush before it.
+LEEWAY_S: Final = 0.003
+# From this share of a core on the whole process merges, up to this wait as it nears a whole core.
+BUSY_LOAD: Final = 1 / 3
+BUSY_WAIT_S: Final = 0.1
+
+
+class FlushSchedule:
+    """What one output's flushes cost, and when the next is due. Times are monotonic seconds."""
+
+    __slots__ = ("_flushed_at", "_merge_messages", "_took_s", "hurry", "leeway_s", "spent_s")
+
+    def __init__(self, merge_messages: int) -> None:
+        self.hurry = False  # a keyframe waits
+        self.leeway_s = 0.0  # by which a timer for the last `due_at` may be late
+        self.spent_s = 0.0  # on all flushes
+        self._merge_messages = merge_messages
+        self._flushed_at = 0.0
+        self._took_s = 0.0, 0.0  # the last but one, the last
+
+    def keyframe(self) -> None:
+        """Take note that a keyframe waits: joiners and eyes wait for it."""
+        self.hurry = True
+
+    def due_at(self, waiting: int, oldest_at: float, load: float) -> float:
+        """Return when what waits must go.
+
+        Given its number, when the first of it arrived, and the share of a core that the process uses.
+        """
+        took_s = min(self._took_s)  # of two: a hiccup of the machine says nothing about the next
+        rest_s = took_s * REST_FACTOR
+        self.leeway_s = 0.0
+        if took_s < DEAR_FLUSH_S:
+            due_at = self._flushed_at + min(rest_s, MAX_REST_S)
+        else:
+            due_at = min(self._flushed_at + rest_s, oldest_at + MAX_WAIT_S)
+            self.leeway_s = LEEWAY_S
+        if load > BUSY_LOAD:
+            due_at = max(due_at, self._flushed_at + busy_wait_s(load))
+        if self.hurry or waiting >= self._merge_messages:
+            full_at = self._flushed_at + took_s * FULL_REST_FACTOR
+            if full_at <= due_at:
+                self.leeway_s = 0.0
+                return full_at
+        return due_at
+
+    def flushed(self, began: float, ended: float) -> None:
+        """Take note of a flush."""
+        self._flushed_at = ended
+        self._took_s = self._took_s[1], ended - began
+        self.spent_s += ended - began
+        self.hurry = False
+
+
+def busy_wait_s(load: float) -> float:
+    """Return how long reads and flushes wait in a process that uses this share of a core."""
+    over = (load - BUSY_LOAD) / (1 - BUSY_LOAD)
+    return BUSY_WAIT_S * min(1.0, max(0.0, over))

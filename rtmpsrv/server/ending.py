@@ -1,0 +1,17 @@
+"""How a session ends from within: exceptions that leave its read loop. They never leave `Session.run`."""
+
+from __future__ import annotations
+
+import gevent
+
+
+class Ended(Exception):
+    """The connection is over; the text is the reason. Where the peer was `told`, it may read that first."""
+
+    def __init__(self, reason: str, told: bool = False) -> None:
+        super().__init__(reason)
+        self.told = told
+
+
+class Moved(gevent.GreenletExit):
+    """The session goes on elsewhere: leave, and do not touch the socket."""

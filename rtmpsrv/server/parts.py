@@ -1,0 +1,36 @@
+"""What the listeners and sessions of one server share. Made once: by the application, or by an endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from .clock import LoopClock
+from .held import Held
+from .ingest import Ingest
+from .session_state import SessionSettings
+from .turns import Turns
+
+
+class Slots(Protocol):
+    """Who may connect at all. Declared here, built in `access`."""
+
+    def admit(self, address: str) -> str | None:
+        """Take a slot; return why not, None for yes."""
+
+    def release(self, address: str) -> None:
+        """Give it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerParts:
+    """One of each for all ports. Bound to one hub: nothing in here may be used from two threads."""
+
+    settings: SessionSettings
+    slots: Slots
+    budget: Held
+    clock: LoopClock
+    turns: Turns
+    ingest: Ingest
+    numbers: Iterator[int]  # of connections

@@ -1,0 +1,320 @@
+"""Reading one connection: bytes in, media appended, requests handed on; deadlines of a silent peer.
+
+A reader has two ways. In its own greenlet it reads, works through what came, turn by turn, and waits. That of
+a publisher may rest instead while the common timer calls `take`: the same without a switch, as long as only
+media comes.
+"""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from typing import NoReturn
+
+from ..errors import PeerLost
+from ..protocol import events
+from ..protocol.link import MediaMessage
+from ..protocol.state import Phase
+from . import exchange_log
+from .ending import Ended
+from .held import UNFINISHED, Holder
+from .outlet import Outlet
+from .parts import ServerParts
+from .requests import Requests
+from .session_state import SessionState
+from .transport import Transport
+from .waiting import ReadWait
+
+READ_BYTES = 65536  # most that one read takes
+THROWN_UNITS = 10  # of work, for each read of a peer that keeps sending after its end
+# A wait that ends this late was delayed by this process itself (stopped, or busy). Peers were not silent
+# meanwhile, nobody listened: the whole wait does not count.
+LATE_S = 1.0
+HELD_STEP_BYTES = 65536  # held bytes are counted each time that so much more has come
+
+_HANDSHAKE = (Phase.C1, Phase.C2)
+
+
+class Reader:
+    """Reads one socket. Used by its session's greenlet, and by the common timer while that rests."""
+
+    __slots__ = (
+        "_connection", "_held_bytes", "_holder", "_left_over", "_look_at", "_outlet", "_parts", "_read",
+        "_requests", "_share", "_state", "_stopped", "_transport", "_uncounted_bytes", "_units", "_wait",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        holder: Holder,
+        state: SessionState,
+        transport: Transport,
+        outlet: Outlet,
+        requests: Requests,
+        parts: ServerParts,
+    ) -> None:
+        self._holder = holder
+        self._state = state
+        self._connection = state.connection
+        self._transport = transport
+        self._read = transport.read
+        self._outlet = outlet
+        self._requests = requests
+        self._parts = parts
+        self._share = parts.turns.share(state.account, transport.has_left)
+        self._wait = ReadWait(transport.fileno())
+        self._units = state.connection.work  # of those that were spent: of messages, and of requests
+        self._stopped = False
+        state.connection.judged = [] if holder.log.isEnabledFor(logging.DEBUG) else None
+        self._left_over: events.Event | Exception | None = None  # what `take` leaves to the greenlet
+        self._look_at = 0.0  # when the greenlet has to look at deadlines and pings
+        self._held_bytes = 0  # as the process was told
+        self._uncounted_bytes = 0  # read since then
+
+    def serve(self) -> NoReturn:
+        """Read until the connection is over: Ended, PeerLost or RemoteProtocolError tell how. Blocks."""
+        state, connection, ingest, requests = (
+            self._state,
+            self._connection,
+            self._parts.ingest,
+            self._requests,
+        )
+        read, share = self._read, self._share
+        self._work_off()  # what a session that moved has brought along
+        while True:
+            # First of all: bytes that are there are never overlooked, however late it is.
+            try:
+                data = read(READ_BYTES)
+            except BlockingIOError:
+                self._wait_for_bytes()
+                continue
+            except OSError as exc:
+                raise _lost(exc) from exc
+            if not data:
+                raise _end()
+            count = len(data)
+            state.bytes_in += count
+            state.heard_at = share.now
+            connection.receive_data(data)
+            if state.shaking_hands and connection.phase not in _HANDSHAKE:
+                state.shaking_hands = False
+                requests.restart_setup()
+                self._holder.log.debug("= handshake done")
+            self._work_off()
+            self._uncounted_bytes += count
+            if self._held_bytes or self._uncounted_bytes >= HELD_STEP_BYTES:
+                self._count_held()
+            if (
+                ingest.rest_s
+                and (publication := requests.publication) is not None
+                and not publication.may_block
+                and count < READ_BYTES
+                and not self._transport.has_more
+            ):
+                self._rest()
+
+    def take(self, now: float) -> bool:
+        """Read once for a publisher at rest; False when its greenlet has to go on. Never blocks or raises."""
+        state = self._state
+        if self._stopped:
+            return False
+        try:
+            data = self._read(READ_BYTES)
+        except BlockingIOError:
+            return now < self._look_at and now < state.heard_at + self._parts.settings.idle_s
+        except OSError as exc:
+            self._left_over = _lost(exc)
+            return False
+        if not data:
+            self._left_over = _end()
+            return False
+        try:
+            count = len(data)
+            state.bytes_in += count
+            state.heard_at = now
+            connection = self._connection
+            connection.receive_data(data)
+            # Like `_next_event`, inlined: this runs for each publisher and sweep.
+            for event in connection.events():
+                if isinstance(event, list):
+                    publication = self._requests.publication
+                    if publication is not None:
+                        publication.append(event)
+                else:
+                    self._left_over = event
+                    break
+            if connection.outbox:
+                self._outlet.reply(connection.data_to_send())
+            self._uncounted_bytes += count
+            if self._uncounted_bytes >= HELD_STEP_BYTES:
+                self._count_held()
+            units = connection.work + self._requests.units
+            spent, self._units = units - self._units, units
+            return not (
+                self._share.account.spend(spent, now)
+                or self._left_over is not None
+                or connection.backlog
+                or count >= READ_BYTES
+                or self._transport.has_more
+                or self._outlet.failure is not None
+                or now >= self._look_at
+                or connection.judged
+            )
+        except Exception as exc:  # noqa: BLE001 - raised again by the greenlet that it belongs to
+            self._left_over = exc
+            return False
+
+    def stop(self) -> None:
+        """End `serve` soon, though bytes are left. From any greenlet; the caller must end its other waits."""
+        self._stopped = True
+        self._share.interrupt()
+
+    def release(self) -> None:
+        """Read no more, at once: the session moves. From another greenlet."""
+        self._stopped = True
+        self._parts.ingest.forget(self)
+        self.close()
+
+    def close(self) -> None:
+        """Give everything back; before the socket is closed. Idempotent."""
+        self._stopped = True
+        self._wait.close()
+        if self._held_bytes:
+            self._held_bytes = 0
+            self._parts.budget.hold(UNFINISHED, self._holder, 0)
+
+    @property
+    def slowed(self) -> bool:
+        """Tell whether the peer sends more than it may, so that its bytes are left unread for now."""
+        return self._connection.backlog and self._state.account.units <= 0
+
+    def ping(self) -> None:
+        """Ask the peer, who is connected, for an answer. Never blocks."""
+        self._requests.send(events.Ping(int((monotonic() - self._state.connected_at) * 1000)))
+        self._requests.answer()
+
+    def throw_away(self, until: float) -> None:
+        """Read to the end of what the peer sends, and forget it. Blocks up to a monotonic time."""
+        try:
+            while monotonic() < until:
+                try:
+                    if not self._read(READ_BYTES):
+                        return
+                    self._share.spend(THROWN_UNITS)
+                except BlockingIOError:
+                    self._wait.wait(until)
+                    self._share.rested(monotonic())
+        except (OSError, PeerLost):
+            pass  # the peer was faster
+
+    # --- private ----------------------------------------------------------------------------------
+
+    def _work_off(self) -> None:
+        """Work through all that the connection has got; gives way when the turn is over."""
+        connection, requests = self._connection, self._requests
+        while True:
+            event = self._next_event()
+            if connection.judged:
+                self._log_judged(connection.judged)
+            if event is not None:
+                requests.handle(event)
+            if connection.outbox:
+                requests.answer()
+            if self._outlet.failure is not None:
+                raise PeerLost(self._outlet.failure)
+            units = connection.work + requests.units
+            spent, self._units = units - self._units, units
+            self._share.spend(spent)
+            if self._stopped:
+                raise Ended("stopped")
+            if event is None and not connection.backlog:
+                return
+
+    def _next_event(self) -> events.Event | None:
+        """Append media up to the next event and return that; None when there is none for now."""
+        requests = self._requests
+        for event in self._connection.events():
+            if isinstance(event, list):
+                publication = requests.publication
+                if publication is not None:
+                    publication.append(event)
+            else:
+                return event
+        return None
+
+    def _log_judged(self, judged: list[MediaMessage]) -> None:
+        exchange_log.received(self._holder.log, judged)
+        judged.clear()
+
+    def _rest(self) -> None:
+        """Let the common timer read, until there is something that it leaves to this greenlet."""
+        state = self._state
+        self._look_at = min(state.deadline, state.next_ping)
+        self._parts.ingest.rest(self)
+        self._share.rested(monotonic())
+        left_over, self._left_over = self._left_over, None
+        if isinstance(left_over, Exception):
+            raise left_over
+        if left_over is not None:
+            self._requests.handle(left_over)
+        self._work_off()
+        if self._uncounted_bytes >= HELD_STEP_BYTES:
+            self._count_held()
+
+    def _wait_for_bytes(self) -> None:
+        """Wait until there is something to read, or something else to do. Raises Ended at a deadline."""
+        state, settings = self._state, self._parts.settings
+        began = self._share.now
+        until = min(state.heard_at + settings.idle_s, state.deadline, state.next_ping)
+        if began >= until:
+            self._keep_time(began)
+            until = min(state.heard_at + settings.idle_s, state.deadline, state.next_ping)
+        self._wait.wait(until)
+        now = monotonic()
+        if now - until > LATE_S:
+            state.heard_at += now - began
+            state.deadline += now - began
+        self._share.rested(now)
+
+    def _keep_time(self, now: float) -> None:
+        """Send a ping that is due; raise Ended when a deadline has passed. Nothing is left to read."""
+        state, settings = self._state, self._parts.settings
+        if now >= state.next_ping:
+            state.next_ping = now + settings.ping_s
+            self.ping()
+        if now >= state.heard_at + settings.idle_s and not self._takes(now):
+            raise Ended(f"sent nothing for {settings.idle_s:g} s")
+        if now >= state.deadline:
+            if state.shaking_hands:
+                raise Ended(f"no handshake within {settings.handshake_s:g} s")
+            raise Ended(f"neither publish nor play within {settings.setup_s:g} s")
+
+    def _takes(self, now: float) -> bool:
+        """Tell whether a player that says nothing took some of its stream since the last look."""
+        state, playback = self._state, self._requests.playback
+        if playback is None:
+            return False
+        # Not what it was told: a ping that goes into the buffer of a dead connection is no sign of life.
+        taken = self._outlet.media_bytes + playback.feed.uncounted_bytes
+        if taken == state.taken_bytes:
+            return False
+        state.taken_bytes = taken
+        state.heard_at = now
+        return True
+
+    def _count_held(self) -> None:
+        """Let the process count what the peer makes us hold: unfinished messages, mostly."""
+        self._uncounted_bytes = 0
+        held = self._connection.held_bytes
+        if held < HELD_STEP_BYTES:
+            held = 0
+        if held != self._held_bytes:
+            self._held_bytes = held
+            self._parts.budget.hold(UNFINISHED, self._holder, held)
+
+
+def _lost(error: OSError) -> PeerLost:
+    return PeerLost(f"connection lost: {error.strerror or error}")
+
+
+def _end() -> PeerLost:
+    return PeerLost("closed by the peer")

@@ -1,0 +1,239 @@
+"""What a peer asks for and what it was granted: its publication, its playback. One for each session.
+
+Knows the application only through `host`. Runs in the session's greenlet, but where it says otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, NoReturn
+
+from gevent.event import Event as Signal
+
+from ..errors import AccessDenied
+from ..protocol import events
+from . import exchange_log
+from .ending import Ended
+from .host import Host, Peer, Playback, Publication
+from .outlet import Outlet
+from .parts import ServerParts
+from .session_state import NEVER, SessionState
+from .transport import Transport
+
+# On players: keeps what is unsent in the log, where a jump can still skip it, instead of in the kernel,
+# whose send buffer grows to megabytes by itself.
+NOTSENT_LOWAT_BYTES = 256 * 1024
+# What requests cost that make the server look up and send metadata and headers, up to 2.5 MiB.
+PLAY_UNITS = 100
+CHOICE_UNITS = 25
+NO_ROOM = "The server has no room for another stream"
+
+
+class Requests:
+    """Answers a peer's requests, and holds what it was granted."""
+
+    __slots__ = (
+        "_host", "_outlet", "_parts", "_peer", "_signal", "_state", "_tells_all", "_transport", "busy",
+        "playback", "publication", "units",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        peer: Peer,
+        state: SessionState,
+        transport: Transport,
+        outlet: Outlet,
+        host: Host,
+        parts: ServerParts,
+    ) -> None:
+        self.publication: Publication | None = None
+        self.playback: Playback | None = None
+        self.busy = False  # in the middle of a request: how far it got cannot be seen from outside
+        self.units = 0  # of work, beyond what messages count for
+        self._peer = peer
+        self._state = state
+        self._transport = transport
+        self._outlet = outlet
+        self._host = host
+        self._parts = parts
+        self._signal: Signal | None = None  # ends a wait
+        self._tells_all = peer.log.isEnabledFor(logging.DEBUG)
+
+    @property
+    def role(self) -> str:
+        """Return what the peer does, in a word; empty for nothing yet."""
+        if self.publication is not None:
+            return "publisher"
+        return "player" if self.playback is not None else ""
+
+    def handle(self, event: events.Event) -> None:
+        """Do what the peer asks, and answer. Raises Ended; may block as long as the host does."""
+        self.busy = True
+        _HANDLERS[type(event)](self, event)
+        self.answer()
+        self.busy = False
+
+    def send(self, event: events.Event) -> None:
+        """Prepare an answer; `answer` sends it."""
+        if self._tells_all:
+            exchange_log.sent(self._peer.log, event)
+        self._state.connection.send(event)
+
+    def answer(self) -> None:
+        """Send what was prepared. Never blocks."""
+        connection = self._state.connection
+        if connection.outbox:
+            self._outlet.reply(connection.data_to_send())
+
+    def interrupt(self) -> None:
+        """Cut short the delay before a refusal. From any greenlet."""
+        if self._signal is not None:
+            self._signal.set()
+
+    # --- what was granted -------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """Take up again what another session froze. Raises Ended if it was ended meanwhile."""
+        state, host = self._state, self._host
+        frozen, state.publication = state.publication, None
+        if frozen is not None:
+            try:
+                self._publish(host.resume_publication(self._peer, frozen))
+            except AccessDenied as exc:
+                raise Ended(f"publish refused: {exc.description}") from exc
+        frozen, state.playback = state.playback, None
+        if frozen is not None:
+            self.playback = playback = host.resume_playback(self._peer, frozen, self._outlet)
+            self._outlet.feed = playback.feed
+            playback.resume()
+
+    def freeze(self) -> None:
+        """Put what was granted into the state. From another greenlet; never blocks. Raises CannotMove."""
+        state, publication, playback = self._state, self.publication, self.playback
+        if publication is not None:
+            state.publication = publication.freeze()
+            self.publication = None
+            self._parts.ingest.publisher_ended()
+        if playback is not None:
+            state.playback = playback.freeze()
+            self.playback = None
+
+    def end_publication(self, reason: str) -> None:
+        """Take the peer off the air, if it is. Idempotent, never blocks; from any greenlet."""
+        publication, self.publication = self.publication, None
+        if publication is not None:
+            self._parts.ingest.publisher_ended()
+            publication.end(reason)
+
+    def end_playback(self, reason: str) -> None:
+        """End what the peer plays, if it does. Idempotent, never blocks; from any greenlet."""
+        playback, self.playback = self.playback, None
+        if playback is not None:
+            playback.end(reason)
+            self._outlet.feed = None
+
+    def restart_setup(self) -> None:
+        """Give a peer that does nothing (any more) its time to publish or play."""
+        if self.publication is None and self.playback is None:
+            self._state.deadline = monotonic() + self._parts.settings.setup_s
+
+    def _publish(self, publication: Publication) -> None:
+        self.publication = publication
+        self._state.account.trust()
+        self._parts.ingest.publisher_began()
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def _on_connect(self, event: events.ConnectAsked) -> None:
+        state = self._state
+        client = state.client
+        client.app = event.app or ""
+        client.properties = event.properties
+        try:
+            if event.app is None:
+                raise AccessDenied("NetConnection.Connect.Rejected", "No application name")
+            self._host.connect(self._peer)
+        except AccessDenied as exc:
+            self._refuse("connect", exc, events.ConnectRejected(exc.code, exc.description))
+        self.send(events.ConnectAccepted())
+        state.connected_at = monotonic()
+        state.next_ping = state.connected_at + self._parts.settings.ping_s
+        self._peer.log.debug("= connected app=%s", client.app.partition("?")[0])
+
+    def _on_publish(self, event: events.PublishAsked) -> None:
+        self._state.client.publish_mode = event.mode
+        try:
+            if not self._parts.budget.admits_publisher():
+                raise AccessDenied("NetStream.Publish.BadName", NO_ROOM)
+            publication = self._host.publish(self._peer, event.name, event.msid)
+        except AccessDenied as exc:
+            self._refuse("publish", exc, events.PublishRefused(exc.code, exc.description))
+        self._publish(publication)
+        self._state.deadline = NEVER
+        self.send(events.PublishAccepted(publication.started))
+
+    def _on_publish_stop(self, event: events.PublishStopAsked) -> None:
+        # The publisher is told before its players are, which happens in `end`.
+        self.send(events.PublishEnded(self.publication.ended if self.publication is not None else None))
+        self.answer()
+        self.end_publication("unpublished by the peer")
+        self.restart_setup()
+
+    def _on_play(self, event: events.PlayAsked) -> None:
+        self.units += PLAY_UNITS
+        if not self._transport.limit_unsent(NOTSENT_LOWAT_BYTES):
+            self._peer.log.debug("TCP_NOTSENT_LOWAT is not available: lagging players skip later")
+        try:
+            playback = self._host.play(self._peer, event.name, event.msid, self._outlet)
+        except AccessDenied as exc:
+            self._refuse("play", exc, events.PlayRefused(exc.code, exc.description))
+        self.send(events.PlayAccepted())
+        self.playback = playback
+        self._state.account.trust()
+        self._state.deadline = NEVER
+        self._outlet.feed = playback.feed
+        playback.start(*self._state.wants)
+
+    def _on_play_stop(self, event: events.PlayStopAsked) -> None:
+        self.end_playback("stopped by the peer")
+        self.send(events.PlayEnded("Stopped playing stream."))
+        self.restart_setup()
+
+    def _on_pause(self, event: events.PauseAsked) -> None:
+        self.units += CHOICE_UNITS
+        if self.playback is not None:
+            self.playback.pause(event.paused)
+
+    def _on_receive(self, event: events.ReceiveAsked) -> None:
+        self.units += CHOICE_UNITS
+        audio, video = self._state.wants
+        wants = self._state.wants = (event.wanted, video) if event.audio else (audio, event.wanted)
+        if self.playback is not None:
+            self.playback.receive(*wants)
+
+    def _on_refused(self, event: events.Refused) -> None:
+        raise Ended(f"{event.command} refused: {event.description}", told=True)
+
+    def _refuse(self, command: str, denial: AccessDenied, answer: events.Event) -> NoReturn:
+        """Answer with a refusal when the host wants it, and end: several clients hang if left open."""
+        delay_s = self._host.refusal_delay(self._state.client.ip)
+        if delay_s > 0 and not self._peer.has_left():
+            self._signal = signal = Signal()
+            signal.wait(delay_s)
+            self._signal = None
+        self.send(answer)
+        raise Ended(f"{command} refused: {denial.description}", told=True)
+
+
+_HANDLERS: dict[type[events.Event], Callable[[Requests, Any], None]] = {
+    events.ConnectAsked: Requests._on_connect,
+    events.PublishAsked: Requests._on_publish,
+    events.PublishStopAsked: Requests._on_publish_stop,
+    events.PlayAsked: Requests._on_play,
+    events.PlayStopAsked: Requests._on_play_stop,
+    events.PauseAsked: Requests._on_pause,
+    events.ReceiveAsked: Requests._on_receive,
+    events.Refused: Requests._on_refused,
+}

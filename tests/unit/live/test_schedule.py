@@ -1,0 +1,123 @@
+"""When to flush, as a table of what flushes cost, what waits, and how busy the process is."""
+
+from __future__ import annotations
+
+import pytest
+
+from rtmpsrv.live.schedule import (
+    BUSY_LOAD,
+    BUSY_WAIT_S,
+    DEAR_FLUSH_S,
+    LEEWAY_S,
+    MAX_REST_S,
+    MAX_WAIT_S,
+    FlushSchedule,
+    busy_wait_s,
+)
+
+AT = 0.0  # when the last flush ended; exact in sums
+FULL = 8  # messages
+NEARLY = DEAR_FLUSH_S * 0.999
+
+
+def flushed(took_s: float, before_s: float | None = None) -> FlushSchedule:
+    """A schedule after two flushes."""
+    schedule = FlushSchedule(FULL)
+    for took in (took_s if before_s is None else before_s, took_s):
+        schedule.flushed(AT - took, AT)
+    return schedule
+
+
+def test_first_message_of_all_goes_at_once() -> None:
+    assert FlushSchedule(FULL).due_at(1, AT, 0.0) <= AT
+
+
+@pytest.mark.parametrize(
+    ("took_s", "waiting", "oldest_s", "load", "due_s"),
+    [
+        # cheap: a rest of 20 times the cost, less than a frame
+        (0.0, 1, 0.0, 0.0, 0.0),
+        (0.0005, 1, 0.0, 0.0, 0.01),
+        (0.001, 1, 0.005, 0.0, 0.02),  # counted from the last flush
+        (0.002, 1, 0.0, 0.0, MAX_REST_S),
+        (NEARLY, 1, 0.05, 0.0, MAX_REST_S),
+        # dear: until the third frame goes with the first, or the rest is over
+        (DEAR_FLUSH_S, 1, 0.0, 0.0, MAX_WAIT_S),
+        (DEAR_FLUSH_S, 1, 0.02, 0.0, 0.02 + MAX_WAIT_S),
+        (DEAR_FLUSH_S, 1, 0.09, 0.0, 20 * DEAR_FLUSH_S),
+        (1.0, 1, 0.0, 0.0, MAX_WAIT_S),
+        # full: twice the cost, no sooner
+        (0.0, FULL, 0.0, 0.0, 0.0),
+        (0.001, FULL - 1, 0.0, 0.0, 0.02),
+        (0.001, FULL, 0.0, 0.0, 0.002),
+        (0.001, 10 * FULL, 0.0, 0.0, 0.002),
+        (0.010, FULL, 0.0, 0.0, 0.020),
+        (0.030, FULL, 0.0, 0.0, 0.060),
+        (0.100, FULL, 0.0, 0.0, MAX_WAIT_S),  # the oldest does not wait longer for that
+        # load: everybody waits a little, but for what is full
+        (0.0, 1, 0.0, BUSY_LOAD, 0.0),
+        (0.0, 1, 0.0, (1 + BUSY_LOAD) / 2, BUSY_WAIT_S / 2),
+        (0.0, 1, 0.0, 1.0, BUSY_WAIT_S),
+        (0.001, 1, 0.0, (1 + BUSY_LOAD) / 2, BUSY_WAIT_S / 2),
+        (0.001, 1, 0.0, BUSY_LOAD + 0.01, 0.02),
+        (DEAR_FLUSH_S, 1, 0.0, 1.0, BUSY_WAIT_S),
+        (0.001, FULL, 0.0, 1.0, 0.002),
+    ],
+)
+def test_due(took_s: float, waiting: int, oldest_s: float, load: float, due_s: float) -> None:
+    assert flushed(took_s).due_at(waiting, AT + oldest_s, load) == pytest.approx(AT + due_s)
+
+
+@pytest.mark.parametrize(
+    ("took_s", "due_s"), [(0.0, 0.0), (0.001, 0.002), (0.010, 0.020), (0.100, MAX_WAIT_S)]
+)
+def test_keyframe_hurries_as_if_it_were_full(took_s: float, due_s: float) -> None:
+    schedule = flushed(took_s)
+    schedule.keyframe()
+    assert schedule.hurry
+    assert schedule.due_at(1, AT, 0.0) == pytest.approx(AT + due_s)
+    assert schedule.due_at(1, AT, 1.0) <= AT + BUSY_WAIT_S
+    schedule.flushed(AT, AT)
+    assert not schedule.hurry
+
+
+@pytest.mark.parametrize(
+    ("took_s", "hurry", "leeway_s"),
+    [
+        (NEARLY, False, 0.0),
+        (DEAR_FLUSH_S, False, LEEWAY_S),
+        (DEAR_FLUSH_S, True, 0.0),
+        (1.0, True, LEEWAY_S),  # what is full is due no sooner
+    ],
+)
+def test_timer_may_be_late_only_where_the_next_frame_brings_the_flush_about(
+    took_s: float, hurry: bool, leeway_s: float
+) -> None:
+    schedule = flushed(took_s)
+    if hurry:
+        schedule.keyframe()
+    schedule.due_at(1, AT, 0.0)
+    assert schedule.leeway_s == leeway_s
+
+
+@pytest.mark.parametrize(("took_s", "before_s"), [(1.0, 0.001), (0.001, 1.0)])
+def test_one_flush_that_took_long_says_nothing(took_s: float, before_s: float) -> None:
+    assert flushed(took_s, before_s).due_at(1, AT, 0.0) == pytest.approx(AT + 0.02)
+
+
+def test_what_flushes_took_is_summed_up() -> None:
+    assert flushed(0.25, 0.5).spent_s == 0.75
+
+
+@pytest.mark.parametrize(
+    ("load", "wait_s"),
+    [
+        (0.0, 0.0),
+        (BUSY_LOAD, 0.0),
+        ((1 + BUSY_LOAD) / 2, BUSY_WAIT_S / 2),
+        (1.0, BUSY_WAIT_S),
+        (1.5, BUSY_WAIT_S),
+    ],
+)
+def test_waits_grow_with_the_load(load: float, wait_s: float) -> None:
+    assert busy_wait_s(load) == pytest.approx(wait_s)

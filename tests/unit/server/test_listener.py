@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pytest
+from gevent import socket as gsocket
+from gevent.server import StreamServer
+
+from rtmpsrv.server import listener as listener_module
+from rtmpsrv.server.listener import Listener
+from tests.unit.server.stage import PATIENCE_S, FakeHost, eventually, make_parts
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    monkeypatch.setattr(logging.getLogger("rtmpsrv"), "propagate", True)
+    caplog.set_level(logging.INFO, "rtmpsrv")
+    return lambda: [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """Give one on a port that the system chooses, on loopback."""
+    made = Listener("127.0.0.1", 0, FakeHost(), make_parts())
+    made.start()
+    yield made
+    made.close()
+    made.stop_sessions("the test is over", PATIENCE_S)
+
+
+def dial(listener: Listener) -> Any:
+    return gsocket.create_connection(("127.0.0.1", listener.port), timeout=PATIENCE_S)
+
+
+def test_a_connection_takes_a_slot_and_gives_it_back(listener: Listener) -> None:
+    slots: Any = listener._parts.slots
+    peer = dial(listener)
+    eventually(lambda: listener.sessions)
+    assert slots.taken == ["127.0.0.1"]
+    (session,) = listener.sessions
+    assert (session.client.number, session.client.port, session.client.secure) == (1, listener.port, False)
+    peer.close()
+    eventually(lambda: not listener.sessions)
+    assert slots.taken == []
+
+
+def test_who_gets_no_slot_is_turned_away(listener: Listener, lines: Callable[[], list[str]]) -> None:
+    slots: Any = listener._parts.slots
+    slots.refusal = "too many"
+    peer = dial(listener)
+    assert peer.recv(1) == b""
+    assert lines() == ["INFO Rejected request from 127.0.0.1 due to connection limit: too many"]
+    assert slots.taken == []
+    peer.close()
+
+
+def test_running_out_of_descriptors_pauses_accepting(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch, lines: Callable[[], list[str]]
+) -> None:
+    errors = [OSError(errno.EMFILE, "Too many open files")]
+    tries: list[int] = []
+    real = StreamServer.do_read
+
+    def do_read(self: StreamServer) -> Any:
+        tries.append(1)
+        if errors:
+            raise errors.pop()
+        return real(self)
+
+    monkeypatch.setattr(StreamServer, "do_read", do_read)
+    monkeypatch.setattr(listener_module, "ACCEPT_PAUSE_S", 10 * PATIENCE_S)
+    assert listener.describe()["accepting"]
+    peer = dial(listener)
+    eventually(lambda: tries)
+    for _ in range(20):
+        gevent.idle()
+    assert len(tries) == 1, "the waiting connection is left to wait, not tried again and again"
+    assert not listener.describe()["accepting"]
+    assert lines() == ["ERROR accept failed 1 times: out of descriptors or memory"]
+    listener._resume()
+    eventually(lambda: listener.sessions)
+    assert listener.describe()["accepting"]
+    peer.close()
+
+
+def test_few_connections_are_accepted_before_those_that_were_get_to_run(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted, most = 0, 0
+    real = StreamServer.do_read
+
+    def do_read(self: StreamServer) -> Any:
+        nonlocal accepted, most
+        accepted += 1
+        most = max(most, accepted - len(listener.sessions))
+        return real(self)
+
+    listener.stop_accepting()
+    peers = [dial(listener) for _ in range(40)]
+    monkeypatch.setattr(StreamServer, "do_read", do_read)
+    listener.start_accepting()
+    eventually(lambda: len(listener.sessions) == 40)
+    assert most <= 2 * listener_module.MAX_ACCEPT
+    for peer in peers:
+        peer.close()
+
+
+def test_other_errors_of_accept_are_geventss(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    def do_read(self: StreamServer) -> Any:
+        raise OSError(errno.ECONNABORTED, "Software caused connection abort")
+
+    monkeypatch.setattr(StreamServer, "do_read", do_read)
+    with pytest.raises(OSError, match="abort"):
+        listener.do_read()
+
+
+def test_a_pause_that_is_over_after_the_end_changes_nothing(listener: Listener) -> None:
+    listener.close()
+    listener._resume()
+    assert not listener.started
+
+
+def test_a_listening_socket_can_be_handed_in() -> None:
+    first = Listener("127.0.0.1", 0, FakeHost(), make_parts())
+    second = Listener("127.0.0.1", 0, FakeHost(), make_parts(), descriptor=os.dup(first.socket.fileno()))
+    assert second.port == first.port
+    first.close()
+    second.start()
+    peer = dial(second)
+    eventually(lambda: second.sessions)
+    peer.close()
+    second.close()
+    assert second.stop_sessions("over", PATIENCE_S)
+
+
+def test_all_sessions_end_with_the_listener(listener: Listener) -> None:
+    peers = [dial(listener) for _ in range(3)]
+    eventually(lambda: len(listener.sessions) == 3)
+    listener.end_publications("over")
+    assert listener.stop_sessions("over", PATIENCE_S)
+    assert [peer.recv(1) for peer in peers] == [b"", b"", b""]
+    for peer in peers:
+        peer.close()
+
+
+def test_description(listener: Listener) -> None:
+    peer = dial(listener)
+    eventually(lambda: listener.sessions)
+    assert listener.describe() == {
+        "address": "127.0.0.1", "port": listener.port, "secure": False, "accepting": True, "sessions": 1,
+    }  # fmt: skip
+    peer.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "family"),
+    [("127.0.0.1", gsocket.AF_INET), ("::1", gsocket.AF_INET6), ("localhost", None)],
+)
+def test_addresses_of_all_kinds(address: str, family: int | None) -> None:
+    found, where = listener_module._resolve(address, 1935)
+    assert where[1] == 1935
+    assert family is None or found == family
+
+
+def test_a_taken_port_is_an_oserror(listener: Listener) -> None:
+    with pytest.raises(OSError, match="in use"):
+        Listener("127.0.0.1", listener.port, FakeHost(), make_parts())

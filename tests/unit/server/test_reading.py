@@ -1,0 +1,415 @@
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from time import monotonic
+from typing import Any
+
+import gevent
+import pytest
+
+from rtmpsrv.protocol import messages
+from rtmpsrv.protocol.chunks import pack
+from rtmpsrv.server import reading
+from rtmpsrv.server import turns as turns_module
+from rtmpsrv.server.ending import Ended
+from rtmpsrv.server.held import UNFINISHED
+from rtmpsrv.server.reading import HELD_STEP_BYTES, READ_BYTES
+from rtmpsrv.server.requests import CHOICE_UNITS
+from rtmpsrv.server.transport import PlainTransport
+from rtmpsrv.server.turns import Turns
+from rtmpsrv.server.waiting import ReadWait
+from tests.unit.server.stage import PATIENCE_S, FakePublication, Stage, audio, eventually
+
+MANY = 30  # other publishers: enough for the common timer to read
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    made = Stage()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    monkeypatch.setattr(logging.getLogger("rtmpsrv"), "propagate", True)
+    caplog.set_level(logging.DEBUG, "rtmpsrv")
+    return lambda: [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
+
+
+def closed(stage: Stage, lines: Callable[[], list[str]]) -> str:
+    """Wait for the end of a session; return why it came."""
+    stage.greenlet.join(PATIENCE_S)
+    return lines()[-1].removeprefix("INFO closed: ").partition(", in=")[0]
+
+
+# --- time ---------------------------------------------------------------------------------------------
+
+
+def test_each_phase_has_its_deadline(lines: Callable[[], list[str]]) -> None:
+    stage = Stage(handshake_s=0.02)
+    assert closed(stage, lines) == "no handshake within 0.02 s"
+    stage.close()
+    stage = Stage(setup_s=0.05)
+    stage.connect()
+    assert closed(stage, lines) == "neither publish nor play within 0.05 s"
+    stage.close()
+    stage = Stage(idle_s=0.05)
+    stage.publish()
+    assert closed(stage, lines) == "sent nothing for 0.05 s"
+    stage.close()
+
+
+def test_a_silent_peer_is_pinged(stage: Stage) -> None:
+    stage.close()
+    stage = Stage(ping_s=0.01)
+    stage.publish()
+    first = stage.expect_control(messages.PING_REQUEST)
+    assert stage.expect_control(messages.PING_REQUEST) > first
+    stage.close()
+
+
+def test_bytes_that_are_there_are_read_before_a_peer_is_called_silent(stage: Stage) -> None:
+    stage.connect()
+    stage.session.freeze()
+    stage.state.heard_at = monotonic() - 10 * stage.parts.settings.idle_s
+    stage.ping(7)
+    stage.run(stage.state)
+    assert stage.expect_control(messages.PING_RESPONSE) == 7
+
+
+def test_nobody_is_called_silent_for_the_time_in_which_this_process_did_not_run(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stood_still_s = [0.0]
+    monkeypatch.setattr(reading, "monotonic", lambda: monotonic() + stood_still_s[0])
+    real_wait = ReadWait.wait
+
+    def wait(self: ReadWait, until: float) -> bool:
+        if not stood_still_s[0]:
+            stood_still_s[0] = 5000.0
+            return False
+        return real_wait(self, until - stood_still_s[0])
+
+    stage.connect()
+    stage.session.freeze()
+    monkeypatch.setattr(ReadWait, "wait", wait)
+    stage.run(stage.state)
+    eventually(lambda: stood_still_s[0])
+    stage.ping(7)
+    assert stage.expect_control(messages.PING_RESPONSE) == 7
+    # The deadline to publish or play has moved as well.
+    assert monotonic() + 5000 < stage.state.deadline < monotonic() + 5000 + stage.parts.settings.setup_s
+
+
+def test_a_player_that_takes_its_stream_need_not_say_anything(stage: Stage) -> None:
+    playback = stage.play()
+    reader, idle_s = stage.session._reader, stage.parts.settings.idle_s
+    for taken in (1000, 2000):
+        playback.feed.uncounted_bytes = taken
+        reader._keep_time(stage.state.heard_at + idle_s)
+    with pytest.raises(Ended, match="sent nothing for 60 s"):
+        reader._keep_time(stage.state.heard_at + idle_s)
+
+
+# --- faults -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at_rest", [False, True])
+def test_an_error_of_the_socket_is_the_peers(
+    stage: Stage, at_rest: bool, lines: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.publish()
+
+    def read(count: int) -> bytes:
+        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+    if at_rest:
+        rest(stage)
+        stage.session._reader._read = read
+    else:
+        monkeypatch.setattr(PlainTransport, "read", property(lambda _: read, lambda *_: None), raising=False)
+        stage.run(stage.session.freeze())
+    assert closed(stage, lines) == "connection lost: Connection reset by peer"
+    assert not any(line.startswith("ERROR") for line in lines())
+
+
+@pytest.mark.parametrize("at_rest", [False, True])
+def test_an_error_of_our_own_is_logged_with_its_traceback(
+    stage: Stage, at_rest: bool, lines: Callable[[], list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    publication = stage.publish()
+    if at_rest:
+        rest(stage)
+    publication.trouble = OSError(errno.ENOSPC, "No space left on device")
+    stage.send(audio(b"x"))
+    assert closed(stage, lines) == "internal error"
+    (error,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert error.exc_info is not None
+    assert error.exc_info[1] is publication.trouble
+    assert publication.ends == ["internal error"]
+
+
+# --- fair shares --------------------------------------------------------------------------------------
+
+
+class CountingTurns(Turns):
+    """Notes how much was done before each rest."""
+
+    def __init__(self, done: Callable[[], int]) -> None:
+        self.done = done
+        self.rests: list[tuple[int, float]] = []
+
+    def rest(self, rest_s: float, bell: object = None) -> None:
+        self.rests.append((self.done(), rest_s))
+        super().rest(0.0)  # the time itself is tested with the arithmetic
+
+
+def aggregate(count: int) -> bytes:
+    tag = b"\x08" + (2).to_bytes(3, "big") + bytes(7) + b"\xaf\x01" + bytes(4)
+    return pack(4, 0, messages.AGGREGATE, 1, tag * count, 128)
+
+
+@pytest.mark.parametrize("flood", [b"".join(audio(b"") for _ in range(2000)), aggregate(2000)])
+def test_a_flood_is_taken_piece_by_piece_and_no_faster_than_the_rate(stage: Stage, flood: bytes) -> None:
+    publication = stage.publish()
+    turns = CountingTurns(lambda: len(publication.messages))
+    stage.session._reader._share._turns = turns
+    stage.state.account.units = -1_000_000
+    stage.send(flood)
+    eventually(lambda: len(publication.messages) == 2000)
+    done = [count for count, _ in turns.rests]
+    assert max(after - before for before, after in pairwise(done)) <= 64
+    # Some rests may be for the time that a turn took on a busy machine; these are for units.
+    assert len([rest_s for _, rest_s in turns.rests if rest_s]) >= 2000 // 64
+
+
+def test_requests_that_cost_more_than_a_frame_count_for_more(stage: Stage) -> None:
+    stage.play()
+    stage.state.account.units = 10_000
+    for _ in range(20):
+        stage.command("pause", None, True, 0.0, msid=1)
+    eventually(lambda: len(stage.host.playbacks[-1].asked) == 21)
+    eventually(lambda: stage.state.account.units <= 10_000 - 20 * CHOICE_UNITS)
+
+
+def test_a_flooder_that_is_dropped_ends_though_its_bytes_are_not_worked_off(
+    stage: Stage, lines: Callable[[], list[str]]
+) -> None:
+    publication = stage.publish()
+    stage.state.account.units = -1_000_000
+    stage.send(b"".join(audio(b"") for _ in range(5000)))
+    eventually(lambda: publication.messages)
+    stage.session.drop("enough")
+    assert closed(stage, lines) == "enough"
+    assert len(publication.messages) < 5000
+
+
+def test_who_floods_on_after_its_end_lets_others_run(stage: Stage) -> None:
+    stage.connect()
+    reader = stage.session._reader
+    reader._read = lambda count: bytes(count)
+    turns = CountingTurns(lambda: 0)
+    reader._share._turns = turns
+    reader.throw_away(monotonic() + 0.05)
+    assert len(turns.rests) > 5
+
+
+def test_a_slowed_peer_that_vanishes_is_noticed_though_its_bytes_are_not_read(
+    stage: Stage, lines: Callable[[], list[str]]
+) -> None:
+    publication = stage.publish()
+    stage.session._reader._share._has_left = lambda: True
+    stage.state.account.units = -1_000_000
+    stage.send(b"".join(audio(b"") for _ in range(5000)))
+    assert closed(stage, lines) == "closed by the peer"
+    assert publication.ends == ["closed by the peer"]
+    assert len(publication.messages) < 5000
+
+
+def test_who_is_dropped_ends_at_once_though_it_has_to_wait_for_units(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns_module, "UNITS_PER_S", 1.0)  # the wait takes more than an hour
+    publication = stage.publish()
+    stage.state.account.units = -1_000_000
+    stage.send(audio(b""))
+    eventually(lambda: publication.messages)
+    stage.session.drop("enough")
+    stage.greenlet.join(PATIENCE_S)
+    assert stage.greenlet.dead
+
+
+# --- the common timer ---------------------------------------------------------------------------------
+
+
+def rest(stage: Stage) -> FakePublication:
+    """Bring a publisher to rest."""
+    for _ in range(MANY):
+        stage.parts.ingest.publisher_began()
+    publication = stage.host.publications[-1]
+    stage.send(audio(b"brings it to rest"))
+    eventually(lambda: len(stage.parts.ingest), "rest")
+    return publication
+
+
+def test_media_of_many_publishers_is_appended_without_a_switch(stage: Stage) -> None:
+    stage.publish()
+    publication = rest(stage)
+    for number in range(5):
+        stage.send(audio(bytes((number,))))
+        eventually(lambda: len(publication.messages) == number + 2)  # noqa: B023 - called at once
+    assert publication.in_hub == 5
+    assert publication.payloads()[1:] == [b"\xaf\x01" + bytes((number,)) for number in range(5)]
+
+
+def test_media_of_a_publisher_at_rest_that_was_taken_off_the_air_goes_nowhere(stage: Stage) -> None:
+    stage.publish()
+    publication = rest(stage)
+    seen = len(publication.messages)
+    stage.session.end_publication("enough")
+    for _ in range(MANY):
+        stage.parts.ingest.publisher_ended()
+    stage.send(audio(b"late"))
+    stage.ping(1)
+    assert stage.expect_control(messages.PING_RESPONSE) == 1
+    assert len(publication.messages) == seen
+
+
+def test_what_is_not_media_wakes_the_greenlet_and_keeps_its_place(stage: Stage) -> None:
+    stage.publish()
+    publication = rest(stage)
+    stage.send(audio(b"before"))
+    stage.command("deleteStream", None, 1.0)
+    stage.command("publish", None, "key", msid=1)
+    stage.send(audio(b"after"))
+    assert stage.expect("onStatus")[1]["code"] == "NetStream.Unpublish.Success"
+    assert publication.payloads()[1:] == [b"\xaf\x01before"]
+    eventually(lambda: len(stage.host.publications) == 2 and stage.host.publications[1].messages)
+    assert stage.host.publications[1].payloads() == [b"\xaf\x01after"]
+
+
+def test_more_than_one_share_is_worked_off_by_the_greenlet(stage: Stage) -> None:
+    stage.publish()
+    publication = rest(stage)
+    contents = [number.to_bytes(2, "big") for number in range(500)]
+    stage.send(b"".join(audio(content) for content in contents))
+    eventually(lambda: len(publication.messages) == 501)
+    assert publication.in_hub == 1
+    assert publication.payloads()[1:] == [b"\xaf\x01" + content for content in contents]
+    stage.send(audio(b"brings it to rest again"))
+    eventually(lambda: len(stage.parts.ingest), "rest")
+
+
+def test_a_read_that_is_full_is_followed_by_another(stage: Stage) -> None:
+    stage.publish()
+    publication = rest(stage)
+    stage.send(pack(4, 0, messages.AUDIO, 1, bytes(3 * READ_BYTES), 128))
+    eventually(lambda: len(publication.messages) == 2)
+    assert publication.payloads()[1] == bytes(3 * READ_BYTES)
+
+
+def test_the_end_of_a_peer_at_rest_is_seen(stage: Stage, lines: Callable[[], list[str]]) -> None:
+    stage.publish()
+    rest(stage)
+    stage.peer.close()
+    assert closed(stage, lines) == "closed by the peer"
+
+
+def test_a_peer_at_rest_can_be_dropped(stage: Stage, lines: Callable[[], list[str]]) -> None:
+    stage.publish()
+    rest(stage)
+    stage.session.drop("enough")
+    assert closed(stage, lines) == "enough"
+
+
+def test_a_peer_at_rest_is_pinged_and_held_to_its_time(lines: Callable[[], list[str]]) -> None:
+    stage = Stage(ping_s=0.05, idle_s=0.3)
+    stage.publish()
+    rest(stage)
+    stage.expect_control(messages.PING_REQUEST)
+    assert closed(stage, lines) == "sent nothing for 0.3 s"
+    stage.close()
+
+
+def test_a_protocol_error_at_rest_ends_the_peer(stage: Stage, lines: Callable[[], list[str]]) -> None:
+    stage.publish()
+    rest(stage)
+    stage.send(b"\xff" * 100)
+    stage.read_to_end()
+    stage.peer.close()
+    assert closed(stage, lines).startswith("protocol error: ")
+
+
+def test_answers_go_out_from_the_common_timer(stage: Stage) -> None:
+    stage.publish()
+    rest(stage)
+    stage.state.connection.peer_window = 10
+    stage.send(audio(b"x"))
+    while (message := stage.next_message()) is not None:
+        if message[0] == messages.ACKNOWLEDGEMENT:
+            break
+    assert message is not None
+    assert len(stage.parts.ingest) == 1, "it rests still"
+
+
+def test_a_publisher_whose_host_may_block_reads_for_itself(stage: Stage) -> None:
+    stage.host.may_block = True
+    publication = stage.publish()
+    for _ in range(MANY):
+        stage.parts.ingest.publisher_began()
+    for number in range(3):
+        stage.send(audio(bytes((number,))))
+        eventually(lambda: len(publication.messages) == number + 1)  # noqa: B023 - called at once
+    assert publication.in_hub == 0
+    assert len(stage.parts.ingest) == 0
+
+
+# --- what is held -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at_rest", [False, True])
+def test_unfinished_messages_are_counted_for_the_process(stage: Stage, at_rest: bool) -> None:
+    publication = stage.publish()
+    if at_rest:
+        rest(stage)
+    seen = len(publication.messages)
+    budget: Any = stage.parts.budget
+    message = pack(4, 0, messages.AUDIO, 1, bytes(10 * HELD_STEP_BYTES), 128)
+    stage.send(message[: 8 * HELD_STEP_BYTES])
+    eventually(lambda: budget.held.get((UNFINISHED, stage.session), 0) > 6 * HELD_STEP_BYTES)
+    stage.send(message[8 * HELD_STEP_BYTES :])
+    eventually(lambda: len(publication.messages) == seen + 1)
+    eventually(lambda: budget.held == {})
+
+
+def test_a_connection_that_ended_holds_nothing(stage: Stage) -> None:
+    stage.publish()
+    budget: Any = stage.parts.budget
+    stage.send(pack(4, 0, messages.AUDIO, 1, bytes(10 * HELD_STEP_BYTES), 128)[: 5 * HELD_STEP_BYTES])
+    eventually(lambda: budget.held)
+    stage.peer.close()
+    stage.greenlet.join(PATIENCE_S)
+    assert budget.held == {}
+
+
+# --- the log ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at_rest", [False, True])
+def test_what_is_said_is_logged_when_asked_for(at_rest: bool, lines: Callable[[], list[str]]) -> None:
+    stage = Stage()
+    stage.publish()
+    if at_rest:
+        rest(stage)
+    stage.command("deleteStream", None, 1.0)
+    stage.expect("onStatus")
+    assert "DEBUG = handshake done" in lines()
+    assert any(line.startswith("DEBUG < publish transaction=") for line in lines())
+    assert any(line.startswith("DEBUG < deleteStream transaction=") for line in lines())
+    gevent.idle()
+    assert stage.state.connection.judged == []
+    stage.close()

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any
+
+import gevent
+import pytest
+from gevent import socket as gsocket
+
+from rtmpsrv.errors import AccessDenied
+from rtmpsrv.protocol import messages
+from rtmpsrv.server.requests import CHOICE_UNITS, NO_ROOM, PLAY_UNITS
+from rtmpsrv.server.session_state import NEVER
+from tests.unit.server.stage import PATIENCE_S, Stage, eventually
+
+DENIAL = AccessDenied("NetStream.Publish.BadName", "Invalid stream key provided")
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    made = Stage()
+    yield made
+    made.close()
+
+
+def asked(stage: Stage) -> list[Any]:
+    return stage.host.playbacks[-1].asked
+
+
+# --- publishing ---------------------------------------------------------------------------------------
+
+
+def test_a_publisher_is_told_that_it_is_on_the_air_and_has_all_the_time_it_wants(stage: Stage) -> None:
+    stage.connect()
+    assert stage.state.deadline < NEVER
+    stage.command("publish", None, "key", "record", msid=1)
+    assert stage.expect("onStatus")[1]["description"] == "it has begun"
+    assert stage.state.deadline == NEVER
+    assert stage.parts.ingest.publishers == 1
+    assert stage.session.client.publish_mode == "record"
+
+
+def test_a_publisher_that_stops_is_told_and_gets_its_time_to_publish_again(stage: Stage) -> None:
+    publication = stage.publish()
+    before = monotonic()
+    stage.command("deleteStream", None, 1.0)
+    assert stage.expect("onStatus")[1] | {"level": ""} == {
+        "code": "NetStream.Unpublish.Success", "description": "it is over", "level": "",
+    }  # fmt: skip
+    eventually(lambda: publication.ends)
+    assert publication.ends == ["unpublished by the peer"]
+    eventually(lambda: stage.state.deadline < NEVER)
+    assert stage.state.deadline >= before + stage.parts.settings.setup_s
+    assert stage.parts.ingest.publishers == 0
+    stage.command("publish", None, "key", msid=1)
+    assert stage.expect("onStatus")[1]["code"] == "NetStream.Publish.Start"
+    assert stage.parts.ingest.publishers == 1
+
+
+def test_only_who_was_granted_something_may_work_as_long_as_it_likes(stage: Stage) -> None:
+    stage.connect()
+    assert not stage.state.account.trusted
+    stage.command("publish", None, "key", msid=1)
+    stage.expect("onStatus")
+    assert stage.state.account.trusted
+
+
+def test_a_player_is_trusted_as_well(stage: Stage) -> None:
+    stage.play()
+    assert stage.state.account.trusted
+
+
+@pytest.mark.parametrize("by", ["the peer leaves", "it is taken off the air"])
+def test_whoever_reads_together_is_told_of_each_end(stage: Stage, by: str) -> None:
+    publication = stage.publish()
+    if by == "the peer leaves":
+        stage.peer.close()
+        stage.greenlet.join(PATIENCE_S)
+    else:
+        stage.session.end_publication("enough")
+        stage.session.end_publication("enough")
+    assert stage.parts.ingest.publishers == 0
+    assert len(publication.ends) == 1
+
+
+def test_a_publisher_that_was_taken_off_the_air_may_still_say_that_it_stops(stage: Stage) -> None:
+    stage.publish()
+    stage.session.end_publication("enough")
+    stage.command("deleteStream", None, 1.0)
+    stage.command("publish", None, "key", msid=1)
+    assert stage.expect("onStatus")[1]["code"] == "NetStream.Publish.Start"
+
+
+def test_media_of_a_publisher_off_the_air_goes_nowhere(stage: Stage) -> None:
+    publication = stage.publish()
+    stage.session.end_publication("enough")
+    stage.command("@setDataFrame", "onMetaData", {}, msid=1)
+    stage.ping(1)
+    assert stage.expect_control(messages.PING_RESPONSE) == 1
+    assert publication.messages == []
+
+
+def test_nobody_is_let_on_the_air_when_there_is_no_room(stage: Stage) -> None:
+    budget: Any = stage.parts.budget
+    budget.full = True
+    stage.connect()
+    stage.command("publish", None, "key", msid=1)
+    assert stage.expect("onStatus")[1]["description"] == NO_ROOM
+    assert stage.host.asked == 0
+
+
+# --- refusals -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["publish", "play"])
+def test_a_refusal_is_told_and_waited_for_before_the_connection_is_closed(stage: Stage, command: str) -> None:
+    stage.host.denial = DENIAL
+    stage.connect()
+    stage.command(command, None, "key", msid=1)
+    stage.send(bytes(100_000))  # unread bytes would make of the end a reset, which discards the refusal
+    assert stage.expect("onStatus")[1]["description"] == "Invalid stream key provided"
+    assert stage.next_message() is None
+    gevent.idle()
+    assert not stage.greenlet.dead, "it lets the peer read and close first"
+    assert stage.mine.fileno() >= 0
+    stage.peer.shutdown(gsocket.SHUT_WR)
+    stage.greenlet.join(PATIENCE_S)
+    assert stage.mine.fileno() == -1
+
+
+def test_what_waits_to_be_written_is_written_before_the_connection_is_closed(stage: Stage) -> None:
+    stage.connect()
+    waiting = bytes(2_000_000)  # more than the sockets hold
+    assert stage.session.outlet.offer(waiting) is False
+    stage.host.denial = DENIAL
+    stage.command("publish", None, "key", msid=1)
+    eventually(lambda: stage.session._ending)
+    heard = stage.read_to_end()
+    assert heard.startswith(waiting)
+    assert b"Invalid stream key provided" in heard[len(waiting) :]
+
+
+def test_a_refused_peer_that_resets_the_connection_ends_it(stage: Stage) -> None:
+    stage.host.denial = DENIAL
+    stage.connect()
+    stage.command("publish", None, "key", msid=1)
+    gsocket.wait_read(stage.peer.fileno(), timeout=PATIENCE_S)
+    stage.peer.close()  # what it has not read makes of the end a reset
+    stage.greenlet.join(PATIENCE_S)
+    assert stage.mine.fileno() == -1
+
+
+def test_a_refused_connect_is_told(stage: Stage) -> None:
+    stage.shake_hands()
+    stage.command("connect", {})
+    assert stage.expect("_error")[1]["description"] == "No application name"
+    assert stage.next_message() is None
+
+
+def test_what_the_table_refuses_is_told_and_the_publication_ends(stage: Stage) -> None:
+    publication = stage.publish()
+    stage.command("publish", None, "other", msid=1)
+    assert stage.expect("onStatus")[1]["description"] == "Connection already publishing"
+    eventually(lambda: publication.ends)
+    assert publication.ends == ["publish refused: Connection already publishing"]
+
+
+def test_the_host_says_when_a_refusal_is_told(stage: Stage) -> None:
+    stage.host.denial = DENIAL
+    stage.host.delay_s = 0.001
+    stage.connect()
+    stage.command("publish", None, "key", msid=1)
+    assert stage.expect("onStatus")[1]["description"] == "Invalid stream key provided"
+    assert stage.host.delays_for == ["192.0.2.1"]
+
+
+@pytest.mark.parametrize("how", ["drop", "drop_gently"])
+def test_the_time_before_a_refusal_ends_when_the_connection_does(stage: Stage, how: str) -> None:
+    stage.host.denial = DENIAL
+    stage.host.delay_s = 10 * PATIENCE_S
+    stage.connect()
+    stage.command("publish", None, "key", msid=1)
+    eventually(lambda: stage.host.delays_for)
+    getattr(stage.session, how)("enough")
+    stage.peer.close()
+    stage.greenlet.join(PATIENCE_S)
+    assert stage.greenlet.dead
+
+
+def test_a_connection_that_is_gone_is_not_kept_for_its_refusal(stage: Stage) -> None:
+    stage.host.denial = DENIAL
+    stage.host.delay_s = 10 * PATIENCE_S
+    stage.host.gate.clear()
+    stage.connect()
+    stage.command("publish", None, "key", msid=1)
+    eventually(lambda: stage.host.asked)
+    stage.session.drop("enough")
+    stage.host.gate.set()
+    stage.peer.close()
+    stage.greenlet.join(PATIENCE_S)
+    assert stage.greenlet.dead
+
+
+# --- playing ------------------------------------------------------------------------------------------
+
+
+def test_a_player_starts_with_the_choice_it_made_before(stage: Stage) -> None:
+    stage.connect()
+    stage.command("receiveVideo", None, False, msid=1)
+    stage.command("play", None, "key", msid=1)
+    eventually(lambda: stage.host.playbacks and asked(stage))
+    assert asked(stage) == [(True, False)]
+    assert stage.state.deadline == NEVER
+    assert stage.session.outlet.feed is stage.host.playbacks[-1].feed
+
+
+def test_what_a_player_asks_reaches_its_playback_and_counts_for_more_than_a_frame(stage: Stage) -> None:
+    stage.play()
+    requests = stage.session._requests
+    assert requests.units == PLAY_UNITS
+    stage.command("pause", None, True, 0.0, msid=1)
+    stage.command("pause", None, False, 0.0, msid=1)
+    stage.command("receiveAudio", None, False, msid=1)
+    eventually(lambda: len(asked(stage)) == 4)
+    assert asked(stage) == [(True, True), True, False, (False, True)]
+    assert requests.units == PLAY_UNITS + 3 * CHOICE_UNITS
+
+
+def test_a_player_that_stops_is_told_and_gets_its_time_to_play_again(stage: Stage) -> None:
+    playback = stage.play()
+    stage.command("closeStream", None, msid=1)
+    assert stage.expect("onStatus")[1]["code"] == "NetStream.Play.Stop"
+    assert playback.ends == ["stopped by the peer"]
+    assert stage.session.outlet.feed is None
+    eventually(lambda: stage.state.deadline < NEVER)
+
+
+def test_a_publisher_that_plays_too_keeps_its_time(stage: Stage) -> None:
+    stage.publish()
+    stage.command("play", None, "key", msid=1)
+    eventually(lambda: stage.host.playbacks and asked(stage))
+    assert stage.session.describe()["role"] == "publisher"
+    stage.session.end_publication("enough")
+    stage.command("deleteStream", None, 1.0)
+    stage.ping(1)
+    assert stage.expect_control(messages.PING_RESPONSE) == 1
+    assert stage.state.deadline == NEVER
