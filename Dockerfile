@@ -1,14 +1,23 @@
+# The compiled build: the compiler stays in the first stage.
+FROM python:3.12-slim AS build
+
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY pyproject.toml setup.py setup.cfg README.md LICENSE ./
+COPY config/build_backend.py config/
+COPY rtmpsrv ./rtmpsrv
+RUN python -m venv /opt/rtmpsrv && RTMPSRV_COMPILE=1 /opt/rtmpsrv/bin/pip install --no-cache-dir .
+
 FROM python:3.12-slim
 
-WORKDIR /app
-COPY pyproject.toml setup.cfg README.md LICENSE ./
-COPY rtmpsrv ./rtmpsrv
-RUN pip install --no-cache-dir . && rm -rf /app/*
+COPY --from=build /opt/rtmpsrv /opt/rtmpsrv
+ENV PATH="/opt/rtmpsrv/bin:$PATH"
 
 # Not root. Port 443 works all the same: Docker lets every user of a container bind any port
 # (net.ipv4.ip_unprivileged_port_start=0). Where that is not so, set the sysctl or choose another SSL_PORT.
 RUN useradd --system --no-create-home --shell /usr/sbin/nologin rtmpsrv
 USER rtmpsrv
+WORKDIR /app
 
 ENV PYTHONUNBUFFERED=1
 EXPOSE 1935 443
