@@ -67,9 +67,72 @@ make_venv() {
         "$python" -m venv .venv || die "the virtual environment could not be made"
     fi
     say "Installing rtmpsrv$extra into .venv"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".$extra" ||
+    env -u RTMPSRV_COMPILE .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".$extra" ||
         die "the installation of rtmpsrv$extra failed"
     touch "$stamp"
+}
+
+# Fails where the Python of .venv cannot have C compiled.
+can_compile() {
+    local compiler include
+    read -r compiler include < <(.venv/bin/python -c '
+import sysconfig
+print(sysconfig.get_config_var("CC").split()[0], sysconfig.get_path("include"))')
+    printf '#include <Python.h>\n' | "${CC:-$compiler}" -I"$include" -fsyntax-only -x c - 2>/dev/null
+}
+
+# make_compiled: makes build/compiled, a copy of the project whose server is compiled. It uses .venv, which must
+# be there. The server is built anew only when its sources have changed; tests, scripts and the like always are
+# as they stand.
+make_compiled() {
+    local made=build/compiled sources version
+    version="$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
+    sources="$version
+$(find rtmpsrv config/build_backend.py setup.py setup.cfg pyproject.toml -type f -not -name '*.pyc' \
+        -exec sha256sum {} + | sort)"
+    if [ "$(cat "$made/sources" 2>/dev/null)" != "$sources" ]; then
+        can_compile || apt_install gcc libc6-dev "python$version-dev" || say "The installation failed."
+        can_compile || die "the compiled build needs a C compiler and the headers of Python $version"
+        say "Compiling the server into $made"
+        rm -rf build
+        RTMPSRV_COMPILE=1 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+            --target "$made" . || die "the server could not be compiled"
+        printf '%s\n' "$sources" >"$made/sources"
+    fi
+    rm -rf "$made"/{tests,scripts,examples,docs,config}
+    cp -R tests scripts examples docs config "$made"
+    cp setup.py setup.cfg README.md "$made"
+    ln -sfn ../../.venv "$made/.venv"
+}
+
+# run_compiled PYTEST_ARGUMENT...: tests the compiled server, and that each build reads what the other one pickles.
+run_compiled() {
+    local python="$PWD/.venv/bin/python"
+    make_compiled
+    step .venv/bin/python -m tests.states write build/pickled-by-python
+    cd build/compiled
+    step "$python" -m tests.states check ../pickled-by-python
+    step "$python" -m tests.states write ../pickled-by-compiled
+    step env RTMPSRV_EXPECT_COMPILED=1 "$python" -m pytest -q "$@"
+    cd ../..
+    step .venv/bin/python -m tests.states check build/pickled-by-compiled
+}
+
+# What the unit tests have to see of the server, by lines and branches: all of what follows from nothing but its
+# arguments, and most of the rest; what is left starts the process, and is seen by tests/integration.
+WHOLLY_COVERED="rtmpsrv/protocol/*,rtmpsrv/media/*,rtmpsrv/live/*,rtmpsrv/settings.py,rtmpsrv/config.py"
+COVERED_PERCENT=95
+
+# run_unit_tests PYTEST_ARGUMENT...: in as many processes as there are cores. Without arguments it looks at what
+# they cover.
+run_unit_tests() {
+    local coverage=.venv/bin/coverage measure="--cov --cov-report="
+    [ $# = 0 ] || measure=""
+    # shellcheck disable=SC2086 # none or two words
+    step .venv/bin/python -m pytest -q -n auto --dist worksteal $measure tests/unit "$@"
+    [ $# = 0 ] || return 0
+    step "$coverage" report --include="$WHOLLY_COVERED" --show-missing --fail-under=100
+    step "$coverage" report --fail-under="$COVERED_PERCENT"
 }
 
 # run_checks: what needs no tool but those in .venv.
@@ -77,7 +140,7 @@ run_checks() {
     local bin=.venv/bin
     step "$bin/ruff" check --config config/ruff.toml .
     step "$bin/ruff" format --check --config config/ruff.toml .
-    step "$bin/mypy" --strict rtmpsrv
+    step "$bin/mypy" --strict rtmpsrv tests scripts examples
     step "$bin/lint-imports"
     step "$bin/python" scripts/settings_doc.py --check
     step "$bin/python" scripts/check_tests_mirror.py

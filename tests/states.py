@@ -1,0 +1,71 @@
+"""State that may move to another process, written by one build and checked by another.
+
+    python -m tests.states write FILE
+    python -m tests.states check FILE
+
+scripts/check_compiled runs both with either build of the server: each may succeed the other.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+
+from rtmpsrv.build import compiled
+from rtmpsrv.live.player import PlayerState
+from rtmpsrv.live.segment import AUDIO
+from rtmpsrv.media.classify import HEADER
+from rtmpsrv.media.headers import HeaderCache
+from rtmpsrv.protocol.amf_values import UNDEFINED, AmfDate, EcmaArray, TypedObject
+from tests.unit.protocol.peer import CAPTURES, Peer
+from tests.unit.protocol.test_events import EVENTS
+
+# Bytes of a publisher's capture with 128 bytes a chunk: in the handshake, in headers, in payloads.
+CUTS = (1, 700, 1537, 3080, 3300, 4000, 4500, 5000, 9000)
+
+
+def states() -> dict[str, object]:
+    """Return objects in the middle of what they do, by name; the same in every process."""
+    found: dict[str, object] = {type(event).__name__: event for event in EVENTS}
+    data = bytes.fromhex(CAPTURES[1]["client_to_server_hex"])
+    for cut in CUTS:
+        peer = Peer()
+        peer.receive(data[:cut])
+        found[f"connection at {cut}"] = peer.connection
+    unread = Peer()
+    unread.connection.receive_data(data)
+    unread.connection.outbox.clear()
+    found["connection with messages not taken"] = unread.connection
+    found["player"] = PlayerState(key="key", wants=AUDIO, position=1 << 40, rest=b"rest")
+    found["AMF"] = [UNDEFINED, AmfDate(1.0), EcmaArray(a=1.0), TypedObject("Name", {"b": None})]
+    cache = HeaderCache()
+    cache.update(9, b"\x17\0\0\0\0config", HEADER)
+    found["headers"] = cache
+    return found
+
+
+def differences(written: dict[str, object]) -> list[str]:
+    """Return the names of what is not equal to what this process makes."""
+    own = states()
+    return [name for name in own.keys() | written.keys() if not _same(written.get(name), own.get(name))]
+
+
+def _same(one: object, other: object) -> bool:
+    if isinstance(one, HeaderCache) and isinstance(other, HeaderCache):
+        return one.snapshot() == other.snapshot()
+    return one == other
+
+
+def main(action: str, file: str) -> str | None:
+    """Write the states, or check those of another process; return what is wrong."""
+    if action == "write":
+        Path(file).write_bytes(pickle.dumps(states()))
+        return None
+    different = differences(pickle.loads(Path(file).read_bytes()))
+    build = "compiled" if compiled() else "ordinary"
+    return f"{file} differs when read by the {build} server: {', '.join(different)}" if different else None
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
