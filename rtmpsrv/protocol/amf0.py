@@ -50,12 +50,12 @@ _UINT16 = Struct(">H")
 _UINT32 = Struct(">I")
 
 
-def decode(data: bytes, max_values: int = MAX_VALUES) -> list[Value]:
-    """Return all values of one message; at least one and not more than `max_values`, else AmfError.
+def decode(data: bytes) -> list[Value]:
+    """Return all values of one message; at least one and not more than `MAX_VALUES`, else AmfError.
 
     An object or ECMA array at the top level may end where the data ends, without its end marker.
     """
-    reader = _Reader(data, 0, max_values)
+    reader = _Reader(data, 0)
     values = [reader.value()]
     while reader.position < len(data):
         values.append(reader.value())
@@ -99,10 +99,10 @@ class _Reader:
 
     __slots__ = ("_budget", "_complex_values", "_data", "position")
 
-    def __init__(self, data: bytes, position: int, max_values: int = MAX_VALUES) -> None:
+    def __init__(self, data: bytes, position: int) -> None:
         self._data = data
         self.position = position
-        self._budget = Budget(max_values)
+        self._budget = Budget()
         self._complex_values = ComplexValues(self._budget)
 
     def value(self) -> Value:

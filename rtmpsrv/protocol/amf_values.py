@@ -93,10 +93,10 @@ class Budget:
     `depth` is the present nesting, `deepest` the most inside the value that `ComplexValues.read` is reading.
     """
 
-    __slots__ = ("_max_values", "deepest", "depth", "values_left")
+    __slots__ = ("deepest", "depth", "values_left")
 
-    def __init__(self, max_values: int = MAX_VALUES) -> None:
-        self._max_values = self.values_left = max_values
+    def __init__(self) -> None:
+        self.values_left = MAX_VALUES
         self.depth = 0
         self.deepest = 0
 
@@ -104,7 +104,7 @@ class Budget:
         """Pay for `count` values; raise AmfError when the message holds too many."""
         self.values_left -= count
         if self.values_left < 0:
-            raise AmfError(f"more than {self._max_values} AMF values in a message")
+            raise AmfError(f"more than {MAX_VALUES} AMF values in a message")
 
     def descend(self, levels: int) -> None:
         """Note that values lie `levels` below the present depth; raise AmfError when that is too deep."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..errors import RemoteProtocolError
 from . import amf0
-from .amf_values import MAX_VALUES, UNDEFINED
+from .amf_values import UNDEFINED
 from .chunks import pack
 from .messages import COMMAND_AMF0, COMMAND_AMF3, COMMAND_CSID, DATA_AMF0, DATA_CSID
 
@@ -33,7 +33,7 @@ class Command(NamedTuple):
     arguments: list[Any]
 
 
-def decode(type_id: int, payload: bytes, max_values: int = MAX_VALUES) -> Command | None:
+def decode(type_id: int, payload: bytes) -> Command | None:
     """Decode a command message, None for one without a name; RemoteProtocolError if it is not AMF.
 
     Type 17 has one format byte 00 before the same AMF0 values (E-RTMP v2); some stacks leave it out.
@@ -41,7 +41,7 @@ def decode(type_id: int, payload: bytes, max_values: int = MAX_VALUES) -> Comman
     payload = without_format_byte(type_id, payload)
     if not payload:
         return None
-    values = amf0.decode(payload, max_values)
+    values = amf0.decode(payload)
     if not values or not isinstance(values[0], str):
         return None
     name = values[0]

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 from ..errors import RemoteProtocolError
 from . import answers, commands, events, handshake, messages, requests, state
-from .amf_values import MAX_VALUES
 from .chunks import ChunkReader, Limits
 from .commands import Command
 from .events import Event
@@ -26,7 +25,6 @@ MAX_MESSAGES_BEFORE_ROLE = 200  # from connect, or from the last end, to publish
 
 # Before a peer is known to be a publisher it sends commands only; the longest, connect, takes under 4 KiB.
 UNKNOWN_PEER = Limits(media_bytes=1 << 16, command_bytes=1 << 14, partial_bytes=1 << 18)
-UNKNOWN_PEERS_VALUES = 2000  # in one of its commands, at most; a connect has about 15
 
 
 @dataclass(slots=True)
@@ -71,11 +69,6 @@ class ServerConnection(Link):
                     f"more messages than the limit {MAX_MESSAGES_BEFORE_ROLE} before publish or play"
                 )
         return Link._judge(self, run)
-
-    @property
-    def _max_values(self) -> int:
-        is_known = self.publish_role is _PUBLISHING or self.play_role is _PLAYING
-        return MAX_VALUES if is_known else UNKNOWN_PEERS_VALUES
 
     def _encode(self, event: Event) -> bytes:
         if isinstance(event, events.ConnectAccepted):

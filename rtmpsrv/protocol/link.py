@@ -14,7 +14,6 @@ from ..errors import LocalProtocolError, RemoteProtocolError
 from ..pickling import Reduced, by_fields
 from . import commands, messages, state
 from .aggregate import Aggregate
-from .amf_values import MAX_VALUES
 from .chunks import DEFAULT_CHUNK_SIZE, ChunkReader
 from .commands import Command
 from .events import Event
@@ -166,11 +165,6 @@ class Link:
         """Act on a command of the peer."""
         raise NotImplementedError
 
-    @property
-    def _max_values(self) -> int:
-        """Return how many AMF values a command of the peer may hold now."""
-        return MAX_VALUES
-
     # --- private ----------------------------------------------------------------------------------
 
     def _put(self, data: bytes) -> None:
@@ -230,7 +224,7 @@ class Link:
         type_id, timestamp, msid, payload, csid = message
         takes_media = self.publish_role is _PUBLISHING or self.any_media
         if type_id == messages.COMMAND_AMF0 or type_id == messages.COMMAND_AMF3:
-            command = commands.decode(type_id, payload, self._max_values)
+            command = commands.decode(type_id, payload)
             if command is None:
                 return None
             if command.name == "@setDataFrame":  # sent as a command by broken encoders

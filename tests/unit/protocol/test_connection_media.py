@@ -14,7 +14,6 @@ from rtmpsrv.protocol.chunks import Limits, pack
 from rtmpsrv.protocol.connection import (
     MAX_MESSAGES_BEFORE_ROLE,
     UNKNOWN_PEER,
-    UNKNOWN_PEERS_VALUES,
 )
 from tests.unit.protocol.peer import (
     CAPTURES,
@@ -144,16 +143,6 @@ def test_commands_of_who_has_no_role_are_short() -> None:
     with pytest.raises(RemoteProtocolError, match="16385 bytes, limit 16384"):
         peer.receive(pack(3, 0, 20, 0, padded(longest + 1)))
     publishing().receive(pack(3, 0, 20, 0, padded(longest + 1)))
-
-
-@pytest.mark.parametrize("granted", [publishing, playing])
-def test_commands_of_who_has_no_role_hold_few_values(granted: Callable[[], Peer]) -> None:
-    peer = connected()
-    most = [None] * (UNKNOWN_PEERS_VALUES - 2)
-    peer.receive(command("x", 0.0, *most))
-    with pytest.raises(RemoteProtocolError, match="more than 2000 AMF values"):
-        peer.receive(command("x", 0.0, *most, None))
-    granted().receive(command("x", 0.0, *most, None))
 
 
 def test_player_may_send_more_than_200_messages() -> None:
