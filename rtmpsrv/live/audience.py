@@ -146,11 +146,21 @@ class Audience:
 
     def _send_file(self, parts: Sequence[tuple[int, int, int]]) -> list[Late]:
         late = []
+        if len(parts) == 1:  # but where a segment ends
+            ((file, offset, size),) = parts
+            for number, socket in enumerate(self._sockets):
+                try:
+                    sent = sendfile(socket, file, offset, size)
+                except OSError:  # full; or dead, as its sink will see
+                    sent = 0
+                if sent != size:
+                    late.append((self._direct[number], sent))
+            return late
         for number, socket in enumerate(self._sockets):
             for part in parts:
                 try:
                     sent = sendfile(socket, *part)
-                except OSError:  # full; or dead, as its sink will see
+                except OSError:
                     sent = 0
                 if sent != part[2]:
                     before = sum([count for _, _, count in parts[: parts.index(part)]])

@@ -59,14 +59,17 @@ class Ingest:
     def publisher_ended(self) -> None:
         self._count(-1)
 
-    def rest(self, reader: Resting) -> None:
-        """Let the common timer read until it hands back to the reader. Blocks; for the reader's greenlet."""
+    def rest(self, reader: Resting) -> bool:
+        """Let the common timer read; False when the reader has to go on, True when nobody rests any more.
+
+        Blocks; for the reader's greenlet.
+        """
         self._resting[reader] = getcurrent()
         if self._timer is None:
             self._began = monotonic()
             self._timer = self._clock.call_later(self.rest_s, self._sweep)
         try:
-            gevent.get_hub().switch()
+            return bool(gevent.get_hub().switch())
         finally:
             self._resting.pop(reader, None)
 
@@ -94,10 +97,11 @@ class Ingest:
             while to_read and now < until:
                 reader = to_read.popleft()
                 sleeper = resting.get(reader)
+                together = self.rest_s > 0
                 # One that is gone was woken by somebody else, or ended.
-                if sleeper is not None and not (self.rest_s and reader.take(now)):
+                if sleeper is not None and not (together and reader.take(now)):
                     del resting[reader]
-                    sleeper.switch()  # it comes back here when it waits again
+                    sleeper.switch(not together)  # it comes back here when it waits again
                 now = monotonic()
         finally:
             self._after_sweep(now)

@@ -1,8 +1,8 @@
 """Reading one connection: bytes in, media appended, requests handed on; deadlines of a silent peer.
 
 A reader has two ways. In its own greenlet it reads, works through what came, turn by turn, and waits. That of
-a publisher may rest instead while the common timer calls `take`: the same without a switch, as long as only
-media comes.
+a publisher rests instead, while `take` is called in the hub: the same without a switch, as long as only media
+comes. Who calls it depends on how many publish: the event loop as soon as bytes are there, or a common timer.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _HANDSHAKE = (Phase.C1, Phase.C2)
 
 
 class Reader:
-    """Reads one socket. Used by its session's greenlet, and by the common timer while that rests."""
+    """Reads one socket. Used by its session's greenlet, and by the hub while that rests."""
 
     __slots__ = (
         "_connection", "_held_bytes", "_holder", "_left_over", "_look_at", "_outlet", "_parts", "_read",
@@ -104,8 +104,7 @@ class Reader:
             if self._held_bytes or self._uncounted_bytes >= HELD_STEP_BYTES:
                 self._count_held()
             if (
-                ingest.rest_s
-                and (publication := requests.publication) is not None
+                (publication := requests.publication) is not None
                 and not publication.may_block
                 and count < READ_BYTES
                 and not self._transport.has_more
@@ -246,11 +245,19 @@ class Reader:
         judged.clear()
 
     def _rest(self) -> None:
-        """Let the common timer read, until there is something that it leaves to this greenlet."""
-        state = self._state
+        """Let the hub read, until there is something that it leaves to this greenlet."""
+        state, ingest, idle_s = self._state, self._parts.ingest, self._parts.settings.idle_s
         self._look_at = min(state.deadline, state.next_ping)
-        self._parts.ingest.rest(self)
-        self._share.rested(monotonic())
+        goes_on = True
+        while goes_on:
+            if ingest.rest_s:
+                goes_on = ingest.rest(self)
+            else:
+                goes_on = self._wait.watch(self._readable, min(self._look_at, state.heard_at + idle_s))
+        now = monotonic()
+        self._share.rested(now)
+        if now - min(self._look_at, state.heard_at + idle_s) > LATE_S:
+            state.heard_at = now
         left_over, self._left_over = self._left_over, None
         if isinstance(left_over, Exception):
             raise left_over
@@ -259,6 +266,13 @@ class Reader:
         self._work_off()
         if self._uncounted_bytes >= HELD_STEP_BYTES:
             self._count_held()
+
+    def _readable(self) -> None:
+        """Run in the hub: take, unless it has to be done in another way from now on."""
+        if not self.take(monotonic()):
+            self._wait.wake(False)
+        elif self._parts.ingest.rest_s:
+            self._wait.wake(True)
 
     def _wait_for_bytes(self) -> None:
         """Wait until there is something to read, or something else to do. Raises Ended at a deadline."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -37,6 +38,27 @@ class ReadWait:
         finally:
             self._waiting = None
             self._watcher.stop()
+
+    def watch(self, readable: Callable[[], None], until: float) -> bool:
+        """Block until `wake`, or until monotonic seconds `until` (False); meanwhile call `readable` for bytes.
+
+        It is called in the hub, as long as there are any: it reads them, or wakes who waits. Never blocks.
+        """
+        self._until = until
+        if until < self._timer_at:
+            self._start_timer(until - monotonic())
+        self._waiting = getcurrent()
+        self._watcher.start(readable)
+        try:
+            return bool(self._hub.switch())
+        finally:
+            self._waiting = None
+            self._watcher.stop()
+
+    def wake(self, result: bool) -> None:
+        """End `watch`, which returns `result`. For the hub."""
+        if self._waiting is not None:
+            self._waiting.switch(result)
 
     def close(self) -> None:
         """Give everything back; before the socket is closed. Idempotent."""

@@ -246,14 +246,53 @@ def test_who_is_dropped_ends_at_once_though_it_has_to_wait_for_units(
 # --- the common timer ---------------------------------------------------------------------------------
 
 
-def rest(stage: Stage) -> FakePublication:
-    """Bring a publisher to rest."""
+def rest(stage: Stage, messages: int = 1) -> FakePublication:
+    """Bring a publisher to rest with the common timer; where reads are logged that takes two messages."""
     for _ in range(MANY):
         stage.parts.ingest.publisher_began()
     publication = stage.host.publications[-1]
-    stage.send(audio(b"brings it to rest"))
+    for number in range(messages):
+        stage.send(audio(b"brings it to rest"))
+        eventually(lambda: len(publication.messages) == number + 1)  # noqa: B023 - called at once
     eventually(lambda: len(stage.parts.ingest), "rest")
+    publication.in_hub = 0
     return publication
+
+
+def test_media_of_the_only_publisher_is_appended_without_a_switch(stage: Stage) -> None:
+    publication = stage.publish()
+    for number in range(5):
+        stage.send(audio(bytes((number,))))
+        eventually(lambda: len(publication.messages) == number + 1)  # noqa: B023 - called at once
+    assert publication.in_hub == 5
+    assert len(stage.parts.ingest) == 0
+    assert publication.payloads() == [b"\xaf\x01" + bytes((number,)) for number in range(5)]
+
+
+def test_a_publisher_reads_for_itself_again_when_the_others_have_left(stage: Stage) -> None:
+    stage.publish()
+    publication = rest(stage)
+    for _ in range(MANY):
+        stage.parts.ingest.publisher_ended()
+    eventually(lambda: len(stage.parts.ingest) == 0)
+    stage.send(audio(b"x"))
+    eventually(lambda: len(publication.messages) == 2)
+    assert publication.in_hub == 1
+
+
+def test_a_publisher_is_not_called_silent_for_the_time_in_which_this_process_did_not_run(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stood_still_s = [0.0]
+    monkeypatch.setattr(reading, "monotonic", lambda: monotonic() + stood_still_s[0])
+    publication = stage.publish()
+    stage.send(audio(b"rests"))
+    eventually(lambda: len(publication.messages) == 1)
+    stood_still_s[0] = 5000.0
+    gevent.get_hub().loop.run_callback(stage.session._reader._wait.wake, False)
+    eventually(lambda: stage.state.heard_at > monotonic() + 4000)
+    stage.ping(7)
+    assert stage.expect_control(messages.PING_RESPONSE) == 7
 
 
 def test_media_of_many_publishers_is_appended_without_a_switch(stage: Stage) -> None:
@@ -327,11 +366,11 @@ def test_a_peer_at_rest_can_be_dropped(stage: Stage, lines: Callable[[], list[st
 
 
 def test_a_peer_at_rest_is_pinged_and_held_to_its_time(lines: Callable[[], list[str]]) -> None:
-    stage = Stage(ping_s=0.05, idle_s=0.3)
+    stage = Stage(ping_s=0.3, idle_s=0.6)
     stage.publish()
-    rest(stage)
+    rest(stage, messages=2)
     stage.expect_control(messages.PING_REQUEST)
-    assert closed(stage, lines) == "sent nothing for 0.3 s"
+    assert closed(stage, lines) == "sent nothing for 0.6 s"
     stage.close()
 
 
@@ -404,7 +443,7 @@ def test_what_is_said_is_logged_when_asked_for(at_rest: bool, lines: Callable[[]
     stage = Stage()
     stage.publish()
     if at_rest:
-        rest(stage)
+        rest(stage, messages=2)
     stage.command("deleteStream", None, 1.0)
     stage.expect("onStatus")
     assert "DEBUG = handshake done" in lines()
