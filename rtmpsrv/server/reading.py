@@ -30,6 +30,7 @@ THROWN_UNITS = 10  # of work, for each read of a peer that keeps sending after i
 # A wait that ends this late was delayed by this process itself (stopped, or busy). Peers were not silent
 # meanwhile, nobody listened: the whole wait does not count.
 LATE_S = 1.0
+ASK_EVERY_S = 5.0  # whether a slowed peer is still there
 HELD_STEP_BYTES = 65536  # held bytes are counted each time that so much more has come
 
 _HANDSHAKE = (Phase.C1, Phase.C2)
@@ -39,8 +40,9 @@ class Reader:
     """Reads one socket. Used by its session's greenlet, and by the hub while that rests."""
 
     __slots__ = (
-        "_connection", "_held_bytes", "_holder", "_left_over", "_look_at", "_outlet", "_parts", "_read",
-        "_requests", "_share", "_state", "_stopped", "_transport", "_uncounted_bytes", "_units", "_wait",
+        "_ask_at", "_connection", "_held_bytes", "_holder", "_left_over", "_look_at", "_outlet", "_parts",
+        "_read", "_requests", "_share", "_state", "_stopped", "_transport", "_uncounted_bytes", "_units",
+        "_wait",
     )  # fmt: skip
 
     def __init__(
@@ -60,24 +62,20 @@ class Reader:
         self._outlet = outlet
         self._requests = requests
         self._parts = parts
-        self._share = parts.turns.share(state.account, transport.has_left)
+        self._share = parts.turns.share(state.account, self._has_left)
         self._wait = ReadWait(transport.fileno())
         self._units = state.connection.work  # of those that were spent: of messages, and of requests
         self._stopped = False
         state.connection.judged = [] if holder.log.isEnabledFor(logging.DEBUG) else None
         self._left_over: events.Event | Exception | None = None  # what `take` leaves to the greenlet
+        self._ask_at = 0.0
         self._look_at = 0.0  # when the greenlet has to look at deadlines and pings
         self._held_bytes = 0  # as the process was told
         self._uncounted_bytes = 0  # read since then
 
     def serve(self) -> NoReturn:
         """Read until the connection is over: Ended, PeerLost or RemoteProtocolError tell how. Blocks."""
-        state, connection, ingest, requests = (
-            self._state,
-            self._connection,
-            self._parts.ingest,
-            self._requests,
-        )
+        state, connection, requests = self._state, self._connection, self._requests
         read, share = self._read, self._share
         self._work_off()  # what a session that moved has brought along
         while True:
@@ -177,14 +175,15 @@ class Reader:
         """Give everything back; before the socket is closed. Idempotent."""
         self._stopped = True
         self._wait.close()
+        self._share.close()
         if self._held_bytes:
             self._held_bytes = 0
             self._parts.budget.hold(UNFINISHED, self._holder, 0)
 
     @property
-    def slowed(self) -> bool:
-        """Tell whether the peer sends more than it may, so that its bytes are left unread for now."""
-        return self._connection.backlog and self._state.account.units <= 0
+    def is_behind(self) -> bool:
+        """Tell whether the peer has sent what was not looked at yet, so that its end may be hidden."""
+        return self._connection.backlog or self._transport.has_unread()
 
     def ping(self) -> None:
         """Ask the peer, who is connected, for an answer. Never blocks."""
@@ -273,6 +272,14 @@ class Reader:
             self._wait.wake(False)
         elif self._parts.ingest.rest_s:
             self._wait.wake(True)
+
+    def _has_left(self) -> bool:
+        """Look for a peer that is slowed, and ask it from time to time: its end is behind unread bytes."""
+        now = monotonic()
+        if now >= self._ask_at and self._connection.phase is Phase.CONNECTED:
+            self._ask_at = now + ASK_EVERY_S
+            self.ping()
+        return self._transport.has_left()
 
     def _wait_for_bytes(self) -> None:
         """Wait until there is something to read, or something else to do. Raises Ended at a deadline."""

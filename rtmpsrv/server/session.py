@@ -101,10 +101,10 @@ class Session:
     def sound(self) -> bool:
         """Send something that draws a reset if the peer is gone; False when there is no need.
 
-        While a peer is read more slowly than it sends, the end of its connection waits behind unread bytes,
-        in its own system perhaps. Never blocks.
+        The end of a peer that is read more slowly than it sends waits behind unread bytes, in its own system
+        perhaps. Never blocks.
         """
-        if self._over or self.has_left() or not self._reader.slowed:
+        if self._over or self.has_left() or not self._reader.is_behind:
             return False
         try:
             self._reader.ping()

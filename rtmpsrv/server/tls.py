@@ -16,7 +16,7 @@ from .certificates import CertificatePair
 from .host import Host
 from .listener import Listener
 from .parts import ServerParts
-from .transport import coalesce, has_left, limit_unsent
+from .transport import coalesce, has_left, has_unread, limit_unsent
 
 RECORD_BYTES = 16384  # most that a TLS record carries, RFC 8446 5.1
 # Most that one read decrypts: a peer may send a record for each byte, and each costs some 5 us.
@@ -129,6 +129,10 @@ class TlsTransport:
     def has_left(self) -> bool:
         """Tell whether the peer has closed its side, though unread bytes may hide that. Never raises."""
         return has_left(self._socket)
+
+    def has_unread(self) -> bool:
+        """Tell whether bytes are there that were not read, which may hide the end. Never raises."""
+        return self.has_more or has_unread(self._socket)
 
     # --- the end ----------------------------------------------------------------------------------
 

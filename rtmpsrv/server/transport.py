@@ -8,7 +8,9 @@ fault of our own.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import termios
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -46,6 +48,9 @@ class Transport(Protocol):
     def has_left(self) -> bool:
         """Tell whether the peer has closed its side, though unread bytes may hide that. Never raises."""
 
+    def has_unread(self) -> bool:
+        """Tell whether bytes are there that were not read, which may hide the end. Never raises."""
+
     def shutdown(self, how: int = gsocket.SHUT_RDWR) -> None:
         """End directions; whoever waits for the socket is woken. Idempotent, never raises."""
 
@@ -81,6 +86,9 @@ class PlainTransport:
     def has_left(self) -> bool:
         return has_left(self._socket)
 
+    def has_unread(self) -> bool:
+        return has_unread(self._socket)
+
     def shutdown(self, how: int = gsocket.SHUT_RDWR) -> None:
         with contextlib.suppress(OSError):  # the peer was faster
             self._socket.shutdown(how)
@@ -113,3 +121,11 @@ def has_left(sock: gsocket.socket) -> bool:
         return bool(sock.getsockopt(gsocket.IPPROTO_TCP, gsocket.TCP_INFO, 1)[0] != _TCP_ESTABLISHED)
     except OSError:
         return False  # not a TCP socket
+
+
+def has_unread(sock: gsocket.socket) -> bool:
+    """See `Transport.has_unread`."""
+    try:
+        return fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)) != bytes(4)
+    except (OSError, ValueError):
+        return False  # closed

@@ -113,6 +113,10 @@ class Share:
         if self._bell is not None:
             self._bell.set()
 
+    def close(self) -> None:
+        """Look for the peer no more, so that nothing keeps its session. Idempotent."""
+        self._has_left = None
+
     def _wait_for_units(self, until: float) -> None:
         """Let the others run until then, for a round of the loop at least; look for the peer meanwhile."""
         now = monotonic()

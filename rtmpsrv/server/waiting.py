@@ -40,9 +40,9 @@ class ReadWait:
             self._watcher.stop()
 
     def watch(self, readable: Callable[[], None], until: float) -> bool:
-        """Block until `wake`, or until monotonic seconds `until` (False); meanwhile call `readable` for bytes.
+        """Block until `wake`, or until monotonic seconds `until` (False); for bytes `readable` is called.
 
-        It is called in the hub, as long as there are any: it reads them, or wakes who waits. Never blocks.
+        That happens in the hub, as long as there are any: it reads them, or wakes who waits. Never blocks.
         """
         self._until = until
         if until < self._timer_at:

@@ -222,12 +222,23 @@ def test_a_slowed_peer_that_vanishes_is_noticed_though_its_bytes_are_not_read(
     stage: Stage, lines: Callable[[], list[str]]
 ) -> None:
     publication = stage.publish()
-    stage.session._reader._share._has_left = lambda: True
+    stage.session._reader._transport.has_left = lambda: True  # type: ignore[method-assign]
     stage.state.account.units = -1_000_000
     stage.send(b"".join(audio(b"") for _ in range(5000)))
     assert closed(stage, lines) == "closed by the peer"
     assert publication.ends == ["closed by the peer"]
     assert len(publication.messages) < 5000
+
+
+def test_a_slowed_peer_is_asked_whether_it_is_there_but_not_over_and_over(stage: Stage) -> None:
+    stage.publish()
+    stage.state.account.units = -1_000_000
+    stage.send(b"".join(audio(b"") for _ in range(2000)))
+    stage.expect_control(messages.PING_REQUEST)
+    reader = stage.session._reader
+    assert reader._ask_at > monotonic()
+    assert not reader._has_left()
+    assert stage.state.connection.outbox == []
 
 
 def test_who_is_dropped_ends_at_once_though_it_has_to_wait_for_units(

@@ -496,7 +496,7 @@ def test_a_peer_that_reads_nothing_does_not_hold_up_the_end(stage: Stage) -> Non
     assert stage.greenlet.dead
 
 
-def test_a_slowed_peer_is_sounded_by_a_ping_and_others_are_left_alone(stage: Stage) -> None:
+def test_a_peer_with_unread_bytes_is_sounded_by_a_ping_and_others_are_left_alone(stage: Stage) -> None:
     publication = stage.publish()
     assert not stage.session.sound()
     stage.state.account.units = -1_000_000

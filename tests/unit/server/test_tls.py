@@ -20,7 +20,7 @@ from rtmpsrv.server.outlet import Outlet
 from rtmpsrv.server.tls import RECORD_BYTES, RECORDS_PER_READ, TlsListener, TlsTransport, make_context
 from rtmpsrv.server.transport import Transport
 from tests.doubles.pairs import Issued, issue, issue_chain
-from tests.unit.server.stage import FakeBudget, make_parts
+from tests.unit.server.stage import FakeBudget, eventually, make_parts
 from tests.unit.server.test_outlet import Holder
 
 
@@ -217,6 +217,9 @@ def test_it_is_a_transport(connection: Connection) -> None:
     # Of a pair of sockets that are not TCP.
     assert not transport.limit_unsent(100_000)
     assert not transport.has_left()
+    assert not transport.has_unread()
+    connection.client.sendall(b"x")
+    eventually(transport.has_unread)
     transport.coalesce()
 
 

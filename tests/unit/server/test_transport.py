@@ -88,11 +88,16 @@ def test_options_of_tcp(tcp: Pair) -> None:
 
 def test_a_peer_that_closed_has_left_though_its_bytes_are_unread(tcp: Pair) -> None:
     assert not tcp.transport.has_left()
+    assert not tcp.transport.has_unread()
     tcp.far.sendall(b"last words")
     tcp.far.shutdown(gsocket.SHUT_WR)
     gsocket.wait_read(tcp.transport.fileno(), timeout=5)
     eventually(tcp.transport.has_left)
+    assert tcp.transport.has_unread()
     assert tcp.transport.read(100) == b"last words"
+    assert not tcp.transport.has_unread()
+    tcp.transport.close()
+    assert not tcp.transport.has_unread()
 
 
 def test_sockets_that_are_not_tcp_have_no_such_options(pair: Pair) -> None:
