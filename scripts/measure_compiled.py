@@ -32,7 +32,7 @@ class NoClock:
     def __init__(self) -> None:
         self.time_s = 0.0
         self.now = lambda: self.time_s
-        self.load = 0.0
+        self.pressure = 0.0
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> NoClock:
         return self

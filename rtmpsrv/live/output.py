@@ -27,7 +27,7 @@ class Timer(Protocol):
 
 
 class Clock(Protocol):
-    """Time, timers and load of the process; tests bring their own."""
+    """Time, timers and how busy the process is; tests bring their own."""
 
     def now(self) -> float:
         """Return monotonic seconds."""
@@ -36,8 +36,8 @@ class Clock(Protocol):
         """Call `callback`, which must not block, once after `delay_s`; keep the result until then."""
 
     @property
-    def load(self) -> float:
-        """The share of a core that this process used lately, 0 to 1."""
+    def pressure(self) -> float:
+        """How much the process has to merge: 0 while it is not busy, 1 when it lately used a whole core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Output:
             return
         schedule = self.schedule
         now = self._now()
-        due_at = schedule.due_at(unsent, self.log.oldest_unsent_at, self._clock.load)
+        due_at = schedule.due_at(unsent, self.log.oldest_unsent_at, self._clock.pressure)
         if now >= due_at:
             self.flush()
         elif self._timer is None or due_at < self._timer_at:
@@ -122,7 +122,7 @@ class Output:
         schedule, log = self.schedule, self.log
         schedule.keyframe()
         if log.unsent:
-            due_at = schedule.due_at(len(log.unsent), log.oldest_unsent_at, self._clock.load)
+            due_at = schedule.due_at(len(log.unsent), log.oldest_unsent_at, self._clock.pressure)
             if self._now() >= due_at:
                 self.flush()
                 schedule.keyframe()

@@ -21,8 +21,7 @@ DEAR_FLUSH_S: Final = 0.006
 MAX_WAIT_S: Final = 0.065
 # The timer fires so much later: normally the next frame triggers the flush before it.
 LEEWAY_S: Final = 0.003
-# From this share of a core on the whole process merges, up to this wait as it nears a whole core.
-BUSY_LOAD: Final = 1 / 3
+# Where the process is busy everybody waits, up to so long as it nears a whole core.
 BUSY_WAIT_S: Final = 0.1
 
 
@@ -43,10 +42,10 @@ class FlushSchedule:
         """Take note that a keyframe waits: joiners and eyes wait for it."""
         self.hurry = True
 
-    def due_at(self, waiting: int, oldest_at: float, load: float) -> float:
+    def due_at(self, waiting: int, oldest_at: float, pressure: float) -> float:
         """Return when what waits must go.
 
-        Given its number, when the first of it arrived, and the share of a core that the process uses.
+        Given its number, when the first of it arrived, and how much the process has to merge, 0 to 1.
         """
         took_s = min(self._took_s)  # of two: a hiccup of the machine says nothing about the next
         rest_s = took_s * REST_FACTOR
@@ -56,8 +55,8 @@ class FlushSchedule:
         else:
             due_at = min(self._flushed_at + rest_s, oldest_at + MAX_WAIT_S)
             self.leeway_s = LEEWAY_S
-        if load > BUSY_LOAD:
-            due_at = max(due_at, self._flushed_at + busy_wait_s(load))
+        if pressure:
+            due_at = max(due_at, self._flushed_at + BUSY_WAIT_S * pressure)
         if self.hurry or waiting >= self._merge_messages:
             full_at = self._flushed_at + took_s * FULL_REST_FACTOR
             if full_at <= due_at:
@@ -71,9 +70,3 @@ class FlushSchedule:
         self._took_s = self._took_s[1], ended - began
         self.spent_s += ended - began
         self.hurry = False
-
-
-def busy_wait_s(load: float) -> float:
-    """Return how long reads and flushes wait in a process that uses this share of a core."""
-    over = (load - BUSY_LOAD) / (1 - BUSY_LOAD)
-    return BUSY_WAIT_S * min(1.0, max(0.0, over))

@@ -8,7 +8,7 @@ from typing import Any
 
 import gevent
 
-from .load import SAMPLE_S, Load
+from .load import SAMPLE_S, Load, pressure
 
 IDLE_SAMPLES = 40  # without anybody's timer, after which sampling stops: nobody asks for the load either
 
@@ -18,7 +18,7 @@ class LoopClock:
 
     def __init__(self) -> None:
         self.now: Callable[[], float] = monotonic  # itself: it is asked for each message
-        self.load = 0.0  # the share of a core that the process used in the last second or so, 0 to 1
+        self.pressure = 0.0  # to merge: 0 up to a third of a core in the last second or so, 1 at a whole one
         self._load = Load(monotonic(), process_time())
         self._sampler: Any = None
         self._idle_samples = 0
@@ -37,10 +37,10 @@ class LoopClock:
     def sample(self) -> None:
         """Look how busy the process was. Called by a timer, which ends when nobody needs it for long."""
         self._load.note(monotonic(), process_time())
-        self.load = self._load.share
+        self.pressure = pressure(self._load.share)
         self._idle_samples += 1
         if self._idle_samples > IDLE_SAMPLES:
             self._sampler.stop()
             self._sampler.close()
             self._sampler = None
-            self.load = 0.0
+            self.pressure = 0.0

@@ -15,7 +15,6 @@ import gevent
 from greenlet import getcurrent, greenlet
 
 from .clock import LoopClock
-from .load import pressure
 from .turns import TURN_REST_S, TURN_S
 
 REST_PER_PUBLISHER_S = 0.0004  # between two reads of a publisher, for each other one
@@ -83,7 +82,7 @@ class Ingest:
 
     def _set_rest(self) -> None:
         if self._enabled:
-            self.rest_s = rest_s(self.publishers, self._clock.load)
+            self.rest_s = rest_s(self.publishers, self._clock.pressure)
 
     def _sweep(self) -> None:
         """Run in the hub: read all, a turn at a time."""
@@ -120,8 +119,8 @@ class Ingest:
         self._timer = self._clock.call_later(delay_s, self._sweep)
 
 
-def rest_s(publishers: int, load: float) -> float:
-    """Return how long publishers rest between reads, given how many there are and how busy the process is."""
-    factor = 1 + (BUSY_REST_FACTOR - 1) * pressure(load)
+def rest_s(publishers: int, pressure: float) -> float:
+    """Return how long publishers rest between reads, given how many there are and the clock's pressure."""
+    factor = 1 + (BUSY_REST_FACTOR - 1) * pressure
     rest = factor * min(MAX_REST_S, REST_PER_PUBLISHER_S * max(0, publishers - 1))
     return rest if rest >= SWEEP_FROM_S else 0.0

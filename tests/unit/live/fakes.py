@@ -23,7 +23,7 @@ class FakeClock:
 
     def __init__(self) -> None:
         self.time_s = 1000.0
-        self.load = 0.0
+        self.pressure = 0.0
         self.timers: list[FakeTimer] = []
 
     def now(self) -> float:

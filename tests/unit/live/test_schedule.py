@@ -5,14 +5,12 @@ from __future__ import annotations
 import pytest
 
 from rtmpsrv.live.schedule import (
-    BUSY_LOAD,
     BUSY_WAIT_S,
     DEAR_FLUSH_S,
     LEEWAY_S,
     MAX_REST_S,
     MAX_WAIT_S,
     FlushSchedule,
-    busy_wait_s,
 )
 
 AT = 0.0  # when the last flush ended; exact in sums
@@ -33,7 +31,7 @@ def test_first_message_of_all_goes_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("took_s", "waiting", "oldest_s", "load", "due_s"),
+    ("took_s", "waiting", "oldest_s", "pressure", "due_s"),
     [
         # cheap: a rest of 20 times the cost, less than a frame
         (0.0, 1, 0.0, 0.0, 0.0),
@@ -54,18 +52,17 @@ def test_first_message_of_all_goes_at_once() -> None:
         (0.010, FULL, 0.0, 0.0, 0.020),
         (0.030, FULL, 0.0, 0.0, 0.060),
         (0.100, FULL, 0.0, 0.0, MAX_WAIT_S),  # the oldest does not wait longer for that
-        # load: everybody waits a little, but for what is full
-        (0.0, 1, 0.0, BUSY_LOAD, 0.0),
-        (0.0, 1, 0.0, (1 + BUSY_LOAD) / 2, BUSY_WAIT_S / 2),
+        # pressure: everybody waits a little, but for what is full
+        (0.0, 1, 0.0, 0.5, BUSY_WAIT_S / 2),
         (0.0, 1, 0.0, 1.0, BUSY_WAIT_S),
-        (0.001, 1, 0.0, (1 + BUSY_LOAD) / 2, BUSY_WAIT_S / 2),
-        (0.001, 1, 0.0, BUSY_LOAD + 0.01, 0.02),
+        (0.001, 1, 0.0, 0.5, BUSY_WAIT_S / 2),
+        (0.001, 1, 0.0, 0.015, 0.02),
         (DEAR_FLUSH_S, 1, 0.0, 1.0, BUSY_WAIT_S),
         (0.001, FULL, 0.0, 1.0, 0.002),
     ],
 )
-def test_due(took_s: float, waiting: int, oldest_s: float, load: float, due_s: float) -> None:
-    assert flushed(took_s).due_at(waiting, AT + oldest_s, load) == pytest.approx(AT + due_s)
+def test_due(took_s: float, waiting: int, oldest_s: float, pressure: float, due_s: float) -> None:
+    assert flushed(took_s).due_at(waiting, AT + oldest_s, pressure) == pytest.approx(AT + due_s)
 
 
 @pytest.mark.parametrize(
@@ -107,17 +104,3 @@ def test_one_flush_that_took_long_says_nothing(took_s: float, before_s: float) -
 
 def test_what_flushes_took_is_summed_up() -> None:
     assert flushed(0.25, 0.5).spent_s == 0.75
-
-
-@pytest.mark.parametrize(
-    ("load", "wait_s"),
-    [
-        (0.0, 0.0),
-        (BUSY_LOAD, 0.0),
-        ((1 + BUSY_LOAD) / 2, BUSY_WAIT_S / 2),
-        (1.0, BUSY_WAIT_S),
-        (1.5, BUSY_WAIT_S),
-    ],
-)
-def test_waits_grow_with_the_load(load: float, wait_s: float) -> None:
-    assert busy_wait_s(load) == pytest.approx(wait_s)

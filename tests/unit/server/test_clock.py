@@ -39,13 +39,13 @@ def test_the_load_is_sampled_while_timers_are_used(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(clock_module, "monotonic", lambda: now[0])
     monkeypatch.setattr(clock_module, "process_time", lambda: now[0] * 0.5)
     clock = LoopClock()
-    assert clock.load == 0.0
+    assert clock.pressure == 0.0
     for _ in range(60):
         timer = clock.call_later(1.0, lambda: None)
         now[0] += SAMPLE_S
         clock.sample()
         timer.stop()
-    assert clock.load == pytest.approx(0.5, abs=0.01)
+    assert clock.pressure == pytest.approx(0.25, abs=0.015)
 
 
 def test_a_timer_takes_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,11 +66,11 @@ def test_nothing_is_sampled_when_nobody_uses_timers(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(clock_module, "SAMPLE_S", 1000.0)
     clock = LoopClock()
     clock.call_later(0.0, lambda: None)
-    clock.load = 0.7
+    clock.pressure = 0.7
     for _ in range(clock_module.IDLE_SAMPLES + 1):
         assert clock._sampler is not None
         clock.sample()
     assert clock._sampler is None
-    assert clock.load == 0.0
+    assert clock.pressure == 0.0
     clock.call_later(0.0, lambda: None)
     assert clock._sampler is not None
