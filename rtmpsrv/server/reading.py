@@ -262,6 +262,7 @@ class Reader:
             raise left_over
         if left_over is not None:
             self._requests.handle(left_over)
+        self._share.spend(0)  # what the hub has overspent is waited for first
         self._work_off()
         if self._uncounted_bytes >= HELD_STEP_BYTES:
             self._count_held()
