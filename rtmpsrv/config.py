@@ -122,8 +122,7 @@ class Config:
         secret=True)
     custom_jwt_subject: str = setting(CALLBACK, TEXT, "rtmp_event", "Subject (`sub`) of those tokens.")
     callback_ca: str = setting(CALLBACK, TEXT, "",
-        "File with the certificates (PEM) to trust for an `https` callback. "
-        "Empty: the public ones that the Python package certifi lists.")
+        "File with certificates (PEM) to trust for an `https` callback, besides those of the system.")
     callback_connect_timeout_seconds: int = setting(CALLBACK, NUMBER, 5,
         "Time to reach the callback server.", unit="seconds", low=1, high=HOUR)
     callback_timeout_seconds: int = setting(CALLBACK, NUMBER, 20,
@@ -139,7 +138,7 @@ class Config:
     redis_channel: str = setting(REDIS, TEXT, "rtmp_commands", "Pub/Sub channel to listen to.")
     redis_tls: bool = setting(REDIS, SWITCH, False, "Whether to use TLS.")
     redis_ca: str = setting(REDIS, TEXT, "",
-        "File with the certificates (PEM) to trust. Empty: those of the system.")
+        "File with certificates (PEM) to trust, besides those of the system.")
 
     control_use: bool = setting(CONTROL, SWITCH, False,
         "Whether a control server decides who may publish. Turns the callback off.")
@@ -149,7 +148,7 @@ class Config:
     control_secret: str = setting(CONTROL, TEXT, "", "Secret (HS256) that signs the token shown to it.",
         secret=True)
     control_ca: str = setting(CONTROL, TEXT, "",
-        "File with the certificates (PEM) to trust for `wss`. Empty: those of the system.")
+        "File with certificates (PEM) to trust for `wss`, besides those of the system.")
     control_request_timeout_seconds: int = setting(CONTROL, NUMBER, 20,
         "Time for its answer; then the publisher is refused.", unit="seconds", low=1, high=HOUR)
     external_ip: str = setting(CONTROL, TEXT, "",

@@ -16,16 +16,17 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from rtmpsrv.access.give_way import GiveWay, Share
 from rtmpsrv.access.reading import Meter
+from rtmpsrv.access.trust import Trust
 
 KEPT_CONNECTIONS = 256  # what may be idle and used again; more are opened when needed
 MAX_HEAD_BYTES = 65_536  # status line and headers, and what may come before them
 MAX_BODY_BYTES = 65_536  # read and thrown away so that the connection can be used again; more closes it
 
 
-def make_session(give_way: GiveWay) -> requests.Session:
+def make_session(give_way: GiveWay, trust: Trust) -> requests.Session:
     """Give a session whose answers are bounded; who reads them gives way to others."""
     session = requests.Session()
-    adapter = _Adapter(give_way)
+    adapter = _Adapter(give_way, trust)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     session.headers["Accept-Encoding"] = "identity"  # nobody reads the body, nobody should unpack it
@@ -36,8 +37,8 @@ def make_session(give_way: GiveWay) -> requests.Session:
 class _Adapter(HTTPAdapter):
     """Makes the connections whose answers are metered, through a proxy as well."""
 
-    def __init__(self, give_way: GiveWay) -> None:
-        self._pools = _metered_pools(give_way)
+    def __init__(self, give_way: GiveWay, trust: Trust) -> None:
+        self._pools = _metered_pools(give_way, trust)
         super().__init__(pool_connections=2, pool_maxsize=KEPT_CONNECTIONS, max_retries=0)
 
     def init_poolmanager(self, *arguments: Any, **details: Any) -> None:
@@ -51,8 +52,14 @@ class _Adapter(HTTPAdapter):
         manager.pool_classes_by_scheme = self._pools
         return manager
 
+    def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:
+        """Let a connection's context say who is trusted, and what `REQUESTS_CA_BUNDLE` names, on top."""
+        super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]  # no hint there
+        if verify is True:
+            conn.ca_certs = None  # else the list of certifi
 
-def _metered_pools(give_way: GiveWay) -> dict[str, type[HTTPConnectionPool]]:
+
+def _metered_pools(give_way: GiveWay, trust: Trust) -> dict[str, type[HTTPConnectionPool]]:
     class Response(_Response):
         new_share = staticmethod(give_way.share)
 
@@ -61,6 +68,10 @@ def _metered_pools(give_way: GiveWay) -> dict[str, type[HTTPConnectionPool]]:
 
     class Secure(HTTPSConnection):
         response_class = Response
+
+        def connect(self) -> None:
+            self.ssl_context = trust.context()
+            super().connect()
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain

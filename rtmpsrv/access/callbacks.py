@@ -25,6 +25,7 @@ from rtmpsrv.access.callback_http import MAX_BODY_BYTES, make_session
 from rtmpsrv.access.gate import Grant, PublishRequest, refusal
 from rtmpsrv.access.give_way import GiveWay
 from rtmpsrv.access.tokens import callback_token
+from rtmpsrv.access.trust import Trust
 from rtmpsrv.log import Logger
 
 CONNECT_TIMEOUT_S = 5.0  # docs/callbacks.md, "Deadlines"
@@ -90,8 +91,7 @@ class CallbackAuthority:
         self._stop_backlog = stop_backlog
         self._stop_give_up_s = stop_give_up_s
         self._stop_first_s = stop_first_s
-        self._http = make_session(give_way)
-        self._ca = ca
+        self._http = make_session(give_way, Trust(ca))
         self._stop_slots = BoundedSemaphore(STOP_CONCURRENCY)
         self._stop_lines: dict[str, _StopLine] = {}
         self._stops_waiting = 0
@@ -117,7 +117,7 @@ class CallbackAuthority:
         if answer.status_code != 200:
             self._log.info("start refused channel=%s status=%d", request.channel, answer.status_code)
             raise refusal()
-        stream_id = _stream_id(answer.headers.get("stream-id", ""))
+        stream_id = _stream_id(answer)
         self._log.debug("start accepted channel=%s stream_id=%s", request.channel, stream_id)
         return stream_id
 
@@ -244,7 +244,6 @@ class CallbackAuthority:
             timeout=(self._connect_timeout_s, self._timeout_s),
             allow_redirects=False,  # the token is for this URL only
             stream=True,
-            verify=self._ca or True,
         )
         _throw_body_away(answer)
         return answer
@@ -276,9 +275,10 @@ def _closed_before_answering(error: requests.ConnectionError) -> bool:
     return any(isinstance(argument, ConnectionError) for argument in inner.args)
 
 
-def _stream_id(header: str) -> str:
-    """Return the header's text, or "" where it holds more than printable ASCII."""
-    text = header.strip()
+def _stream_id(answer: requests.Response) -> str:
+    """Return the text of the first such header, or "" where it holds more than printable ASCII."""
+    given = answer.raw.headers.getlist("stream-id")  # those of `requests` are joined
+    text = given[0].strip() if given else ""
     return text if text.isascii() and text.isprintable() else ""
 
 

@@ -39,7 +39,7 @@ LINK_ERRORS = (OSError, ValueError, websocket.WebSocketException)
 class ControlSocket(websocket.WebSocket):
     """A websocket that gives way while it reads, whose reader never writes, and with a limit for messages."""
 
-    def __init__(self, sslopt: dict[str, str] | None, share: Share) -> None:
+    def __init__(self, sslopt: dict[str, Any] | None, share: Share) -> None:
         self._share = share
         self._metered: MeteredSocket | None = None
         self.on_ping: Callable[[bytes], None] = lambda payload: None

@@ -21,6 +21,7 @@ from rtmpsrv.access.control_link import CLOSE_TIMEOUT_S, LINK_ERRORS, ControlLin
 from rtmpsrv.access.gate import Grant, PublishRequest, refusal
 from rtmpsrv.access.give_way import GiveWay
 from rtmpsrv.access.tokens import control_token
+from rtmpsrv.access.trust import Trust
 from rtmpsrv.errors import ConfigError
 from rtmpsrv.log import Logger
 
@@ -74,7 +75,7 @@ class Coordinator:
         self._log = log
         self._validation_log = validation_log
         self._headers = _external_headers(external_ip, external_port, external_ssl)
-        self._ca = ca
+        self._trust = Trust(ca)
         self._give_way = give_way
         self._request_timeout_s = request_timeout_s
         self._heartbeat_s = heartbeat_s
@@ -190,7 +191,8 @@ class Coordinator:
                 link.hang_up()
 
     def _connect(self) -> ControlSocket:
-        socket = ControlSocket({"ca_certs": self._ca} if self._ca else None, self._give_way.share())
+        secure = urlsplit(self._url).scheme == "wss"
+        socket = ControlSocket({"context": self._trust.context()} if secure else None, self._give_way.share())
         # An OSError, not the timer's own exception: the library then closes the socket of an unfinished
         # connect(). It fires however much the server sends: reading gives way.
         too_slow = TimeoutError(errno.ETIMEDOUT, f"not connected within {self._connect_timeout_s:g} s")

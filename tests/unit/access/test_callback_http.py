@@ -9,6 +9,7 @@ from gevent.server import StreamServer
 
 from rtmpsrv.access.callback_http import MAX_BODY_BYTES, MAX_HEAD_BYTES, make_session
 from rtmpsrv.access.give_way import Share
+from rtmpsrv.access.trust import Trust
 from rtmpsrv.server.turns import Turns
 
 OK = b"HTTP/1.1 200 OK\r\nstream-id: abc\r\ncontent-length: 0\r\n\r\n"
@@ -79,7 +80,7 @@ class Peer:
 @pytest.fixture
 def session() -> Iterator[requests.Session]:
     give_way = Counting()
-    with make_session(give_way) as one:
+    with make_session(give_way, Trust()) as one:
         one.trust_env = False
         yield one
 
@@ -130,7 +131,7 @@ def test_some_100_continue_before_the_answer_are_passed_over(session: requests.S
 def test_a_head_without_end_fails_at_its_limit(peer: Peer, part: bytes) -> None:
     give_way = Counting()
     peer.say = for_ever(part)
-    with make_session(give_way) as session, gevent.Timeout(5):
+    with make_session(give_way, Trust()) as session, gevent.Timeout(5):
         session.trust_env = False
         with pytest.raises(requests.RequestException):
             session.post(peer.url)

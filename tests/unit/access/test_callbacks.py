@@ -152,6 +152,11 @@ def test_s85_without_a_readable_stream_id_it_is_empty(
     assert make().authorise(request()) == stream_id
 
 
+def test_the_first_of_several_stream_ids_counts(server: CallbackServer, make: Make) -> None:
+    server.answer = lambda received: Answer(headers={"stream-id": "first", "Stream-Id": "second"})
+    assert make().authorise(request()) == "first"
+
+
 def test_s86_a_callback_that_never_answers_delays_nobody_else(
     server: CallbackServer, make: Make, log_lines: LogLines
 ) -> None:
@@ -248,6 +253,14 @@ def test_cookies_are_not_kept(server: CallbackServer, make: Make) -> None:
 def test_https_with_a_private_authority(make: Make, certs: Certificates) -> None:
     with CallbackServer(JWT_SECRET, certs) as server:
         assert make(server.url, ca=certs.ca).authorise(request()) == "id-news"
+
+
+def test_https_with_an_authority_of_the_system(
+    make: Make, certs: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", certs.ca)
+    with CallbackServer(JWT_SECRET, certs) as server:
+        assert make(server.url).authorise(request()) == "id-news"
 
 
 def test_https_with_an_unknown_authority_refuses(

@@ -380,6 +380,14 @@ def test_s106_wss_with_a_private_authority(make: Make, certs: Certificates) -> N
         assert server.wait_for("PUBLISH-END")
 
 
+def test_s106_wss_with_an_authority_of_the_system(
+    make: Make, certs: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", certs.ca)
+    with ControlServer(CONTROL_SECRET, certs) as server:
+        make(server.url).connected()
+
+
 def test_s106_wss_with_an_unknown_authority_is_refused(
     make: Make, certs: Certificates, log_lines: LogLines
 ) -> None:
