@@ -1,8 +1,9 @@
 """Reading a certificate chain and its key, and checking them before a TLS server takes them into use.
 
 The files are read once; what was checked is what is loaded, from private memory files, however the files
-of the operator change meanwhile. Strict on purpose: a section that cannot be parsed, a chain out of order
-or a half-renewed pair must not replace a pair that works. Blocks only for reading small local files.
+of the operator change meanwhile. What no server can use is an error; what clients may object to, or what
+looks like half a renewal, is a flaw: whoever installs the pair decides, since a flawed pair is better than
+none but must not replace one that works. Blocks only for reading small local files.
 """
 
 from __future__ import annotations
@@ -51,13 +52,14 @@ class PairContents:
 
 @dataclass(frozen=True, slots=True)
 class CertificatePair:
-    """A chain and a key that were found good."""
+    """A chain and a key that a server can use."""
 
     chain: bytes = field(repr=False)  # PEM, the server's own certificate first
     key: bytes = field(repr=False)  # PEM
     serial: int
     subject: str
     not_after: datetime  # of the certificate in the chain that expires first
+    flaws: tuple[str, ...] = ()  # what speaks against it
 
     def days_left(self, now: datetime) -> int:
         """Return whole days to expiry, negative after it."""
@@ -83,11 +85,12 @@ def read_pair(chain_path: str, key_path: str) -> PairContents:
 
 
 def check_pair(contents: PairContents, now: datetime) -> CertificatePair:
-    """Check that a TLS server can use a pair. Raises CertificateError with what is wrong."""
-    chain, key_pem = _parse_chain(contents.chain), _parse_key(contents.key)
-    _check_key(chain, key_pem)
-    _check_dates(chain, now)
-    _check_links(chain)
+    """Check that a TLS server can use a pair. Raises CertificateError with what is wrong beyond flaws."""
+    flaws: list[str] = []
+    chain, keys = _parse_chain(contents.chain, flaws), _parse_keys(contents.key, flaws)
+    key_pem = _matching_key(chain, keys)
+    flaws += _flaws_of_dates(chain, now)
+    flaws += _flaws_of_links(chain)
     leaf = chain[0]
     pair = CertificatePair(
         b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain),
@@ -95,6 +98,7 @@ def check_pair(contents: PairContents, now: datetime) -> CertificatePair:
         leaf.serial_number,
         leaf.subject.rfc4514_string(),
         min(certificate.not_valid_after_utc for certificate in chain),
+        tuple(flaws),
     )
     _check_with_openssl(pair)
     return pair
@@ -138,7 +142,7 @@ def _sections(data: bytes, what: str) -> Iterator[tuple[str, bytes]]:
         raise CertificateError(f"{what}: the last PEM section, {label}, has no end")
 
 
-def _parse_chain(data: bytes) -> list[x509.Certificate]:
+def _parse_chain(data: bytes, flaws: list[str]) -> list[x509.Certificate]:
     """Take the certificates of a file; a key beside them, as in combined files, is left alone."""
     chain: list[x509.Certificate] = []
     for label, text in _sections(data, "certificate file"):
@@ -153,14 +157,14 @@ def _parse_chain(data: bytes) -> list[x509.Certificate]:
                 raise CertificateError(f"certificate {len(chain) + 1} cannot be parsed") from exc
             chain.append(certificate)
         elif label not in _KEYS | _IGNORED | {_ENCRYPTED}:
-            raise CertificateError(f"certificate file: unexpected PEM section {label}")
+            flaws.append(f"certificate file: unexpected PEM section {label}")
     if not chain:
         raise CertificateError("certificate file: no certificate in it")
     return chain
 
 
-def _parse_key(data: bytes) -> bytes:
-    """Take the only private key of a file; certificates beside it are left alone."""
+def _parse_keys(data: bytes, flaws: list[str]) -> list[bytes]:
+    """Take the private keys of a file, there should be one; certificates beside it are left alone."""
     keys = []
     for label, text in _sections(data, "key file"):
         if label == _ENCRYPTED or (label in _KEYS and b"ENCRYPTED" in text):
@@ -168,28 +172,37 @@ def _parse_key(data: bytes) -> bytes:
         if label in _KEYS:
             keys.append(text)
         elif label != _CERTIFICATE and label not in _IGNORED:
-            raise CertificateError(f"key file: unexpected PEM section {label}")
-    if len(keys) != 1:
-        raise CertificateError(f"key file: {len(keys)} private keys in it, expected 1")
-    return keys[0]
+            flaws.append(f"key file: unexpected PEM section {label}")
+    if not keys:
+        raise CertificateError("key file: no private key in it")
+    if len(keys) > 1:
+        flaws.append(f"key file: {len(keys)} private keys in it, expected 1")
+    return keys
 
 
 # --- checking -----------------------------------------------------------------------------------------
 
 
-def _check_key(chain: list[x509.Certificate], key_pem: bytes) -> None:
+def _matching_key(chain: list[x509.Certificate], keys: list[bytes]) -> bytes:
+    """Return the key of the first certificate."""
+    owned = [_spki(certificate.public_key()) for certificate in chain]
+    public = [_public_half(key) for key in keys]
+    if owned[0] in public:
+        return keys[public.index(owned[0])]
+    for number, one in enumerate(owned, 1):
+        if one in public:
+            raise CertificateError(
+                f"the private key matches certificate {number} of the chain; the server's own must be first"
+            )
+    raise CertificateError("the private key does not match the certificate")
+
+
+def _public_half(key_pem: bytes) -> bytes:
     try:
-        public = _spki(load_pem_private_key(key_pem, None).public_key())
+        return _spki(load_pem_private_key(key_pem, None).public_key())
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # Without the cause: nothing about a private key gets near a traceback.
         raise CertificateError("key file: the private key cannot be parsed") from None
-    owners = [n for n, certificate in enumerate(chain, 1) if _spki(certificate.public_key()) == public]
-    if not owners:
-        raise CertificateError("the private key does not match the certificate")
-    if owners[0] != 1:
-        raise CertificateError(
-            f"the private key matches certificate {owners[0]} of the chain; the server's own must be first"
-        )
 
 
 def _spki(key: object) -> bytes:
@@ -198,24 +211,25 @@ def _spki(key: object) -> bytes:
     return data
 
 
-def _check_dates(chain: list[x509.Certificate], now: datetime) -> None:
+def _flaws_of_dates(chain: list[x509.Certificate], now: datetime) -> Iterator[str]:
     for number, certificate in enumerate(chain, 1):
         begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         if now > end:
-            raise CertificateError(f"certificate {number} expired on {end:%Y-%m-%d %H:%M} UTC")
+            yield f"certificate {number} expired on {end:%Y-%m-%d %H:%M} UTC"
         if now < begin:
-            raise CertificateError(f"certificate {number} is not valid before {begin:%Y-%m-%d %H:%M} UTC")
+            yield f"certificate {number} is not valid before {begin:%Y-%m-%d %H:%M} UTC"
 
 
-def _check_links(chain: list[x509.Certificate]) -> None:
-    """Check that each certificate was issued by the next one in the file."""
+def _flaws_of_links(chain: list[x509.Certificate]) -> Iterator[str]:
+    """See that each certificate was issued by the next one in the file."""
     for number, (certificate, issuer) in enumerate(pairwise(chain), 1):
         try:
             certificate.verify_directly_issued_by(issuer)
-        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as exc:
-            raise CertificateError(
-                f"certificate {number} was not issued by number {number + 1}: wrong order, or one is missing"
-            ) from exc
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+            yield (
+                f"certificate {number} was not issued by number {number + 1}: "
+                "wrong order, one is missing, or one too many"
+            )
 
 
 def _check_with_openssl(pair: CertificatePair) -> None:

@@ -1,7 +1,8 @@
 """Watches the certificate files of RTMPS and has a new pair installed when there is a good one.
 
-A bad pair is logged once per change, not at each look, and the pair in use stays. Files are compared by
-what they hold: certbot and Kubernetes swap symbolic links, and a time of modification may stay the same.
+A bad pair is logged once per change, not at each look, and the pair in use stays. A pair with a flaw is
+taken, with a WARNING, where there is none that works. Files are compared by what they hold: certbot and
+Kubernetes swap symbolic links, and a time of modification may stay the same.
 """
 
 from __future__ import annotations
@@ -85,6 +86,8 @@ class CertificateReloader:
                 self._log.log(logging.INFO if asked else logging.DEBUG, "TLS configuration has not changed")
                 return True
             pair = check_pair(contents, self._today())
+            if pair.flaws and self._works():
+                raise CertificateError("; ".join(pair.flaws))
             self._install(pair)
         except CertificateError as exc:
             self._complain(digest, str(exc), asked)
@@ -101,6 +104,8 @@ class CertificateReloader:
             pair.subject,
             pair.serial,
         )
+        for flaw in pair.flaws:
+            self._log.warning("TLS configuration is used all the same: %s", flaw)
         self._tell_expiry(pair)
         return True
 
@@ -113,6 +118,11 @@ class CertificateReloader:
                 self._tell_expiry(pair)
 
     # --- private ----------------------------------------------------------------------------------
+
+    def _works(self) -> bool:
+        """Tell whether the pair in use is without a flaw, today's date included."""
+        pair = self._installed
+        return pair is not None and not pair.flaws and self._today() <= pair.not_after
 
     def _watch(self) -> None:
         while True:

@@ -183,11 +183,16 @@ def test_s109_without_a_certificate_the_plain_port_works_and_the_other_follows(
     stand.plain().publish("live")
     sleep(UNCHANGED_S)
     assert len(stand.server.matching("ERROR")) == 1, "it is told once"
-    issue(ends=timedelta(days=-1), begins=timedelta(days=-2)).write(folder)
-    stand.server.wait_for_line("certificate 1 expired on")
+    expired = issue(ends=timedelta(days=-1), begins=timedelta(days=-2))
+    expired.write(folder)
+    stand.server.wait_for_line(
+        r"\[WARNING\] TLS configuration is used all the same: certificate 1 expired on"
+    )
+    stand.listening()
+    assert stand.shown_serial() == expired.serial
     issued = issue()
     issued.write(folder)
-    stand.listening()
+    stand.server.wait_for_line("TLS configuration reloaded")
     assert stand.shown_serial() == issued.serial
     stand.client().play("live")
 

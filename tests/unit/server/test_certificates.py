@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from rtmpsrv.errors import CertificateError
 from rtmpsrv.server import certificates
 from rtmpsrv.server.certificates import CertificatePair, PairContents, check_pair, read_pair
+from rtmpsrv.server.tls import make_context
 from tests.doubles.pairs import Issued, issue, issue_chain
 
 PKCS8 = serialization.PrivateFormat.PKCS8
@@ -27,6 +28,7 @@ def test_a_pair_that_signed_itself_is_good(kind: str, form: serialization.Privat
     issued = issue(kind=kind)
     pair = check(issued.pem, issued.key_as(form))
     assert (pair.chain, pair.serial, pair.subject) == (issued.pem, issued.serial, "CN=localhost")
+    assert pair.flaws == ()
 
 
 def test_a_chain_with_an_intermediate_is_good_with_and_without_its_root() -> None:
@@ -66,12 +68,10 @@ def _tampered(pem: bytes) -> bytes:
 
 BAD: dict[str, tuple[str, object]] = {
     "empty certificate file": ("no certificate", lambda leaf: (b"", leaf.key)),
-    "empty key file": ("0 private keys", lambda leaf: (leaf.chain, b"")),
-    "two keys": ("2 private keys", lambda leaf: (leaf.chain, leaf.key + leaf.key)),
+    "empty key file": ("no private key", lambda leaf: (leaf.chain, b"")),
+    "two keys of others": ("does not match", lambda leaf: (leaf.chain, issue().key + issue().key)),
     "key of another": ("does not match", lambda leaf: (leaf.chain, issue().key)),
     "wrong order": ("matches certificate 2", lambda leaf: (leaf.issuer.pem + leaf.pem, leaf.key)),
-    "intermediate of another": ("not issued by", lambda leaf: (leaf.pem + issue(ca=True).pem, leaf.key)),
-    "a certificate twice": ("not issued by", lambda leaf: (leaf.pem + leaf.chain, leaf.key)),
     "broken certificate": ("certificate 1 cannot be parsed", lambda leaf: (_tampered(leaf.pem), leaf.key)),
     "broken intermediate": (
         "certificate 2 cannot be parsed",
@@ -87,14 +87,38 @@ BAD: dict[str, tuple[str, object]] = {
     "passphrase": ("passphrase", lambda leaf: (leaf.chain, leaf.key_as(PKCS8, b"secret"))),
     "passphrase, old": ("passphrase", lambda leaf: (leaf.chain, leaf.key_as(TRADITIONAL, b"secret"))),
     "request": (
-        "unexpected PEM section CERTIFICATE REQUEST",
+        "no certificate",
         lambda leaf: (leaf.pem.replace(b"CERTIFICATE", b"CERTIFICATE REQUEST"), leaf.key),
     ),
     "key of OpenSSH": (
-        "unexpected PEM section OPENSSH PRIVATE KEY",
+        "no private key",
         lambda leaf: (leaf.chain, leaf.key_as(serialization.PrivateFormat.OpenSSH)),
     ),
 }
+
+FLAWED: dict[str, tuple[str, object]] = {
+    "two keys": ("2 private keys", lambda leaf: (leaf.chain, issue().key + leaf.key)),
+    "intermediate of another": ("not issued by", lambda leaf: (leaf.pem + issue(ca=True).pem, leaf.key)),
+    "a certificate twice": ("not issued by", lambda leaf: (leaf.pem + leaf.chain, leaf.key)),
+    "a request beside it": (
+        "unexpected PEM section CERTIFICATE REQUEST",
+        lambda leaf: (leaf.chain + leaf.pem.replace(b"CERTIFICATE", b"CERTIFICATE REQUEST"), leaf.key),
+    ),
+    "another kind of key beside it": (
+        "unexpected PEM section OPENSSH PRIVATE KEY",
+        lambda leaf: (leaf.chain, leaf.key_as(serialization.PrivateFormat.OpenSSH) + leaf.key),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FLAWED)
+def test_what_can_be_served_all_the_same_is_a_flaw(case: str) -> None:
+    flaw, spoil = FLAWED[case]
+    leaf = issue_chain()
+    pair = check(*spoil(leaf))  # type: ignore[operator]
+    assert [flaw in found for found in pair.flaws] == [True]
+    assert (pair.key, pair.serial) == (leaf.key, leaf.serial)
+    make_context(pair)
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -110,18 +134,18 @@ def test_a_bad_pair_is_refused_with_the_reason(case: str) -> None:
     ("begins", "ends", "reason"),
     [(-2, -1, "certificate 1 expired on"), (1, 2, "certificate 1 is not valid before")],
 )
-def test_dates_are_checked(begins: int, ends: int, reason: str) -> None:
+def test_a_date_that_is_wrong_is_a_flaw(begins: int, ends: int, reason: str) -> None:
     issued = issue(begins=timedelta(days=begins), ends=timedelta(days=ends))
-    with pytest.raises(CertificateError, match=reason):
-        check(issued.pem, issued.key)
+    (flaw,) = check(issued.pem, issued.key).flaws
+    assert flaw.startswith(reason)
 
 
 def test_dates_of_the_whole_chain_count() -> None:
     root = issue(ca=True)
     middle = issue(root, name="m", ca=True, begins=timedelta(days=-2), ends=timedelta(hours=-1))
     leaf = issue(middle)
-    with pytest.raises(CertificateError, match="certificate 2 expired"):
-        check(leaf.chain, leaf.key)
+    (flaw,) = check(leaf.chain, leaf.key).flaws
+    assert flaw.startswith("certificate 2 expired")
     short = issue(root, name="m", ca=True, ends=timedelta(days=3, hours=1))
     leaf = issue(short)
     pair = check(leaf.chain, leaf.key)

@@ -127,19 +127,57 @@ def test_s111_a_half_renewed_pair_keeps_the_old_one_and_is_told_once(scene: Scen
     assert scene.installed == [first.serial, second.serial]
 
 
+def expired() -> Issued:
+    return issue(ends=timedelta(minutes=-1))
+
+
+def test_s109_a_pair_with_a_flaw_is_better_than_none(scene: Scene) -> None:
+    first, second, good = scene.store(expired()), expired(), issue()
+    assert scene.reloader.check()
+    loaded, flaw, _ = scene.said()
+    assert loaded.startswith("INFO TLS configuration loaded: ")
+    assert flaw.startswith("WARNING TLS configuration is used all the same: certificate 1 expired on ")
+    scene.store(second)
+    assert scene.reloader.check(), "nor is the one in use better"
+    scene.store(good)
+    assert scene.reloader.check()
+    assert scene.installed == [first.serial, second.serial, good.serial]
+    scene.said()
+    scene.store(second)
+    assert not scene.reloader.check()
+    (line,) = scene.said()
+    assert line.startswith("ERROR TLS configuration cannot be used: certificate 1 expired on ")
+    assert line.endswith("; the old pair stays in use")
+
+
+def test_a_pair_in_use_that_has_expired_gives_way_to_one_with_a_flaw(scene: Scene) -> None:
+    first = scene.store(issue(ends=timedelta(hours=1)))
+    scene.reloader.check()
+    second = issue()
+    scene.store(second)
+    (scene.folder / "fullchain.pem").write_bytes(second.pem + issue().pem)
+    assert not scene.reloader.check()
+    scene.now += timedelta(hours=2)
+    assert scene.reloader.check()
+    assert scene.installed == [first.serial, second.serial]
+
+
 def test_another_bad_pair_and_a_question_are_answered_again(scene: Scene) -> None:
-    scene.store(issue(ends=timedelta(minutes=-1)))
+    scene.store(issue())
+    scene.reloader.check()
+    scene.said()
+    scene.store(expired())
     scene.reloader.check()
     assert len(scene.said()) == 1
     scene.reloader.check(asked=True)
     assert len(scene.said()) == 1
-    scene.store(issue(ends=timedelta(minutes=-1)))
+    scene.store(expired())
     scene.reloader.check()
     assert len(scene.said()) == 1
 
 
 def test_the_same_bad_pair_is_told_again_after_the_good_one_came_back(scene: Scene) -> None:
-    good, bad = issue(), issue(ends=timedelta(minutes=-1))
+    good, bad = issue(), expired()
     for issued in (good, bad, good, bad):
         scene.store(issued)
         scene.reloader.check()
@@ -148,6 +186,8 @@ def test_the_same_bad_pair_is_told_again_after_the_good_one_came_back(scene: Sce
 
 
 def test_a_pair_that_becomes_valid_is_taken_without_a_change(scene: Scene) -> None:
+    scene.store(issue())
+    scene.reloader.check()
     scene.store(issue(begins=timedelta(hours=1)))
     assert not scene.reloader.check()
     scene.now += timedelta(hours=2)
