@@ -15,8 +15,9 @@ ENV PATH="/opt/rtmpsrv/bin:$PATH"
 
 # Not root. Port 443 works all the same: Docker lets every user of a container bind any port
 # (net.ipv4.ip_unprivileged_port_start=0). Where that is not so, set the sysctl or choose another SSL_PORT.
-RUN useradd --system --no-create-home --shell /usr/sbin/nologin rtmpsrv
-USER rtmpsrv
+# By number: Kubernetes (runAsNonRoot) does not know names.
+RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin rtmpsrv
+USER 10001:10001
 WORKDIR /app
 
 ENV PYTHONUNBUFFERED=1

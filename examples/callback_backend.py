@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -56,4 +57,5 @@ class Callback(BaseHTTPRequestHandler):
 if __name__ == "__main__":
     server = ThreadingHTTPServer(("0.0.0.0", int(os.environ.get("PORT", "8000"))), Callback)
     print(f"waiting for events on :{server.server_port}", flush=True)
-    server.serve_forever()
+    with suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
+        server.serve_forever()

@@ -88,10 +88,11 @@ if __name__ == "__main__":
     with serve(control, "0.0.0.0", int(os.environ.get("PORT", "8080")), process_request=check) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         print(f"waiting for servers on :{server.socket.getsockname()[1]}", flush=True)
-        for line in sys.stdin:
-            command, _, channel = line.strip().partition(" ")
-            link = live.get(channel, (None, ""))[0]
-            if command == "kill" and link:
-                with suppress(ConnectionClosed):
-                    link.send(f"STREAM-KILL\nStream-Channel: {channel}\nStream-ID: *")
-        threading.Event().wait()  # no terminal: serve on
+        with suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
+            for line in sys.stdin:
+                command, _, channel = line.strip().partition(" ")
+                link = live.get(channel, (None, ""))[0]
+                if command == "kill" and link:
+                    with suppress(ConnectionClosed):
+                        link.send(f"STREAM-KILL\nStream-Channel: {channel}\nStream-ID: *")
+            threading.Event().wait()  # no terminal: serve on

@@ -50,6 +50,7 @@ def record(endpoint: Endpoint, directory: Path, port: int) -> None:
 def main() -> None:
     """Run until SIGINT or SIGTERM."""
     directory = Path(sys.argv[1])
+    directory.mkdir(parents=True, exist_ok=True)
     port = int(sys.argv[2]) if len(sys.argv) > 2 else 1935
     with Endpoint() as endpoint:
         recorder = gevent.spawn(record, endpoint, directory, port)

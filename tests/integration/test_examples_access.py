@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -277,6 +278,15 @@ def test_the_control_server_refuses_other_secrets() -> None:
         server.wait_for_line("Cannot connect: .*: status 403")
         assert refusal(on, "news") == REFUSED
         assert not any(line.startswith("start") for line in asked.lines)
+
+
+def test_ctrl_c_ends_the_examples_without_a_traceback() -> None:
+    for example in (backend, control):
+        with example(free_port()) as running:
+            running.wait_for("^waiting for ")
+            running.process.send_signal(signal.SIGINT)
+            assert running.ended() == 0
+        assert not any("Traceback" in line for line in running.lines)
 
 
 @pytest.mark.parametrize(("example", "most"), [(BACKEND, 60), (CONTROL, 90)], ids=["callback", "control"])

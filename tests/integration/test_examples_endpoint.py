@@ -116,7 +116,7 @@ def ended(process: subprocess.Popen[bytes]) -> int:
 
 @pytest.mark.parametrize("sample", ["h264_aac", "hevc_opus", "av1_aac", "two_audio_tracks"])
 def test_the_recorder_keeps_every_packet(samples: dict[str, Path], sample: str, tmp_path: Path) -> None:
-    with example("recorder.py", str(tmp_path), "0") as running:
+    with example("recorder.py", str(tmp_path / "made" / "by it"), "0") as running:
         url = f"rtmp://127.0.0.1:{running.port}/live/{sample}"
         assert ended(publish(samples[sample], url, real_time=False)) == 0
         recorded = Path(running.line(r"recorded (.*)")[1])
