@@ -50,7 +50,7 @@ class Listener(StreamServer):
         self._accept_errors = log.RateLimited(
             lambda n: self.log.error("accept failed %d times: out of descriptors or memory", n)
         )
-        sock = _bind(self._address, port) if descriptor is None else _adopt(descriptor)
+        sock = bind(self._address, port) if descriptor is None else _adopt(descriptor)
         self.port: int = sock.getsockname()[1]
         # gevent's stubs know handlers of a socket and an address, but not that the address is a tuple.
         super().__init__(sock, self._serve, spawn=self.greenlets.spawn)  # type: ignore[call-overload]
@@ -105,7 +105,6 @@ class Listener(StreamServer):
             return
         number = next(self._parts.numbers)
         logger = log.session_logger(self.prefix, number)
-        logger.info("Connection accepted from %s", address)
         state = begin(Client(number, address, self.port, self.secure), self._parts.settings, accepted_at)
         session = Session(state, transport, self._host, self._parts, logger)
         self.sessions.add(session)
@@ -139,7 +138,8 @@ class Listener(StreamServer):
         return over
 
 
-def _bind(address: str, port: int) -> gsocket.socket:
+def bind(address: str, port: int) -> gsocket.socket:
+    """Give a socket that listens. Raises OSError. Blocks for a name, which a thread of gevent looks up."""
     family, where = _resolve(address, port)
     sock = gsocket.socket(family, socket.SOCK_STREAM)
     try:

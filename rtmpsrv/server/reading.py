@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from time import monotonic
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from ..errors import PeerLost
 from ..protocol import events
@@ -36,6 +36,13 @@ HELD_STEP_BYTES = 65536  # held bytes are counted each time that so much more ha
 _HANDSHAKE = (Phase.C1, Phase.C2)
 
 
+class Owner(Holder, Protocol):
+    """Whose connection it is."""
+
+    def announce(self) -> None:
+        """Say that somebody is there: the first byte has come."""
+
+
 class Reader:
     """Reads one socket. Used by its session's greenlet, and by the hub while that rests."""
 
@@ -47,7 +54,7 @@ class Reader:
 
     def __init__(
         self,
-        holder: Holder,
+        holder: Owner,
         state: SessionState,
         transport: Transport,
         outlet: Outlet,
@@ -90,6 +97,8 @@ class Reader:
             if not data:
                 raise _end()
             count = len(data)
+            if not state.bytes_in:
+                self._holder.announce()
             state.bytes_in += count
             state.heard_at = share.now
             connection.receive_data(data)

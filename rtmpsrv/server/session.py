@@ -6,6 +6,7 @@ each, that of `run`. Nobody else closes the socket; others shut it down and let 
 
 from __future__ import annotations
 
+import logging
 from time import monotonic
 from typing import Any
 
@@ -43,6 +44,7 @@ class Session:
         self._ending = False
         self._moved = False
         self._over = False
+        self._announced = state.bytes_in > 0
         self._greenlet: greenlet | None = None
         self.outlet = Outlet(transport, self, parts.budget, parts.settings.stall_s, state.outlet)
         self._requests = Requests(self, state, transport, self.outlet, host, parts)
@@ -50,7 +52,7 @@ class Session:
 
     def run(self) -> None:
         """Serve the connection to its end, whatever happens; then close the socket. Blocks, never raises."""
-        reason = "connection lost"
+        reason, is_probe = "connection lost", False
         try:
             if self._moved:  # before it began
                 raise Moved
@@ -64,6 +66,7 @@ class Session:
                 self._say_goodbye(reason)
         except PeerLost as exc:
             reason = self._cause(str(exc))
+            is_probe = not self._announced and self._drop_reason is None and self.outlet.failure is None
         except RemoteProtocolError as exc:
             reason = f"protocol error: {exc}"
             self._say_goodbye(reason)
@@ -75,7 +78,13 @@ class Session:
             self.log.exception("session failed")
             reason = "internal error"
         finally:
-            self._finish(reason)
+            self._finish(reason, logging.DEBUG if is_probe else logging.INFO)
+
+    def announce(self, level: int = logging.INFO) -> None:
+        """Say that somebody is there; not before the first byte, since who says nothing is mostly a probe."""
+        if not self._announced:
+            self._announced = True
+            self.log.log(level, "Connection accepted from %s", self.client.ip)
 
     # --- from other greenlets ---------------------------------------------------------------------
 
@@ -196,8 +205,8 @@ class Session:
             self._transport.shutdown(gsocket.SHUT_WR)
             self._reader.throw_away(monotonic() + LINGER_S)
 
-    def _finish(self, reason: str) -> None:
-        """Undo everything, in the order in which others notice; then close the socket."""
+    def _finish(self, reason: str, level: int) -> None:
+        """Undo everything, in the order in which others notice; then close the socket, and say so."""
         self._ending = True
         if self._moved:
             self.outlet.close()
@@ -209,7 +218,9 @@ class Session:
         self.outlet.close()
         self._reader.close()
         self._transport.close()
-        self.log.info("closed: %s, in=%d out=%d bytes", reason, self._state.bytes_in, self.outlet.bytes_out)
+        self.announce(level)
+        bytes_in, bytes_out = self._state.bytes_in, self.outlet.bytes_out
+        self.log.log(level, "closed: %s, in=%d out=%d bytes", reason, bytes_in, bytes_out)
         self._let_go()
 
     def _let_go(self) -> None:

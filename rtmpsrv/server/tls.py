@@ -197,6 +197,9 @@ class TlsListener(Listener):
         try:
             # Not the socket's own timeout: that starts again with each byte of a slow peer.
             with gevent.Timeout(left_s, TimeoutError(f"no TLS handshake within {limit_s:g} s")):
+                if _says_nothing(sock):
+                    self.log.debug("%s connected and left without a byte", address)
+                    return None
                 tls = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
                 tls.do_handshake()
             opened = TlsTransport(tls)
@@ -209,6 +212,14 @@ class TlsListener(Listener):
             if opened is None:
                 (tls or sock).close()
         return opened
+
+
+def _says_nothing(sock: gsocket.socket) -> bool:
+    """Wait for the first byte; True when the peer leaves without one, as probes do."""
+    try:
+        return not sock.recv(1, gsocket.MSG_PEEK)
+    except ConnectionError:
+        return True
 
 
 def _reason(exc: OSError) -> str:

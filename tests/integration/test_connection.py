@@ -97,7 +97,9 @@ def test_s21_another_version_than_3_is_closed(on: Stage, server: ServerProcess) 
 
 def test_s22_the_fifth_connection_of_an_address_is_closed_without_data() -> None:
     with ServerProcess() as server, stage(server.port) as on:
-        first, *_others = [on.client() for _ in range(4)]
+        first, *_others = clients = [on.client() for _ in range(4)]
+        for client in clients:
+            client.send(b"\x03")
         server.wait_for_line("Connection accepted from 127.0.0.1", count=4)
         with pytest.raises(Closed):
             on.client().receive(1)

@@ -98,7 +98,7 @@ def test_a_channel_goes_on_while_descriptors_are_exhausted(players: int) -> None
         before = descriptors(server)
         with stage(server.port) as others:
             for _ in range(70):
-                others.client()
+                others.client().send(b"\x03")
             server.wait_for_line(r"\[ERROR\] accept failed")
             for number in range(30):
                 kind = interframe if number % 5 else keyframe

@@ -127,12 +127,25 @@ def test_s04_s17_msg_buffer_size_0_and_the_smallest_chunks_work() -> None:
 
 def test_s113_a_connection_is_logged_to_standard_output() -> None:
     with ServerProcess() as server:
-        Client(server.port).close()
-        server.wait_for_line(r"closed: closed by the peer, in=0 out=0 bytes")
+        with Client(server.port) as client:
+            client.send(b"\x03")
+        server.wait_for_line(r"closed: closed by the peer, in=1 out=0 bytes")
         first, last = server.session_lines(1)
         assert re.search(SESSION_LINE + "Connection accepted from 127.0.0.1$", first)
         assert re.search(SESSION_LINE + "closed: ", last)
         server.check_log()
+
+
+def test_who_connects_and_says_nothing_is_a_matter_of_debug() -> None:
+    with ServerProcess() as server:
+        Client(server.port).close()
+        with Client(server.port) as client:
+            client.send(b"\x03")
+        server.wait_for_line(r"\[#2\] .*closed: ")
+        assert server.session_lines(1) == []
+    with ServerProcess(LOG_DEBUG="YES") as server:
+        Client(server.port).close()
+        server.wait_for_line(r"\[#1\] \[DEBUG\] closed: closed by the peer, in=0 out=0 bytes")
 
 
 def test_s114_log_requests_no_mutes_sessions_but_not_rejections() -> None:
@@ -297,4 +310,4 @@ def test_s118_running_out_of_descriptors_is_survived() -> None:
 
 def _fill(on: Stage, connections: int) -> None:
     for _ in range(connections):
-        on.client()
+        on.client().send(b"\x03")

@@ -60,9 +60,33 @@ def test_the_last_line_says_why_and_how_much(stage: Stage, lines: Callable[[], l
     stage.peer.close()
     stage.greenlet.join(PATIENCE_S)
     assert lines() == [
-        f"INFO closed: closed by the peer, in={1 + 2 * HANDSHAKE_SIZE} out={1 + 2 * HANDSHAKE_SIZE} bytes"
+        "INFO Connection accepted from 192.0.2.1",
+        f"INFO closed: closed by the peer, in={1 + 2 * HANDSHAKE_SIZE} out={1 + 2 * HANDSHAKE_SIZE} bytes",
     ]
     assert stage.mine.fileno() == -1
+
+
+def test_a_probe_that_says_nothing_is_two_lines_of_debug(
+    stage: Stage, lines: Callable[[], list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "rtmpsrv")
+    stage.peer.close()
+    stage.greenlet.join(PATIENCE_S)
+    assert lines() == [
+        "DEBUG Connection accepted from 192.0.2.1",
+        "DEBUG closed: closed by the peer, in=0 out=0 bytes",
+    ]
+
+
+def test_who_says_nothing_and_stays_is_told_of_at_the_end(
+    stage: Stage, lines: Callable[[], list[str]]
+) -> None:
+    stage.session.drop("enough")
+    stage.greenlet.join(PATIENCE_S)
+    assert lines() == [
+        "INFO Connection accepted from 192.0.2.1",
+        "INFO closed: enough, in=0 out=0 bytes",
+    ]
 
 
 def test_a_drop_ends_the_session_from_anywhere(stage: Stage, lines: Callable[[], list[str]]) -> None:
@@ -177,7 +201,7 @@ def test_a_fault_in_a_late_refusal_does_not_reach_the_publisher(
     stage.connect()
     stage.session.refuse_play("NetStream.Play.BadName", "it does not play at all")
     stage.greenlet.join(PATIENCE_S)
-    assert lines()[0] == "ERROR refusal failed"
+    assert lines()[1] == "ERROR refusal failed"
     assert lines()[-1].startswith("INFO closed: internal error")
 
 
@@ -279,14 +303,15 @@ def test_the_end_comes_to_the_session_that_has_the_connection_now(
 ) -> None:
     first = stage.publish()
     move(stage)
-    assert lines() == [], "the old one has nothing to say"
+    accepted = lines()
+    assert len(accepted) == 1, "the old one has nothing more to say"
     assert first.ends == []
     assert stage.parts.ingest.publishers == 1
     stage.peer.close()
     stage.greenlet.join(PATIENCE_S)
     assert stage.host.publications[-1].ends == ["closed by the peer"]
     assert stage.parts.ingest.publishers == 0
-    (line,) = lines()
+    (line,) = lines()[1:]
     assert line.startswith(f"INFO closed: closed by the peer, in={stage.state.bytes_in} ")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl as stdlib_ssl
+import struct
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from time import monotonic
@@ -276,7 +277,7 @@ Listening = Callable[[float], TlsListener]
 def listening(context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listening]:
     """Give a maker of listeners on no port; connections are handed to them."""
     made: list[TlsListener] = []
-    monkeypatch.setattr("rtmpsrv.server.listener._bind", lambda address, port: socket.socket())
+    monkeypatch.setattr("rtmpsrv.server.listener.bind", lambda address, port: socket.socket())
 
     def listen(handshake_s: float) -> TlsListener:
         nobody: Any = None  # the handshake does not ask the host
@@ -315,6 +316,22 @@ def test_bytes_that_are_not_tls_end_the_connection_with_a_line(
     assert lines()[0].startswith("DEBUG TLS handshake failed with 192.0.2.1: ")
     assert lines()[1].startswith("INFO TLS handshakes failed: 1, the last with 192.0.2.1: ")
     far.close()
+
+
+@pytest.mark.parametrize("resets", [False, True])
+def test_a_probe_that_says_nothing_is_a_line_of_debug(
+    listening: Listening, resets: bool, lines: Callable[[], list[str]]
+) -> None:
+    listener = listening(5.0)
+    with socket.create_server(("127.0.0.1", 0)) as port:
+        far = socket.create_connection(port.getsockname())
+        near, _ = port.accept()
+    if resets:
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    far.close()
+    assert listener._open(near, "192.0.2.1", monotonic()) is None
+    assert near.fileno() == -1
+    assert lines() == ["DEBUG 192.0.2.1 connected and left without a byte"]
 
 
 @pytest.mark.parametrize("drip", [False, True])
