@@ -5,17 +5,26 @@ from gevent import monkey
 monkey.patch_all()
 
 import argparse
+import logging
 import os
 import signal
 import sys
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 import gevent
 
-from rtmpsrv import __version__, log
+from rtmpsrv import __version__, build, log
 from rtmpsrv.app import App
-from rtmpsrv.config import Config, effective_settings, load_environment
+from rtmpsrv.config import EMPTY_SECRET, Config
 from rtmpsrv.errors import ConfigError
+
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+# They would end the process, or halt it; who sends one does not mean that. Those of a crash are not here, nor
+# that of Ctrl-Z.
+IGNORED = (
+    signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO,
+    signal.SIGPWR, signal.SIGTTIN, signal.SIGTTOU, *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
+)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,46 +32,81 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="rtmpsrv", description="Live-streaming RTMP server. Settings are environment variables."
     )
-    parser.add_argument("--version", action="version", version=f"rtmpsrv {__version__}")
+    kind = "compiled" if build.compiled() else "not compiled"
+    parser.add_argument("--version", action="version", version=f"rtmpsrv {__version__} ({kind})")
     parser.add_argument(
-        "--check-config", action="store_true", help="print the settings in force, secrets masked, and exit"
+        "--check-config",
+        action="store_true",
+        help="print the settings in force, secrets masked, and what is wrong; exit with 1 if anything is",
     )
     _open_standard_streams()
     options = parser.parse_args(arguments)
     log.setup()
-    logger = log.get()
-    try:
-        config, warnings = Config.load(load_environment())
-    except ConfigError as exc:
-        for problem in exc.problems:
-            logger.error("%s", problem)
-        return 1
     if options.check_config:
-        for warning in warnings:
-            print(f"# WARNING: {warning}")
-        for name, value in effective_settings(config):
-            print(f"{name}={value}")
-        return 0
+        from rtmpsrv.check import check  # not needed to serve
+
+        lines, right = check()
+        print(*lines, sep="\n")
+        return 0 if right else 1
+    try:
+        config, warnings = Config.start()
+    except ConfigError as exc:
+        _log(logging.WARNING, exc.warnings)
+        _log(logging.ERROR, exc.problems)
+        return 1
     log.setup(config)
     # Standard error may be a pipe that nobody reads. Of a stream, gevent uses `write` and `flush` only.
     gevent.get_hub().exception_stream = cast(TextIO, log.ErrorStream())
-    for warning in warnings:
-        logger.warning("%s", warning)
+    if not config.jwt_secret and EMPTY_SECRET not in warnings:
+        warnings.append(EMPTY_SECRET)  # as the reference server does, whether tokens are made or not
     app = App(config)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        gevent.signal_handler(number, app.stop)
-    if config.tls_enabled:
-        gevent.signal_handler(signal.SIGHUP, app.reload)
-    elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which is nohup's doing
-        gevent.signal_handler(signal.SIGHUP, app.stop)  # the terminal was closed
+    _handle_signals(app)
     try:
         app.start()
     except OSError as exc:
         where = f"{config.bind_address}:{config.rtmp_port}"
-        logger.error("could not create TCP listener: %s: %s", where, exc.strerror or exc)
+        _log(logging.WARNING, warnings)
+        _log(logging.ERROR, [f"could not create TCP listener: {where}: {exc.strerror or exc}"])
         return 1
+    _log(logging.WARNING, warnings)
     app.run()
     return 0
+
+
+def _log(level: int, lines: list[str]) -> None:
+    for line in lines:
+        log.get().log(level, "%s", line)
+
+
+def _handle_signals(app: App) -> None:
+    """Let three signals end the server, one reload it, and no other harm it. Each runs in a greenlet."""
+    for number in STOPS:
+        gevent.signal_handler(number, app.stop)
+    gevent.signal_handler(signal.SIGHUP, _reload, app)
+    watchers: dict[int, Any] = {}
+    for number in IGNORED:
+        watchers[number] = gevent.signal_handler(number, _tell_ignored, number, watchers)
+
+
+def _reload(app: App) -> None:
+    try:
+        config, warnings = Config.start()
+    except ConfigError as exc:
+        _log(logging.WARNING, exc.warnings)
+        _log(logging.ERROR, [*exc.problems, "the settings stay as they were"])
+        app.reload()
+    else:
+        _log(logging.WARNING, warnings)
+        app.reload(config)
+
+
+def _tell_ignored(number: int, watchers: dict[int, Any]) -> None:
+    named = number in list(signal.Signals)
+    _log(logging.INFO, [f"{signal.Signals(number).name if named else f'signal {number}'} is ignored"])
+    if number in (signal.SIGTTIN, signal.SIGTTOU):
+        # The line itself may have been what the terminal objects to, and would again.
+        watchers[number].cancel()
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _open_standard_streams() -> None:

@@ -19,7 +19,7 @@ from . import __version__, log
 from .access.gate import Authority, Gate, OpenAuthority
 from .access.limits import ConnectionLimits
 from .access.refusals import RefusalDelay
-from .config import Config
+from .config import LOGS, SETTINGS, Config
 from .live.output import LiveLimits
 from .live.registry import Registry
 from .relay import IdRules, Relay, play_policy
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .server.tls import TlsListener
 
 MIB = 1 << 20
+EVERYWHERE = ("0.0.0.0", "::")  # addresses that are all of this machine's
 COLLECTOR_THRESHOLDS = 50_000, 10, 10  # allocations before the youngest generation, and how often the others
 
 
@@ -79,12 +80,16 @@ class App:
     def start(self) -> None:
         """Open the ports. Raises OSError when the plain port cannot be bound."""
         config = self._config
-        self.log.info("RTMP server rtmpsrv (%s)", __version__)
-        self.log.info("Play policy: %s", config.play_policy)
         self.registry.budget.limit_descriptors(raise_descriptor_limit())
         tune_collector()
         keep_large_blocks_apart()
         listener = Listener(config.bind_address, config.rtmp_port, self.relay, self._parts)
+        anywhere, here = urls(config, listener.port)
+        asked = ", if your backend accepts it" if config.control_use or config.callback_url else ""
+        self.log.info("Publish to %s, for example %s%s", anywhere, here, asked)
+        self.log.info("Watch the same, for example with: ffplay %s", here)
+        self.log.info("RTMP server rtmpsrv (%s)", __version__)
+        self.log.info("Play policy: %s", config.play_policy)
         listener.start()
         self.listeners.append(listener)
         if self._certificates is not None:
@@ -103,10 +108,21 @@ class App:
         """Ask `run` to end. Never blocks; may be called from a signal handler."""
         self._stopping.set()
 
-    def reload(self) -> None:
-        """Look at the certificate now. Never blocks; may be called from a signal handler."""
+    def reload(self, config: Config | None = None) -> None:
+        """Look at the certificate now, and take over what may change of new settings. Never blocks."""
         if self._certificates is not None:
             self._certificates.ask()
+        if config is None:
+            return
+        log.switch_levels(config)
+        self.log.info("Settings read again")
+        waiting = [
+            name.upper()
+            for name, described in SETTINGS.items()
+            if described.group != LOGS and getattr(config, name) != getattr(self._config, name)
+        ]
+        if waiting:
+            self.log.warning("Changed, but in force after a restart only: %s", ", ".join(waiting))
 
     def _tell_refusals(self, count: int, address: str) -> None:
         self.log.info("%d requests were refused since the last such line, the last from %s", count, address)
@@ -211,6 +227,18 @@ class App:
         if self._redis is not None:
             self._redis.stop()
         self.log.info("Stopped%s", "" if over else ", not everything ended in time")
+
+
+def urls(config: Config, port: int) -> tuple[str, str]:
+    """Return what to publish to: as a pattern for anywhere, and one that works on this machine."""
+    everywhere = config.bind_address in EVERYWHERE
+    here = "127.0.0.1" if everywhere else config.bind_address
+    public = config.rtmp_host or ("HOST" if everywhere else here)
+    return f"rtmp://{_in_url(public)}:{port}/CHANNEL/KEY", f"rtmp://{_in_url(here)}:{port}/live/key"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def live_limits(config: Config) -> LiveLimits:

@@ -7,6 +7,7 @@ The variable of a field is its name in upper case. Reading the texts is the busi
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any
 from rtmpsrv import memory
 from rtmpsrv.access.ip_rules import IpRules
 from rtmpsrv.errors import ConfigError
+from rtmpsrv.misspelt import misspelt
 from rtmpsrv.settings import Kind, Reader, display, setting, settings_of
 
 LISTEN = "Listening and protocol"
@@ -29,11 +31,12 @@ CONTROL = "Control server"
 LOGS = "Logging"
 
 NUMBER, SWITCH, TEXT, ADDRESS = Kind.NUMBER, Kind.SWITCH, Kind.TEXT, Kind.ADDRESS
-URL, CHOICE, IP_RULES = Kind.URL, Kind.CHOICE, Kind.IP_RULES
+URL, CHOICE, IP_RULES, HEADER = Kind.URL, Kind.CHOICE, Kind.IP_RULES, Kind.HEADER
 
 NOBODY = IpRules()
 MIB = 1024 * 1024
 HOUR = 3600  # seconds
+EMPTY_SECRET = "JWT_SECRET is empty: tokens of callbacks are signed with an empty secret"
 PORT = {"low": 1, "high": 65535}
 
 
@@ -113,7 +116,7 @@ class Config:
         "File with the certificate chain (PEM). RTMPS is on when both files are given.")
     ssl_key: str = setting(TLS, TEXT, "", "File with the private key (PEM).")
     ssl_check_reload_seconds: int = setting(TLS, NUMBER, 60,
-        "How often the two files are looked at for a renewed certificate. 0: never.", unit="seconds")
+        "How often the two files are looked at for a renewed certificate. 0: only at SIGHUP.", unit="seconds")
 
     callback_url: str = setting(CALLBACK, URL, "",
         "Asked before a publisher is accepted, told when it ends. Empty: every key may publish. "
@@ -130,11 +133,11 @@ class Config:
 
     redis_use: bool = setting(REDIS, SWITCH, False, "Whether to take commands from Redis.")
     redis_host: str = setting(REDIS, TEXT, "127.0.0.1", "Host of the Redis server.")
-    redis_port: int = setting(REDIS, NUMBER, 6379, "Its port.", only_if="redis_use", **PORT)
+    redis_port: int = setting(REDIS, NUMBER, 6379, "Its port.", **PORT)
     redis_username: str = setting(REDIS, TEXT, "", "User name, if Redis has users.")
     redis_password: str = setting(REDIS, TEXT, "", "Password, if it wants one.", secret=True)
     redis_database: int = setting(REDIS, NUMBER, 0, "Number of the database to select.",
-        only_if="redis_use", high=65535)
+        high=65535)
     redis_channel: str = setting(REDIS, TEXT, "rtmp_commands", "Pub/Sub channel to listen to.")
     redis_tls: bool = setting(REDIS, SWITCH, False, "Whether to use TLS.")
     redis_ca: str = setting(REDIS, TEXT, "",
@@ -144,16 +147,16 @@ class Config:
         "Whether a control server decides who may publish. Turns the callback off.")
     control_base_url: str = setting(CONTROL, URL, "",
         "Where it is; `ws/control/rtmp` is added to the path.",
-        choices=("ws", "wss"), only_if="control_use")
+        choices=("ws", "wss"))
     control_secret: str = setting(CONTROL, TEXT, "", "Secret (HS256) that signs the token shown to it.",
         secret=True)
     control_ca: str = setting(CONTROL, TEXT, "",
         "File with certificates (PEM) to trust for `wss`, besides those of the system.")
     control_request_timeout_seconds: int = setting(CONTROL, NUMBER, 20,
         "Time for its answer; then the publisher is refused.", unit="seconds", low=1, high=HOUR)
-    external_ip: str = setting(CONTROL, TEXT, "",
+    external_ip: str = setting(CONTROL, HEADER, "",
         "Address under which others reach this server, told to the control server.")
-    external_port: str = setting(CONTROL, TEXT, "", "Port under which others reach it.")
+    external_port: str = setting(CONTROL, HEADER, "", "Port under which others reach it.")
     external_ssl: bool = setting(CONTROL, SWITCH, False, "Whether others reach it by RTMPS.")
 
     log_error: bool = setting(LOGS, SWITCH, True, "Whether ERROR lines are printed.")
@@ -168,33 +171,46 @@ class Config:
     # fmt: on
 
     @classmethod
+    def start(cls) -> tuple[Config, list[str]]:
+        """Read the settings of this process, `.env` included; see `load`."""
+        environ, lines = load_environment()
+        try:
+            config, warnings = cls.load(environ)
+        except ConfigError as exc:
+            raise ConfigError(exc.problems, lines + exc.warnings) from None
+        return config, lines + warnings
+
+    @classmethod
     def load(cls, environ: Mapping[str, str], *, memory_bytes: int | None = None) -> tuple[Config, list[str]]:
         """Read all settings; give them and the warnings to print.
 
         `memory_bytes` stands in for the memory of this machine. Raises ConfigError with all problems at once.
         """
         reader = Reader(environ)
-        values: dict[str, Any] = {}
-        for name, described in SETTINGS.items():
-            if name not in _COMPUTED_DEFAULTS:
-                checked = values[described.only_if] if described.only_if else True
-                values[name] = reader.read(name, described, described.default, checked=checked)
-        values["memory_bytes"] = memory.available_bytes() if memory_bytes is None else memory_bytes
-        for name, compute in _COMPUTED_DEFAULTS.items():
-            values[name] = reader.read(name, SETTINGS[name], compute(values))
-        del values["memory_bytes"]
+        memory_bytes = memory.available_bytes() if memory_bytes is None else memory_bytes
+        # Twice: which settings are in use shows only when all are read.
+        values = _read_all(Reader(environ), memory_bytes)
+        values = _read_all(reader, memory_bytes, judged_by=values)
         if values["msg_buffer_size"] == 0:
             reader.warnings.append("MSG_BUFFER_SIZE=0 is raised to 1")
             values["msg_buffer_size"] = 1
-        if reader.problems:
-            raise ConfigError(reader.problems)
         config = cls(**values)
-        return config, reader.warnings + _advice(config)
+        refused = [problem.partition(":")[0] for problem in reader.problems]
+        advice = [one for one in _advice(config) if not any(name in one for name in refused)]
+        warnings = [*reader.warnings, *misspelt(environ, KNOWN), *advice]
+        if reader.problems:
+            raise ConfigError(reader.problems, warnings)
+        return config, warnings
 
     @property
     def tls_enabled(self) -> bool:
         """True when both files of RTMPS are given; one alone is ignored."""
         return bool(self.ssl_cert and self.ssl_key)
+
+    @property
+    def callback_used(self) -> bool:
+        """True when the callback is asked about publishers."""
+        return bool(self.callback_url) and not self.control_use
 
     @property
     def play_policy(self) -> str:
@@ -209,6 +225,7 @@ class Config:
 
 
 SETTINGS = settings_of(Config)
+KNOWN = {name.upper() for name in SETTINGS} | {alias for one in SETTINGS.values() for alias in one.aliases}
 
 # Defaults that depend on other settings. Each is computed from the values read before it.
 _COMPUTED_DEFAULTS: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -219,22 +236,57 @@ _COMPUTED_DEFAULTS: dict[str, Callable[[dict[str, Any]], object]] = {
 }
 
 
-def load_environment() -> dict[str, str]:
+# What decides whether others are in use, and what the reference server judges in any case.
+_ALWAYS_JUDGED = {"control_use", "redis_use", "ssl_cert", "ssl_key", "ssl_port"}
+# By group: whether a setting of it is in use. Of other groups all are.
+_IN_USE: dict[str, Callable[[str, dict[str, Any]], object]] = {
+    TLS: lambda name, values: values["ssl_cert"] and values["ssl_key"],
+    CALLBACK: lambda name, values: (
+        not values["control_use"] and (name == "callback_url" or values["callback_url"])
+    ),
+    REDIS: lambda name, values: values["redis_use"],
+    CONTROL: lambda name, values: values["control_use"],
+}
+
+
+def _read_all(
+    reader: Reader, memory_bytes: int, *, judged_by: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Read all settings; with the values of a first reading, only those in use are judged."""
+    values: dict[str, Any] = {"memory_bytes": memory_bytes}
+    plain = [name for name in SETTINGS if name not in _COMPUTED_DEFAULTS]
+    for name in (*plain, *_COMPUTED_DEFAULTS):
+        described = SETTINGS[name]
+        compute = _COMPUTED_DEFAULTS.get(name)
+        default = described.default if compute is None else compute(values)
+        in_use = _IN_USE.get(described.group)
+        judged = judged_by is None or name in _ALWAYS_JUDGED or in_use is None or in_use(name, judged_by)
+        values[name] = reader.read(name, described, default, judged=bool(judged))
+    del values["memory_bytes"]
+    return values
+
+
+def load_environment() -> tuple[dict[str, str], list[str]]:
     """Give the environment, completed by the first `.env` in the working directory or one above it.
 
-    A variable that is in the environment wins over the file. Raises ConfigError when there is a file that
-    cannot be read.
+    A variable that is in the environment wins over the file. The second part are lines of the file to warn
+    of. Raises ConfigError when there is a file that cannot be read.
     """
     path = _dotenv_file()
     if path is None:
-        return dict(os.environ)
+        return dict(os.environ), []
     from dotenv import dotenv_values  # needed by few, and it takes a tenth of the time to start
+    from dotenv.parser import parse_stream
 
     try:
-        from_file = dotenv_values(path)
+        text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError([f"{path} cannot be read: {exc}"]) from exc
-    return {name: value for name, value in from_file.items() if value is not None} | dict(os.environ)
+    wrong = [one.original.line for one in parse_stream(io.StringIO(text)) if one.error]
+    from_file = {name: value for name, value in dotenv_values(stream=io.StringIO(text)).items() if value}
+    return from_file | dict(os.environ), [
+        f"{path}, line {line}: not of the form NAME=VALUE, and ignored" for line in wrong
+    ]
 
 
 def _dotenv_file() -> Path | None:
@@ -256,20 +308,32 @@ def effective_settings(config: Config) -> list[tuple[str, str]]:
 def _advice(config: Config) -> list[str]:
     """Name what is allowed but hardly meant."""
     advice = []
-    if not config.jwt_secret:
-        advice.append("JWT_SECRET is empty: tokens of callbacks are signed with an empty secret")
+    if config.callback_used and not config.jwt_secret:
+        advice.append(EMPTY_SECRET)
+    if bool(config.ssl_cert) != bool(config.ssl_key):
+        given, missing = ("SSL_CERT", "SSL_KEY") if config.ssl_cert else ("SSL_KEY", "SSL_CERT")
+        advice.append(f"{given} is set but {missing} is not: there is no RTMPS")
+    if config.tls_enabled and config.ssl_port == config.rtmp_port:
+        advice.append(f"SSL_PORT is {config.ssl_port}, which is RTMP_PORT: there is no RTMPS")
     if config.control_use and not config.control_base_url:
         advice.append("CONTROL_USE=YES without CONTROL_BASE_URL: every publisher will be refused")
     if config.ping_interval_seconds >= config.idle_timeout_seconds:
         advice.append(
             "PING_INTERVAL_SECONDS is not below IDLE_TIMEOUT_SECONDS: healthy players will be disconnected"
         )
-    for name, used in (
-        ("callback_ca", bool(config.callback_url) and not config.control_use),
-        ("redis_ca", config.redis_use and config.redis_tls),
-        ("control_ca", config.control_use),
-    ):
-        path = getattr(config, name)
-        if used and path and not os.access(path, os.R_OK):
-            advice.append(f"{name.upper()}: {path} cannot be read, every connection will fail until it can")
+    advice += [
+        f"{name}: {path} cannot be read, every connection will fail until it can"
+        for name, path in authorities(config)
+        if not os.access(path, os.R_OK)
+    ]
     return advice
+
+
+def authorities(config: Config) -> list[tuple[str, str]]:
+    """List the files of trusted certificates that are in use, each with its variable."""
+    named = (
+        ("CALLBACK_CA", config.callback_used, config.callback_ca),
+        ("REDIS_CA", config.redis_use and config.redis_tls, config.redis_ca),
+        ("CONTROL_CA", config.control_use, config.control_ca),
+    )
+    return [(variable, path) for variable, used, path in named if used and path]

@@ -24,11 +24,12 @@ class RtmpsrvError(Exception):
 
 
 class ConfigError(RtmpsrvError):
-    """One or more settings are unusable; `problems` holds one sentence for each."""
+    """Settings are unusable; `problems` holds one sentence for each, `warnings` what else is odd."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], warnings: list[str] | None = None) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+        self.warnings = warnings or []
 
 
 class CertificateError(RtmpsrvError):

@@ -62,6 +62,21 @@ def setup(config: Config | None = None, stream: TextIO | None = None) -> None:
     Without a configuration, as long as there is none, the defaults hold. May be called again.
     """
     config = config or Config()
+    handler = _LineHandler(stream or (sys.stderr if config.log_trace else sys.stdout))
+    root = logging.getLogger(_ROOT)
+    for earlier in root.handlers:
+        if isinstance(earlier, _LineHandler):
+            earlier.close()
+    root.handlers = [handler]
+    root.propagate = False
+    if not logging.getLogger().handlers:
+        # What libraries log may quote tokens, and would go to standard error, which perhaps nobody reads.
+        logging.getLogger().addHandler(logging.NullHandler())
+    switch_levels(config)
+
+
+def switch_levels(config: Config) -> None:
+    """Print lines of the levels that are switched on from now on, to where they went before."""
     switches = {
         logging.ERROR: config.log_error,
         logging.WARNING: config.log_warning,
@@ -70,17 +85,11 @@ def setup(config: Config | None = None, stream: TextIO | None = None) -> None:
         TRACE: config.log_trace,
     }
     enabled = {level for level, on in switches.items() if on}
-    handler = _LineHandler(stream or (sys.stderr if config.log_trace else sys.stdout), enabled)
     root = logging.getLogger(_ROOT)
-    for earlier in root.handlers:
-        if isinstance(earlier, _LineHandler):
-            earlier.close()
-    root.handlers = [handler]
-    root.propagate = False
+    for handler in root.handlers:
+        if isinstance(handler, _LineHandler):
+            handler.levels = enabled
     root.setLevel(min(enabled, default=_SILENT))
-    if not logging.getLogger().handlers:
-        # What libraries log may quote tokens, and would go to standard error, which perhaps nobody reads.
-        logging.getLogger().addHandler(logging.NullHandler())
     logging.getLogger(_SESSIONS).setLevel(logging.NOTSET if config.log_requests else _SILENT)
 
 
@@ -163,17 +172,17 @@ class _Output(Protocol):
 class _LineHandler(logging.Handler):
     """Hands records to an output as lines."""
 
-    def __init__(self, stream: TextIO, levels: set[int]) -> None:
+    def __init__(self, stream: TextIO) -> None:
         super().__init__()
         # A locale that lacks a letter must not cost the line: it is escaped.
         self._encoding = getattr(stream, "encoding", None) or "utf-8"
         self._output = _output(stream, self._encoding)
-        self._levels = levels
+        self.levels: set[int] = set()  # those that are written
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record if its level is switched on."""
         level = logging.ERROR if record.levelno > logging.ERROR else record.levelno
-        if level not in self._levels:
+        if level not in self.levels:
             return
         try:
             lines = _lines(record)

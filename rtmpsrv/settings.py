@@ -29,6 +29,7 @@ class Kind(enum.Enum):
     URL = "URL"
     CHOICE = "choice"
     IP_RULES = "addresses"
+    HEADER = "ASCII text"
 
 
 class Unparsable(ValueError):
@@ -53,7 +54,6 @@ class Setting:
     choices: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     default_text: str = ""  # for a default that depends on something else
-    only_if: str = ""  # the switch (a field name) without which a refused value does not matter
     secret: bool = False
 
     @property
@@ -87,25 +87,29 @@ class Reader:
         self.warnings: list[str] = []
         self.problems: list[str] = []
 
-    def read(self, name: str, described: Setting, default: Any, *, checked: bool = True) -> Any:
+    def read(self, name: str, described: Setting, default: Any, *, judged: bool = True) -> Any:
         """Give the value of a setting, or `default` when it is unset, empty or wrong.
 
-        A refused value counts as a problem only when `checked`.
+        What is wrong with it matters only when it is `judged`.
         """
         variable, raw = self._find(name.upper(), described)
+        if described.kind is Kind.URL:
+            raw = raw.strip()  # a secret that is mounted as a file ends with its line
         if not raw:
             return default
         try:
             raw.encode()  # bytes that are not UTF-8 arrive as lone surrogates
             return _PARSERS[described.kind](raw, described)
         except (Unparsable, UnicodeEncodeError):
+            if not judged:
+                return default
             given = MASK if described.secret else repr(raw)
             shown = display(default, described)
             self.warnings.append(
                 f"{variable}={given} is not a valid value ({described.valid}); the default {shown} is used"
             )
         except NotAllowed as exc:
-            if checked:
+            if judged:
                 self.problems.append(f"{variable}: {exc}")
         return default
 
@@ -166,6 +170,12 @@ def _parse_text(raw: str, described: Setting) -> str:
     return raw
 
 
+def _parse_header(raw: str, described: Setting) -> str:
+    if not (raw.isascii() and raw.isprintable()):
+        raise NotAllowed("holds characters that no HTTP header may hold")
+    return raw
+
+
 def _parse_address(raw: str, described: Setting) -> str:
     """Take `[::]` as well as `::`: both were accepted by the reference server."""
     text = _parse_text(raw, described)
@@ -210,4 +220,5 @@ _PARSERS: dict[Kind, Callable[[str, Setting], Any]] = {
     Kind.URL: _parse_url,
     Kind.CHOICE: _parse_choice,
     Kind.IP_RULES: _parse_ip_rules,
+    Kind.HEADER: _parse_header,
 }

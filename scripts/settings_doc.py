@@ -20,12 +20,16 @@ SETTINGS_HEAD = """\
 
 All settings are environment variables. A file `.env` in the working directory, or else in the nearest
 directory above it that has one, is read too; the environment wins. None has to be set.
-`python -m rtmpsrv --check-config` prints what is in force, with secrets masked.
+`python -m rtmpsrv --check-config` prints what is in force, with secrets masked, and what is wrong.
 
 * An empty variable counts as not set.
 * YES/NO: `YES`, `TRUE`, `NO`, `FALSE`, in any case. Numbers: decimal digits.
 * What cannot be read that way draws a WARNING, and the default is used.
 * What can be read but is out of range or impossible is an error: all of them are printed, the exit code is 1.
+* What belongs to a part that is not in use (Redis, callback, control server, RTMPS) is not judged, but for
+  `SSL_PORT`.
+* Blanks and ends of line around a URL are no part of it.
+* A variable that nobody reads, with a name near to one of these, draws a WARNING.
 * Address lists: `*`, or addresses and networks (`10.0.0.0/8`, `2001:db8::/32`) separated by commas.
 
 | Variable | Default | Unit | Valid | Meaning |
@@ -34,7 +38,24 @@ directory above it that has one, is read too; the environment wins. None has to 
 
 SETTINGS_TAIL = """
 Read by the libraries in use: `TZ` (times in the log), `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY` (HTTP
-callback, control server), `ALL_PROXY` (HTTP callback).
+callback, control server), `ALL_PROXY` (HTTP callback), `SSL_CERT_FILE`, `SSL_CERT_DIR` (whom the system
+trusts: HTTP callback, control server, Redis).
+
+## If you come from rtmp-server-rs
+
+No variable has to be changed. What differs, in a `.env`:
+
+| Form | Here | There |
+|---|---|---|
+| `$HOME` | stays as it is; `${HOME}` is replaced | replaced |
+| `'${HOME}'` | replaced, in single quotes as well | stays as it is |
+| `"a""b"` | the line is ignored, with a WARNING | `ab` |
+| a line that is none | ignored, with a WARNING | the rest of the file is ignored |
+
+Here and not there are deadlines - those of clients, of callbacks and of the control server - and limits:
+`MAX_CONNECTIONS`, `MAX_MESSAGE_MB`, `GOP_CACHE_TOTAL_MB`, and what is done with a player that takes too
+little. All have defaults that ordinary use does not reach. The other differences are in the
+[changelog](../CHANGELOG.md#different-from-rtmp-server-rs).
 """
 
 EXAMPLE_HEAD = """\

@@ -34,7 +34,14 @@ from tests.server_process import PROJECT, START_S, environment, free_port
 
 COMPOSE = sorted((PROJECT / "config").glob("docker-compose*.yml"))
 VARIABLES = {name.upper() for name in SETTINGS} | {a for one in SETTINGS.values() for a in one.aliases}
-LIBRARIES = {"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"}  # what they read by themselves
+LIBRARIES = {
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+}  # what they read by themselves
 EXAMPLES = {"STREAM_KEYS", "PORT", "CHANNEL"}  # what the examples read, and how they call it
 NO_VARIABLES = {
     *(reason.name for reason in RegistrationFailure if "_" in reason.name),

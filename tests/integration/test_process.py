@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from rtmpsrv import __version__
+from rtmpsrv.build import compiled
 from tests.client import Client, Closed, Stage, keyframe, names_of, stage
 from tests.server_process import PROJECT, STOP_S, ServerProcess, environment, free_port, run
 
+VERSION = f"rtmpsrv {__version__} ({'compiled' if compiled() else 'not compiled'})\n"
 KEY = "Sehr-geheim-4711"
 SECRETS = {"JWT_SECRET": "Kleinod-7261", "REDIS_PASSWORD": "Losung-8812", "CONTROL_SECRET": "Parole-5093"}
 SESSION_LINE = r"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] \[SERVER:TCP\] \[#1\] \[INFO\] "
@@ -27,7 +29,7 @@ SESSION_LINE = r"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] \[SERVER:TCP\] \[#1\] \[INF
 
 def test_version_and_help_are_printed() -> None:
     version = run("--version")
-    assert (version.returncode, version.stdout) == (0, f"rtmpsrv {__version__}\n")
+    assert (version.returncode, version.stdout) == (0, VERSION)
     assert "--check-config" in run("--help").stdout
 
 
@@ -61,7 +63,7 @@ def test_the_console_script_is_the_module() -> None:
     done = subprocess.run(
         [*command, "--version"], env=environment({}), capture_output=True, text=True, timeout=20, check=False
     )
-    assert (done.returncode, done.stdout) == (0, f"rtmpsrv {__version__}\n")
+    assert (done.returncode, done.stdout) == (0, VERSION)
 
 
 # --- settings -------------------------------------------------------------------------------------------
@@ -94,6 +96,7 @@ def test_s02_s04_s05_s09_s12_s13_bad_settings_end_the_process_with_code_1(
 def test_s03_s07_the_environment_wins_over_env_files_and_bad_numbers_over_nothing(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("RTMP_PORT=2000\nRTMP_CHUNK_SIZE=5000\n")
     checked = run("--check-config", cwd=str(tmp_path), RTMP_PORT="abc")
+    assert checked.returncode == 1
     assert "# WARNING: RTMP_PORT='abc'" in checked.stdout
     assert {"RTMP_PORT=1935", "RTMP_CHUNK_SIZE=5000"} <= set(checked.stdout.splitlines())
 
@@ -103,8 +106,8 @@ def test_s01_s08_s11_a_server_with_one_tls_file_listens_on_one_port_only() -> No
         listening = server.matching("Listening on ")
         assert [line.rpartition("] ")[2] for line in listening] == [f"Listening on 0.0.0.0:{server.port}"]
         assert len(server.matching("WARNING.*JWT_SECRET")) == 1
-        banner = server.lines[1 if "WARNING" in server.lines[0] else 0]
-        assert re.search(rf"\[INFO\] .*\({re.escape(__version__)}\)$", banner)
+        assert len(server.matching("WARNING.*SSL_CERT is set but SSL_KEY is not")) == 1
+        (_banner,) = server.matching(rf"\[INFO\] .*\({re.escape(__version__)}\)$")
         server.check_log()
 
 
@@ -120,6 +123,20 @@ def test_s04_s17_msg_buffer_size_0_and_the_smallest_chunks_work() -> None:
         publisher.video(0, keyframe(bytes(1000)))
         assert len(on.passed(publisher, player)) == 1
         server.check_log()
+
+
+def test_the_first_lines_say_where_to_publish_and_to_watch() -> None:
+    with ServerProcess(SSL_CERT="/none") as server, stage(server.port) as on:
+        server.wait_for_line(r"\[WARNING\] SSL_CERT is set")
+        publish, watch = server.lines[:2]
+        here = f"rtmp://127.0.0.1:{server.port}/live/key"
+        assert publish.endswith(
+            f"[INFO] Publish to rtmp://127.0.0.1:{server.port}/CHANNEL/KEY, for example {here}"
+        )
+        assert watch.endswith(f"[INFO] Watch the same, for example with: ffplay {here}")
+        warned = [number for number, line in enumerate(server.lines) if "[WARNING]" in line]
+        assert min(warned) > server.lines.index(server.matching("Listening on")[0])
+        on.passed(on.publisher("live", "key"), on.player("live", "key"))
 
 
 # --- log ------------------------------------------------------------------------------------------------
@@ -232,7 +249,44 @@ def test_hanging_up_does_not_end_a_server_under_nohup() -> None:
         assert server.stop() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_no_other_signal_ends_it(tmp_path: Path) -> None:
+    names = ["SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR"]
+    with ServerProcess() as server, stage(server.port) as on:
+        publisher, player = on.publisher("app"), on.player("app")
+        for name in names:
+            server.process.send_signal(getattr(signal, name))
+            server.wait_for_line(rf"\[INFO\] {name} is ignored$")
+        for number in (signal.SIGTTIN, signal.SIGTTOU, signal.SIGHUP, signal.SIGRTMIN + 3):
+            server.process.send_signal(number)
+        server.wait_for_line(r"\[INFO\] Settings read again$")
+        server.wait_for_line(rf"\[INFO\] signal {signal.SIGRTMIN + 3} is ignored$")
+        on.passed(publisher, player)
+        assert server.stop() == 0
+        server.check_log()
+
+
+def test_sighup_takes_over_the_switches_of_the_log(tmp_path: Path) -> None:
+    settings = tmp_path / ".env"
+    with ServerProcess(cwd=str(tmp_path)) as server, stage(server.port) as on:
+        settings.write_text("LOG_DEBUG=YES\nLOG_TRACE=NO\nPING_INTERVAL_SECONDS=7\nJWT_SECRET=Kleinod\n")
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for_line(
+            r"\[WARNING\] Changed, but in force after a restart only: PING_INTERVAL_SECONDS, JWT_SECRET$"
+        )
+        on.publisher("app")
+        server.wait_for_line(r"\[DEBUG\] < connect")
+        settings.write_text("LOG_DEBUG=YES\nSSL_PORT=0\n")
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for_line(r"\[ERROR\] SSL_PORT: 0 is outside 1-65535$")
+        server.wait_for_line(r"\[ERROR\] the settings stay as they were$")
+        since = server.mark()
+        on.publisher("other")
+        server.wait_for_line(r"\[DEBUG\] < connect", since)
+        assert not server.matching("Kleinod")
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_s117_a_signal_tells_players_and_ends_the_process(number: signal.Signals) -> None:
     with ServerProcess(DRAIN_TIMEOUT_SECONDS="3") as server, stage(server.port) as on:
         publisher = on.publisher("app")

@@ -19,7 +19,7 @@ def load(**environ: str) -> Config:
 
 
 def warnings_of(**environ: str) -> list[str]:
-    """Give the warnings beside the one about the missing secret."""
+    """Give the warnings, where there is a secret."""
     return Config.load({"JWT_SECRET": "x"} | environ, memory_bytes=0)[1]
 
 
@@ -75,7 +75,7 @@ def test_s07_the_environment_wins_over_the_env_file(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RTMP_PORT", "3000")
     monkeypatch.delenv("SSL_PORT", raising=False)
-    config = load(**load_environment())
+    config = load(**load_environment()[0])
     assert (config.rtmp_port, config.ssl_port) == (3000, 2001)
 
 
@@ -85,7 +85,19 @@ def test_the_env_file_may_be_in_a_parent_directory(tmp_path: Path, monkeypatch: 
     below.mkdir(parents=True)
     monkeypatch.chdir(below)
     monkeypatch.delenv("SSL_PORT", raising=False)
-    assert load_environment()["SSL_PORT"] == "2001"
+    assert load_environment()[0]["SSL_PORT"] == "2001"
+
+
+def test_a_line_of_the_env_file_that_is_none_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_bytes(
+        "\ufeffSSL_PORT=2001\nRTMP_PORT: 3000\n# comment\n\nRTMP_HOST=x\n".encode()
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SSL_PORT", raising=False)
+    monkeypatch.delenv("RTMP_HOST", raising=False)
+    environ, warnings = load_environment()
+    assert (environ["SSL_PORT"], environ["RTMP_HOST"]) == ("2001", "x")
+    assert warnings == [f"{tmp_path / '.env'}, line 2: not of the form NAME=VALUE, and ignored"]
 
 
 def test_the_nearest_env_file_counts_and_may_be_a_named_pipe(
@@ -105,7 +117,7 @@ def test_the_nearest_env_file_counts_and_may_be_a_named_pipe(
 def test_no_env_file_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "is_file", lambda path: False)
     monkeypatch.setenv("SSL_PORT", "2001")
-    assert load_environment()["SSL_PORT"] == "2001"
+    assert load_environment()[0]["SSL_PORT"] == "2001"
 
 
 @pytest.mark.parametrize("address", ["::", "[::]", "127.0.0.1", "fe80::1%lo", "live.example.org"])
@@ -151,17 +163,24 @@ def test_a_working_directory_that_was_removed_is_fine(
     monkeypatch.chdir(gone)
     gone.rmdir()
     monkeypatch.setenv("SSL_PORT", "2001")
-    assert load_environment()["SSL_PORT"] == "2001"
+    assert load_environment()[0]["SSL_PORT"] == "2001"
 
 
-@pytest.mark.parametrize("name", ["SSL_CERT", "SSL_KEY"])
-def test_s08_one_tls_file_alone_is_ignored(name: str) -> None:
+@pytest.mark.parametrize(("name", "other"), [("SSL_CERT", "SSL_KEY"), ("SSL_KEY", "SSL_CERT")])
+def test_s08_one_tls_file_alone_is_ignored_with_a_warning(name: str, other: str) -> None:
     assert not load(**{name: "x.pem"}).tls_enabled
+    assert warnings_of(**{name: "x.pem"}) == [f"{name} is set but {other} is not: there is no RTMPS"]
     assert load(SSL_CERT="x.pem", SSL_KEY="y.pem").tls_enabled
 
 
 def test_s09_ssl_port_0_is_an_error_without_tls_too() -> None:
     assert problems_of(SSL_PORT="0") == ["SSL_PORT: 0 is outside 1-65535"]
+
+
+def test_one_port_for_both_is_warned_of() -> None:
+    (warning,) = warnings_of(SSL_CERT="x.pem", SSL_KEY="y.pem", SSL_PORT="1935")
+    assert warning == "SSL_PORT is 1935, which is RTMP_PORT: there is no RTMPS"
+    assert warnings_of(SSL_PORT="1935") == []
 
 
 def test_s10_ssl_bind_address_is_for_tls_alone_and_follows_bind_address() -> None:
@@ -171,10 +190,10 @@ def test_s10_ssl_bind_address_is_for_tls_alone_and_follows_bind_address() -> Non
 
 
 def test_s11_an_empty_jwt_secret_draws_one_warning() -> None:
-    _, warnings = Config.load({}, memory_bytes=0)
-    assert len(warnings) == 1
-    assert "JWT_SECRET" in warnings[0]
-    assert warnings_of() == []
+    _, warnings = Config.load({"CALLBACK_URL": "http://x/"}, memory_bytes=0)
+    assert warnings == [config_module.EMPTY_SECRET]
+    assert warnings_of(CALLBACK_URL="http://x/") == []
+    assert Config.load({}, memory_bytes=0)[1] == [], "it does no harm where no token is made"
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://host", "ws://", "ws://host:port"])
@@ -183,6 +202,38 @@ def test_s12_an_unusable_control_base_url_is_an_error_if_control_is_used(url: st
         "CONTROL_BASE_URL: not a URL that begins with ws:// or wss://"
     ]
     assert load(CONTROL_BASE_URL=url).control_base_url == ""
+
+
+CONTROL = {"CONTROL_USE": "YES", "CONTROL_BASE_URL": "ws://x"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "in_use"),
+    [
+        ({"CALLBACK_URL": "nonsense"}, {}),
+        ({"CALLBACK_TIMEOUT_SECONDS": "0"}, {"CALLBACK_URL": "http://x/"}),
+        ({"CONTROL_REQUEST_TIMEOUT_SECONDS": "0"}, CONTROL),
+        ({"EXTERNAL_IP": "a\nb"}, CONTROL),
+        ({"REDIS_PORT": "tcp://10.0.0.1:6379"}, {"REDIS_USE": "YES"}),
+        ({"SSL_BIND_ADDRESS": "a..b"}, {"SSL_CERT": "x.pem", "SSL_KEY": "y.pem"}),
+        ({"SSL_CHECK_RELOAD_SECONDS": "x"}, {"SSL_CERT": "x.pem", "SSL_KEY": "y.pem"}),
+    ],
+)
+def test_only_settings_in_use_are_judged(wrong: dict[str, str], in_use: dict[str, str]) -> None:
+    unused = CONTROL if "CALLBACK_URL" in wrong else {}
+    assert warnings_of(**unused, **wrong) == []
+    try:
+        found = warnings_of(**in_use, **wrong)
+    except ConfigError as exc:
+        found = exc.problems
+    assert [one.startswith(next(iter(wrong))) for one in found] == [True]
+
+
+@pytest.mark.parametrize("switch", ["CONTROL_USE", "REDIS_USE"])
+def test_what_decides_what_is_in_use_is_judged(switch: str) -> None:
+    (warning,) = warnings_of(**{switch: "ja"})
+    assert warning.startswith(f"{switch}='ja' is not a valid value")
+    assert problems_of(SSL_CERT="a\nb", SSL_KEY="y.pem") == ["SSL_CERT: control characters are not allowed"]
 
 
 def test_a_missing_control_base_url_draws_a_warning() -> None:
@@ -225,6 +276,20 @@ def test_s17_msg_buffer_size_0_is_raised_to_1() -> None:
 def test_all_problems_are_reported_at_once() -> None:
     problems = problems_of(RTMP_PORT="0", SSL_PORT="0", RTMP_CHUNK_SIZE="1", RTMP_PLAY_WHITELIST="x")
     assert len(problems) == 4
+
+
+def test_warnings_are_told_beside_problems() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.load(
+            {"RTMP_PORT": "0", "SSL_PORT": "x", "SSL_CERT": "x.pem", "LOG_INFO": "on", "RTMP_HOTS": "x"}
+        )
+    assert caught.value.problems == ["RTMP_PORT: 0 is outside 1-65535"]
+    assert [one.split("=")[0].split(" ")[0] for one in caught.value.warnings] == [
+        "SSL_PORT",
+        "LOG_INFO",
+        "RTMP_HOTS",
+        "SSL_CERT",
+    ]
 
 
 def test_an_empty_variable_is_an_unset_one() -> None:

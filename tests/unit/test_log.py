@@ -58,6 +58,15 @@ def test_s113_a_session_line_has_time_listener_number_and_level(capsys: pytest.C
     assert output.err == ""
 
 
+def test_levels_can_be_switched_while_it_runs() -> None:
+    stream = start()
+    log.switch_levels(Config(log_info=False, log_debug=True, log_requests=False))
+    log_at_every_level(log.get())
+    log.session_logger("SERVER:TCP", 1).error("y")
+    assert levels_in(stream.getvalue()) == ["ERROR", "WARNING", "DEBUG"]
+    assert "y" not in stream.getvalue()
+
+
 def test_a_logger_without_prefix_has_none() -> None:
     stream = start()
     log.get().info("started")

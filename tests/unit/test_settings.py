@@ -94,12 +94,26 @@ def test_urls_need_a_known_scheme_and_a_host(text: str) -> None:
     assert read(URL, text) == (text, [], [])
 
 
+@pytest.mark.parametrize("text", ["http://h/x\n", " http://h/x \r\n", "http://h/x\t"])
+def test_blanks_and_line_ends_around_a_url_are_no_part_of_it(text: str) -> None:
+    assert read(URL, text) == ("http://h/x", [], [])
+    assert read(URL, text.replace("http://h/x", "")) == ("", [], [])
+
+
 @pytest.mark.parametrize(
-    "text", ["h", "ftp://h", "http://", "http://h:0", "http://h:99999", "http://[::1", "http://h:x"]
+    "text",
+    ["h", "ftp://h", "http://h/a\nb", "http://", "http://h:0", "http://h:99999", "http://[::1", "http://h:x"],
 )
 def test_other_urls_are_a_problem_that_does_not_show_them(text: str) -> None:
     _, _, problems = read(URL, text)
     assert problems == ["NAME: not a URL that begins with http:// or https://"]
+
+
+def test_a_header_holds_printable_ascii_only() -> None:
+    header = Setting("", Kind.HEADER, "", "")
+    assert read(header, "192.0.2.7") == ("192.0.2.7", [], [])
+    for text in ("a\nb", "\u00e4"):
+        assert read(header, text)[2] == ["NAME: holds characters that no HTTP header may hold"]
 
 
 def test_a_choice_is_one_of_its_words() -> None:
@@ -109,10 +123,13 @@ def test_a_choice_is_one_of_its_words() -> None:
     assert "(gop, stream)" in warnings[0]
 
 
-def test_an_unchecked_problem_gives_the_default() -> None:
+def test_what_is_not_judged_gives_the_default() -> None:
     reader = Reader({"NAME": "0"})
-    assert reader.read("name", NUMBER, 7, checked=False) == 7
+    assert reader.read("name", NUMBER, 7, judged=False) == 7
     assert reader.problems == []
+    unreadable = Reader({"NAME": "x"})
+    assert unreadable.read("name", NUMBER, 7, judged=False) == 7
+    assert unreadable.warnings == []
 
 
 def test_an_alias_is_read_after_the_name_itself() -> None:

@@ -1,0 +1,63 @@
+"""What `--check-config` says: all that a start would warn of or fail at. Serves nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from .access.trust import Trust
+from .config import Config, authorities, effective_settings
+from .errors import CertificateError, ConfigError
+from .server.listener import bind
+
+
+def check() -> tuple[list[str], bool]:
+    """Return the lines to print, settings with secrets masked among them, and whether all is right."""
+    try:
+        config, warnings = Config.start()
+    except ConfigError as exc:
+        return [*_marked("WARNING", exc.warnings), *_marked("ERROR", exc.problems)], False
+    problems = list(_problems(config))
+    warnings += _flaws(config, problems)
+    settings = [f"{name}={value}" for name, value in effective_settings(config)]
+    found = [*_marked("WARNING", warnings), *_marked("ERROR", problems)]
+    return found + settings, not found
+
+
+def _marked(level: str, lines: list[str]) -> list[str]:
+    return [f"# {level}: {line}" for line in lines]
+
+
+def _problems(config: Config) -> Iterator[str]:
+    """Find what only this machine knows: whether it has the addresses, and reads the authorities' files."""
+    addresses = {"BIND_ADDRESS": config.bind_address}
+    if config.tls_enabled:
+        addresses["SSL_BIND_ADDRESS"] = config.ssl_bind_address
+    for name, address in addresses.items():
+        try:
+            bind(address, 0).close()  # whichever port is free: the server itself may be running
+        except OSError as exc:
+            yield f"{name}: cannot listen on {address}: {exc.strerror or exc}"
+    for name, path in authorities(config):
+        try:
+            Trust(path).context()
+        except OSError as exc:
+            yield f"{name}: {path} holds no certificates that can be read: {exc.strerror or exc}"
+
+
+def _flaws(config: Config, problems: list[str]) -> list[str]:
+    """Return what is to say against the certificate; a pair that cannot be used is one of the problems."""
+    if not config.tls_enabled:
+        return []
+    from .server.certificates import check_pair, read_pair  # loads cryptography and OpenSSL
+    from .server.reloader import WARN_BELOW_DAYS
+
+    now = datetime.now(UTC)
+    try:
+        pair = check_pair(read_pair(config.ssl_cert, config.ssl_key), now)
+    except CertificateError as exc:
+        problems.append(f"SSL_CERT, SSL_KEY: {exc}")
+        return []
+    days = pair.days_left(now)
+    soon = [f"the certificate expires in {days} days"] if 0 <= days < WARN_BELOW_DAYS else []
+    return [f"SSL_CERT, SSL_KEY: {flaw}" for flaw in (*pair.flaws, *soon)]

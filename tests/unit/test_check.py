@@ -1,0 +1,90 @@
+"""What `--check-config` finds. The mistakes are those that people make."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from rtmpsrv.check import check
+from tests.doubles.pairs import issue
+from tests.server_process import PROJECT
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no `.env` of the developer be read."""
+    monkeypatch.chdir(tmp_path)
+
+
+def found(monkeypatch: pytest.MonkeyPatch, **settings: str) -> list[str]:
+    """Return what is wrong; see that the verdict agrees."""
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    lines, right = check()
+    marked = [line for line in lines if line.startswith("#")]
+    assert right is not bool(marked)
+    return marked
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"RTMP_PORT": "abc"}, ("RTMP_PORT", "1935")),
+        ({"RTMP_PORT": "70000"}, ("RTMP_PORT", "65535")),
+        ({"BIND_ADDRESS": "no-such-host.invalid"}, ("BIND_ADDRESS", "no-such-host.invalid")),
+        ({"BIND_ADDRESS": "192.0.2.1"}, ("BIND_ADDRESS", "192.0.2.1")),
+        ({"RTMP_PROT": "1936"}, ("RTMP_PROT", "RTMP_PORT")),
+        ({"SSL_CERTIFICATE": "x.pem"}, ("SSL_CERTIFICATE", "SSL_CERT")),
+        ({"MAX_IP_CONNECTIONS": "9"}, ("MAX_IP_CONNECTIONS", "MAX_IP_CONCURRENT_CONNECTIONS")),
+        ({"SSL_CERT": "x.pem"}, ("SSL_CERT", "SSL_KEY")),
+        ({"SSL_CERT": "x.pem", "SSL_KEY": "y.pem"}, ("SSL_CERT, SSL_KEY", "x.pem cannot be read")),
+        ({"CALLBACK_URL": "localhost:8000"}, ("CALLBACK_URL", "http://")),
+        ({"CALLBACK_URL": "http://localhost:8000/"}, ("JWT_SECRET", "empty")),
+        ({"CONTROL_USE": "YES"}, ("CONTROL_USE", "CONTROL_BASE_URL")),
+        ({"LOG_DEBUG": "1"}, ("LOG_DEBUG", "YES or NO")),
+        ({"RTMP_PLAY_WHITELIST": "10.0.0.0/8;::1"}, ("RTMP_PLAY_WHITELIST", "10.0.0.0/8;::1")),
+        ({"REDIS_USE": "YES", "REDIS_TLS": "YES", "REDIS_CA": "setup.cfg"}, ("REDIS_CA", "cannot be read")),
+    ],
+)
+def test_a_mistake_is_found_and_named(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], names: tuple[str, str]
+) -> None:
+    lines = found(monkeypatch, **settings)
+    assert [all(name in line for name in names) for line in lines[:1]] == [True]
+
+
+def test_the_defaults_and_the_example_are_right(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert found(monkeypatch) == []
+    (tmp_path / ".env").write_text((PROJECT / "config" / "example.env").read_text())
+    assert found(monkeypatch) == []
+    lines, _ = check()
+    assert "RTMP_PORT=1935" in lines
+
+
+def test_warnings_and_errors_are_told_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("RTMP_PORT: 5\n")
+    lines = found(monkeypatch, RTMP_PORT="0", SSL_PORT="x", SSL_CERT="x.pem")
+    assert [line.split(" ")[1] for line in lines] == ["WARNING:", "WARNING:", "WARNING:", "ERROR:"]
+    assert "line 1: not of the form NAME=VALUE" in lines[0]
+
+
+def test_the_certificate_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def of_pair(**dates: timedelta) -> list[str]:
+        chain, key = issue(**dates).write(tmp_path)  # type: ignore[arg-type]  # by name, they are dates only
+        return found(monkeypatch, SSL_CERT=str(chain), SSL_KEY=str(key))
+
+    assert of_pair() == []
+    (line,) = of_pair(ends=timedelta(days=3, hours=1))
+    assert line == "# WARNING: SSL_CERT, SSL_KEY: the certificate expires in 3 days"
+    (line,) = of_pair(ends=timedelta(hours=-1))
+    assert line.startswith("# WARNING: SSL_CERT, SSL_KEY: certificate 1 expired on ")
+
+
+def test_a_file_of_authorities_without_one_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("nothing")
+    settings = {"CALLBACK_URL": "https://x/", "JWT_SECRET": "x", "CALLBACK_CA": str(tmp_path / "ca.pem")}
+    (line,) = found(monkeypatch, **settings)
+    assert line.startswith(f"# ERROR: CALLBACK_CA: {tmp_path / 'ca.pem'} holds no certificates")
+    assert found(monkeypatch, CALLBACK_URL="") == [], "it is not in use"
