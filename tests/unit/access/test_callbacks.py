@@ -263,6 +263,18 @@ def test_https_with_an_authority_of_the_system(
         assert make(server.url).authorise(request()) == "id-news"
 
 
+def test_the_list_of_requests_itself_is_not_asked(
+    make: Make, certs: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", certs.ca)
+    with CallbackServer(JWT_SECRET, certs) as server:
+        assert refused(make(server.url))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", certs.ca)
+        make(server.url).authorise(request())
+
+
 def test_https_with_an_unknown_authority_refuses(
     make: Make, certs: Certificates, log_lines: LogLines
 ) -> None:
