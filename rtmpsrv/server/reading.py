@@ -33,8 +33,6 @@ LATE_S = 1.0
 ASK_EVERY_S = 5.0  # whether a slowed peer is still there
 HELD_STEP_BYTES = 65536  # held bytes are counted each time that so much more has come
 
-_HANDSHAKE = (Phase.C1, Phase.C2)
-
 
 class Owner(Holder, Protocol):
     """Whose connection it is."""
@@ -102,7 +100,7 @@ class Reader:
             state.bytes_in += count
             state.heard_at = share.now
             connection.receive_data(data)
-            if state.shaking_hands and connection.phase not in _HANDSHAKE:
+            if state.shaking_hands and connection.phase not in (Phase.C1, Phase.C2):
                 state.shaking_hands = False
                 requests.restart_setup()
                 self._holder.log.debug("= handshake done")
