@@ -66,7 +66,9 @@ def _connect_accepted(event: ConnectAccepted, requests: Requests, chunk_size: in
         messages.window_ack_size(WINDOW_ACK_SIZE)
         + messages.set_peer_bandwidth(WINDOW_ACK_SIZE, PEER_BANDWIDTH_DYNAMIC)
         + messages.set_chunk_size(chunk_size)
-        + commands.connect_result(requests.connect_transaction, requests.object_encoding, chunk_size)
+        + commands.connect_result(
+            requests.connect_transaction, requests.object_encoding, requests.enhanced, chunk_size
+        )
     )
 
 

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from ..errors import RemoteProtocolError
 from . import amf0
-from .amf_values import UNDEFINED
 from .chunks import pack
 from .messages import COMMAND_AMF0, COMMAND_AMF3, COMMAND_CSID, DATA_AMF0, DATA_CSID
 
@@ -73,26 +72,30 @@ def command(msid: int, *values: Any, chunk_size: int) -> bytes:
     return pack(COMMAND_CSID, 0, COMMAND_AMF0, msid, amf0.encode(*values), chunk_size)
 
 
-def connect_result(transaction_id: float, object_encoding: Any, chunk_size: int) -> bytes:
-    """Frame the answer to `connect`; `object_encoding` is the peer's number or UNDEFINED.
+def connect_result(transaction_id: float, object_encoding: float, enhanced: bool, chunk_size: int) -> bytes:
+    """Frame the answer to `connect`; `enhanced` for a client that announced Enhanced RTMP.
 
-    It stands last but for nothing FFmpeg looks for: an undefined value ends its skipping.
+    The others are told nothing of it: small readers (go2rtc) know no strict array and give up the answer.
     """
+    information: dict[str, Any] = {
+        "level": "status",
+        "code": "NetConnection.Connect.Success",
+        "description": "Connection succeeded.",
+        "objectEncoding": object_encoding,
+    }
+    if enhanced:
+        information |= {
+            "fourCcList": FORWARDED_FOURCCS,
+            "videoFourCcInfoMap": {"*": FORWARD},
+            "audioFourCcInfoMap": {"*": FORWARD},
+            "capsEx": CAPS_EX,
+        }
     return command(
         0,
         "_result",
         transaction_id,
         {"fmsVer": FMS_VERSION, "capabilities": CAPABILITIES, "mode": 1.0},
-        {
-            "level": "status",
-            "code": "NetConnection.Connect.Success",
-            "description": "Connection succeeded.",
-            "fourCcList": FORWARDED_FOURCCS,
-            "videoFourCcInfoMap": {"*": FORWARD},
-            "audioFourCcInfoMap": {"*": FORWARD},
-            "capsEx": CAPS_EX,
-            "objectEncoding": object_encoding,
-        },
+        information,
         chunk_size=chunk_size,
     )
 
@@ -108,8 +111,8 @@ def result(transaction_id: float, value: Any, chunk_size: int) -> bytes:
 
 
 def null_result(transaction_id: float, chunk_size: int) -> bytes:
-    """Frame the `_result` for calls that have nothing to say."""
-    return result(transaction_id, UNDEFINED, chunk_size)
+    """Frame the `_result` for calls that have nothing to say; null, since small readers know no undefined."""
+    return result(transaction_id, None, chunk_size)
 
 
 def named_notice(name: str, transaction_id: float, code: str, description: str, chunk_size: int) -> bytes:

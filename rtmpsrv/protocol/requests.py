@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..pickling import Reduced, by_fields
 from . import commands
-from .amf_values import UNDEFINED
 from .commands import Command
 from .events import ConnectAsked, Event, PauseAsked, PlayAsked, PublishAsked, ReceiveAsked
+
+# Keys of `connect` by which a client says that it knows Enhanced RTMP (E-RTMP v2, "Enhancing NetConnection").
+ENHANCED_KEYS = frozenset(("fourCcList", "videoFourCcInfoMap", "audioFourCcInfoMap", "capsEx"))
 
 
 @dataclass(slots=True)
@@ -18,7 +19,8 @@ class Requests:
     """What the client asked for last, as far as answers refer to it. Names may be secret keys."""
 
     app: str | None = None
-    object_encoding: Any = UNDEFINED
+    object_encoding: float = 0.0
+    enhanced: bool = False  # `connect` carried a key of Enhanced RTMP
     connect_transaction: float = 0.0
     publish_msid: int = 0
     play_msid: int = 0
@@ -32,7 +34,8 @@ class Requests:
         """Remember a request that was allowed."""
         if isinstance(event, ConnectAsked):
             encoding = event.properties.get("objectEncoding")
-            self.object_encoding = encoding if isinstance(encoding, float) else UNDEFINED
+            self.object_encoding = encoding if isinstance(encoding, float) else 0.0
+            self.enhanced = not ENHANCED_KEYS.isdisjoint(event.properties)
             self.connect_transaction = event.transaction_id
             self.app = event.app
         elif isinstance(event, PublishAsked):

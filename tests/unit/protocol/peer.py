@@ -113,6 +113,12 @@ def padded(length: int) -> bytes:
     return begin + amf0.encode("y" * (length - len(begin) - 3))
 
 
+def members(value: Any) -> list[Any]:
+    """Return the values inside an object, an array or an array of arrays; of anything else itself."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return [value] if inside is None else [one for item in inside for one in members(item)]
+
+
 def video(payload: bytes, timestamp: int = 0) -> bytes:
     return pack(6, timestamp, 9, 1, payload)
 

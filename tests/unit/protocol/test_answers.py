@@ -5,12 +5,11 @@ from typing import Any
 import pytest
 
 from rtmpsrv.protocol import amf0, answers, events
-from rtmpsrv.protocol.amf_values import UNDEFINED
 from rtmpsrv.protocol.chunks import ChunkReader
 from rtmpsrv.protocol.commands import Command
 from rtmpsrv.protocol.requests import Requests
 
-REQUESTS = Requests("app", 0.0, 4.0, publish_msid=1, play_msid=2)
+REQUESTS = Requests("app", connect_transaction=4.0, publish_msid=1, play_msid=2)
 
 
 def read(data: bytes, chunk_size: int = 128) -> list[tuple[int, int, Any]]:
@@ -63,11 +62,11 @@ def test_accepted_connect_announces_the_chunk_size_that_its_result_has() -> None
 @pytest.mark.parametrize(
     ("name", "transaction", "expected"),
     [
-        ("releaseStream", 3.0, [["_result", 3.0, None, UNDEFINED]]),
+        ("releaseStream", 3.0, [["_result", 3.0, None, None]]),
         ("releaseStream", 0.0, []),
         ("_result", 3.0, []),
         ("getStreamLength", 3.0, [["_result", 3.0, None, 0.0]]),
-        ("_checkbw", 3.0, [["_result", 3.0, None, UNDEFINED]]),
+        ("_checkbw", 3.0, [["_result", 3.0, None, None]]),
     ],
 )
 def test_courtesy_call_is_answered_if_it_wants_it(name: str, transaction: float, expected: list[Any]) -> None:

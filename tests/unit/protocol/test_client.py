@@ -8,7 +8,6 @@ import pytest
 
 from rtmpsrv.errors import LocalProtocolError, RemoteProtocolError
 from rtmpsrv.protocol import amf0, events, messages
-from rtmpsrv.protocol.amf_values import UNDEFINED
 from rtmpsrv.protocol.chunks import ChunkReader, pack
 from rtmpsrv.protocol.client import ClientConnection
 from rtmpsrv.protocol.connection import ServerConnection
@@ -308,7 +307,7 @@ def test_status_of_another_stream_is_a_status() -> None:
 def test_calls_have_results() -> None:
     pair = connected()
     transaction = pair.client.call("releaseStream", "key")
-    assert pair.exchange() == [events.Call(0, "_result", transaction, None, (UNDEFINED,))]
+    assert pair.exchange() == [events.Call(0, "_result", transaction, None, (None,))]
     assert pair.client.call("deleteStream", 1.0, answered=False) == 0.0
     assert pair.sent() == [(20, 0, ["deleteStream", 0.0, None, 1.0])]
 
@@ -318,7 +317,7 @@ def test_calls_of_the_server_are_answered_and_told() -> None:
     assert pair.tell("onBWDone", 0.0, None, 5.0) == [events.Call(0, "onBWDone", 0.0, None, (5.0,))]
     assert pair.sent() == []
     assert pair.tell("_onbwcheck", 7.0, None) == [events.Call(0, "_onbwcheck", 7.0, None, ())]
-    assert pair.sent() == [(20, 0, ["_result", 7.0, None, UNDEFINED])]
+    assert pair.sent() == [(20, 0, ["_result", 7.0, None, None])]
 
 
 @pytest.mark.parametrize("arguments", [(), ("text",)])

@@ -127,7 +127,6 @@ SENT: dict[str, Callable[[], bytes]] = {
         1.0, "NetConnection.Connect.Rejected", "not allowed", SIZE
     ),
     "createStream _result": lambda: commands.result(4.0, 1.0, SIZE),
-    "null _result": lambda: commands.null_result(2.0, SIZE),
     "getStreamLength _result 0": lambda: commands.result(3.0, 0.0, SIZE),
     "onFCPublish": lambda: commands.named_notice("onFCPublish", 0.0, "NetStream.Publish.Start", "s", SIZE),
     "onFCUnpublish": lambda: commands.named_notice(
@@ -155,7 +154,7 @@ def test_status_is_encoded(code: str) -> None:
 
 
 def test_connect_result_says_what_clients_look_for() -> None:
-    values = amf0.decode(payload_of(commands.connect_result(1.0, 0.0, SIZE)))
+    values = amf0.decode(payload_of(commands.connect_result(1.0, 0.0, True, SIZE)))
     plain = [untag(value) for value in BY_NAME["connect _result"]["values"]]
     assert values[:3] == plain[:3]
     assert plain[3].items() <= values[3].items()
@@ -163,10 +162,15 @@ def test_connect_result_says_what_clients_look_for() -> None:
     assert "avc1" in values[3]["fourCcList"]
 
 
-def test_connect_result_ends_with_the_peers_object_encoding() -> None:
-    for encoding in (0.0, 3.0, UNDEFINED):
-        values = amf0.decode(payload_of(commands.connect_result(1.0, encoding, SIZE)))
-        assert list(values[3].items())[-1] == ("objectEncoding", encoding)
+@pytest.mark.parametrize("encoding", [0.0, 3.0])
+def test_connect_result_for_a_client_that_announced_nothing(encoding: float) -> None:
+    values = amf0.decode(payload_of(commands.connect_result(1.0, encoding, False, SIZE)))
+    assert list(values[3]) == ["level", "code", "description", "objectEncoding"]
+    assert values[3]["objectEncoding"] == encoding
+
+
+def test_calls_with_nothing_to_say_have_two_nulls() -> None:
+    assert amf0.decode(payload_of(commands.null_result(2.0, SIZE))) == ["_result", 2.0, None, None]
 
 
 def test_sample_access_is_a_data_message_on_stream_0() -> None:

@@ -22,6 +22,7 @@ from tests.unit.protocol.peer import (
     Peer,
     connect,
     connected,
+    members,
     playing,
     publishing,
 )
@@ -87,10 +88,26 @@ def test_object_encoding_is_given_back(encoding: float) -> None:
 
 
 @pytest.mark.parametrize("encoding", [None, "3", UNDEFINED])
-def test_object_encoding_that_is_no_number_is_undefined(encoding: Any) -> None:
+def test_object_encoding_that_is_no_number_is_0(encoding: Any) -> None:
     peer = Peer()
     peer.receive(HANDSHAKE + connect(objectEncoding=encoding))
-    assert peer.replies()[0][3]["objectEncoding"] is UNDEFINED
+    assert peer.replies()[0][3]["objectEncoding"] == 0.0
+
+
+def test_client_that_announces_nothing_gets_the_values_that_every_reader_knows() -> None:
+    peer = connected()
+    peer.call("releaseStream", "key", transaction=2.0)
+    kinds = {type(value) for reply in peer.replies() for item in reply for value in members(item)}
+    assert kinds == {str, float, type(None)}
+
+
+@pytest.mark.parametrize("key", ["fourCcList", "videoFourCcInfoMap", "audioFourCcInfoMap", "capsEx"])
+def test_client_that_announces_enhanced_rtmp_is_told_what_is_forwarded(key: str) -> None:
+    peer = Peer()
+    peer.receive(HANDSHAKE + connect(**{key: 0.0}))
+    information = peer.replies()[0][3]
+    assert "hvc1" in information["fourCcList"]
+    assert information.keys() >= {"videoFourCcInfoMap", "audioFourCcInfoMap", "capsEx"}
 
 
 @pytest.mark.parametrize("name", ["connect without object", "connect object null"])
@@ -204,7 +221,7 @@ def test_streams_are_refused_one_past_their_limit() -> None:
 def test_release_stream_has_a_result() -> None:
     peer = connected()
     peer.call("releaseStream", "key", transaction=2.0)
-    assert peer.replies()[1:] == [["_result", 2.0, None, UNDEFINED]]
+    assert peer.replies()[1:] == [["_result", 2.0, None, None]]
 
 
 @pytest.mark.parametrize(
@@ -234,7 +251,7 @@ def test_unknown_call_has_a_null_result_if_it_wants_one() -> None:
     peer.call("_checkbw", transaction=5.0)
     peer.call("unknown", transaction=0.0)
     peer.call("_result", transaction=5.0)
-    assert peer.replies()[1:] == [["_result", 5.0, None, UNDEFINED]]
+    assert peer.replies()[1:] == [["_result", 5.0, None, None]]
 
 
 def test_command_without_a_name_is_ignored() -> None:

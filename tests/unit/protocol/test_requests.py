@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from rtmpsrv.protocol import events
-from rtmpsrv.protocol.amf_values import UNDEFINED
 from rtmpsrv.protocol.commands import Command
 from rtmpsrv.protocol.requests import Requests, decode
 
@@ -41,9 +40,9 @@ def test_requests_are_remembered() -> None:
     requests.note(events.PublishAsked(1, "p"))
     requests.note(events.PlayAsked(2, "q"))
     requests.note(events.PauseAsked(True))
-    assert requests == Requests("app", 3.0, 2.0, 1, 2, "p", "q")
+    assert requests == Requests("app", 3.0, False, 2.0, 1, 2, "p", "q")
     requests.note(events.ConnectAsked(2.0, "app", {"objectEncoding": "3"}))
-    assert requests.object_encoding is UNDEFINED
+    assert requests.object_encoding == 0.0
 
 
 @pytest.mark.parametrize(
