@@ -5,7 +5,7 @@
     |-- CertificateError       certificate or key of RTMPS are unusable; the pair in use stays
     |-- ProtocolError
     |   |-- RemoteProtocolError    the peer broke the protocol: log at INFO, close its connection
-    |   |   `-- AmfError           bytes that are not AMF; data messages survive it, commands do not
+    |   |   `-- AmfError           bytes that are not AMF; data messages survive it, commands end there
     |   `-- LocalProtocolError     we were about to break it: our bug, log with a traceback
     |-- RequestRefused         a server refused what our client asked for; carries its status
     |-- ConnectionClosed       the server at the other end of our client closed, or was lost

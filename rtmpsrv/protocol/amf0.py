@@ -46,19 +46,25 @@ AVMPLUS = 0x11
 LONGEST_SHORT_STRING = 0xFFFF  # bytes; property and class names cannot be longer
 
 _DOUBLE = Struct(">d")
-_UINT16 = Struct(">H")
-_UINT32 = Struct(">I")
 
 
-def decode(data: bytes) -> list[Value]:
+def decode(data: bytes, lenient: bool = False) -> list[Value]:
     """Return all values of one message; at least one and not more than `MAX_VALUES`, else AmfError.
 
-    An object or ECMA array at the top level may end where the data ends, without its end marker.
+    An object or ECMA array at the top level may end where the data ends, without its end marker. `lenient`:
+    the values end before the first that cannot be read; of an object that breaks off its members count.
     """
     reader = _Reader(data, 0)
-    values = [reader.value()]
-    while reader.position < len(data):
-        values.append(reader.value())
+    values: list[Value] = []
+    try:
+        while not values or reader.position < len(data):
+            reader.unfinished = None
+            values.append(reader.value())
+    except AmfError:
+        if not lenient:
+            raise
+        if reader.unfinished is not None:
+            values.append(reader.unfinished)
     return values
 
 
@@ -97,13 +103,14 @@ def encode(*values: Value) -> bytes:
 class _Reader:
     """Reads the values of one message; unusable after an AmfError."""
 
-    __slots__ = ("_budget", "_complex_values", "_data", "position")
+    __slots__ = ("_budget", "_complex_values", "_data", "position", "unfinished")
 
     def __init__(self, data: bytes, position: int) -> None:
         self._data = data
         self.position = position
         self._budget = Budget()
         self._complex_values = ComplexValues(self._budget)
+        self.unfinished: dict[str, Value] | None = None  # the object at the top level, while it is read
 
     def value(self) -> Value:
         self._budget.spend(1)
@@ -114,10 +121,10 @@ class _Reader:
         return read(self)
 
     def string(self) -> str:
-        return self._text(self._uint16())
+        return self._text(self._uint(2))
 
     def long_string(self) -> str:
-        return self._text(self._uint32())
+        return self._text(self._uint(4))
 
     def _advance(self, size: int) -> int:
         """Step over `size` bytes, which must be there, and return where they begin."""
@@ -127,13 +134,9 @@ class _Reader:
         self.position = start + size
         return start
 
-    def _uint16(self) -> int:
-        number: int = _UINT16.unpack_from(self._data, self._advance(2))[0]
-        return number
-
-    def _uint32(self) -> int:
-        number: int = _UINT32.unpack_from(self._data, self._advance(4))[0]
-        return number
+    def _uint(self, size: int) -> int:
+        start = self._advance(size)
+        return int.from_bytes(self._data[start : self.position], "big")
 
     def _text(self, size: int) -> str:
         start = self._advance(size)
@@ -151,7 +154,7 @@ class _Reader:
         return self._complex_values.read(lambda: self._members({}))
 
     def _ecma_array(self) -> Value:
-        self._uint32()  # a hint that lies: 0, too big and too small all seen, so the end marker decides
+        self._uint(4)  # a hint that lies: 0, too big and too small all seen, so the end marker decides
         return self._complex_values.read(lambda: self._members(EcmaArray()))
 
     def _typed_object(self) -> Value:
@@ -160,6 +163,8 @@ class _Reader:
 
     def _members(self, members: dict[str, Value]) -> dict[str, Value]:
         data = self._data
+        if self._budget.depth == 1:
+            self.unfinished = members
         while self.position < len(data) or self._budget.depth > 1:
             name = self.string()
             # An empty name is a name like any other, unless the end marker follows.
@@ -174,13 +179,13 @@ class _Reader:
         return self._complex_values.read(self._elements)
 
     def _elements(self) -> list[Value]:
-        count = self._uint32()
+        count = self._uint(4)
         if count > len(self._data) - self.position:  # each takes a byte at least
             raise AmfError(f"AMF0 array of {count} values at byte {self.position} of {len(self._data)}")
         return [self.value() for _ in range(count)]
 
     def _reference(self) -> Value:
-        return self._complex_values.resolve(self._uint16())
+        return self._complex_values.resolve(self._uint(2))
 
     def _date(self) -> AmfDate:
         milliseconds = self._number()
@@ -268,7 +273,7 @@ class _Writer:
 
     def _ecma_array(self, value: EcmaArray) -> None:
         self.out.append(ECMA_ARRAY)
-        self.out += _UINT32.pack(len(value))
+        self.out += len(value).to_bytes(4, "big")
         self._members(value)
 
     def _typed_object(self, value: TypedObject) -> None:
@@ -287,7 +292,7 @@ class _Writer:
     def _strict_array(self, value: list[Value] | tuple[Value, ...]) -> None:
         self._enter()
         self.out.append(STRICT_ARRAY)
-        self.out += _UINT32.pack(len(value))
+        self.out += len(value).to_bytes(4, "big")
         for element in value:
             self.value(element)
         self._depth -= 1
@@ -308,12 +313,12 @@ class _Writer:
     def _short_text(self, text: bytes) -> None:
         if len(text) > LONGEST_SHORT_STRING:
             raise LocalProtocolError(f"AMF0 name of {len(text)} bytes, limit {LONGEST_SHORT_STRING}")
-        self.out += _UINT16.pack(len(text))
+        self.out += len(text).to_bytes(2, "big")
         self.out += text
 
     def _long_text(self, marker: int, text: bytes) -> None:
         self.out.append(marker)
-        self.out += _UINT32.pack(len(text))
+        self.out += len(text).to_bytes(4, "big")
         self.out += text
 
 

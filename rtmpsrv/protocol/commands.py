@@ -21,6 +21,8 @@ CAPS_EX = 14.0  # E-RTMP v2: multitrack 2, ModEx 4, nano offsets 8; all kept byt
 FORWARDED_FOURCCS = [
     "avc1", "hvc1", "av01", "vp08", "vp09", "vvc1", "mp4a", "Opus", "fLaC", "ac-3", "ec-3", ".mp3"
 ]  # fmt: skip
+# Requests that must have a transaction id; without one any other command is one that asks for no reply.
+_NUMBERED = frozenset(("connect", "createStream", "publish", "play"))
 
 
 class Command(NamedTuple):
@@ -33,20 +35,18 @@ class Command(NamedTuple):
 
 
 def decode(type_id: int, payload: bytes) -> Command | None:
-    """Decode a command message, None for one without a name; RemoteProtocolError if it is not AMF.
+    """Decode a command message, None for one without a name. What cannot be read ends it: encoders pad.
 
-    Type 17 has one format byte 00 before the same AMF0 values (E-RTMP v2); some stacks leave it out.
+    Raises RemoteProtocolError for a request without its transaction id. Type 17 has one format byte 00 before
+    the same AMF0 values (E-RTMP v2); some stacks leave it out.
     """
-    payload = without_format_byte(type_id, payload)
-    if not payload:
-        return None
-    values = amf0.decode(payload)
+    values = amf0.decode(without_format_byte(type_id, payload), lenient=True)
     if not values or not isinstance(values[0], str):
         return None
     name = values[0]
-    if len(values) < 2:
-        raise RemoteProtocolError("command without a transaction id")
-    transaction_id = values[1] if isinstance(values[1], float) else 0.0
+    if len(values) < 2 and name in _NUMBERED:
+        raise RemoteProtocolError(f"{name} without a transaction id")
+    transaction_id = values[1] if len(values) > 1 and isinstance(values[1], float) else 0.0
     if transaction_id != transaction_id:  # NaN asks for no reply
         transaction_id = 0.0
     return Command(name, transaction_id, values[2] if len(values) > 2 else None, values[3:])

@@ -126,6 +126,11 @@ class ServerConnection(Link):
             return self._ask(events.PlayStopAsked(), command.name, msid)
         return None
 
+    def _on_fc_unpublish(self, command: Command, msid: int) -> Event | None:
+        # FMLE and its kin stop with it alone, keep the connection and may publish again.
+        self._put(answers.courtesy(command, self.out_chunk_size))
+        return self._on_stop(command, msid)
+
 
 # Looked at for every read.
 _PUBLISHING = Role.PUBLISHING
@@ -142,4 +147,5 @@ _COMMANDS: dict[str, Callable[[ServerConnection, Command, int], Event | None]] =
     "receiveVideo": ServerConnection._on_request,
     "deleteStream": ServerConnection._on_stop,
     "closeStream": ServerConnection._on_stop,
+    "FCUnpublish": ServerConnection._on_fc_unpublish,
 }

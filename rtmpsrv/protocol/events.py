@@ -81,7 +81,7 @@ class ReceiveAsked(Event):
 
 @dataclass(frozen=True, slots=True)
 class PublishStopAsked(Event):
-    """`deleteStream`, `closeStream` or an empty `publish` for the stream being published."""
+    """`deleteStream`, `closeStream`, `FCUnpublish` or an empty `publish` for the stream being published."""
 
 
 @dataclass(frozen=True, slots=True)

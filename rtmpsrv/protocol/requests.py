@@ -44,12 +44,15 @@ class Requests:
             self.play_msid, self.play_name = event.msid, event.name
 
     def ends_publish(self, command: Command, msid: int) -> bool:
-        """Tell whether a deleteStream or closeStream means the stream that was asked to be published."""
+        """Tell whether a command that stops means the stream that was asked to be published."""
+        if command.name == "FCUnpublish":
+            name = commands.text(command.arguments[0]) if command.arguments else ""
+            return name.partition("?")[0] == (self.publish_name or "").partition("?")[0]
         return _means(command, msid, self.publish_msid, self.publish_name)
 
     def ends_play(self, command: Command, msid: int) -> bool:
-        """Tell whether a deleteStream or closeStream means the stream that was asked to be played."""
-        return _means(command, msid, self.play_msid, self.play_name)
+        """Tell whether a command that stops means the stream that was asked to be played."""
+        return command.name != "FCUnpublish" and _means(command, msid, self.play_msid, self.play_name)
 
 
 def decode(command: Command, msid: int) -> Event | None:

@@ -165,6 +165,22 @@ def test_an_object_cut_off_elsewhere_is_refused(tail: str) -> None:
         amf0.decode(b"\x03\x00\x01a\x05" + bytes.fromhex(tail))
 
 
+@pytest.mark.parametrize(
+    ("data", "values"),
+    [
+        ("", []),
+        ("04", []),
+        ("05ff05", [None]),
+        ("0300016105000162ff", [{"a": None}]),  # an object that breaks off
+        ("0300016103000162050000", [{}]),  # only whole members count
+        ("030001610500000904", [{"a": None}]),  # one that was complete is not there twice
+        ("0a000000020504", []),
+    ],
+)
+def test_lenient_reading_ends_where_nothing_can_be_read(data: str, values: list[Any]) -> None:
+    assert amf0.decode(bytes.fromhex(data), lenient=True) == values
+
+
 def test_every_marker_without_its_body_raises_amf_error_or_decodes() -> None:
     for marker in range(256):
         try:

@@ -69,10 +69,35 @@ def test_command_without_a_name_is_ignored(name: str) -> None:
     assert commands.decode(COMMAND_AMF0, MALFORMED[name]) is None
 
 
-@pytest.mark.parametrize("name", ["no transaction id", "truncated connect"])
-def test_command_that_is_cut_short_is_refused(name: str) -> None:
-    with pytest.raises(RemoteProtocolError):
-        commands.decode(COMMAND_AMF0, MALFORMED[name])
+@pytest.mark.parametrize("payload", ["", "02", "020005ab", "ff", "040200016100"])
+def test_command_whose_name_cannot_be_read_is_ignored(payload: str) -> None:
+    assert commands.decode(COMMAND_AMF0, bytes.fromhex(payload)) is None
+
+
+@pytest.mark.parametrize("name", ["connect", "createStream", "publish", "play"])
+def test_request_without_a_transaction_id_is_refused(name: str) -> None:
+    for tail in (b"", b"\x00\x40"):
+        with pytest.raises(RemoteProtocolError, match=f"{name} without a transaction id"):
+            commands.decode(COMMAND_AMF0, amf0.encode(name) + tail)
+
+
+def test_other_command_without_a_transaction_id_asks_for_no_reply() -> None:
+    assert commands.decode(COMMAND_AMF0, amf0.encode("onBWDone")) == commands.Command("onBWDone", 0, None, [])
+
+
+# Padding, a stray end of an object, values that are reserved or cut short.
+@pytest.mark.parametrize("tail", ["000000", "000009", "09", "0d", "04", "0200106162", "ff01"])
+def test_what_stands_before_bytes_that_cannot_be_read_counts(tail: str) -> None:
+    command = commands.decode(COMMAND_AMF0, amf0.encode("publish", 4.0, None, "key") + bytes.fromhex(tail))
+    assert command is not None
+    assert (command.name, command.transaction_id, command.arguments[0]) == ("publish", 4.0, "key")
+
+
+def test_members_before_a_value_that_cannot_be_read_count() -> None:
+    head = amf0.encode("connect", 1.0) + b"\x03\x00\x03app" + amf0.encode("live")
+    for tail in ("00016104", "0001610200", "0004", ""):
+        command = commands.decode(COMMAND_AMF0, head + bytes.fromhex(tail))
+        assert command == commands.Command("connect", 1.0, {"app": "live"}, [])
 
 
 @pytest.mark.parametrize("name", ["connect without object", "connect object null"])

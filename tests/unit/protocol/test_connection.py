@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from rtmpsrv.errors import LocalProtocolError, RemoteProtocolError
-from rtmpsrv.protocol import events, messages
+from rtmpsrv.protocol import amf0, events, messages
 from rtmpsrv.protocol.amf_values import UNDEFINED
 from rtmpsrv.protocol.chunks import pack
 from rtmpsrv.protocol.connection import (
@@ -22,9 +22,11 @@ from tests.unit.protocol.peer import (
     Peer,
     connect,
     connected,
+    flat,
     members,
     playing,
     publishing,
+    video,
 )
 
 # --- handshake ------------------------------------------------------------------------------------
@@ -258,6 +260,38 @@ def test_command_without_a_name_is_ignored() -> None:
     peer = connected()
     for name in ("empty command", "command name is a number"):
         assert peer.receive(pack(3, 0, 20, 0, bytes.fromhex(MALFORMED[name]["hex"]))) == []
+
+
+# Names only, ids of other types, commands of a server, nothing at all.
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"\x05", b"\x02", amf0.encode("FCUnpublishX"), amf0.encode("FCUnpublish"), amf0.encode("x", None),
+     amf0.encode("foo", "1", None), amf0.encode("foo", float("nan"), None), amf0.encode(1.0, 2.0),
+     amf0.encode("_result", 0.0, None), amf0.encode("onStatus", 0.0, None, {"code": "x"}),
+     amf0.encode("deleteStream"), amf0.encode("closeStream") + b"\x04",
+     amf0.encode("FCUnpublish", 1.0, None, "other")],
+)  # fmt: skip
+def test_odd_commands_do_not_end_a_publication(payload: bytes) -> None:
+    peer = publishing()
+    for type_id in (17, 20):
+        assert peer.receive(pack(3, 0, type_id, 0, payload)) == []
+    assert flat(peer.receive(video(b"frame"))) == [(9, 0, 1, b"frame", 6)]
+
+
+@pytest.mark.parametrize("name", ["key", "key?token=1"])
+def test_publisher_that_stops_with_fcunpublish_alone_may_publish_again(name: str) -> None:
+    peer = publishing()
+    assert peer.call("FCUnpublish", name, transaction=6.0) == [events.PublishStopAsked()]
+    assert [values[0] for values in peer.replies()[-3:]] == ["_result", "onFCUnpublish", "onStatus"]
+    assert peer.statuses()[-1][1] == "NetStream.Unpublish.Success"
+    peer.call("createStream", transaction=7.0)
+    assert peer.call("publish", "key", "live", msid=2) == [events.PublishAsked(2, "key", "live")]
+    assert peer.statuses()[-1][1] == "NetStream.Publish.Start"
+
+
+def test_fcunpublish_ends_no_playing() -> None:
+    peer = playing()
+    assert peer.call("FCUnpublish", "key", transaction=6.0) == []
 
 
 def test_unknown_message_types_up_to_22_are_ignored() -> None:

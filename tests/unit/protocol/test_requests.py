@@ -57,8 +57,20 @@ def test_requests_are_remembered() -> None:
         (call("deleteStream", "key"), 0, True),
         (call("deleteStream", "other"), 1, False),
         (call("deleteStream"), 1, False),
+        (call("closeStream", "key"), 2, False),
     ],
 )
 def test_stream_is_ended_by_number_or_name(command: Command, msid: int, expected: bool) -> None:
     assert Requests(publish_msid=1, publish_name="key").ends_publish(command, msid) == expected
     assert Requests(play_msid=1, play_name="key").ends_play(command, msid) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [(["key"], True), (["key?b"], True), (["ke"], False), ([], False), ([1.0], False)],
+)
+def test_fcunpublish_ends_what_is_published_under_its_name(arguments: list[Any], expected: bool) -> None:
+    command = call("FCUnpublish", *arguments)
+    assert Requests(publish_msid=1, publish_name="key?a").ends_publish(command, 0) == expected
+    assert not Requests(publish_msid=1).ends_publish(call("FCUnpublish", "key"), 0)
+    assert not Requests(play_msid=1, play_name="key").ends_play(command, 1)
