@@ -12,7 +12,6 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "errors.py": "only declarations; every test of a refusal uses them",
     "app.py": "the composition; tests/integration starts it as a process",
     "access/give_way.py": "only declarations",
-    "protocol/chunk_stream.py": "only declarations; the tests of the chunk reader use it",
     "server/ending.py": "only declarations; the tests of sessions and readers see them",
     "server/held.py": "only declarations",
     "server/host.py": "only declarations",

@@ -20,6 +20,21 @@ class ChunkStream:
     type_id: int = 0
     msid: int = 0
     partial: bytearray | None = None  # payload so far; None between messages
+    used: int = 0  # how many messages the peer had sent when the last one began here
 
     def __reduce__(self) -> Reduced:
         return by_fields(self)
+
+    def continued_by(self, fields: bytes) -> bool:
+        """Tell whether a header means the message being read, by its `fields` behind the timestamp."""
+        own = self.length.to_bytes(3, "big") + bytes((self.type_id,)) + self.msid.to_bytes(4, "little")
+        return own.startswith(fields)
+
+
+def make_room(streams: dict[int, ChunkStream]) -> bool:
+    """Forget the chunk stream that was idle longest; False when all are in the middle of a message."""
+    idle = [stream for stream in streams.values() if stream.partial is None]
+    if not idle:
+        return False
+    del streams[min(idle, key=lambda stream: stream.used).csid]
+    return True

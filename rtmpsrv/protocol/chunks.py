@@ -15,11 +15,11 @@ from typing import Final
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..pickling import Reduced, by_fields
 from . import extended as extended_field
-from .chunk_stream import ChunkStream
+from .chunk_stream import ChunkStream, make_room
 
 DEFAULT_CHUNK_SIZE: Final = 128  # bytes, both directions, RTMP 1.0 section 5.4.1
 MAX_CHUNK_SIZE: Final = 0x7FFFFFFF  # bytes; a top bit is an error. Clients do send 134217728
-MAX_CHUNK_STREAMS: Final = 96  # with state, per connection; known clients use up to 8
+MAX_CHUNK_STREAMS: Final = 96  # with state, per connection; clients use up to 8, some new ones each time
 MAX_MESSAGE_LENGTH: Final = 0xFFFFFF  # bytes, the 24-bit length field
 EXTENDED: Final = 0xFFFFFF  # 24-bit timestamp field that announces an extended one
 MAX_RUN: Final = 1 << 30  # messages of one `read`: as many as there are
@@ -60,6 +60,7 @@ class ChunkReader:
     tail: bytes = b""  # received and not parsed, from `position` on
     position: int = 0
     starved: bool = True  # nothing more can be read before bytes come
+    taken: int = 0  # messages so far
     cost: int = 0  # of the last `read`: messages, and chunks by their number
     current: ChunkStream | None = None  # the stream whose chunk payload is being read
     chunk_left: int = 0  # bytes of that payload still to come
@@ -140,26 +141,26 @@ class ChunkReader:
                         stamp = int.from_bytes(data[position + size : position + size + 4], "big")
                     if stream is None:
                         stream = self._open_stream(csid, fmt)
-                    elif stream.partial is not None:
-                        raise RemoteProtocolError(
-                            f"type {fmt} chunk inside a message on chunk stream {csid}, "
-                            f"{len(stream.partial)} of {stream.length} bytes read"
-                        )
-                    if fmt != 2:
-                        stream.length = (
-                            data[position + 3] << 16 | data[position + 4] << 8 | data[position + 5]
-                        )
-                        stream.type_id = data[position + 6]
-                    if fmt == 0:
-                        stream.msid = int.from_bytes(data[position + 7 : position + 11], "little")
-                        stream.timestamp = stamp
-                    else:
-                        stream.timestamp = (stream.timestamp + stamp) & 0xFFFFFFFF
-                    stream.delta = stamp
+                    if stream.partial is None:
+                        if fmt != 2:
+                            stream.length = (
+                                data[position + 3] << 16 | data[position + 4] << 8 | data[position + 5]
+                            )
+                            stream.type_id = data[position + 6]
+                        if fmt == 0:
+                            stream.msid = int.from_bytes(data[position + 7 : position + 11], "little")
+                            stream.timestamp = stamp
+                        else:
+                            stream.timestamp = (stream.timestamp + stamp) & 0xFFFFFFFF
+                        stream.delta = stamp
+                    # Some hardware repeats the header inside a message, where only type 3 should be.
+                    elif not stream.continued_by(data[position + 3 : position + size]):
+                        raise RemoteProtocolError(f"chunk stream {csid}: a message begins inside another")
                     stream.extended = extended
                     stream.extended_value = stamp
                     position += size + 4 if extended else size
                 if stream.partial is None:
+                    stream.used = self.taken + len(messages)
                     length = stream.length
                     type_id = stream.type_id
                     if length > media_limit or type_id not in (_AUDIO, _VIDEO):
@@ -214,6 +215,7 @@ class ChunkReader:
                 break
         self.starved = starved
         self.cost = len(messages) + chunks // CHUNKS_PER_UNIT
+        self.taken += len(messages)
         if position >= end:
             self.tail = b""
         elif starved:  # an unfinished header, of at most 17 bytes
@@ -262,7 +264,7 @@ class ChunkReader:
         if fmt == 2:
             raise RemoteProtocolError(f"type 2 chunk on unknown chunk stream {csid}")
         # A type 1 chunk on a fresh stream is how librtmp answers pings: time and message stream are 0.
-        if len(self.streams) >= MAX_CHUNK_STREAMS:
+        if len(self.streams) >= MAX_CHUNK_STREAMS and not make_room(self.streams):
             raise RemoteProtocolError(f"chunk stream {csid} is one more than the limit {MAX_CHUNK_STREAMS}")
         stream = self.streams[csid] = ChunkStream(csid)
         return stream

@@ -347,12 +347,12 @@ def test_chunks_of_one_byte_are_only_slow(on: Stage) -> None:
 
 
 @pytest.mark.parametrize("phase", ["shaken", "publishing"])
-def test_thousands_of_chunk_streams_close(on: Stage, server: ServerProcess, phase: str) -> None:
+def test_many_unfinished_messages_at_once_close(on: Stage, server: ServerProcess, phase: str) -> None:
     since = server.mark()
     client = PHASES[phase](on)
     try:
-        for csid in range(64, 5064):
-            client.send(pack(csid, 0, messages.AUDIO, 1, b"\xaf\x01"))
+        for csid in range(64, 264):
+            client.send(pack(csid, 0, messages.AUDIO, 1, bytes(200))[:141])  # the first of two chunks
     except OSError:
         pass  # closed by then
     expect_end(server, client, r"protocol error: chunk stream \d+ is one more than the limit 96", since)

@@ -257,13 +257,59 @@ def test_unfinished_messages_are_refused_one_byte_past_their_limit() -> None:
         reader.feed(chunks_of(6, 0, 9, 1, bytes(1000))[0][:13])
 
 
-def test_chunk_streams_are_refused_one_past_their_limit() -> None:
+def test_unfinished_chunk_streams_are_refused_one_past_their_limit() -> None:
     reader = ChunkReader()
     for csid in range(2, 2 + MAX_CHUNK_STREAMS):
-        reader.feed(pack(csid, 0, 9, 1, b"x"))
-    reader.feed(pack(2, 0, 9, 1, b"x"))
+        reader.feed(chunks_of(csid, 0, 9, 1, bytes(200))[0])
     with pytest.raises(RemoteProtocolError, match="one more than the limit"):
         reader.feed(pack(2 + MAX_CHUNK_STREAMS, 0, 9, 1, b"x"))
+
+
+@pytest.mark.parametrize("size", [None, 1])
+def test_the_longest_idle_chunk_stream_makes_room(size: int | None) -> None:
+    last = 2 + MAX_CHUNK_STREAMS
+    again = bytes((0xC0 | 2,)) + b"y"  # type 3: goes on as before
+    data = b"".join(pack(csid, 5, 9, 1, b"x") for csid in range(2, last)) + again
+    reader = ChunkReader()
+    messages = read(reader, data + pack(last, 0, 9, 1, b"x") + again, size)
+    assert [message[3] for message in messages[-3:]] == [b"y", b"x", b"y"]
+    assert set(reader.streams) == {2, *range(4, last + 1)}
+
+
+def continued(fmt: int, stamp: bytes, msid: int = 1, extended: bytes = b"") -> bytes:
+    """Return a message of 300 bytes whose later chunks have headers of a type."""
+    payload = bytes(range(150)) * 2
+    fields = (b"\0\1\x2c\x09" + msid.to_bytes(4, "little"))[: (8, 4, 0)[fmt]]
+    header = basic_header(fmt, 6) + stamp + fields + extended
+    first = chunks_of(6, 40, 9, 1, payload)[0]
+    return first + header + payload[128:256] + header + payload[256:]
+
+
+@pytest.mark.parametrize("size", [None, 1])
+@pytest.mark.parametrize("fmt", [0, 1, 2])
+@pytest.mark.parametrize(("stamp", "extended"), [("000000", ""), ("000028", ""), ("ffffff", "01000000")])
+def test_message_goes_on_in_chunks_with_its_own_header(
+    fmt: int, stamp: str, extended: str, size: int | None
+) -> None:
+    data = continued(fmt, bytes.fromhex(stamp), extended=bytes.fromhex(extended))
+    reader = ChunkReader()
+    following = pack(6, 80, 9, 1, b"next")
+    assert read(reader, data + following, size) == [
+        (9, 40, 1, bytes(range(150)) * 2, 6),
+        (9, 80, 1, b"next", 6),
+    ]
+
+
+def test_header_inside_a_message_changes_no_delta() -> None:
+    reader = ChunkReader()
+    read(reader, pack(6, 0, 9, 1, b"first") + b"\x46\0\0\x28\0\0\xc8\x09" + bytes(128))
+    read(reader, b"\x86\0\0\0" + bytes(72))
+    assert read(reader, b"\xc6" + bytes(128) + b"\xc6" + bytes(72)) == [(9, 80, 1, bytes(200), 6)]
+
+
+def test_message_of_another_message_stream_inside_a_message_is_refused() -> None:
+    with pytest.raises(RemoteProtocolError, match="a message begins inside another"):
+        read(ChunkReader(), continued(0, bytes(3), msid=2))
 
 
 def test_message_longer_than_its_field_is_our_bug() -> None:
