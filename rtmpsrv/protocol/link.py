@@ -16,7 +16,7 @@ from . import commands, messages, state
 from .aggregate import Aggregate
 from .chunks import DEFAULT_CHUNK_SIZE, ChunkReader
 from .commands import Command
-from .events import Event
+from .events import Event, Ping
 from .state import Machine, Phase, Role
 
 DEFAULT_PEER_WINDOW = 2_500_000  # bytes; peers that set no window may still stop when nothing is acknowledged
@@ -58,6 +58,7 @@ class Link:
     judged: list[MediaMessage] | None = field(default=None, repr=False)  # for others to see, who empty it
     outbox: list[bytes] = field(default_factory=list, repr=False)
     outbox_bytes: int = 0
+    owed: bool = False  # there is more in it than acknowledgements, pings and their answers
     received_bytes: int = 0  # since the handshake, all chunk bytes
     acknowledged_bytes: int = 0
     peer_window: int = DEFAULT_PEER_WINDOW  # bytes; 0: the peer wants no acknowledgements
@@ -81,7 +82,7 @@ class Link:
             window = self.peer_window
             if window and self.received_bytes - self.acknowledged_bytes >= (window + 1) // 2:
                 self.acknowledged_bytes = self.received_bytes
-                self._put(messages.acknowledgement(self.received_bytes))
+                self._put(messages.acknowledgement(self.received_bytes), owed=False)
 
     def events(self, max_messages: int = MESSAGES_PER_CALL) -> Iterator[Event | list[MediaMessage]]:
         """Yield what was received, in order: events, and runs of media and data messages as lists.
@@ -140,7 +141,7 @@ class Link:
         if self.phase is _ERROR:
             raise LocalProtocolError(f"{type(event).__name__} on a connection that is broken")
         self._move(event, LocalProtocolError)
-        self._put(self._encode(event))
+        self._put(self._encode(event), owed=not isinstance(event, Ping))
 
     def data_to_send(self) -> bytes:
         """Return and forget what has to be written now, b"" for nothing."""
@@ -149,6 +150,7 @@ class Link:
         data = b"".join(self.outbox)
         self.outbox.clear()
         self.outbox_bytes = 0
+        self.owed = False
         return data
 
     # --- what the two ends do each in their way ---------------------------------------------------
@@ -167,9 +169,10 @@ class Link:
 
     # --- private ----------------------------------------------------------------------------------
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: bytes, owed: bool = True) -> None:
         if not data:
             return
+        self.owed = self.owed or owed
         self.outbox.append(data)
         self.outbox_bytes += len(data)
         if self.outbox_bytes > MAX_PENDING_OUTPUT:
@@ -239,7 +242,7 @@ class Link:
         elif type_id == messages.USER_CONTROL and len(payload) >= 6:
             event, value = int.from_bytes(payload[:2], "big"), int.from_bytes(payload[2:6], "big")
             if event == messages.PING_REQUEST and self.courteous:
-                self._put(messages.user_control(messages.PING_RESPONSE, value))
+                self._put(messages.user_control(messages.PING_RESPONSE, value), owed=False)
         return None
 
     def _move(self, event: Event, error: type[Exception]) -> None:

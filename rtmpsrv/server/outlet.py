@@ -25,6 +25,8 @@ from .turns import TURN_REST_S, TURN_S
 
 # That wait for one peer; a start with the largest headers and metadata takes 2.5 MiB.
 MAX_ANSWER_BYTES = 4 << 20
+MAX_COURTESY_BYTES = 1024  # acknowledgements and the like that wait: some encoders never read
+UNREAD_BYTES = 1 << 16  # of answers that a peer may leave unread for ever, if it plays nothing
 
 
 class Feed(Protocol):
@@ -132,7 +134,6 @@ class Outlet:
         if self._pending:
             self._keep(data)
             return False
-        # This runs for each TLS player and flush.
         try:
             sent = self._write(data)
         except BlockingIOError:
@@ -151,11 +152,13 @@ class Outlet:
         self._keep(memoryview(data)[sent:])
         return False
 
-    def reply(self, data: bytes) -> None:
-        """Send an answer at the next message boundary; fails the connection if too much waits."""
+    def reply(self, data: bytes, owed: bool = True) -> None:
+        """Send an answer at the next message boundary; what is not `owed` is left out where others wait."""
         if not data or self.failure is not None:
             return
         waiting = self._answer_bytes + len(data)
+        if not owed and waiting > MAX_COURTESY_BYTES:
+            return
         if waiting > MAX_ANSWER_BYTES:
             self.fail(f"{waiting} bytes of answers not read, limit {MAX_ANSWER_BYTES}")
             return
@@ -314,7 +317,7 @@ class Outlet:
         return True
 
     def _write_on(self, progress: Progress) -> None:
-        """The greenlet: finish what a kick could not. A peer that takes nothing for long is given up."""
+        """The greenlet: finish what a kick could not. A player that takes nothing for long is given up."""
         try:
             while progress is not Progress.DONE and self.failure is None:
                 self._report()
@@ -338,7 +341,9 @@ class Outlet:
             # This process may have been the one that did nothing: look once more.
             taken = self.bytes_out
             progress = self._pump()
-            if progress is Progress.FULL and self.bytes_out == taken:
+            # Who only publishes may leave unread what it hardly asked for.
+            counts = self.feed is not None or self._ending or self.waiting_bytes > UNREAD_BYTES
+            if counts and progress is Progress.FULL and self.bytes_out == taken:
                 self.fail(f"took nothing for {self._stall_s:g} s")
             return progress
         return self._pump()

@@ -147,7 +147,7 @@ class Reader:
                     self._left_over = event
                     break
             if connection.outbox:
-                self._outlet.reply(connection.data_to_send())
+                self._requests.answer()
             self._uncounted_bytes += count
             if self._uncounted_bytes >= HELD_STEP_BYTES:
                 self._count_held()

@@ -85,7 +85,8 @@ class Requests:
         """Send what was prepared. Never blocks."""
         connection = self._state.connection
         if connection.outbox:
-            self._outlet.reply(connection.data_to_send())
+            owed = connection.owed
+            self._outlet.reply(connection.data_to_send(), owed)
 
     def interrupt(self) -> None:
         """Cut short the delay before a refusal. From any greenlet."""

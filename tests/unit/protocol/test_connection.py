@@ -20,6 +20,7 @@ from tests.unit.protocol.peer import (
     MALFORMED,
     SERVER_HANDSHAKE_BYTES,
     Peer,
+    command,
     connect,
     connected,
     flat,
@@ -321,6 +322,22 @@ def test_ping_of_the_session_goes_out() -> None:
     peer.connection.send(events.Ping(123456))
     peer.collect()
     assert peer.sent[-1] == (4, 0, 123456, bytes.fromhex("00060001e240"))
+
+
+def test_what_nobody_asked_for_is_not_owed() -> None:
+    peer = publishing()
+    connection = peer.connection
+    ping = messages.user_control(messages.PING_REQUEST, 1)
+    connection.receive_data(messages.window_ack_size(1) + ping)
+    assert list(connection.events()) == []
+    connection.receive_data(ping)
+    connection.send(events.Ping(1))
+    assert (len(connection.outbox), connection.owed) == (3, False)
+    connection.receive_data(command("_checkbw", 5.0, None) + ping)
+    assert list(connection.events()) == []
+    assert connection.owed
+    connection.data_to_send()
+    assert not connection.owed
 
 
 def test_answers_that_nobody_reads_are_bounded() -> None:

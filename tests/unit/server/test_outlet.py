@@ -16,7 +16,13 @@ from rtmpsrv import log
 from rtmpsrv.live.player import EVERYTHING, Player, PlayerState
 from rtmpsrv.server import outlet as outlet_module
 from rtmpsrv.server.held import ANSWERS
-from rtmpsrv.server.outlet import MAX_ANSWER_BYTES, Outlet, OutletState
+from rtmpsrv.server.outlet import (
+    MAX_ANSWER_BYTES,
+    MAX_COURTESY_BYTES,
+    UNREAD_BYTES,
+    Outlet,
+    OutletState,
+)
 from rtmpsrv.server.transport import PlainTransport
 from rtmpsrv.server.turns import TURN_S
 from tests.unit.live.stage import AVC, framed, inter, key
@@ -280,6 +286,53 @@ def test_peer_that_takes_nothing_is_given_up() -> None:
     assert line.outlet.drain(PATIENCE_S)
     assert line.outlet.failure == "took nothing for 0.01 s"
     assert len(line.read_to_end()) < len(BIG)
+    line.close()
+
+
+def test_courtesies_that_a_peer_does_not_take_are_left_out(line: Line) -> None:
+    taken = line.fill()
+    for number in range(1000):
+        line.outlet.reply(number.to_bytes(16, "big"), owed=False)
+    waiting = line.outlet.waiting_bytes
+    assert MAX_COURTESY_BYTES <= waiting <= MAX_COURTESY_BYTES + 16
+    line.outlet.reply(b"an answer")
+    assert line.outlet.waiting_bytes == waiting + 9, "what was asked for is kept"
+    assert line.read(len(taken) + waiting + 9)[len(taken) :].endswith((64).to_bytes(16, "big") + b"an answer")
+    line.outlet.reply(b"an acknowledgement", owed=False)
+    assert line.read(18) == b"an acknowledgement"
+
+
+@pytest.mark.parametrize(
+    ("plays", "waiting_bytes", "ends"),
+    [(False, 16, False), (False, UNREAD_BYTES, False), (False, UNREAD_BYTES + 1, True), (True, 16, True)],
+)
+def test_who_only_publishes_may_leave_answers_unread(
+    line: Line, monkeypatch: pytest.MonkeyPatch, plays: bool, waiting_bytes: int, ends: bool
+) -> None:
+    waits: list[float] = []
+
+    def wait_write(fd: int, timeout: float) -> None:
+        waits.append(timeout)
+        gevent.sleep(0)
+        raise gsocket.timeout
+
+    line.fill()
+    monkeypatch.setattr(gsocket, "wait_write", wait_write)
+    if plays:
+        line.outlet.feed = FakeFeed(line.outlet)
+    line.outlet.reply(bytes(waiting_bytes))
+    eventually(lambda: line.outlet.failure is not None or len(waits) > 3)
+    assert (failure(line) is not None) == ends
+
+
+def test_who_leaves_answers_unread_is_given_up_at_its_end(line: Line) -> None:
+    line.close()
+    line = Line(stall_s=0.01)
+    line.fill()
+    line.outlet.reply(b"x")
+    line.outlet.end_when_empty()
+    assert line.outlet.drain(PATIENCE_S)
+    assert line.outlet.failure == "took nothing for 0.01 s"
     line.close()
 
 
