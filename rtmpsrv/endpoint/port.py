@@ -132,7 +132,7 @@ class Port:
 
     def connect(self, peer: Peer) -> None:
         """Accept an app that anything is registered for."""
-        app = _app(peer)
+        app = peer.client.app
         if not self.publishers.has_app(app) and not self.watchers.has_app(app):
             raise AccessDenied("NetConnection.Connect.Rejected", "No such application")
 
@@ -188,7 +188,7 @@ class Port:
         return Client(
             ConnectionId(str(uuid5(self._namespace, str(client.number)))),
             _address(client.ip),
-            _app(peer),
+            client.app,
             key,
             dict(parse_qsl(query, keep_blank_values=True)[:MAX_ARGUMENTS]),
             client.port,
@@ -290,10 +290,6 @@ def _check_address(registration: Asking, who: Client, refusal_code: str) -> None
     restriction = registration.request.ip_restriction
     if restriction is not None and not restriction.permits(who.address):
         raise AccessDenied(refusal_code, "Your net address is not permitted")
-
-
-def _app(peer: Peer) -> str:
-    return peer.client.app.removesuffix("/")
 
 
 def _address(text: str) -> Address:

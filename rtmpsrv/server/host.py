@@ -21,9 +21,10 @@ class Client:
     ip: str
     port: int  # of the listener
     secure: bool  # RTMPS
-    app: str = ""
+    app: str = ""  # of the connect command, without what `requests.split_app` takes off
     properties: dict[str, Any] = field(default_factory=dict, repr=False)  # of the connect command
     publish_mode: str = ""  # of the publish command: live, record or append
+    app_query: str = field(default="", repr=False)  # stood behind the app: tokens, perhaps
 
 
 class Peer(Protocol):

@@ -150,7 +150,7 @@ class Requests:
     def _on_connect(self, event: events.ConnectAsked) -> None:
         state = self._state
         client = state.client
-        client.app = event.app or ""
+        client.app, client.app_query = split_app(event.app or "")
         client.properties = event.properties
         try:
             if event.app is None:
@@ -161,7 +161,7 @@ class Requests:
         self.send(events.ConnectAccepted())
         state.connected_at = monotonic()
         state.next_ping = state.connected_at + self._parts.settings.ping_s
-        self._peer.log.debug("= connected app=%s", client.app.partition("?")[0])
+        self._peer.log.debug("= connected app=%s", client.app)
 
     def _on_publish(self, event: events.PublishAsked) -> None:
         self._state.client.publish_mode = event.mode
@@ -226,6 +226,15 @@ class Requests:
             self._signal = None
         self.send(answer)
         raise Ended(f"{command} refused: {denial.description}", told=True)
+
+
+def split_app(text: str) -> tuple[str, str]:
+    """Return the application that `connect` named, and the query behind it, "" for none.
+
+    Slashes around it are a URL field's, `_definst_` is the default instance of presets made for Wowza.
+    """
+    name, _mark, query = text.partition("?")
+    return name.strip("/").removesuffix("/_definst_").rstrip("/"), query
 
 
 _HANDLERS: dict[type[events.Event], Callable[[Requests, Any], None]] = {

@@ -167,7 +167,7 @@ class Session:
             "ip": client.ip,
             "port": client.port,
             "secure": client.secure,
-            "app": client.app.partition("?")[0],
+            "app": client.app,
             "role": requests.role,
             "phase": connection.phase.value,
             "seconds": monotonic() - state.accepted_at,

@@ -101,6 +101,13 @@ def test_s39_128_letters_are_allowed(on: Stage) -> None:
     on.client().connect("a" * 128)
 
 
+@pytest.mark.parametrize("form", ["{}/", "/{}", "{}/_definst_", "{}?token=1", "{}/?token=1"])
+def test_forms_of_an_app_mean_one_channel(on: Stage, channel: str, form: str) -> None:
+    client = on.client().connect(form.format(channel))
+    client.ask_publish("k")
+    assert client.expect_status("NetStream.Publish.Start")["description"] == f"/{channel}/k is now published."
+
+
 def test_s40_a_second_connect_closes(on: Stage, channel: str) -> None:
     client = on.client().connect(channel)
     client.ask_connect(channel)

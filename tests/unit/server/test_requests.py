@@ -10,7 +10,7 @@ from gevent import socket as gsocket
 
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.protocol import messages
-from rtmpsrv.server.requests import CHOICE_UNITS, NO_ROOM, PLAY_UNITS
+from rtmpsrv.server.requests import CHOICE_UNITS, NO_ROOM, PLAY_UNITS, split_app
 from rtmpsrv.server.session_state import NEVER
 from tests.unit.server.stage import PATIENCE_S, Stage, eventually
 
@@ -149,6 +149,35 @@ def test_a_refused_peer_that_resets_the_connection_ends_it(stage: Stage) -> None
     stage.peer.close()  # what it has not read makes of the end a reset
     stage.greenlet.join(PATIENCE_S)
     assert stage.mine.fileno() == -1
+
+
+@pytest.mark.parametrize(
+    ("text", "app", "query"),
+    [
+        ("live", "live", ""),
+        ("live/", "live", ""),
+        ("//live//", "live", ""),
+        ("live/_definst_", "live", ""),
+        ("/live/_definst_/", "live", ""),
+        ("live//_definst_?a=/b/", "live", "a=/b/"),
+        ("live?token=1", "live", "token=1"),
+        ("live/?a=1?b=2", "live", "a=1?b=2"),
+        ("live/other", "live/other", ""),
+        ("_definst_", "_definst_", ""),
+        ("live_definst_", "live_definst_", ""),
+        ("/", "", ""),
+        ("", "", ""),
+    ],
+)
+def test_the_forms_of_an_app(text: str, app: str, query: str) -> None:
+    assert split_app(text) == (app, query)
+
+
+def test_the_query_of_an_app_is_kept_with_the_client(stage: Stage) -> None:
+    stage.connect()
+    client = stage.session.client
+    assert (client.app, client.app_query) == ("live", "token=secret")
+    assert "secret" not in repr(client)
 
 
 def test_a_refused_connect_is_told(stage: Stage) -> None:
