@@ -6,6 +6,7 @@
     |-- ProtocolError
     |   |-- RemoteProtocolError    the peer broke the protocol: log at INFO, close its connection
     |   |   `-- AmfError           bytes that are not AMF; data messages survive it, commands end there
+    |   |       `-- AmfLimitError  AMF values nested too deep, or too many; no command survives it
     |   `-- LocalProtocolError     we were about to break it: our bug, log with a traceback
     |-- RequestRefused         a server refused what our client asked for; carries its status
     |-- ConnectionClosed       the server at the other end of our client closed, or was lost
@@ -48,17 +49,30 @@ class AmfError(RemoteProtocolError):
     """The peer sent bytes that do not decode as AMF0 or AMF3 within the limits."""
 
 
+class AmfLimitError(AmfError):
+    """The peer sent AMF values beyond the limits of a message."""
+
+
 class LocalProtocolError(ProtocolError):
     """Our own code asked for something the protocol state does not allow."""
 
 
 class AccessDenied(RtmpsrvError):
-    """A request is refused; `code` and `description` go to the peer as its status."""
+    """A request is refused; `code` and `description` go to the peer as its status.
 
-    def __init__(self, code: str, description: str) -> None:
+    `variable` is the setting that would have it otherwise, for the operator; "" for none.
+    """
+
+    def __init__(self, code: str, description: str, variable: str = "") -> None:
         super().__init__(f"{code}: {description}")
         self.code = code
         self.description = description
+        self.variable = variable
+
+    @property
+    def for_log(self) -> str:
+        """The description, and the setting."""
+        return f"{self.description} ({self.variable})" if self.variable else self.description
 
 
 class RequestRefused(RtmpsrvError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from struct import Struct
 
-from rtmpsrv.errors import AmfError, LocalProtocolError
+from rtmpsrv.errors import AmfError, AmfLimitError, LocalProtocolError
 from rtmpsrv.protocol import amf3
 from rtmpsrv.protocol.amf_values import (
     MAX_DEPTH,
@@ -60,8 +60,8 @@ def decode(data: bytes, lenient: bool = False) -> list[Value]:
         while not values or reader.position < len(data):
             reader.unfinished = None
             values.append(reader.value())
-    except AmfError:
-        if not lenient:
+    except AmfError as exc:
+        if not lenient or isinstance(exc, AmfLimitError):
             raise
         if reader.unfinished is not None:
             values.append(reader.unfinished)

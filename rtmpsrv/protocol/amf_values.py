@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from rtmpsrv.errors import AmfError
+from rtmpsrv.errors import AmfError, AmfLimitError
 
 MAX_DEPTH = 64  # objects and arrays inside each other; real traffic stays under 6, FFmpeg allows 16
 MAX_VALUES = 10_000  # per message; a connect has about 15, the metadata of a recorded file some hundreds
@@ -101,16 +101,16 @@ class Budget:
         self.deepest = 0
 
     def spend(self, count: int) -> None:
-        """Pay for `count` values; raise AmfError when the message holds too many."""
+        """Pay for `count` values; raise AmfLimitError when the message holds too many."""
         self.values_left -= count
         if self.values_left < 0:
-            raise AmfError(f"more than {MAX_VALUES} AMF values in a message")
+            raise AmfLimitError(f"more than {MAX_VALUES} AMF values in a message")
 
     def descend(self, levels: int) -> None:
-        """Note that values lie `levels` below the present depth; raise AmfError when that is too deep."""
+        """Note that values lie `levels` below the present depth; raise AmfLimitError when that is too deep."""
         deepest = self.depth + levels
         if deepest > MAX_DEPTH:
-            raise AmfError(f"AMF values nested {deepest} deep, limit {MAX_DEPTH}")
+            raise AmfLimitError(f"AMF values nested {deepest} deep, limit {MAX_DEPTH}")
         self.deepest = max(self.deepest, deepest)
 
 

@@ -32,7 +32,7 @@ def visit(on: Stage, channel: str) -> None:
     publisher.data("@setDataFrame", "onMetaData", {"key": KEY, KEY: QUERY})
     publisher.video(0, keyframe(KEY.encode()))
     on.passed(publisher, player)
-    publisher.command("FCUnpublish", None, KEY)
+    publisher.command("FCPublish", None, KEY)
     publisher.command("releaseStream", None, KEY)
     publisher.command(KEY, None, QUERY)
     publisher.fence()
@@ -41,16 +41,22 @@ def visit(on: Stage, channel: str) -> None:
             client = on.client().connect(channel)
             how(client, key, client.create_stream())
             client.expect_closed()
-    for app in (f"{channel}/{KEY}", f"{channel}?key={KEY}"):
-        client = on.client()
-        client.shake_hands()
-        client.ask_connect(app, pageUrl=f"http://{KEY}/", flashVer=QUERY, swfUrl=f"rtmp://h/c/{KEY}")
-        client.expect_closed()
+    urls = {"pageUrl": f"http://{KEY}/", "flashVer": QUERY, "swfUrl": f"rtmp://h/c/{KEY}"}
+    client = on.client()
+    client.shake_hands()
+    client.ask_connect(f"{channel}/{KEY}", **urls)
+    client.expect_closed()
+    client = on.client()
+    client.shake_hands()
+    client.ask_connect(f"{channel}?key={KEY}", **urls)
+    client.expect_command("_result")
     broken = on.client().connect(channel)
     broken.message(20, b"\x02\x00\x07publish\x00" + bytes(8) + b"\x05\x02\xff\xff" + KEY.encode())
     broken.expect_closed()
-    publisher.command("deleteStream", None, 1.0)
+    publisher.command("FCUnpublish", None, KEY)
     publisher.expect_status("NetStream.Unpublish.Success")
+    publisher.command("deleteStream", None, 1.0)
+    publisher.fence()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtmpsrv.errors import AmfError, LocalProtocolError
+from rtmpsrv.errors import AmfError, AmfLimitError, LocalProtocolError
 from rtmpsrv.protocol import amf0
 from rtmpsrv.protocol.amf_values import (
     MAX_DEPTH,
@@ -179,6 +179,12 @@ def test_an_object_cut_off_elsewhere_is_refused(tail: str) -> None:
 )
 def test_lenient_reading_ends_where_nothing_can_be_read(data: str, values: list[Any]) -> None:
     assert amf0.decode(bytes.fromhex(data), lenient=True) == values
+
+
+@pytest.mark.parametrize("data", [b"\x03\x00\x01a" * 3000, b"\x05" * (MAX_VALUES + 1)])
+def test_lenient_reading_keeps_to_the_limits(data: bytes) -> None:
+    with pytest.raises(AmfLimitError):
+        amf0.decode(data, lenient=True)
 
 
 def test_every_marker_without_its_body_raises_amf_error_or_decodes() -> None:
