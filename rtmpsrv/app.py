@@ -66,7 +66,11 @@ class App:
             RefusalDelay(self._tell_refusals),
         )
         slots = ConnectionLimits(
-            config.max_ip_concurrent_connections, config.concurrent_limit_whitelist, config.max_connections
+            config.max_ip_concurrent_connections,
+            config.concurrent_limit_whitelist,
+            config.max_connections,
+            per_address_variables="MAX_IP_CONCURRENT_CONNECTIONS, CONCURRENT_LIMIT_WHITELIST",
+            total_variable="MAX_CONNECTIONS",
         )
         # With MSG_BUFFER_SIZE=1 the operator asked for the lowest latency: reads are not merged either.
         ingest = Ingest(clock, enabled=config.msg_buffer_size > 1)
@@ -262,6 +266,7 @@ def session_settings(config: Config) -> SessionSettings:
         ping_s=float(config.ping_interval_seconds),
         stall_s=float(config.player_stall_seconds),
         message_bytes=min(config.max_message_mb * MIB, 0xFFFFFF),
+        room_variable="GOP_CACHE_TOTAL_MB",
     )
 
 

@@ -13,7 +13,7 @@ from time import monotonic
 
 import gevent
 
-from .access.gate import Gate, Grant, PublishRequest
+from .access.gate import INVALID_KEY, KILLED, Gate, Grant, PublishRequest, refusal
 from .access.ip_rules import IpRules
 from .access.refusals import RefusalDelay
 from .errors import AccessDenied
@@ -40,15 +40,28 @@ class IdRules:
     allow_empty: bool = False
     allow_special: bool = False
 
-    def allows(self, text: str) -> bool:
-        """Tell whether `text` may name a channel or be a key."""
+    def check(self, text: str, code: str, beginning: str) -> None:
+        """Raise AccessDenied when `text` may not name a channel or be a key; its text goes on with why."""
+        found = self._fault(text)
+        if found is not None:
+            why, variable = found
+            raise AccessDenied(code, f"{beginning}: {why}", variable)
+
+    def _fault(self, text: str) -> tuple[str, str] | None:
+        """Return what is wrong with `text`, and which variable says so; None for nothing."""
         if not text:
-            return self.allow_empty
-        if len(text.encode("utf-8", "surrogateescape")) > self.max_bytes:
-            return False
+            return None if self.allow_empty else ("it is empty", "ID_ALLOW_EMPTY")
+        try:
+            length = len(text.encode())
+        except UnicodeEncodeError:  # it could leave this process neither in JSON nor as text
+            return "it is not UTF-8", ""
+        if length > self.max_bytes:
+            return f"it has {length} bytes, {self.max_bytes} are allowed", "ID_MAX_LENGTH"
         if self.allow_special:
-            return not _NEVER_IN_ID.intersection(text)
-        return _PLAIN_ID.fullmatch(text) is not None
+            return (">, | and line feeds are not allowed", "") if _NEVER_IN_ID.intersection(text) else None
+        if _PLAIN_ID.fullmatch(text) is None:
+            return "only letters, digits, - and _ are allowed", "ID_ALLOW_SPECIAL_CHARACTERS"
+        return None
 
 
 class Relay:
@@ -72,8 +85,7 @@ class Relay:
 
     def connect(self, peer: Peer) -> None:
         """Accept an application name that can be a channel."""
-        if not self._id_rules.allows(peer.client.app):
-            raise AccessDenied("NetConnection.Connect.Rejected", "Invalid application name")
+        self._id_rules.check(peer.client.app, "NetConnection.Connect.Rejected", "Invalid application name")
 
     def publish(self, peer: Peer, name: str | None, msid: int) -> RelayPublication:
         """Ask the gate, then go on the air. Blocks as long as the gate does."""
@@ -90,7 +102,7 @@ class Relay:
         if not self._gate.activate(grant):
             self._gate.release(grant)
             self._registry.release(client.app)
-            raise _invalid_key("NetStream.Publish.BadName")
+            raise refusal(KILLED)
         news = channel.start(key)
         publication = self._publication(peer, channel, grant)
         peer.log.info("publish accepted channel=%s", grant.channel)
@@ -102,12 +114,13 @@ class Relay:
         client = peer.client
         key, query = self._key(name, "NetStream.Play.BadName")
         if not self._may_play(client.ip):
-            raise AccessDenied("NetStream.Play.BadName", "Your net address is not whitelisted for playing")
+            description = "Your net address is not whitelisted for playing"
+            raise AccessDenied("NetStream.Play.BadName", description, "RTMP_PLAY_WHITELIST")
         peer.log.info("PLAY (%d): %s", msid, client.app)
         channel = self._registry.find(client.app)
         is_live = channel is not None and channel.live
         if channel is not None and is_live and not channel.accepts_key(key):
-            raise _invalid_key("NetStream.Play.BadName")
+            raise _wrong_key()
         peer.log.debug("= player %s", "starts" if is_live else "waits for a publisher")
         cache = _parameter(query, "cache")
         state = PlayerState(msid, key, cache if cache in _CACHE_CHOICES else "")
@@ -119,12 +132,12 @@ class Relay:
         channel = self._registry.find(frozen.channel)
         if channel is None or not channel.live:
             self._gate.release(frozen)
-            raise _invalid_key("NetStream.Publish.BadName")
+            raise refusal(KILLED)
         publication = self._publication(peer, channel, frozen)
         if not self._gate.rebind(frozen, peer.drop):
             # Nobody else does it: the session that was told to end had given the publication away.
             publication.end("ended on the way to another session")
-            raise _invalid_key("NetStream.Publish.BadName")
+            raise refusal(KILLED)
         return publication
 
     def resume_playback(self, peer: Peer, frozen: object, outlet: Outlet) -> RelayPlayback:
@@ -188,8 +201,7 @@ class Relay:
         if name is None:
             raise AccessDenied(code, "No stream key provided")
         key, _mark, query = name.partition("?")
-        if not self._id_rules.allows(key):
-            raise _invalid_key(code)
+        self._id_rules.check(key, code, INVALID_KEY)
         return key, query.partition("?")[0]
 
 
@@ -273,8 +285,8 @@ class RelayPlayback(ChannelPlayback):
 
     def tell_refusal(self) -> None:
         """Tell a player that waited that its key is not the publisher's."""
-        refusal = _invalid_key("NetStream.Play.BadName")
-        self._peer.refuse_play(refusal.code, refusal.description)
+        denial = _wrong_key()
+        self._peer.refuse_play(denial.code, denial.description)
 
 
 _TELL: dict[News, Callable[[RelayPlayback], None]] = {
@@ -290,8 +302,8 @@ def play_policy(rules: IpRules) -> Callable[[str], bool]:
     return lambda address: address in rules
 
 
-def _invalid_key(code: str) -> AccessDenied:
-    return AccessDenied(code, "Invalid stream key provided")
+def _wrong_key() -> AccessDenied:
+    return AccessDenied("NetStream.Play.BadName", f"{INVALID_KEY}: the publisher has another one")
 
 
 def _taken() -> AccessDenied:

@@ -113,10 +113,12 @@ class CallbackAuthority:
             self._log.warning(
                 "start failed channel=%s url=%s reason=%s", request.channel, self._shown_url, describe(exc)
             )
-            raise refusal() from None  # the cause quotes URLs
+            late = isinstance(exc, CallbackTimeout)
+            variable = "CALLBACK_TIMEOUT_SECONDS" if late else "CALLBACK_URL"
+            raise refusal("the callback did not answer", variable) from None  # the cause quotes URLs
         if answer.status_code != 200:
             self._log.info("start refused channel=%s status=%d", request.channel, answer.status_code)
-            raise refusal()
+            raise refusal(f"refused by the callback (status {answer.status_code})", "CALLBACK_URL")
         stream_id = _stream_id(answer)
         self._log.debug("start accepted channel=%s stream_id=%s", request.channel, stream_id)
         return stream_id

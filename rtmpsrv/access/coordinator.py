@@ -22,7 +22,7 @@ from rtmpsrv.access.gate import Grant, PublishRequest, refusal
 from rtmpsrv.access.give_way import GiveWay
 from rtmpsrv.access.tokens import control_token
 from rtmpsrv.access.trust import Trust
-from rtmpsrv.errors import ConfigError
+from rtmpsrv.errors import AccessDenied, ConfigError
 from rtmpsrv.log import Logger
 
 PATH = "./ws/control/rtmp"
@@ -114,7 +114,7 @@ class Coordinator:
         link = self._link
         if link is None:
             self._validation_log.warning("refused, no control link channel=%s", request.channel)
-            raise refusal()
+            raise _no_link()
         request_id = next(self._request_ids)
         answer = link.ask(request_id, request)
         waited = False
@@ -132,11 +132,13 @@ class Coordinator:
                 request.channel,
                 request_id,
             )
-            raise refusal()
+            raise refusal("the control server did not answer", "CONTROL_REQUEST_TIMEOUT_SECONDS")
         stream_id: str | None = answer.get_nowait()
         if stream_id is None:
             self._validation_log.debug("refused channel=%s request=%d", request.channel, request_id)
-            raise refusal()
+            if self._link is not link:
+                raise _no_link()
+            raise refusal("refused by the control server", "CONTROL_BASE_URL")
         self._validation_log.debug("accepted channel=%s stream_id=%s", request.channel, stream_id)
         return stream_id
 
@@ -204,6 +206,10 @@ class Coordinator:
                 redirect_limit=0,  # the token is for this address only
             )
         return socket
+
+
+def _no_link() -> AccessDenied:
+    return refusal("the control server is not connected", "CONTROL_BASE_URL")
 
 
 def _external_headers(ip: str, port: str, ssl: bool) -> list[str]:

@@ -22,6 +22,8 @@ import gevent.event
 
 from rtmpsrv.errors import AccessDenied
 
+INVALID_KEY = "Invalid stream key provided"  # known to clients and tools; why follows
+KILLED = "the stream was ended meanwhile"
 MAX_KEPT_KILLS = 16  # kills by stream id that are remembered for one publication whose id is not known yet
 
 
@@ -63,9 +65,9 @@ class Authority(Protocol):
         """Give up what is still queued, and release what is held."""
 
 
-def refusal() -> AccessDenied:
-    """Return the one refusal that a client sees, whatever the reason."""
-    return AccessDenied("NetStream.Publish.BadName", "Invalid stream key provided")
+def refusal(why: str, variable: str = "") -> AccessDenied:
+    """Return the refusal of a publisher; `variable` is the setting to look at."""
+    return AccessDenied("NetStream.Publish.BadName", f"{INVALID_KEY}: {why}", variable)
 
 
 class OpenAuthority:
@@ -127,7 +129,7 @@ class Gate:
         returned.
         """
         if self._closed:
-            raise refusal()
+            raise refusal("the server is shutting down")
         publication = _Publication(request, on_kill)
         self._by_channel.setdefault(request.channel, []).append(publication)
         self._asking += 1
@@ -149,7 +151,7 @@ class Gate:
         if publication.killed or self._closed:
             publication.killed = True
             self.release(grant)
-            raise refusal()
+            raise refusal(KILLED)
         return grant
 
     def activate(self, grant: Grant) -> bool:

@@ -14,7 +14,18 @@ class ConnectionLimits:
     vanish with their last connection.
     """
 
-    def __init__(self, per_address: int, exempt: IpRules, total: int) -> None:
+    def __init__(
+        self,
+        per_address: int,
+        exempt: IpRules,
+        total: int,
+        *,
+        per_address_variables: str = "",
+        total_variable: str = "",
+    ) -> None:
+        """Begin with all slots free; the settings that an operator may change are named with a refusal."""
+        self._per_address_hint = f" ({per_address_variables})" if per_address_variables else ""
+        self._total_hint = f" ({total_variable})" if total_variable else ""
         self._per_address = per_address
         self._exempt = exempt
         self._total = total
@@ -24,11 +35,11 @@ class ConnectionLimits:
     def admit(self, address: str) -> str | None:
         """Take a slot; return why not, None for yes."""
         if self._open >= self._total:
-            return f"limit of {self._total} connections"
+            return f"limit of {self._total} connections{self._total_hint}"
         key = counted_as(address)
         count = self._counts.get(key, 0)
         if count >= self._per_address and address not in self._exempt:
-            return f"limit of {self._per_address} connections from one address"
+            return f"limit of {self._per_address} connections from one address{self._per_address_hint}"
         self._counts[key] = count + 1
         self._open += 1
         return None

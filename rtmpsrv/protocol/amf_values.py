@@ -107,7 +107,7 @@ class Budget:
             raise AmfLimitError(f"more than {MAX_VALUES} AMF values in a message")
 
     def descend(self, levels: int) -> None:
-        """Note that values lie `levels` below the present depth; raise AmfLimitError when that is too deep."""
+        """Note that values lie `levels` below the present depth; AmfLimitError when that is too deep."""
         deepest = self.depth + levels
         if deepest > MAX_DEPTH:
             raise AmfLimitError(f"AMF values nested {deepest} deep, limit {MAX_DEPTH}")

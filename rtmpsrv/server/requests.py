@@ -103,7 +103,7 @@ class Requests:
             try:
                 self._publish(host.resume_publication(self._peer, frozen))
             except AccessDenied as exc:
-                raise Ended(f"publish refused: {exc.description}") from exc
+                raise Ended(f"publish refused: {exc.for_log}") from exc
         frozen, state.playback = state.playback, None
         if frozen is not None:
             self.playback = playback = host.resume_playback(self._peer, frozen, self._outlet)
@@ -167,7 +167,8 @@ class Requests:
         self._state.client.publish_mode = event.mode
         try:
             if not self._parts.budget.admits_publisher():
-                raise AccessDenied("NetStream.Publish.BadName", NO_ROOM)
+                variable = self._parts.settings.room_variable
+                raise AccessDenied("NetStream.Publish.BadName", NO_ROOM, variable)
             publication = self._host.publish(self._peer, event.name, event.msid)
         except AccessDenied as exc:
             self._refuse("publish", exc, events.PublishRefused(exc.code, exc.description))
@@ -225,7 +226,7 @@ class Requests:
             signal.wait(delay_s)
             self._signal = None
         self.send(answer)
-        raise Ended(f"{command} refused: {denial.description}", told=True)
+        raise Ended(f"{command} refused: {denial.for_log}", told=True)
 
 
 def split_app(text: str) -> tuple[str, str]:

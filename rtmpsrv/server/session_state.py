@@ -24,6 +24,7 @@ class SessionSettings:
     ping_s: float = 30.0
     stall_s: float = 30.0
     message_bytes: int = 0xFFFFFF
+    room_variable: str = ""  # the setting that bounds what the process holds, for the log
 
 
 @dataclass(slots=True)

@@ -306,7 +306,7 @@ def test_s66_a_waiting_player_with_another_key_is_refused(on: Stage, channel: st
     information = {
         "level": "error",
         "code": "NetStream.Play.BadName",
-        "description": "Invalid stream key provided",
+        "description": "Invalid stream key provided: the publisher has another one",
     }
     assert values_of(status) == ["onStatus", 0.0, None, information]
     assert status.msid == 1

@@ -106,7 +106,9 @@ def test_s22_the_fifth_connection_of_an_address_is_closed_without_data() -> None
         first.close()
         server.wait_for_line(r"\[#1\] \[INFO\] closed: closed by the peer")
         on.client().connect("app")
-        refusals = server.matching("Rejected request from 127.0.0.1 due to connection limit")
+        refusals = server.matching(
+            r"Rejected request from 127.0.0.1 due to connection limit: .*\(MAX_IP_CONCURRENT_CONNECTIONS, "
+        )
         assert len(refusals) == 1
         assert "[SERVER:TCP] [INFO]" in refusals[0]
         server.check_log()

@@ -81,12 +81,19 @@ def make(server: CallbackServer) -> Iterator[Make]:
         yield build
 
 
-def refused(authority: CallbackAuthority) -> bool:
+NO_ANSWER = "the callback did not answer (CALLBACK_URL)"
+TOO_LATE = "the callback did not answer (CALLBACK_TIMEOUT_SECONDS)"
+
+
+def refused(authority: CallbackAuthority) -> str:
+    """Return why a publisher is refused, as it is logged; empty if it is not."""
     try:
         authority.authorise(request())
     except AccessDenied as exc:
-        return exc.description == "Invalid stream key provided"
-    return False
+        beginning, _, why = exc.for_log.partition(": ")
+        assert beginning == "Invalid stream key provided"
+        return why
+    return ""
 
 
 def test_s81_one_post_with_empty_body_and_all_claims(server: CallbackServer, make: Make) -> None:
@@ -131,13 +138,13 @@ def test_s83_stop_carries_the_stream_id_and_key_of_the_start(server: CallbackSer
 @pytest.mark.parametrize("status", [201, 204, 206, 302, 307, 400, 401, 403, 404, 500, 503])
 def test_s84_any_other_status_refuses(server: CallbackServer, make: Make, status: int) -> None:
     server.answer = lambda received: Answer(status, {"stream-id": "abc", "location": server.url})
-    assert refused(make())
+    assert refused(make()) == f"refused by the callback (status {status}) (CALLBACK_URL)"
     assert len(server.received) == 1
 
 
 def test_s84_no_server_refuses_at_once(server: CallbackServer, make: Make, log_lines: LogLines) -> None:
     server.stop()
-    assert refused(make())
+    assert refused(make()) == NO_ANSWER
     assert log_lines.count("reason=ConnectionError: Connection refused") == 1
 
 
@@ -192,7 +199,7 @@ def test_the_deadline_holds_for_an_answer_that_never_begins(
     try:
         authority = make(f"http://127.0.0.1:{peer.server_port}/", timeout_s=0.3)
         with gevent.Timeout(PATIENCE_S):
-            assert refused(authority)
+            assert refused(authority) == (TOO_LATE if pause_s else NO_ANSWER)
         reason = "CallbackTimeout" if pause_s else "an answer of more than 65536 bytes"
         assert log_lines.count(reason) == 1
     finally:

@@ -31,7 +31,7 @@ class Desk:
         self.asked.set()
         self.answered.wait()
         if self.denies:
-            raise refusal()
+            raise refusal("not this one", "A_SETTING")
         return self.stream_id
 
     def ended(self, grant: Grant) -> None:
@@ -102,9 +102,10 @@ def test_s84_a_refusal_has_the_words_of_the_reference_and_leaves_nothing_behind(
     gate = Gate(desk)
     with pytest.raises(AccessDenied) as caught:
         gate.admit(REQUEST, lambda reason: None)
-    assert (caught.value.code, caught.value.description) == (
+    assert (caught.value.code, caught.value.description, caught.value.for_log) == (
         "NetStream.Publish.BadName",
-        "Invalid stream key provided",
+        "Invalid stream key provided: not this one",
+        "Invalid stream key provided: not this one (A_SETTING)",
     )
     assert not gate.kill("news", None, "x")
     assert desk.ends == []
@@ -173,7 +174,7 @@ def test_a_kill_while_the_authority_is_asked_is_not_lost() -> None:
     gate = Gate(desk)
     asking = Asking(desk, gate)
     assert gate.kill("news", None, "x")
-    assert asking.answer() == "Invalid stream key provided"
+    assert asking.answer() == "Invalid stream key provided: the stream was ended meanwhile"
     assert asking.kills == []  # admit has said it
     assert desk.ends == ["id-1"]
 

@@ -63,3 +63,11 @@ def test_addresses_of_one_owner_are_counted_together(one: str, other: str, toget
     slots = limits(per_address=1)
     assert slots.admit(one) is None
     assert (slots.admit(other) is not None) is together
+
+
+def test_a_refusal_names_the_settings_of_the_operator() -> None:
+    slots = ConnectionLimits(1, IpRules(), 2, per_address_variables="ONE, OTHER", total_variable="ALL")
+    assert slots.admit("10.0.0.1") is None
+    assert slots.admit("10.0.0.1") == "limit of 1 connections from one address (ONE, OTHER)"
+    assert slots.admit("10.0.0.2") is None
+    assert slots.admit("10.0.0.3") == "limit of 2 connections (ALL)"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from time import monotonic
 from typing import Any
@@ -8,11 +9,13 @@ import gevent
 import pytest
 from gevent import socket as gsocket
 
+from rtmpsrv.app import session_settings
+from rtmpsrv.config import Config
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.protocol import messages
 from rtmpsrv.server.requests import CHOICE_UNITS, NO_ROOM, PLAY_UNITS, split_app
 from rtmpsrv.server.session_state import NEVER
-from tests.unit.server.stage import PATIENCE_S, Stage, eventually
+from tests.unit.server.stage import PATIENCE_S, Stage, audio, eventually
 
 DENIAL = AccessDenied("NetStream.Publish.BadName", "Invalid stream key provided")
 
@@ -108,6 +111,22 @@ def test_nobody_is_let_on_the_air_when_there_is_no_room(stage: Stage) -> None:
     stage.command("publish", None, "key", msid=1)
     assert stage.expect("onStatus")[1]["description"] == NO_ROOM
     assert stage.host.asked == 0
+    assert session_settings(Config.load({})[0]).room_variable == "GOP_CACHE_TOTAL_MB"
+
+
+def test_a_publisher_that_never_reads_is_not_sent_more_and_more(stage: Stage) -> None:
+    publication = stage.publish()
+    heard: list[tuple[int, bool]] = []
+    stage.session.outlet.reply = lambda data, owed=True: heard.append((len(data), owed))  # type: ignore[method-assign]
+    stage.send(messages.window_ack_size(1))
+    for number in range(3):
+        stage.send(audio(bytes(100), number))
+        eventually(lambda number=number: len(publication.messages) > number)  # type: ignore[misc]
+    stage.ping(1)
+    stage.command("_checkbw", None)
+    eventually(lambda: any(owed for _, owed in heard))
+    assert {owed for length, owed in heard if length < 20} == {False}, "acknowledgements and the pong"
+    assert [owed for length, owed in heard if length > 20][-1], "an answer"
 
 
 # --- refusals -----------------------------------------------------------------------------------------
@@ -149,6 +168,21 @@ def test_a_refused_peer_that_resets_the_connection_ends_it(stage: Stage) -> None
     stage.peer.close()  # what it has not read makes of the end a reset
     stage.greenlet.join(PATIENCE_S)
     assert stage.mine.fileno() == -1
+
+
+def test_the_log_of_a_refusal_names_the_setting_and_the_peer_is_not_told(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("rtmpsrv"), "propagate", True)
+    caplog.set_level(logging.INFO, "rtmpsrv")
+    stage.host.denial = AccessDenied("NetStream.Publish.BadName", "No: too long", "A_SETTING")
+    stage.connect()
+    stage.command("publish", None, "key", msid=1)
+    assert stage.expect("onStatus")[1]["description"] == "No: too long"
+    assert stage.next_message() is None
+    stage.peer.close()
+    stage.greenlet.join(PATIENCE_S)
+    assert caplog.messages[-1].startswith("closed: publish refused: No: too long (A_SETTING), in=")
 
 
 @pytest.mark.parametrize(
