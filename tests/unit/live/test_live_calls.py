@@ -6,6 +6,7 @@ A compiled build makes no such calls; then these tests hold of themselves. And w
 from __future__ import annotations
 
 import ast
+import gc
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -37,11 +38,14 @@ def calls(action: Callable[[], object], packages: tuple[str, ...] = BELOW) -> Co
         if event == "call" and frame.f_code.co_filename.startswith(inside):
             found[frame.f_code.co_qualname] += 1
 
+    gc.collect()  # what other tests left is not to be freed meanwhile
+    gc.disable()
     sys.setprofile(note)
     try:
         action()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return found
 
 
