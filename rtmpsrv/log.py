@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, MutableMapping
 from typing import Any, Protocol, TextIO
 
@@ -39,6 +40,15 @@ class Logger(logging.LoggerAdapter[logging.Logger]):
         """Hand the prefixes to the formatter."""
         kwargs["extra"] = self.extra
         return msg, kwargs
+
+    def log(self, level: int, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """Log; a handler that fails, such as one of the embedding program on a full disk, harms nobody."""
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+        try:
+            super().log(level, msg, *args, **kwargs)
+        except Exception:  # noqa: BLE001 - whatever it raises: the caller is in the middle of its work
+            if logging.raiseExceptions and sys.stderr is not None:  # as logging does for its own handlers
+                traceback.print_exc(file=sys.stderr)
 
     def trace(self, message: str, *args: object) -> None:
         """Log what is too much even for debugging: every command and data message."""

@@ -298,3 +298,22 @@ def test_what_is_left_is_reported_by_flush() -> None:
     events.flush()
     events.flush()
     assert reports == [1, 4]
+
+
+def test_a_handler_that_fails_harms_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise OSError("disk full")
+
+    handler, logger = Failing(), logging.getLogger("rtmpsrv")
+    logger.addHandler(handler)
+    try:
+        log.get("TEST").error("a line")
+    finally:
+        logger.removeHandler(handler)
+    assert "disk full" in capsys.readouterr().err
+
+
+def test_a_record_knows_the_line_that_it_came_from(caplog: pytest.LogCaptureFixture) -> None:
+    log.get("TEST").error("a line")
+    assert caplog.records[-1].funcName == "test_a_record_knows_the_line_that_it_came_from"
