@@ -65,7 +65,7 @@ def serve(endpoint: Endpoint, origin: str, port: int) -> None:
     with endpoint.register(ListenForWatchers(rtmp_app="live", port=port)) as registration:
         print(f"watch rtmp://127.0.0.1:{registration.port}/live/KEY", flush=True)
         try:
-            for message in registration.messages:
+            for message in registration:
                 match message:
                     case StreamKeyBecameActive(stream_key=key) if KEY.fullmatch(key):
                         print("pulling", flush=True)

@@ -45,7 +45,7 @@ def serve_file(endpoint: Endpoint, path: Path, port: int) -> None:
         print(f"watch rtmp://127.0.0.1:{registration.port}/live/{KEY}", flush=True)
         feeder = gevent.spawn(feed, registration, path, wanted)
         try:
-            for message in registration.messages:
+            for message in registration:
                 match message:
                     case StreamKeyBecameActive():
                         wanted.set()

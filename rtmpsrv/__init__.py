@@ -11,13 +11,15 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .endpoint import flv, queue_face
+    from .endpoint.clients import Publisher, Watcher
     from .endpoint.endpoint import RtmpEndpoint
     from .endpoint.endpoint import RtmpEndpoint as Endpoint
     from .endpoint.limits import Limits
+    from .endpoint.portal import Portal, start_portal
+    from .endpoint.registration import Registration
     from .endpoint.registrations import (
         ObserverRegistration,
         PublisherRegistration,
-        Registration,
         WatcherRegistration,
     )
     from .endpoint.requests import (
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
         NewMediaData,
         NewPublisherConnected,
         PublisherMessage,
+        PublisherRefused,
         PublisherRequiringApproval,
         PublishingStopped,
         RegistrationClosed,
@@ -65,19 +68,24 @@ if TYPE_CHECKING:
         WatcherConnected,
         WatcherDisconnected,
         WatcherMessage,
+        WatcherRefused,
         WatcherRequiringApproval,
     )
+    from .errors import HandleClosed
+    from .protocol import timestamps
 
 __all__ = [
     "ANY", "Address", "Allow", "AnyKey", "ApprovalRequired", "Approve", "AudioCodec", "AudioData", "Client",
-    "ConnectionId", "Deny", "Endpoint", "Exact", "IpRestriction", "Limits", "ListenForPublishers",
-    "ListenForWatchers", "MediaData", "Network", "NewMediaData", "NewPublisherConnected", "Observe",
-    "ObserverRegistration", "PublisherMessage", "PublisherRegistration", "PublisherRequiringApproval",
-    "PublishingStopped", "Registration", "RegistrationClosed", "RegistrationError", "RegistrationFailure",
-    "Reject", "Request", "RtmpEndpoint", "ScriptData", "SecondPublisher", "Statistics", "StreamId",
-    "StreamKeyBecameActive", "StreamKeyBecameInactive", "StreamKeyRegistration", "StreamMetadata",
-    "ValidationResponse", "VideoCodec", "VideoData", "WatcherConnected", "WatcherDisconnected",
-    "WatcherMessage", "WatcherRegistration", "WatcherRequiringApproval", "__version__", "flv", "queue_face",
+    "ConnectionId", "Deny", "Endpoint", "Exact", "HandleClosed", "IpRestriction", "Limits",
+    "ListenForPublishers", "ListenForWatchers", "MediaData", "Network", "NewMediaData",
+    "NewPublisherConnected", "Observe", "ObserverRegistration", "Portal", "Publisher", "PublisherMessage",
+    "PublisherRefused", "PublisherRegistration", "PublisherRequiringApproval", "PublishingStopped",
+    "Registration", "RegistrationClosed", "RegistrationError", "RegistrationFailure", "Reject", "Request",
+    "RtmpEndpoint", "ScriptData", "SecondPublisher", "Statistics", "StreamId", "StreamKeyBecameActive",
+    "StreamKeyBecameInactive", "StreamKeyRegistration", "StreamMetadata", "ValidationResponse", "VideoCodec",
+    "VideoData", "Watcher", "WatcherConnected", "WatcherDisconnected", "WatcherMessage", "WatcherRefused",
+    "WatcherRegistration", "WatcherRequiringApproval", "__version__", "flv", "queue_face", "start_portal",
+    "timestamps",
 ]  # fmt: skip
 
 _REQUESTS = (
@@ -93,10 +101,16 @@ _ELSEWHERE = {
     "Limits": ("endpoint.limits", "Limits"),
     "ObserverRegistration": ("endpoint.registrations", "ObserverRegistration"),
     "PublisherRegistration": ("endpoint.registrations", "PublisherRegistration"),
-    "Registration": ("endpoint.registrations", "Registration"),
+    "HandleClosed": ("errors", "HandleClosed"),
+    "Portal": ("endpoint.portal", "Portal"),
+    "Publisher": ("endpoint.clients", "Publisher"),
+    "Registration": ("endpoint.registration", "Registration"),
+    "Watcher": ("endpoint.clients", "Watcher"),
     "WatcherRegistration": ("endpoint.registrations", "WatcherRegistration"),
     "flv": ("endpoint.flv", ""),
     "queue_face": ("endpoint.queue_face", ""),
+    "start_portal": ("endpoint.portal", "start_portal"),
+    "timestamps": ("protocol.timestamps", ""),
 }
 
 

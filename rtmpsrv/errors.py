@@ -12,6 +12,7 @@
     |-- ConnectionClosed       the server at the other end of our client closed, or was lost
     |-- AccessDenied           a refusal the peer is told about; carries the status code to send
     |-- PeerLost               a socket gave an error or its end: the peer's or the network's doing
+    |-- HandleClosed           a registration, or a client of one, has given its last message
     `-- CannotMove             a session cannot be handed over now, or ever; it goes on where it is
 
 Anything else that comes out of this package is a bug.
@@ -94,3 +95,7 @@ class PeerLost(RtmpsrvError):
 
 class CannotMove(RtmpsrvError):
     """A session, or what it publishes or plays, stays in this process; nothing was changed."""
+
+
+class HandleClosed(RtmpsrvError):
+    """A handle of the endpoint has given its last message; the text says why it ended."""

@@ -11,6 +11,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 COVERED_ELSEWHERE: dict[str, str] = {
     "errors.py": "only declarations; every test of a refusal uses them",
     "app.py": "the composition; tests/integration starts it as a process",
+    "testing.py": "sockets around an endpoint; tests/integration/test_endpoint_testing.py",
     "access/give_way.py": "only declarations",
     "server/ending.py": "only declarations; the tests of sessions and readers see them",
     "server/held.py": "only declarations",

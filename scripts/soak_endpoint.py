@@ -39,6 +39,7 @@ from rtmpsrv import (
     NewMediaData,
     NewPublisherConnected,
     Observe,
+    PublisherRefused,
     PublisherRequiringApproval,
     PublishingStopped,
     RegistrationClosed,
@@ -49,6 +50,7 @@ from rtmpsrv import (
     VideoData,
     WatcherConnected,
     WatcherDisconnected,
+    WatcherRefused,
     WatcherRequiringApproval,
 )
 from rtmpsrv.endpoint.publisher import EndpointPublication
@@ -118,7 +120,9 @@ class Checker:
             case NewMediaData(publisher=publisher):
                 self._move(publisher, {"connected"}, "connected")
             case PublishingStopped(connection_id=one) | WatcherDisconnected(connection_id=one):
-                self._move(one, {"asked", "connected"}, None)
+                self._move(one, {"connected"}, None)
+            case PublisherRefused(connection_id=one) | WatcherRefused(connection_id=one):
+                self._move(one, {"asked"}, None)
             case StreamKeyBecameActive(stream_key=key):
                 if key in self._active:
                     raise Violation("active twice")
@@ -174,11 +178,11 @@ def registrant(soak: Soak) -> None:
         feeder = gevent.spawn(feed, soak, registration) if hasattr(registration, "send") else None
         checker = Checker()
         try:
-            for message in registration.messages:
+            for message in registration:
                 checker.take(message)
                 soak.counts[type(message).__name__] += 1
                 react(soak, registration, message)
-            if registration.messages.qsize():
+            if list(registration):
                 raise Violation("messages after the end")
         except Violation as exc:
             soak.problems.append(str(exc))

@@ -28,17 +28,19 @@ from ..server.session_state import SessionSettings
 from ..server.tls import TlsListener
 from ..server.tls_probe import can_serve
 from ..server.turns import Turns
-from .inbox import Inbox
+from .home import Home, refuse_in_asyncio
+from .inbox import Inbox, check_queue
 from .limits import Limits
 from .port import Port
+from .registration import Registration
 from .registrations import (
     ChannelName,
     ObserverRegistration,
     PublisherRegistration,
-    Registration,
     WatcherRegistration,
 )
 from .requests import (
+    MAX_PORT,
     ListenForPublishers,
     ListenForWatchers,
     Observe,
@@ -49,7 +51,6 @@ from .requests import (
 
 CLOSED = "the endpoint is closed"
 PORT_CLOSED = "the port is closed"
-MAX_PORT = 65535
 
 
 class RtmpEndpoint:
@@ -63,8 +64,13 @@ class RtmpEndpoint:
         `tls` is a `gevent.ssl.SSLContext`, which is `ssl.SSLContext` in a patched program; another
         certificate may be loaded into it at any time.
         """
+        if not isinstance(host, str):
+            raise TypeError(f"host is text, this one is {type(host).__name__}")
+        if not isinstance(limits, Limits | None):
+            raise TypeError(f"limits are rtmpsrv.Limits, not {type(limits).__name__}")
         if tls is not None and not isinstance(tls, ssl.SSLContext):
             raise TypeError("tls must be a gevent.ssl.SSLContext: that of ssl would block everybody")
+        self._home = Home()
         self._host = host
         self._tls = tls
         self._limits = limits = limits or Limits()
@@ -110,6 +116,10 @@ class RtmpEndpoint:
     ) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self._registrations)} registrations"
+        return f"<Endpoint host={self._host!r} ports={sorted(self._ports)}, {state}>"
+
     @overload
     def register(
         self, request: ListenForPublishers, messages: Queue[Any] | None = None
@@ -128,11 +138,16 @@ class RtmpEndpoint:
     ) -> PublisherRegistration | WatcherRegistration | ObserverRegistration:
         """Start to accept what `request` says; messages go to the handle's queue, or to the one given here.
 
-        Raises RegistrationError, with a reason; ValueError for a queue with a maximum size. May block for
-        a moment while a port is opened. A queue that several registrations share ends with the last of them.
+        Raises RegistrationError, with a reason; TypeError or ValueError for what is no request or no queue
+        without a maximum size; RuntimeError where nobody would be served. May block for a moment while a port
+        is opened. A queue that several registrations share ends with the last of them.
         """
-        if messages is not None and messages.maxsize is not None:
-            raise ValueError(f"a queue for messages has no maximum size, this one has {messages.maxsize}")
+        self._home.check("register")
+        refuse_in_asyncio("register")
+        if not isinstance(request, Request):
+            raise TypeError(f"{type(request).__name__} is no request: see ListenForPublishers")
+        if messages is not None:
+            check_queue("a queue for messages", messages)
         lowest = 1 if isinstance(request, Observe) else 0
         if not lowest <= request.port <= MAX_PORT:
             raise RegistrationError(RegistrationFailure.PORT_UNAVAILABLE, f"port {request.port}")
@@ -160,6 +175,7 @@ class RtmpEndpoint:
 
         Blocks up to the limit `close_s`; connections that last longer are cut.
         """
+        self._home.check("close")
         self._closed = True
         for registration in list(self._registrations):
             registration.close(CLOSED)
@@ -167,6 +183,10 @@ class RtmpEndpoint:
         until = monotonic() + self._limits.close_s
         for listener in retired:
             listener.stop_sessions(CLOSED, max(0.0, until - monotonic()))
+
+    def feeds(self, queue: Queue[Any]) -> bool:
+        """Tell whether a registration reports to a queue."""
+        return id(queue) in self._inboxes
 
     # --- private ----------------------------------------------------------------------------------
 
@@ -190,7 +210,9 @@ class RtmpEndpoint:
 
     def _inbox(self, messages: Queue[Any] | None) -> Inbox:
         queue: Queue[Any] = Queue() if messages is None else messages
-        inbox = self._inboxes.setdefault(id(queue), Inbox(queue, self._limits))
+        inbox = self._inboxes.get(id(queue))
+        if inbox is None:
+            inbox = self._inboxes[id(queue)] = Inbox(queue, self._limits)
         inbox.registrations += 1
         return inbox
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from gevent.queue import Queue
+from gevent.queue import LifoQueue, PriorityQueue, Queue
 
 from .limits import Limits
 
@@ -18,20 +18,34 @@ class Inbox:
     """Counts what a queue holds, and notices when it is full and nothing is taken. Never blocks."""
 
     def __init__(self, queue: Queue[Any], limits: Limits) -> None:
+        waiting = queue.queue
+        if waiting and waiting[-1] is StopIteration:
+            waiting.pop()  # what the last registration here left for its reader: now there is another one
         self.queue = queue
         self.registrations = 0  # that report here
         self._limits = limits
-        self._sizes: deque[int] = deque()  # payload bytes of each message in the queue, oldest first
+        # Payload bytes of each message in the queue, oldest first; those that were there count as messages.
+        self._sizes: deque[int] = deque([0] * queue.qsize())
         self._bytes = 0
         self._taken = 0  # messages, ever
         self._full_since: float | None = None
         self._taken_when_full = 0
+
+    def another(self) -> Inbox:
+        """Return an empty one with a queue of its own and the same limits."""
+        return Inbox(Queue(), self._limits)
 
     def put(self, message: object, size: int = 0) -> None:
         """Add a message with `size` bytes of payload."""
         self._sizes.append(size)
         self._bytes += size
         self.queue.put(message)
+
+    def leave(self) -> None:
+        """Take note that a registration ended; the queue ends with the last one."""
+        self.registrations -= 1
+        if not self.registrations:
+            self.put(StopIteration)
 
     def has_room(self) -> bool:
         """Tell whether media may be put now."""
@@ -51,3 +65,12 @@ class Inbox:
             self._taken_when_full = self._taken
             return False
         return now - self._full_since >= self._limits.stall_s
+
+
+def check_queue(what: str, queue: object) -> None:
+    """Raise TypeError or ValueError for what is no first-in-first-out queue of gevent without a bound."""
+    if not isinstance(queue, Queue) or isinstance(queue, LifoQueue | PriorityQueue):
+        kind = f"{type(queue).__module__}.{type(queue).__qualname__}"
+        raise TypeError(f"{what} is a gevent.queue.Queue, not {kind}")
+    if queue.maxsize is not None:
+        raise ValueError(f"{what} has no maximum size, this one has {queue.maxsize}")

@@ -34,6 +34,8 @@ class Limits:
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
+            if not isinstance(value, int | float if item.type == "float" else int) or isinstance(value, bool):
+                raise TypeError(f"limit {item.name} is a number, not {value!r}")
             lowest = 0 if item.name.endswith("_s") or item.name.startswith("cache_") else 1
             if value < lowest:
                 raise ValueError(f"limit {item.name} is {value}, the least is {lowest}")

@@ -6,6 +6,7 @@ anything may have changed while the registrant thought about it.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
@@ -13,6 +14,8 @@ from time import monotonic
 from typing import Generic, Protocol, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 from uuid import uuid4, uuid5
+
+from gevent.event import AsyncResult
 
 from ..errors import AccessDenied, CannotMove
 from ..live.player import Player, PlayerState
@@ -36,6 +39,7 @@ from .types import (
     ConnectionId,
     PublisherRequiringApproval,
     Reject,
+    ValidationResponse,
     WatcherRequiringApproval,
 )
 from .watcher import EndpointPlayback
@@ -45,6 +49,7 @@ MAX_ARGUMENTS = 32  # of a stream name; more are ignored
 PUBLISH_REFUSED = "NetStream.Publish.BadName"
 PLAY_REFUSED = "NetStream.Play.BadName"
 LEFT = "the client left"
+NO_ANSWER = "No answer"
 
 Asking: TypeAlias = PublisherRegistration | WatcherRegistration
 Handle = TypeVar("Handle", PublisherRegistration, WatcherRegistration)
@@ -153,7 +158,11 @@ class Port:
         self.publications.add(publication)
         app, key = publisher.rtmp_app, publisher.stream_key
         publication.start(context, self._observers(publisher.port, app, key))
-        peer.log.info("publish accepted app=%s stream_id=%s", app, stream_id)
+        try:
+            peer.log.info("publish accepted app=%s stream_id=%s", app, stream_id)
+        except BaseException:  # a handler of the program may wait, and the session be ended there
+            publication.end("interrupted")
+            raise
         return publication
 
     def play(self, peer: Peer, name: str | None, msid: int, outlet: Outlet) -> EndpointPlayback:
@@ -239,24 +248,31 @@ class Port:
         The registrant was told of the client, so every refusal owes it an end message.
         """
         request = question.message(who)
+        outcome: AsyncResult[ValidationResponse] = AsyncResult()
+
+        def answered(response: AsyncResult[ValidationResponse]) -> None:
+            if not outcome.ready():
+                outcome.set(response.value)
 
         def turn_away(reason: str) -> None:
-            if request.response.ready():
-                peer.drop(reason)  # it is as good as let in
-            else:
-                request.reject(reason)
+            # The greenlet that waits may not have seen an approval yet: this one counts.
+            outcome.set(Reject(reason))
 
-        registration.announce(who.connection_id, turn_away)
+        # The registrant alone holds the question: one that it forgets is never answered.
+        response = weakref.ref(request.response)
+        request.response.rawlink(answered)
+        registration.announce(who, turn_away)
         ended = "the server is shutting down"
         accepted = False
         try:
             registration.put(request)
-            self._await(request, registration, peer, question.refusal_code)
-            answer = request.response.value
+            del request
+            answer = self._await(outcome, response, registration, peer, question.refusal_code)
             if isinstance(answer, Reject):
                 raise AccessDenied(question.refusal_code, answer.reason)
             if not isinstance(answer, Approve):
-                raise AccessDenied(question.refusal_code, "No answer")
+                raise AccessDenied(question.refusal_code, NO_ANSWER)
+            registration.approved(who.connection_id, answer.context)
             check(registration, who)
             accepted = True
             return answer.context
@@ -267,17 +283,27 @@ class Port:
             if not accepted:
                 registration.retire(who.connection_id, ended)
 
-    def _await(self, request: ApprovalRequired, registration: Asking, peer: Peer, refusal_code: str) -> None:
+    def _await(
+        self,
+        outcome: AsyncResult[ValidationResponse],
+        response: Callable[[], object],
+        registration: Asking,
+        peer: Peer,
+        refusal_code: str,
+    ) -> ValidationResponse | None:
+        """Return the answer. Blocks; a question that nobody has any more is over at the next look."""
         deadline = monotonic() + self._approval_s
-        response = request.response
         while True:
-            response.wait(min(LOOK_S, max(0.0, deadline - monotonic())))
+            is_forgotten = response() is None
+            outcome.wait(min(LOOK_S, max(0.0, deadline - monotonic())))
             if registration.closed is not None:
                 raise AccessDenied(refusal_code, registration.closed)
             if peer.has_left():
                 raise AccessDenied(refusal_code, LEFT)
-            if response.ready():
-                return
+            if outcome.ready():
+                return outcome.value
+            if is_forgotten:
+                raise AccessDenied(refusal_code, NO_ANSWER)
             if monotonic() >= deadline:
                 raise AccessDenied(refusal_code, "No answer in time")
 

@@ -21,10 +21,13 @@ from .requests import (
     StreamId,
 )
 from .types import (
+    AudioData,
     Client,
+    MediaData,
     NewPublisherConnected,
     ScriptData,
     StreamMetadata,
+    VideoData,
 )
 
 SHORTEST_WAIT_S = 0.001  # for a full queue; the waits double
@@ -65,6 +68,8 @@ class EndpointPublication:
         self._metadata: StreamMetadata | None = None
         self._headers = HeaderCache()
         self._timestamp = 0  # of the last message
+        self._has_video = False
+        self._behind: set[ObserverRegistration] = set()  # those that miss media until they can go on
 
     def start(self, context: object, observers: Iterable[ObserverRegistration]) -> None:
         """Go on the air and tell the readers. Never blocks."""
@@ -78,8 +83,11 @@ class EndpointPublication:
         """Let an observer read along from now on, metadata and headers first. Never blocks."""
         observer.publications.add(self)
         self._add_reader(observer, None)
-        if observer.closed is not None:
-            return
+        if observer.closed is None:
+            self._introduce(observer)
+
+    def _introduce(self, observer: ObserverRegistration) -> None:
+        """Give metadata and headers, at the time of now."""
         connection_id = self.publisher.connection_id
         if self._metadata is not None:
             observer.put_media(connection_id, self._metadata)
@@ -91,17 +99,19 @@ class EndpointPublication:
     def lose_reader(self, observer: ObserverRegistration) -> None:
         """Go on without an observer that is closing. Never blocks."""
         observer.publications.discard(self)
+        self._behind.discard(observer)
         self._readers.remove(observer)
 
     def replace(self) -> None:
         """Make room for another publisher of the key: stop, and disconnect. Never blocks."""
         self.stop(REPLACED)
-        self._peer.drop(REPLACED)
+        self._peer.dismiss(REPLACED)
 
     def append(self, batch: Iterable[tuple[int, int, int, bytes, int]]) -> None:
-        """Hand media over. Blocks while a reader's queue is full: that slows the publisher down."""
+        """Hand media over. Blocks while a reader's queue is full that slows the publisher down."""
         for reader in tuple(self._readers):
-            self._wait_for_room(reader)
+            if reader.slows_publishers:
+                self._wait_for_room(reader)
         connection_id = self.publisher.connection_id
         for type_id, timestamp, _msid, payload, _csid in batch:
             data = decode(type_id, timestamp, payload)
@@ -111,9 +121,13 @@ class EndpointPublication:
                 self._metadata = data
             elif not isinstance(data, ScriptData) and data.is_sequence_header:
                 self._headers.update(type_id, payload, _CLASSIFY[type_id](payload))
+            self._has_video = self._has_video or isinstance(data, VideoData)
             for reader in self._readers:
-                reader.put_media(connection_id, data)
+                if isinstance(reader, PublisherRegistration) or self._reaches(reader, data):
+                    reader.put_media(connection_id, data)
             self._timestamp = timestamp
+        for observer in tuple(self._behind):
+            observer.end_if_stalled(connection_id)
 
     def end(self, reason: str) -> None:
         """Stop, and log that; called by the session, always once. Idempotent."""
@@ -140,18 +154,39 @@ class EndpointPublication:
         for reader in readers:
             if isinstance(reader, ObserverRegistration):
                 reader.publications.discard(self)
+                self._behind.discard(reader)
             reader.retire(self.publisher.connection_id, reason)
         self._on_end(self)
 
     def _add_reader(self, reader: Reader, context: object) -> None:
         self._readers.append(reader)
         reader.statistics.accepted += 1
-        reader.announce(self.publisher.connection_id, self._peer.drop)
+        reader.admit(self.publisher, self._peer.dismiss, context, self._stream_id)
         reader.put(NewPublisherConnected(self.publisher, self._stream_id, context))
+
+    def _reaches(self, observer: ObserverRegistration, data: MediaData) -> bool:
+        """Tell whether an observer gets a message; one whose queue was full goes on where one can join."""
+        if observer.slows_publishers:
+            return True
+        if not observer.has_room(self.publisher.connection_id):
+            self._behind.add(observer)
+        elif observer in self._behind and self._can_join_at(data):
+            self._behind.discard(observer)
+            self._introduce(observer)  # headers may have changed in between
+        if observer in self._behind:
+            observer.statistics.dropped += 1
+            return False
+        return True
+
+    def _can_join_at(self, data: MediaData) -> bool:
+        if self._has_video:
+            return isinstance(data, VideoData) and data.is_keyframe and not data.is_sequence_header
+        return isinstance(data, AudioData) and not data.is_sequence_header
 
     def _wait_for_room(self, reader: Reader) -> None:
         wait_s = SHORTEST_WAIT_S
-        while not self._over and reader.closed is None and not reader.inbox.has_room():
-            reader.end_if_stalled()
+        connection_id = self.publisher.connection_id
+        while reader in self._readers and reader.closed is None and not reader.has_room(connection_id):
+            reader.end_if_stalled(connection_id)
             gevent.sleep(wait_s)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)

@@ -17,6 +17,7 @@ from gevent.queue import Queue
 from .. import log
 from . import requests
 from .endpoint import RtmpEndpoint
+from .inbox import check_queue
 from .registrations import PublisherRegistration, WatcherRegistration
 from .requests import (
     RegistrationError,
@@ -53,7 +54,7 @@ class ListenForPublishers(requests.ListenForPublishers):
 
     def __post_init__(self) -> None:
         requests.ListenForPublishers.__post_init__(self)
-        _check_channel(self.message_channel)
+        check_queue("message_channel", self.message_channel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,9 @@ class ListenForWatchers(requests.ListenForWatchers):
 
     def __post_init__(self) -> None:
         requests.ListenForWatchers.__post_init__(self)
-        _check_channel(self.notification_channel)
+        check_queue("notification_channel", self.notification_channel)
+        if not isinstance(self.media_channel, Queue):
+            raise TypeError(f"media_channel is a queue, not {type(self.media_channel).__name__}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,11 @@ class RemoveRegistration:
     rtmp_app: str
     rtmp_stream_key: StreamKeyRegistration
     port: int = requests.DEFAULT_PORT
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.registration_type, RegistrationType):
+            raise TypeError(f"registration_type is none: {self.registration_type!r}")
+        requests.check(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,19 +163,20 @@ class RequestQueue:
 
     def _read(self) -> None:
         for request in self.requests:
-            handler = _HANDLERS.get(type(request))
-            if handler is None:
-                log.get("ENDPOINT").error("%s is no request", type(request).__name__)
+            for kind, handler in _HANDLERS.items():
+                if isinstance(request, kind):
+                    handler(self, request)
+                    break
             else:
-                handler(self, request)
+                log.get("ENDPOINT").error("%s is no request", type(request).__name__)
 
     def _listen_for_publishers(self, request: ListenForPublishers) -> None:
         channel = request.message_channel
         self._forget_closed()
         try:
             handle = self._endpoint.register(request, channel)
-        except RegistrationError as exc:
-            channel.put(PublisherRegistrationFailed(exc.reason))
+        except (RegistrationError, TypeError, ValueError) as exc:
+            self._fail(channel, PublisherRegistrationFailed(_reason(exc)))
             return
         channel.put(PublisherRegistrationSuccessful(handle.port))  # the first: nothing has switched since
         self._handles[_identity(RegistrationType.PUBLISHER, request, handle.port)] = handle
@@ -177,12 +186,18 @@ class RequestQueue:
         self._forget_closed()
         try:
             handle = self._endpoint.register(request, channel)
-        except RegistrationError as exc:
-            channel.put(WatcherRegistrationFailed(exc.reason))
+        except (RegistrationError, TypeError, ValueError) as exc:
+            self._fail(channel, WatcherRegistrationFailed(_reason(exc)))
             return
         channel.put(WatcherRegistrationSuccessful(handle.port))
         self._handles[_identity(RegistrationType.WATCHER, request, handle.port)] = handle
         self._feeders[handle.number] = gevent.spawn(self._feed, handle, request.media_channel)
+
+    def _fail(self, channel: Queue[Any], failure: object) -> None:
+        """Answer, and end the channel unless another registration has it."""
+        channel.put(failure)
+        if not self._endpoint.feeds(channel):
+            channel.put(StopIteration)
 
     def _remove(self, request: RemoveRegistration) -> None:
         handle = self._handles.pop(_identity(request.registration_type, request, request.port), None)
@@ -217,12 +232,12 @@ def _identity(
     return kind, port, request.rtmp_app, request.rtmp_stream_key
 
 
-def _check_channel(channel: object) -> None:
-    """Raise what `register` would raise, where the request is made."""
-    if not isinstance(channel, Queue):
-        raise TypeError(f"a channel is a gevent.queue.Queue, not {type(channel).__name__}")
-    if channel.maxsize is not None:
-        raise ValueError(f"a channel for messages has no maximum size, this one has {channel.maxsize}")
+def _reason(error: Exception) -> RegistrationFailure:
+    """Return why a request was not taken; what it was made of is checked then, so the rest is rare."""
+    if isinstance(error, RegistrationError):
+        return error.reason
+    log.get("ENDPOINT").error("a request cannot be used: %s", error)
+    return RegistrationFailure.INVALID_REQUEST
 
 
 _HANDLERS: dict[type[Request], Callable[[RequestQueue, Any], None]] = {

@@ -1,46 +1,33 @@
-"""The handles that `register` returns: each owns its clients, its messages and its end. Nothing here blocks.
-
-Every client announced to a registrant, by an approval request or as connected, gets exactly one end message;
-`announce` and `retire` keep that promise, and `close` for all that are left. State is changed by the port
-(`port.py`), by the sessions through it, and by the registrant's own calls.
-"""
+"""The handles that `register` returns: for publishers, observers, watchers. Nothing blocks but `accept`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from time import monotonic
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
-
-from gevent.queue import Queue
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from .. import log
+from .clients import Publisher, Watcher
 from .inbox import Inbox
 from .media_out import encode
+from .registration import NO_STREAM, Drop, Registration
 from .requests import (
-    ANY,
-    Exact,
     ListenForPublishers,
     ListenForWatchers,
     Observe,
-    Request,
+    StreamId,
 )
 from .types import (
     AudioData,
+    Client,
     ConnectionId,
     MediaData,
-    NewMediaData,
     PublisherMessage,
-    PublishingStopped,
-    RegistrationClosed,
-    Statistics,
     StreamKeyBecameActive,
     StreamKeyBecameInactive,
-    StreamMetadata,
     WatcherConnected,
     WatcherDisconnected,
     WatcherMessage,
+    WatcherRefused,
 )
 
 if TYPE_CHECKING:
@@ -49,118 +36,7 @@ if TYPE_CHECKING:
     from .publisher import EndpointPublication
     from .watcher import EndpointPlayback
 
-CLOSED_BY_REGISTRANT = "closed by the registrant"
-STALLED = "the registrant stopped consuming"
-METADATA_BYTES = 1024  # counted for metadata, whose size nobody keeps
-IDENTITY = frozenset(("rtmp_app", "rtmp_stream_key", "port", "use_tls"))  # fields that `update` cannot change
-
 ChannelName = tuple[int, str]  # number of the registration, key: a successor's channels are never ours
-
-AnyRequest = TypeVar("AnyRequest", bound=Request)
-AnyMessage = TypeVar("AnyMessage")
-
-
-class Registration(Generic[AnyRequest, AnyMessage]):
-    """What all three handles have in common. A context manager that closes on exit."""
-
-    stopped: type[PublishingStopped] | type[WatcherDisconnected] = PublishingStopped
-
-    def __init__(
-        self,
-        request: AnyRequest,
-        number: int,
-        port: int,
-        inbox: Inbox,
-        on_closed: Callable[[Registration[Any, Any]], None],
-    ) -> None:
-        self.request = request
-        self.number = number  # unique in the endpoint
-        self.port = port  # the real one, when the request said 0
-        self.messages: Queue[AnyMessage] = inbox.queue
-        self.closed: str | None = None  # why, once it is
-        self.statistics = Statistics()
-        self.inbox = inbox
-        self._on_closed = on_closed
-        self._announced: dict[ConnectionId, Callable[[str], None]] = {}  # and how to disconnect them
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def covers(self, key: str) -> bool:
-        """Tell whether `key` is registered here."""
-        wanted = self.request.rtmp_stream_key
-        return wanted is ANY or wanted == Exact(key)
-
-    def update(self, **changes: Any) -> None:
-        """Change fields of the request that do not identify it, for clients that come from now on.
-
-        Raises ValueError for those that do, TypeError for those that do not exist. Never blocks.
-        """
-        if fixed := IDENTITY.intersection(changes):
-            raise ValueError(f"a registration keeps its {', '.join(sorted(fixed))}")
-        self.request = replace(self.request, **changes)
-
-    def disconnect(self, connection_id: ConnectionId, reason: str = "") -> None:
-        """End one client's connection; its end message follows. Does nothing for one that is gone.
-
-        One that waits for approval is refused with the reason. Never blocks.
-        """
-        drop = self._announced.get(connection_id)
-        if drop is not None:
-            drop(reason or "disconnected by the registrant")
-
-    def close(self, reason: str = CLOSED_BY_REGISTRANT) -> None:
-        """Stop accepting, end all clients, say goodbye on the queue. Idempotent, never blocks."""
-        if self.closed is not None:
-            return
-        self.closed = reason
-        drops = list(self._announced.values())
-        self._end_clients(reason)
-        for connection_id in list(self._announced):
-            self.retire(connection_id, reason)
-        for drop in drops:
-            drop(reason)
-        self.inbox.put(RegistrationClosed(reason, self.request))
-        self.inbox.registrations -= 1
-        if not self.inbox.registrations:
-            self.inbox.put(StopIteration)
-        self._on_closed(self)
-
-    # --- called by the endpoint -------------------------------------------------------------------
-
-    def announce(self, connection_id: ConnectionId, drop: Callable[[str], None]) -> None:
-        """Owe the registrant an end message for this connection."""
-        self._announced[connection_id] = drop
-
-    def retire(self, connection_id: ConnectionId, reason: str, *more: object) -> None:
-        """Pay it, with what else its end means. Idempotent."""
-        if self._announced.pop(connection_id, None) is not None:
-            self.put(self.stopped(connection_id, reason), *more)
-
-    def put(self, *messages: object) -> None:
-        """Hand over control messages; ends a registrant that has let its queue lie full for too long.
-
-        That end comes after all of them, so what belongs together is given together.
-        """
-        for message in messages:
-            self.inbox.put(message)
-        self.end_if_stalled()
-
-    def end_if_stalled(self) -> None:
-        """Close the registration if its queue is full and nobody takes from it."""
-        if self.closed is None and self.inbox.is_stalled(monotonic()):
-            self.close(STALLED)
-
-    def _end_clients(self, reason: str) -> None:
-        """Undo what clients hold here, before their end messages."""
 
 
 class PublisherRegistration(Registration[ListenForPublishers, PublisherMessage]):
@@ -177,9 +53,17 @@ class PublisherRegistration(Registration[ListenForPublishers, PublisherMessage])
         super().__init__(request, number, port, inbox, on_closed)
         self.publications: dict[str, EndpointPublication] = {}  # by key
 
-    def put_media(self, publisher: ConnectionId, data: MediaData) -> None:
-        """Hand over media of an announced publisher."""
-        _put_media(self, publisher, data)
+    @property
+    def slows_publishers(self) -> bool:
+        """Whether a full queue holds up whoever publishes."""
+        return True
+
+    def accept(self) -> Iterator[Publisher]:
+        """Yield each publisher when it comes, or asks for approval; ends with the registration.
+
+        Blocks the calling greenlet between two of them. From the first one on no messages come.
+        """
+        return self._accept(Publisher)
 
     def _end_clients(self, reason: str) -> None:
         for publication in list(self.publications.values()):
@@ -200,17 +84,34 @@ class ObserverRegistration(Registration[Observe, PublisherMessage]):
         super().__init__(request, number, port, inbox, on_closed)
         self.publications: set[EndpointPublication] = set()
 
+    @property
+    def slows_publishers(self) -> bool:
+        """Whether a full queue holds up whoever publishes."""
+        return self.request.slows_publishers
+
+    def accept(self) -> Iterator[Publisher]:
+        """Yield each publisher that is on the air; to disconnect one is to read it no more.
+
+        Blocks the calling greenlet between two of them. From the first one on no messages come.
+        """
+        return self._accept(Publisher)
+
     def disconnect(self, connection_id: ConnectionId, reason: str = "") -> None:
         """Raise: an observer changes nothing."""
         raise TypeError("an observer cannot disconnect publishers")
 
-    def announce(self, connection_id: ConnectionId, drop: Callable[[str], None]) -> None:
-        """Owe an end message; the end of an observer is none of the publisher's business."""
-        super().announce(connection_id, _leave_alone)
+    # --- called by the endpoint -------------------------------------------------------------------
 
-    def put_media(self, publisher: ConnectionId, data: MediaData) -> None:
-        """Hand over media of an announced publisher."""
-        _put_media(self, publisher, data)
+    def admit(self, client: Client, drop: Drop, context: object, stream_id: StreamId = NO_STREAM) -> None:
+        """Owe an end message; the end of an observer is none of the publisher's business."""
+        super().admit(client, _leave_alone, context, stream_id)
+
+    def end_client(self, connection_id: ConnectionId, reason: str) -> None:
+        """Read a publisher no more."""
+        for publication in list(self.publications):
+            if publication.publisher.connection_id == connection_id:
+                publication.lose_reader(self)
+                self.retire(connection_id, reason or "not read any more")
 
     def _end_clients(self, reason: str) -> None:
         for publication in list(self.publications):
@@ -221,6 +122,7 @@ class WatcherRegistration(Registration[ListenForWatchers, WatcherMessage]):
     """Watchers of one app, under one key or all, and the media for them."""
 
     stopped = WatcherDisconnected
+    refused = WatcherRefused
 
     def __init__(
         self,
@@ -237,6 +139,13 @@ class WatcherRegistration(Registration[ListenForWatchers, WatcherMessage]):
         self._sources: dict[str, Channel] = {}  # keys that media was sent for since their last end
         self._told_unsendable = False
 
+    def accept(self) -> Iterator[Watcher]:
+        """Yield each watcher when it comes, or asks for approval; ends with the registration.
+
+        Blocks the calling greenlet between two of them. From the first one on no messages come.
+        """
+        return self._accept(Watcher)
+
     def send(self, stream_key: str, data: MediaData) -> int:
         """Send media to the watchers of a key, now and later ones; return how many there are.
 
@@ -245,6 +154,7 @@ class WatcherRegistration(Registration[ListenForWatchers, WatcherMessage]):
         the registration, and for numbers, sizes and metadata that RTMP cannot carry; TypeError for what is
         no media. Then nothing has changed.
         """
+        self._home.check("send")
         if self.closed is not None:
             return 0
         channel = self._sources.get(stream_key)
@@ -266,6 +176,7 @@ class WatcherRegistration(Registration[ListenForWatchers, WatcherMessage]):
 
     def end(self, stream_key: str) -> None:
         """Say that the source of a key is gone: watchers are told and stay, headers are forgotten."""
+        self._home.check("end")
         channel = self._sources.pop(stream_key, None)
         if channel is not None:
             channel.stop()
@@ -324,12 +235,3 @@ class WatcherRegistration(Registration[ListenForWatchers, WatcherMessage]):
 
 def _leave_alone(reason: str) -> None:
     """Disconnect nobody."""
-
-
-def _put_media(
-    reader: PublisherRegistration | ObserverRegistration, publisher: ConnectionId, data: MediaData
-) -> None:
-    size = METADATA_BYTES if isinstance(data, StreamMetadata) else len(data.data)
-    reader.inbox.put(NewMediaData(publisher, data), size)
-    reader.statistics.messages += 1
-    reader.statistics.bytes += size

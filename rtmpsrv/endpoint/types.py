@@ -13,12 +13,16 @@ from typing import Any, NewType, TypeAlias
 
 from gevent.event import AsyncResult
 
+from .home import Home
 from .requests import Address, Request, StreamId
 
 ConnectionId = NewType("ConnectionId", str)  # random text, one for each TCP connection
 
 
 # --- media, the same in both directions -----------------------------------------------------------
+
+# Not frozen: to make a frozen one takes six times as long, and one is made for each message. They are shared
+# between registrants: nobody writes to them.
 
 
 class VideoCodec(Enum):
@@ -46,14 +50,14 @@ class AudioCodec(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class StreamMetadata:
     """onMetaData, every property of it."""
 
     properties: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class VideoData:
     """A video message. H.264: `data` is a decoder configuration record or length-prefixed NAL units.
 
@@ -70,7 +74,7 @@ class VideoData:
     is_raw: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class AudioData:
     """An audio message. AAC: `data` is an AudioSpecificConfig or a raw frame. For `is_raw` see VideoData."""
 
@@ -81,7 +85,7 @@ class AudioData:
     is_raw: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class ScriptData:
     """Any data message but metadata (cue points, captions): its AMF0 body, name first."""
 
@@ -132,16 +136,20 @@ class ApprovalRequired:
 
     client: Client
     response: AsyncResult[ValidationResponse] = field(repr=False, compare=False, default_factory=AsyncResult)
+    _home: Home = field(repr=False, compare=False, default_factory=Home)
 
     def approve(self, context: object = None) -> None:
         """Let the client publish or watch. Never blocks."""
-        if not self.response.ready():
-            self.response.set(Approve(context))
+        self._answer(Approve(context))
 
     def reject(self, reason: str = "rejected") -> None:
         """Refuse the client. Never blocks."""
+        self._answer(Reject(reason))
+
+    def _answer(self, answer: ValidationResponse) -> None:
+        self._home.check("an answer")
         if not self.response.ready():
-            self.response.set(Reject(reason))
+            self.response.set(answer)
 
 
 class PublisherRequiringApproval(ApprovalRequired):
@@ -161,20 +169,44 @@ class NewPublisherConnected:
     context: object = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class NewMediaData:
-    """Something a publisher sent; `data` may be given to `send` as it is."""
+    """Something a publisher sent; `data` may be given to `send` as it is. Not frozen, as media."""
 
-    publisher: ConnectionId
+    client: Client
     data: MediaData
+    stream_id: StreamId = field(default=StreamId(""), compare=False)
+    context: object = field(default=None, compare=False)
+
+    @property
+    def publisher(self) -> ConnectionId:
+        """The client's connection."""
+        return self.client.connection_id
 
 
 @dataclass(frozen=True, slots=True)
-class PublishingStopped:
-    """The one end of a publisher that was announced, also if it was never let on the air."""
+class _End:
+    """The one end of a client that was announced. They are equal when they are of one kind and client."""
 
-    connection_id: ConnectionId
+    client: Client
     reason: str = field(default="", compare=False)
+    context: object = field(default=None, compare=False)  # of its approval
+
+    @property
+    def connection_id(self) -> ConnectionId:
+        """The client's connection."""
+        return self.client.connection_id
+
+
+@dataclass(frozen=True, slots=True)
+class PublishingStopped(_End):
+    """A publisher that was on the air is not any more."""
+
+    stream_id: StreamId = field(default=StreamId(""), compare=False)
+
+
+class PublisherRefused(_End):
+    """A publisher whose approval was asked for was never let on the air, whatever the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,12 +231,12 @@ class WatcherConnected:
     context: object = None
 
 
-@dataclass(frozen=True, slots=True)
-class WatcherDisconnected:
-    """The one end of a watcher that was announced, also if it was never let in."""
+class WatcherDisconnected(_End):
+    """A watcher that was let in is gone."""
 
-    connection_id: ConnectionId
-    reason: str = field(default="", compare=False)
+
+class WatcherRefused(_End):
+    """A watcher whose approval was asked for was never let in, whatever the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,15 +255,22 @@ class Statistics:
     refused: int = 0  # clients of its keys: by address, by approval, or since the key was taken
     messages: int = 0  # media that was put on the queue, or given to `send`
     bytes: int = 0  # their payload
+    dropped: int = 0  # media that an observer was too slow for
 
 
 PublisherMessage: TypeAlias = (
-    PublisherRequiringApproval | NewPublisherConnected | NewMediaData | PublishingStopped | RegistrationClosed
+    PublisherRequiringApproval
+    | NewPublisherConnected
+    | NewMediaData
+    | PublishingStopped
+    | PublisherRefused
+    | RegistrationClosed
 )
 WatcherMessage: TypeAlias = (
     WatcherRequiringApproval
     | WatcherConnected
     | WatcherDisconnected
+    | WatcherRefused
     | StreamKeyBecameActive
     | StreamKeyBecameInactive
     | RegistrationClosed

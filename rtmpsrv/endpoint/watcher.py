@@ -11,9 +11,7 @@ from ..live.playback import ChannelPlayback
 from ..live.player import Player
 from ..server.host import Peer
 from .registrations import WatcherRegistration
-from .types import (
-    Client,
-)
+from .types import Client
 
 
 class EndpointPlayback(ChannelPlayback):
@@ -36,11 +34,12 @@ class EndpointPlayback(ChannelPlayback):
         self._over = False
         self._over_reason = ""
         self._logged = False
-        registration.announce(watcher.connection_id, peer.drop)
+        registration.announce(watcher, peer.dismiss, context)
 
     def start(self, audio: bool, video: bool) -> None:
         """Join the channel, then tell the registrant."""
         super().start(audio, video)
+        self._registration.admit(self.watcher, self._peer.dismiss, self.context)
         self._registration.watcher_joined(self.watcher.stream_key, self)
         self._peer.log.info("watch accepted app=%s", self.watcher.rtmp_app)
 

@@ -15,3 +15,7 @@ class Ended(Exception):
 
 class Moved(gevent.GreenletExit):
     """The session goes on elsewhere: leave, and do not touch the socket."""
+
+
+class Dismissed(gevent.GreenletExit):
+    """The host wants the peer gone: tell it, and leave. Not an error, which a log handler might swallow."""

@@ -36,6 +36,9 @@ class Peer(Protocol):
     def drop(self, reason: str) -> None:
         """End the connection. Never blocks; may be called from any greenlet."""
 
+    def dismiss(self, reason: str) -> None:
+        """End the connection; a peer that publishes or plays is told why first. Never blocks, as `drop`."""
+
     def refuse_play(self, code: str, description: str) -> None:
         """Tell a player that waits that it may not play after all, and close. Never blocks."""
 

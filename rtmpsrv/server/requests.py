@@ -135,6 +135,13 @@ class Requests:
             playback.end(reason)
             self._outlet.feed = None
 
+    def tell_end(self, reason: str) -> None:
+        """Prepare a status for what the peer was granted: it ends, and why."""
+        if self.publication is not None:
+            self.send(events.PublishEnded(reason))
+        if self.playback is not None:
+            self.send(events.PlayEnded(reason))
+
     def restart_setup(self) -> None:
         """Give a peer that does nothing (any more) its time to publish or play."""
         if self.publication is None and self.playback is None:

@@ -17,7 +17,7 @@ from greenlet import greenlet
 from ..errors import CannotMove, PeerLost, RemoteProtocolError
 from ..log import Logger
 from ..protocol import events
-from .ending import Ended, Moved
+from .ending import Dismissed, Ended, Moved
 from .host import Client, Host
 from .outlet import Outlet
 from .parts import ServerParts
@@ -72,6 +72,10 @@ class Session:
             self._say_goodbye(reason)
         except Moved:
             pass
+        except Dismissed:
+            reason = self._cause("dismissed")
+            self._requests.tell_end(reason)
+            self._say_goodbye(reason)
         except gevent.GreenletExit:
             reason = "server is shutting down"
         except Exception:  # a bug of ours must cost this connection only
@@ -95,6 +99,17 @@ class Session:
             self._reader.stop()
             self._requests.interrupt()
             self.outlet.fail(reason)  # lets go of what waits, whatever the session's greenlet waits for
+
+    def dismiss(self, reason: str) -> None:
+        """End the connection; a peer that publishes or plays is told why first. Never blocks."""
+        if self._drop_reason is not None:
+            return
+        if self._greenlet is None:
+            self.drop(reason)  # it has not begun
+        else:
+            self._drop_reason = reason
+            self._requests.interrupt()
+            gevent.get_hub().loop.run_callback(self._throw_out)
 
     def drop_gently(self, reason: str) -> None:
         """End the connection when everything that waits for the peer was written. Never blocks."""
@@ -180,6 +195,11 @@ class Session:
         }
 
     # --- ends -------------------------------------------------------------------------------------
+
+    def _throw_out(self) -> None:
+        """Run in the hub: wherever the session's greenlet waits, it leaves; unless it does already."""
+        if not (self._ending or self._over or self._moved) and self._greenlet is not None:
+            self._greenlet.throw(Dismissed)
 
     def _cause(self, seen: str) -> str:
         """Return why the connection is gone: shutting it down on our side looks like the peer's doing."""

@@ -9,13 +9,14 @@ import pytest
 
 from rtmpsrv import (
     NewPublisherConnected,
+    PublisherRefused,
     PublisherRegistration,
     PublisherRequiringApproval,
     PublishingStopped,
     RegistrationClosed,
     StreamKeyBecameActive,
     WatcherConnected,
-    WatcherDisconnected,
+    WatcherRefused,
     WatcherRequiringApproval,
 )
 from tests.client import Client
@@ -69,7 +70,7 @@ def test_e44_a_rejected_publisher_is_disconnected(on: EndpointStage) -> None:
     question.approve()  # too late: the first answer counts
     assert client.expect_status("NetStream.Publish.BadName")["description"] == "not today"
     client.expect_closed()
-    assert next_message(registration) == PublishingStopped(question.client.connection_id)
+    assert next_message(registration) == PublisherRefused(question.client)
 
 
 def test_e45_an_approved_watcher_makes_its_key_active(on: EndpointStage) -> None:
@@ -92,7 +93,7 @@ def test_e46_a_rejected_watcher_is_disconnected(on: EndpointStage) -> None:
     question.reject()
     client.expect_status("NetStream.Play.BadName")
     client.expect_closed()
-    assert next_message(registration) == WatcherDisconnected(question.client.connection_id)
+    assert next_message(registration) == WatcherRefused(question.client)
 
 
 def test_k22_c06_no_answer_in_time_is_a_refusal() -> None:
@@ -104,7 +105,7 @@ def test_k22_c06_no_answer_in_time_is_a_refusal() -> None:
         assert status["description"] == "No answer in time"
         client.expect_closed()
         stopped = next_message(registration)
-        assert stopped == PublishingStopped(question.client.connection_id)
+        assert stopped == PublisherRefused(question.client)
         assert stopped.reason == "No answer in time"
         question.approve()
         expect_nothing(registration)
@@ -119,7 +120,7 @@ def test_k23_of_two_approved_for_one_key_the_first_is_accepted(on: EndpointStage
     connected = expect(registration, NewPublisherConnected)
     assert connected.context == 0
     stopped = next_message(registration)
-    assert stopped == PublishingStopped(questions[1].client.connection_id)
+    assert stopped == PublisherRefused(questions[1].client)
     clients[0].expect_status("NetStream.Publish.Start")
     clients[1].expect_status("NetStream.Publish.BadName")
 
@@ -129,7 +130,7 @@ def test_k24_a_waiting_client_that_leaves_yields_one_end_and_nothing_more(on: En
     client = asking(on)
     question = asked(registration)
     client.close()
-    assert next_message(registration, 1.0) == PublishingStopped(question.client.connection_id)
+    assert next_message(registration, 1.0) == PublisherRefused(question.client)
     question.approve()
     expect_nothing(registration)
     on_next = asking(on)
@@ -144,7 +145,7 @@ def test_k24_approval_of_a_client_that_just_left_is_no_connection(on: EndpointSt
     client.close()
     question.approve()
     gevent.sleep(0.2)
-    assert [type(one) for one in rest(registration)] == [PublishingStopped]
+    assert [type(one) for one in rest(registration)] == [PublisherRefused]
 
 
 @pytest.mark.parametrize("successor", [False, True])
@@ -160,7 +161,7 @@ def test_k25_a_waiting_client_of_a_removed_registration_is_refused(
         heir = on.publishers()
     question.approve()
     client.expect_closed()
-    assert [type(one) for one in registration.messages] == [PublishingStopped, RegistrationClosed]
+    assert [type(one) for one in registration.messages] == [PublisherRefused, RegistrationClosed]
     if successor:
         expect_nothing(heir)
 
@@ -178,7 +179,7 @@ def test_c07_k25_a_waiting_client_that_is_turned_away_is_told_why(on: EndpointSt
     assert client.expect_status("NetStream.Publish.BadName")["description"] == "moved"
     client.expect_closed()
     stopped = next_message(registration)
-    assert stopped == PublishingStopped(question.client.connection_id)
+    assert stopped == PublisherRefused(question.client)
     assert stopped.reason == "moved"
 
 
@@ -193,7 +194,7 @@ def test_c05_an_approval_holds_for_one_request(on: EndpointStage) -> None:
     second = asked(registration)
     assert second.client.stream_key == "other"
     second.reject()
-    assert next_message(registration) == PublishingStopped(second.client.connection_id)
+    assert next_message(registration) == PublisherRefused(second.client)
 
 
 def test_an_approval_that_fails_is_a_refusal(on: EndpointStage) -> None:

@@ -19,6 +19,7 @@ from rtmpsrv import (
     NewMediaData,
     NewPublisherConnected,
     Observe,
+    PublisherRefused,
     PublisherRequiringApproval,
     PublishingStopped,
     RegistrationClosed,
@@ -119,7 +120,7 @@ def refused_round(on: EndpointStage, publishers: object) -> None:
         client.command(command, None, key, "live", msid=client.create_stream())
         if key == "key":
             next_message(publishers).reject()
-            assert isinstance(next_message(publishers), PublishingStopped)
+            assert isinstance(next_message(publishers), PublisherRefused)
         client.expect_closed()
         client.close()
         on.clients.remove(client)
@@ -183,7 +184,7 @@ def test_a_late_observer_gets_metadata_and_headers_first(on: EndpointStage) -> N
         assert [kinds[1].is_sequence_header, kinds[2].is_sequence_header] == [True, True]
         assert kinds[3].data == b"live"
     *_, stopped, closed = list(tap.messages)
-    assert stopped == PublishingStopped(announced.client.connection_id)
+    assert stopped == PublishingStopped(announced.client)
     assert isinstance(closed, RegistrationClosed)
     expect_nothing(owner, PublishingStopped)
 
@@ -237,7 +238,7 @@ def test_the_queue_face_registers_feeds_and_removes(on: EndpointStage) -> None:
         expect(publishers, RegistrationClosed)
         media.put(StopIteration)
         expect(watchers, RegistrationClosed)
-    assert not rest(losers)
+    assert rest(losers) == [StopIteration]
 
 
 def test_the_queue_face_on_free_ports_closes_all_it_registered(on: EndpointStage) -> None:

@@ -6,18 +6,29 @@ import dataclasses
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 import rtmpsrv
-from rtmpsrv import Limits, ListenForPublishers, ListenForWatchers, Observe, RegistrationFailure, queue_face
-from tests.client import Client, keyframe
+from rtmpsrv import (
+    Limits,
+    ListenForPublishers,
+    ListenForWatchers,
+    Observe,
+    RegistrationFailure,
+    queue_face,
+    testing,
+)
+from rtmpsrv.errors import RequestRefused
 from tests.endpoint_stage import eventually
 from tests.server_process import PROJECT, free_port
 
 PAGE = (PROJECT / "docs" / "endpoint.md").read_text()
 PROGRAMS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-RELAY, TLS, QUEUES = PROGRAMS
+NAMES = ["relay", "approving", "threads", "asyncio", "messages", "tls", "queues", "tests"]
+PROGRAM = dict(zip(NAMES, PROGRAMS, strict=True))
 UNITS = {"KiB": 1 << 10, "MiB": 1 << 20}
 
 
@@ -65,10 +76,30 @@ def test_every_failure_is_listed() -> None:
 
 def test_every_method_of_handles_is_listed() -> None:
     listed = {re.match(r"\w+", name)[0] for name in first_cells("Handles")}  # type: ignore[index]
-    internal = {"announce", "retire", "put", "put_media", "end_if_stalled", "stopped"}
-    internal |= {"open_channel", "watcher_joined", "watcher_left"}
+    listed |= {re.match(r"\w+", name)[0] for name in first_cells("Requests")}  # type: ignore[index]
+    internal = {"announce", "approved", "admit", "retire", "put", "put_media", "has_room", "end_client"}
+    internal |= {"end_if_stalled", "stopped", "refused", "open_channel", "watcher_joined", "watcher_left"}
     for kind in (rtmpsrv.PublisherRegistration, rtmpsrv.WatcherRegistration, rtmpsrv.ObserverRegistration):
         assert {name for name in dir(kind) if not name.startswith("_")} - internal <= listed
+
+
+def test_every_method_of_clients_is_listed() -> None:
+    listed = {re.match(r"\w+", name)[0] for name in first_cells("Clients one by one")}  # type: ignore[index]
+    for kind in (rtmpsrv.Publisher, rtmpsrv.Watcher):
+        assert {name for name in dir(kind) if not name.startswith("_")} - {
+            "connected",
+            "ended",
+            "key",
+        } <= listed
+
+
+def test_every_method_of_a_portal_is_listed() -> None:
+    listed = set(re.findall(r"\w+", " ".join(first_cells("Threads, asyncio, signals"))))
+    assert {name for name in dir(rtmpsrv.Portal) if not name.startswith("_")} <= listed
+
+
+def test_the_first_program_has_less_than_15_lines() -> None:
+    assert len([line for line in PROGRAM["relay"].splitlines() if line]) < 15
 
 
 def test_the_examples_exist_and_are_all_listed() -> None:
@@ -83,7 +114,7 @@ def test_the_examples_exist_and_are_all_listed() -> None:
 
 def start(program: str, port: int) -> subprocess.Popen[str]:
     """Run a program of the page; its port is all that is changed."""
-    placed = re.sub(r'rtmp_app=(app|"live")', rf"rtmp_app=\1, port={port}", program)
+    placed = re.sub(r'rtmp_app="live"(, port=0)?', f'rtmp_app="live", port={port}', program)
     return subprocess.Popen(
         [sys.executable, "-c", placed],
         cwd=PROJECT,
@@ -93,32 +124,75 @@ def start(program: str, port: int) -> subprocess.Popen[str]:
     )
 
 
-def connects(port: int) -> bool:
+def is_up(port: int) -> bool:
+    """Whether a program takes publishers by now."""
     try:
-        Client(port).close()
-    except OSError:
+        testing.publish(port, "live", "probe?token=let-me-in").close()
+    except (OSError, RequestRefused):
         return False
     return True
 
 
-def test_the_relay_relays() -> None:
+@contextmanager
+def running(name: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """Give the port and the process of a program of the page, which has nothing to complain about."""
     port = free_port()
-    process = start(RELAY, port)
+    process = start(PROGRAM[name], port)
     try:
-        eventually(lambda: connects(port), 20.0)
-        with Client(port) as watcher, Client(port) as publisher:
-            watcher.play("live", "key")
-            publisher.publish("live", "key")
-            publisher.video(3, keyframe(b"picture"))
-            watcher.read_until(lambda one: one.payload.endswith(b"picture"))
+        eventually(lambda: is_up(port), 20.0)
+        yield port, process
         assert process.poll() is None
     finally:
         process.kill()
         assert process.communicate()[1] == ""
 
 
-def test_the_program_with_queues_ends_by_itself() -> None:
-    process = start(QUEUES, free_port())
+def test_the_relay_relays() -> None:
+    with (
+        running("relay") as (port, _process),
+        testing.publish(port, "live", "key") as publisher,
+        testing.watch(port, "live", "key") as watcher,
+    ):
+        publisher.send(testing.video_header(), testing.keyframe(0), testing.sound(1))
+        assert [watcher.read() for _ in range(3)][-1] == testing.sound(1)
+
+
+@pytest.mark.parametrize("name", ["approving", "threads", "asyncio"])
+def test_a_refused_client_harms_nobody_whatever_the_program_waits_with(name: str) -> None:
+    with running(name) as (port, _process):
+        good = testing.publish(port, "live", "key?token=let-me-in")
+        with good as publisher, testing.watch(port, "live", "key") as watcher:
+            for _ in range(2):
+                with pytest.raises(RequestRefused, match="not with this token"):
+                    testing.publish(port, "live", "other?token=guessed")
+            publisher.send(testing.video_header(), testing.keyframe(0), testing.sound(1))
+            assert [watcher.read() for _ in range(3)][-1] == testing.sound(1)
+            publisher.stop()
+            with testing.publish(port, "live", "key?token=let-me-in") as successor:
+                successor.send(testing.video_header(), testing.keyframe(5))
+                while watcher.read() != testing.keyframe(5):
+                    pass
+
+
+def test_the_program_of_asyncio_ends_by_a_signal() -> None:
+    port = free_port()
+    process = start(PROGRAM["asyncio"], port)
+    try:
+        eventually(lambda: is_up(port), 20.0)
+        with testing.publish(port, "live", "key?token=let-me-in") as publisher:
+            process.terminate()
+            assert publisher.wait_closed() == "the endpoint is closed"
+        assert process.communicate(timeout=20) == ("", "")
+        assert process.returncode == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+@pytest.mark.parametrize("name", ["queues", "tests"])
+def test_the_programs_that_end_by_themselves_do(name: str) -> None:
+    process = start(PROGRAM[name], free_port())
     try:
         assert process.communicate(timeout=30) == ("", "")
         assert process.returncode == 0
@@ -128,7 +202,7 @@ def test_the_program_with_queues_ends_by_itself() -> None:
             process.communicate()
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=["relay", "tls", "queues"])
+@pytest.mark.parametrize("program", PROGRAMS, ids=NAMES)
 def test_programs_import_what_there_is(program: str) -> None:
     compile(program, "docs/endpoint.md", "exec")
     imports = re.findall(r"^from [\w.]+ import (?:\(.*?\)|.*?$)", program, re.MULTILINE | re.DOTALL)

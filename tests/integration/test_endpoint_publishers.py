@@ -106,13 +106,13 @@ def test_e20_an_accepted_publisher_is_announced(on: EndpointStage) -> None:
 def test_e21_a_publisher_that_disconnects_is_reported(on: EndpointStage) -> None:
     registration, client, announced = on.on_air()
     client.close()
-    assert expect(registration, PublishingStopped) == PublishingStopped(announced.client.connection_id)
+    assert expect(registration, PublishingStopped) == PublishingStopped(announced.client)
 
 
 def test_e22_a_publisher_that_stops_but_stays_is_reported(on: EndpointStage) -> None:
     registration, client, announced = on.on_air()
     client.command("deleteStream", None, 1.0)
-    assert expect(registration, PublishingStopped) == PublishingStopped(announced.client.connection_id)
+    assert expect(registration, PublishingStopped) == PublishingStopped(announced.client)
     client.fence()
 
 
@@ -145,7 +145,7 @@ def test_e29_metadata_arrives_equal(on: EndpointStage) -> None:
     registration, client, announced = on.on_air()
     client.data("@setDataFrame", "onMetaData", {"width": 1920.0, "title": "all of it"})
     data = StreamMetadata({"width": 1920, "title": "all of it"})
-    assert expect(registration, NewMediaData) == NewMediaData(announced.client.connection_id, data)
+    assert expect(registration, NewMediaData) == NewMediaData(announced.client, data)
 
 
 def test_e30_audio_has_its_header_taken_off(on: EndpointStage) -> None:
@@ -295,10 +295,10 @@ def test_a_second_publisher_takes_over_where_that_is_wanted(on: EndpointStage) -
     second.audio(1, b"\xaf\x01hello")
     for reader in (registration, tap):
         stopped, connected, media = (next_message(reader) for _ in range(3))
-        assert stopped == PublishingStopped(announced.client.connection_id)
+        assert stopped == PublishingStopped(announced.client)
         assert stopped.reason == "replaced by another publisher"
         assert connected.client.connection_id != announced.client.connection_id
-        assert media == NewMediaData(connected.client.connection_id, AudioData(b"hello", 1))
+        assert media == NewMediaData(connected.client, AudioData(b"hello", 1))
         assert rest(reader) == []
 
 
@@ -326,7 +326,7 @@ def expect_order(registration: Any, count: int) -> None:
         assert message.data.timestamp == number
         assert message.publisher == announced.client.connection_id
     last = registration.messages.get(timeout=5)
-    assert last == PublishingStopped(announced.client.connection_id)
+    assert last == PublishingStopped(announced.client)
 
 
 def test_c14_a_registrant_that_stops_consuming_slows_its_publisher_then_is_ended() -> None:
@@ -360,9 +360,15 @@ def test_c14_an_observer_that_stops_consuming_is_ended_and_the_owner_goes_on() -
     with endpoint_stage(queue_messages=20, stall_s=0.5) as on:
         registration, client, _ = on.on_air()
         tap = on.endpoint.register(Observe(rtmp_app=APP, port=on.port))
+        began = monotonic()
         for number in range(60):
             client.audio(number, b"\xaf\x01")
             assert expect(registration, NewMediaData).data.timestamp == number  # type: ignore[union-attr]
+        assert monotonic() - began < 0.4, "the owner waited for the observer"
+        assert tap.statistics.dropped == 60 - tap.statistics.messages > 30
+        gevent.sleep(0.5)
+        client.audio(61, b"\xaf\x01")
+        expect(registration, NewMediaData)
         assert tap.closed == "the registrant stopped consuming"
         assert registration.closed is None
         client.fence()

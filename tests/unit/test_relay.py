@@ -65,6 +65,9 @@ class FakePeer:
     def drop(self, reason: str) -> None:
         self.drops.append(reason)
 
+    def dismiss(self, reason: str) -> None:
+        raise AssertionError("this host only drops")
+
     def refuse_play(self, code: str, description: str) -> None:
         self.refusals.append((code, description))
 

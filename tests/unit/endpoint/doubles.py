@@ -40,6 +40,9 @@ class Peer:
     def drop(self, reason: str) -> None:
         self.dropped.append(reason)
 
+    def dismiss(self, reason: str) -> None:
+        self.dropped.append(reason)
+
     def refuse_play(self, code: str, description: str) -> None:
         raise AssertionError("nobody is refused late here")
 
@@ -82,9 +85,9 @@ class Sink:
         raise AssertionError("there is no fast lane here")
 
 
-def inbox(limits: Limits = LIMITS) -> Inbox:
-    made = Inbox(Queue(), limits)
-    made.registrations = 1
+def inbox(limits: Limits = LIMITS, shared: Inbox | None = None) -> Inbox:
+    made = shared or Inbox(Queue(), limits)
+    made.registrations += 1
     return made
 
 
@@ -93,13 +96,14 @@ def registry() -> Registry[ChannelName]:
 
 
 def publishers(limits: Limits = LIMITS, **request: Any) -> PublisherRegistration:
+    box = inbox(limits, request.pop("inbox", None))
     return PublisherRegistration(
-        ListenForPublishers(rtmp_app="app", **request), 1, 1935, inbox(limits), lambda one: None
+        ListenForPublishers(rtmp_app="app", **request), 1, 1935, box, lambda one: None
     )
 
 
-def observer(limits: Limits = LIMITS) -> ObserverRegistration:
-    return ObserverRegistration(Observe(rtmp_app="app"), 2, 1935, inbox(limits), lambda one: None)
+def observer(limits: Limits = LIMITS, **request: Any) -> ObserverRegistration:
+    return ObserverRegistration(Observe(rtmp_app="app", **request), 2, 1935, inbox(limits), lambda one: None)
 
 
 def watchers(limits: Limits = LIMITS, **request: Any) -> WatcherRegistration:

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
+import gevent
 import pytest
+from gevent import monkey
 from gevent.queue import Queue
 
 from rtmpsrv.endpoint.endpoint import RtmpEndpoint
@@ -50,3 +55,48 @@ def test_observers_may_share_a_queue() -> None:
         tap.close()
     assert [type(one) for one in messages] == [RegistrationClosed, RegistrationClosed]
     assert not endpoint._inboxes
+
+
+def untyped(value: Any) -> Any:
+    """Hide what a call accepts, as from a caller who checks no types."""
+    return value
+
+
+@pytest.mark.parametrize("request_", ["x", None, ListenForPublishers])
+def test_what_is_no_request_is_a_type_error_that_says_so(request_: object) -> None:
+    with pytest.raises(TypeError, match="is no request"):
+        RtmpEndpoint().register(untyped(request_))
+
+
+def test_arguments_are_checked_when_they_are_given() -> None:
+    with pytest.raises(TypeError, match="host is text"):
+        RtmpEndpoint(untyped(5))
+    with pytest.raises(TypeError, match=r"limits are rtmpsrv\.Limits"):
+        RtmpEndpoint(limits=untyped(5))
+    with pytest.raises(TypeError, match="gevent"):
+        RtmpEndpoint().register(Observe(rtmp_app="app"), untyped([]))
+
+
+def test_calls_from_another_thread_raise() -> None:
+    endpoint = RtmpEndpoint()
+    for call in (lambda: endpoint.register(Observe(rtmp_app="app")), endpoint.close):
+        with pytest.raises(RuntimeError, match="Portal"):
+            gevent.get_hub().threadpool.apply(untyped(call))
+    endpoint.close()
+
+
+def test_registering_inside_asyncio_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def program() -> None:
+        with pytest.raises(RuntimeError, match="asyncio"):
+            RtmpEndpoint().register(Observe(rtmp_app="app"))
+
+    monkeypatch.setattr(monkey, "is_module_patched", lambda name: False)
+    asyncio.run(program())
+
+
+def test_a_repr_says_what_is_open() -> None:
+    endpoint = RtmpEndpoint("127.0.0.1")
+    endpoint.register(Observe(rtmp_app="app"))
+    assert repr(endpoint) == "<Endpoint host='127.0.0.1' ports=[], 1 registrations>"
+    endpoint.close()
+    assert repr(endpoint) == "<Endpoint host='127.0.0.1' ports=[], closed>"

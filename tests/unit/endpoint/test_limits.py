@@ -36,3 +36,11 @@ def test_pings_come_before_silence_ends_a_connection(ping_s: float) -> None:
     assert Limits(ping_s=4.9, silence_s=5.0).ping_s == 4.9
     with pytest.raises(ValueError, match="ping_s"):
         Limits(ping_s=ping_s, silence_s=5.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("connections", "5"), ("connections", 5.5), ("stall_s", None), ("ping_s", True)]
+)
+def test_what_is_no_number_is_a_type_error_that_names_it(name: str, value: object) -> None:
+    with pytest.raises(TypeError, match=f"limit {name} is a number"):
+        Limits(**{name: value})  # type: ignore[arg-type]

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_network
 from typing import Any
 
@@ -16,6 +19,7 @@ from rtmpsrv.endpoint.requests import (
 )
 from rtmpsrv.endpoint.types import (
     NewPublisherConnected,
+    PublisherRefused,
     PublisherRequiringApproval,
     PublishingStopped,
     RegistrationClosed,
@@ -105,7 +109,7 @@ def test_no_answer_in_no_time_is_a_refusal_with_an_end() -> None:
     made, registration = port(requires_approval=True)
     with pytest.raises(AccessDenied, match="No answer in time"):
         made.publish(Peer(), "key", 1)
-    assert [type(one) for one in taken(registration)] == [PublisherRequiringApproval, PublishingStopped]
+    assert [type(one) for one in taken(registration)] == [PublisherRequiringApproval, PublisherRefused]
 
 
 def test_a_client_that_left_while_it_waited_is_refused() -> None:
@@ -114,7 +118,7 @@ def test_a_client_that_left_while_it_waited_is_refused() -> None:
     peer.left = True
     with pytest.raises(AccessDenied, match="left"):
         made.publish(peer, "key", 1)
-    assert [type(one) for one in taken(registration)] == [PublisherRequiringApproval, PublishingStopped]
+    assert [type(one) for one in taken(registration)] == [PublisherRequiringApproval, PublisherRefused]
 
 
 def test_an_answer_that_is_there_at_once_is_taken() -> None:
@@ -148,8 +152,8 @@ def test_a_second_publisher_may_take_over_once_it_is_approved() -> None:
     taken_over = asking[1].get(timeout=5)
     assert first.dropped == ["replaced by another publisher"]
     refused, stopped, connected = taken(registration)
-    assert refused == PublishingStopped(questions[0].client.connection_id)
-    assert stopped == PublishingStopped(announced.client.connection_id)
+    assert refused == PublisherRefused(questions[0].client)
+    assert stopped == PublishingStopped(announced.client)
     assert connected.client == questions[1].client
     assert registration.publications == {"key": taken_over}
     assert registration.statistics == Statistics(accepted=2, refused=1)
@@ -182,9 +186,9 @@ def test_a_waiting_client_that_is_disconnected_is_refused_with_the_reason(approv
     registration.disconnect(question.client.connection_id, "no cats")
     with pytest.raises(AccessDenied) as caught:
         asking.get(timeout=5)
-    assert caught.value.description == ("the client left" if approved else "no cats")
-    assert peer.dropped == (["no cats"] if approved else [])
-    assert taken(registration) == [PublishingStopped(question.client.connection_id)]
+    assert caught.value.description == "no cats"
+    assert peer.dropped == []
+    assert taken(registration) == [PublisherRefused(question.client)]
 
 
 def test_a_play_opens_the_channel_of_its_registration() -> None:
@@ -195,3 +199,67 @@ def test_a_play_opens_the_channel_of_its_registration() -> None:
     assert playback.watcher.arguments == {"x": "1"}
     assert playback.channel.live
     assert made.in_use
+
+
+def test_a_question_that_is_forgotten_is_refused_long_before_the_limit() -> None:
+    made = Port(False, 60.0, lambda port, app, key: ())
+    registration = publishers(requires_approval=True)
+    made.publishers.add(registration)
+    asking = gevent.spawn(made.publish, Peer(), "key", 1)
+    assert isinstance(registration.get(timeout=5), PublisherRequiringApproval)
+    with pytest.raises(AccessDenied, match="No answer"):
+        asking.get(timeout=5)
+    assert isinstance(registration.get(timeout=5), PublisherRefused)
+
+
+def test_an_approval_of_one_that_never_comes_gives_its_context_back() -> None:
+    made = Port(False, 5.0, lambda port, app, key: ())
+    registration = publishers(requires_approval=True)
+    made.publishers.add(registration)
+    asking = [gevent.spawn(made.publish, Peer(number), "key", 1) for number in (1, 2)]
+    for name in ("first", "second"):
+        question = registration.get(timeout=5)
+        assert isinstance(question, PublisherRequiringApproval)
+        question.approve(name)
+    gevent.joinall(asking, timeout=5)
+    ends = [one for one in taken(registration) if isinstance(one, PublisherRefused)]
+    assert [(one.context, one.reason) for one in ends] == [("second", "Stream already publishing")]
+
+
+def test_a_log_handler_that_fails_leaves_the_publisher_on_the_air() -> None:
+    made, registration = port()
+    peer = Peer()
+    with failing_log(OSError("disk full")):
+        publication = made.publish(peer, "key", 1)
+    publication.end("gone")
+    assert [type(one) for one in taken(registration)] == [NewPublisherConnected, PublishingStopped]
+
+
+def test_a_session_that_is_ended_inside_a_log_handler_gives_its_key_back() -> None:
+    made, registration = port()
+    with failing_log(gevent.GreenletExit()), pytest.raises(gevent.GreenletExit):
+        made.publish(Peer(), "key", 1)
+    assert registration.publications == {}
+    assert [type(one) for one in taken(registration)] == [NewPublisherConnected, PublishingStopped]
+
+
+@contextmanager
+def failing_log(error: BaseException) -> Iterator[None]:
+    """Give the log a handler that raises once."""
+    errors = [error]
+
+    class Failing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if errors:
+                raise errors.pop()
+
+    handler, logger = Failing(), logging.getLogger("rtmpsrv")
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    assert not errors, "it was never reached"

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
+import gevent
 import pytest
 
+from rtmpsrv.endpoint.limits import Limits
 from rtmpsrv.endpoint.publisher import REPLACED, EndpointPublication
+from rtmpsrv.endpoint.registration import STALLED
 from rtmpsrv.endpoint.registrations import PublisherRegistration
 from rtmpsrv.endpoint.requests import (
     StreamId,
@@ -145,5 +148,55 @@ def test_the_owner_s_end_ends_observers_too() -> None:
     registration, tap = publishers(), observer()
     _publication, peer, _ended = on_air(registration, tap)
     registration.close("why")
-    assert taken(tap)[-1] == PublishingStopped(WHO.connection_id)
+    assert taken(tap)[-1] == PublishingStopped(WHO)
     assert peer.dropped == ["why"]
+
+
+def test_an_observer_that_is_full_misses_media_up_to_a_keyframe_and_holds_nobody_up() -> None:
+    limits = Limits(queue_messages=4, stall_s=60.0)
+    registration, tap = publishers(), observer(limits)
+    publication, _peer, _ended = on_air(registration, tap)
+    inter = (messages.VIDEO, 9, 1, bytes.fromhex("2701000000") + b"i", 4)
+    sound = (messages.AUDIO, 9, 1, b"\xaf\x01s", 4)
+    publication.append([HEADER, FRAME, inter, inter, inter, inter, FRAME])
+    taken(registration)
+    early = [one.data.data for one in taken(tap)[1:]]
+    assert early == [b"h", b"k", b"i", b"i"]
+    publication.append([inter, sound, FRAME, inter, sound])
+    late = [one.data.data for one in taken(tap)]
+    assert late == [b"h", b"k", b"i", b"s"]  # with the headers, for they may have changed
+    assert tap.statistics.dropped == 5
+    assert registration.statistics.messages == 12
+
+
+def test_an_observer_of_sound_alone_goes_on_with_the_next_message() -> None:
+    tap = observer(Limits(queue_messages=1, stall_s=60.0))
+    publication, _peer, _ended = on_air(publishers(), tap)
+    header, sound = ((messages.AUDIO, 9, 1, bytes((0xAF, kind, kind)), 4) for kind in (0, 1))
+    publication.append([header, sound, sound])
+    assert [one.data.data for one in taken(tap)[1:]] == [b"\0"]
+    publication.append([sound])
+    assert [one.data.data for one in taken(tap)] == [b"\0", b"\1"]
+    publication.end("gone")
+    assert taken(tap) == [PublishingStopped(WHO)]
+
+
+def test_an_observer_that_takes_nothing_at_all_is_ended() -> None:
+    tap = observer(Limits(queue_messages=1, stall_s=0.0))
+    publication, _peer, _ended = on_air(publishers(), tap)
+    publication.append([HEADER, FRAME, FRAME])
+    publication.append([FRAME])
+    assert tap.closed == STALLED
+    publication.append([FRAME])
+
+
+def test_an_observer_that_may_slow_a_publisher_misses_nothing() -> None:
+    tap = observer(Limits(queue_messages=3, stall_s=60.0), slows_publishers=True)
+    publication, _peer, _ended = on_air(publishers(), tap)
+    publication.append([HEADER, FRAME, FRAME, FRAME])
+    waiting = gevent.spawn(publication.append, [FRAME])
+    gevent.sleep(0.01)
+    assert not waiting.dead
+    taken(tap)
+    waiting.get(timeout=5)
+    assert tap.statistics.dropped == 0

@@ -10,8 +10,10 @@ from rtmpsrv.endpoint import queue_face
 from rtmpsrv.endpoint.endpoint import RtmpEndpoint
 from rtmpsrv.endpoint.requests import (
     ANY,
+    Observe,
     RegistrationFailure,
 )
+from rtmpsrv.endpoint.types import RegistrationClosed
 
 
 def test_a_failure_is_a_message_with_its_reason() -> None:
@@ -57,3 +59,60 @@ def test_channels_are_checked_where_the_request_is_made() -> None:
         queue_face.ListenForWatchers(rtmp_app="app", notification_channel=wrong, media_channel=Queue())
     with pytest.raises(TypeError, match="rtmp_app"):
         queue_face.ListenForPublishers(rtmp_app=wrong, message_channel=Queue())
+
+
+def test_a_channel_ends_after_a_failure() -> None:
+    endpoint = RtmpEndpoint()
+    endpoint.close()
+    channels: list[Queue[Any]] = [Queue(), Queue()]
+    with queue_face.RequestQueue(endpoint) as face:
+        face.requests.put(queue_face.ListenForPublishers(rtmp_app="app", message_channel=channels[0]))
+        face.requests.put(
+            queue_face.ListenForWatchers(
+                rtmp_app="app", notification_channel=channels[1], media_channel=Queue()
+            )
+        )
+        failure = RegistrationFailure.ENDPOINT_CLOSED
+        assert list(channels[0]) == [queue_face.PublisherRegistrationFailed(failure)]
+        assert list(channels[1]) == [queue_face.WatcherRegistrationFailed(failure)]
+
+
+def test_a_channel_that_another_registration_has_goes_on_after_a_failure() -> None:
+    endpoint = RtmpEndpoint()
+    channel: Queue[Any] = Queue()
+    endpoint.register(Observe(rtmp_app="app"), channel)
+    with queue_face.RequestQueue(endpoint) as face:
+        face.requests.put(queue_face.ListenForPublishers(rtmp_app="app", port=70000, message_channel=channel))
+        gevent.sleep(0)
+        endpoint.close()
+    failure, closed = channel
+    assert failure == queue_face.PublisherRegistrationFailed(RegistrationFailure.PORT_UNAVAILABLE)
+    assert isinstance(closed, RegistrationClosed)
+
+
+def test_a_request_that_cannot_be_used_is_answered_and_the_next_one_is_read() -> None:
+    channel: Queue[Any] = Queue()
+    request = queue_face.ListenForPublishers(rtmp_app="app", message_channel=channel)
+    object.__setattr__(request, "port", "1935")  # after it was checked
+    with queue_face.RequestQueue(RtmpEndpoint()) as face:
+        face.requests.put(request)
+        assert list(channel) == [queue_face.PublisherRegistrationFailed(RegistrationFailure.INVALID_REQUEST)]
+        assert not face._reader.dead
+
+
+@pytest.mark.parametrize("field", ["rtmp_stream_key", "registration_type", "rtmp_app"])
+def test_a_removal_is_checked_when_it_is_built(field: str) -> None:
+    kind: dict[str, Any] = {
+        "registration_type": queue_face.RegistrationType.WATCHER, "rtmp_app": "app", "rtmp_stream_key": ANY,
+    }  # fmt: skip
+    with pytest.raises(TypeError):
+        queue_face.RemoveRegistration(**{**kind, field: []})
+
+
+def test_media_comes_on_a_queue() -> None:
+    with pytest.raises(TypeError, match="media_channel"):
+        queue_face.ListenForWatchers(
+            rtmp_app="app",
+            notification_channel=Queue(),
+            media_channel=[],  # type: ignore[arg-type]
+        )

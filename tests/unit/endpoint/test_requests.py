@@ -16,6 +16,7 @@ from rtmpsrv.endpoint.requests import (
     Observe,
     RegistrationError,
     RegistrationFailure,
+    SecondPublisher,
 )
 from rtmpsrv.endpoint.types import (
     Client,
@@ -58,8 +59,15 @@ def untyped(kind: type) -> Callable[..., object]:
     "make",
     [
         partial(untyped(Exact), 5),
-        partial(untyped(Allow), ("10.0.0.0/8",)),
-        partial(untyped(Deny), ip_address("10.0.0.1")),
+        partial(untyped(Allow), 10),
+        partial(untyped(Deny), b"10.0.0.1"),
+        partial(untyped(Allow), [None]),
+        partial(untyped(ListenForPublishers), rtmp_app="live", port="1935"),
+        partial(untyped(ListenForPublishers), rtmp_app="live", port=True),
+        partial(untyped(ListenForPublishers), rtmp_app="live", stream_id=5),
+        partial(untyped(ListenForPublishers), rtmp_app="live", use_tls="no"),
+        partial(untyped(ListenForWatchers), rtmp_app="live", requires_approval=1),
+        partial(untyped(Observe), rtmp_app="live", slows_publishers="yes"),
         partial(untyped(ListenForPublishers), rtmp_app=b"live"),
         partial(untyped(ListenForPublishers), rtmp_app="live", rtmp_stream_key="key"),
         partial(untyped(ListenForWatchers), rtmp_app="live", rtmp_stream_key=None),
@@ -69,6 +77,31 @@ def untyped(kind: type) -> Callable[..., object]:
 )
 def test_what_would_silently_match_nobody_is_a_type_error(make: Callable[[], object]) -> None:
     with pytest.raises(TypeError):
+        make()
+
+
+def test_what_means_something_plainly_is_converted() -> None:
+    networks = (ip_network("10.0.0.0/8"),)
+    for given in ("10.0.0.0/8", ["10.0.0.0/8"], list(networks), networks[0], networks):
+        assert untyped(Allow)(given) == Allow(networks)
+    assert untyped(Deny)(ip_address("10.0.0.1")) == Deny((ip_network("10.0.0.1/32"),))
+    request = untyped(ListenForPublishers)(rtmp_app="live/", second_publisher="replace")
+    assert request == ListenForPublishers(rtmp_app="live", second_publisher=SecondPublisher.REPLACE)
+    for app in ("/live", "live/", "live//", "live/_definst_", "live/_definst_/"):
+        assert Observe(rtmp_app=app).rtmp_app == "live"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(untyped(Allow), "10.0.0.0/33"),
+        partial(untyped(Allow), ["10.0.0.1/8"]),
+        partial(untyped(ListenForPublishers), rtmp_app="live", second_publisher="maybe"),
+        partial(untyped(ListenForPublishers), rtmp_app="live?token=10"),
+    ],
+)
+def test_values_that_are_none_are_a_value_error(make: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match=r"(10|maybe|query)"):
         make()
 
 

@@ -9,6 +9,7 @@ from rtmpsrv.endpoint.types import (
     Approve,
     Client,
     ConnectionId,
+    PublisherRefused,
     PublisherRequiringApproval,
     PublishingStopped,
     Reject,
@@ -36,4 +37,6 @@ def test_keys_and_arguments_stay_out_of_every_repr() -> None:
 
 
 def test_ends_are_equal_whatever_their_reason() -> None:
-    assert PublishingStopped(ConnectionId("c"), "a") == PublishingStopped(ConnectionId("c"), "b")
+    assert PublishingStopped(CLIENT, "a") == PublishingStopped(CLIENT, "b")
+    ends: list[object] = [PublishingStopped(CLIENT, "a"), PublisherRefused(CLIENT)]
+    assert ends[0] != ends[1]

@@ -16,6 +16,7 @@ from rtmpsrv.endpoint.types import (
     StreamKeyBecameInactive,
     WatcherConnected,
     WatcherDisconnected,
+    WatcherRefused,
 )
 from rtmpsrv.endpoint.watcher import EndpointPlayback
 from rtmpsrv.live.player import Player, PlayerState
@@ -44,7 +45,7 @@ def test_a_watcher_comes_and_goes_once() -> None:
     assert taken(registration) == [
         WatcherConnected(playback.watcher, "context"),
         StreamKeyBecameActive("key"),
-        WatcherDisconnected(ConnectionId("c1")),
+        WatcherDisconnected(playback.watcher),
         StreamKeyBecameInactive("key"),
     ]
     assert len(registration._registry) == 0
@@ -54,7 +55,7 @@ def test_a_watcher_that_never_started_still_has_its_end() -> None:
     registration = watchers()
     playback, _sink = watch(registration)
     playback.end("gone")
-    assert taken(registration) == [WatcherDisconnected(ConnectionId("c1"))]
+    assert taken(registration) == [WatcherRefused(playback.watcher)]
     assert len(registration._registry) == 0
 
 

@@ -98,6 +98,48 @@ def test_a_drop_ends_the_session_from_anywhere(stage: Stage, lines: Callable[[],
     assert lines()[-1].startswith("INFO closed: enough, in=")
 
 
+@pytest.mark.parametrize(
+    ("role", "code"), [("publish", "NetStream.Unpublish.Success"), ("play", "NetStream.Play.Stop")]
+)
+def test_who_is_dismissed_is_told_why_first(
+    stage: Stage, lines: Callable[[], list[str]], role: str, code: str
+) -> None:
+    granted = getattr(stage, role)()
+    stage.session.dismiss("enough")
+    stage.session.dismiss("more than enough")
+    assert granted.ends == []
+    status = stage.expect("onStatus")[1]
+    assert (status["code"], status["description"]) == (code, "enough")
+    assert stage.next_message() is None
+    assert granted.ends == ["enough"]
+    stage.peer.close()
+    stage.greenlet.join(PATIENCE_S)
+    assert lines()[-1].startswith("INFO closed: enough, in=")
+
+
+def test_who_was_granted_nothing_is_dismissed_without_a_word(stage: Stage) -> None:
+    stage.connect()
+    stage.session.dismiss("enough")
+    assert stage.next_message() is None
+
+
+def test_one_that_leaves_already_is_not_thrown_out(stage: Stage) -> None:
+    stage.play()
+    stage.send(b"\xff" * 100)
+    stage.session.dismiss("enough")
+    eventually(lambda: stage.session._ending or stage.greenlet.dead)
+    stage.session._throw_out()
+    stage.peer.close()
+    stage.greenlet.join(PATIENCE_S)
+    assert stage.greenlet.successful()
+
+
+def test_a_session_that_has_not_begun_is_dropped(stage: Stage) -> None:
+    stage.session.dismiss("enough")
+    stage.greenlet.join(PATIENCE_S)
+    assert stage.greenlet.dead
+
+
 def test_a_drop_lets_go_of_what_waits_at_once(stage: Stage) -> None:
     stage.play()
     stage.session.outlet.reply(BIG)
@@ -153,6 +195,7 @@ def test_a_session_that_is_over_can_be_called_and_does_nothing(
     session, said_so_far = stage.session, lines()
     session.drop("late")
     session.drop_gently("late")
+    session.dismiss("late")
     session.end_publication("late")
     session.refuse_play("NetStream.Play.BadName", "late")
     assert session.has_left()
