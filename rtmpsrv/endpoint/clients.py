@@ -125,6 +125,11 @@ class Publisher(_AcceptedClient):
                 return
             yield data
 
+    @property
+    def waiting(self) -> int:
+        """How many messages can be had without waiting, its end among them."""
+        return self.inbox.queue.qsize()
+
     def get(self, timeout: float | None = None) -> MediaData:
         """Return what it sent next. Blocks the calling greenlet, for `timeout` seconds at most.
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from typing import Any, ParamSpec, TypeVar
 
 import gevent
@@ -26,7 +27,7 @@ from .limits import Limits
 CLOSED = "the portal is closed"
 START_S = 10.0  # for the thread to make its endpoint, which opens nothing
 _allocate_lock = monkey.get_original("_thread", "allocate_lock")  # held for a moment, between threads
-_END = object()  # after the last item of what is iterated
+MAX_TOGETHER = 64  # items that come over at once
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -104,8 +105,8 @@ class Portal:
         """
         try:
             iterator = self.call(iter, source)
-            while (item := self.call(_next, iterator)) is not _END:
-                yield item
+            while items := self.call(_some, iterator, source):
+                yield from items
         except (PortalClosed, CancelledError):
             if not self._closed:
                 raise
@@ -118,8 +119,9 @@ class Portal:
         """Do as `iterate`, for asyncio."""
         try:
             iterator = await self.run(iter, source)
-            while (item := await self.run(_next, iterator)) is not _END:
-                yield item
+            while items := await self.run(_some, iterator, source):
+                for item in items:
+                    yield item
         except PortalClosed:
             return
 
@@ -200,6 +202,8 @@ def _serve(
         gevent.get_hub().destroy(destroy_loop=True)
 
 
-def _next(iterator: Iterator[Any]) -> Any:
-    """Return the next item: a future cannot carry StopIteration."""
-    return next(iterator, _END)
+def _some(iterator: Iterator[T], source: Iterable[T]) -> list[T]:
+    """Wait for the next item; return it with those behind it, which come over together. [] at the end."""
+    items = list(islice(iterator, 1))
+    waiting = getattr(source, "waiting", 0) if items else 0
+    return [*items, *islice(iterator, min(waiting, MAX_TOGETHER))]

@@ -126,6 +126,11 @@ class Registration(Generic[AnyRequest, AnyMessage]):
                 return
             yield message
 
+    @property
+    def waiting(self) -> int:
+        """How many messages can be had without waiting, its end among them."""
+        return self.messages.qsize()
+
     def get(self, timeout: float | None = None) -> AnyMessage:
         """Return the next message. Blocks the calling greenlet, for `timeout` seconds at most.
 

@@ -357,16 +357,16 @@ def _chunks(payload: bytes) -> list[bytes]:
 
 
 def test_c14_an_observer_that_stops_consuming_is_ended_and_the_owner_goes_on() -> None:
-    with endpoint_stage(queue_messages=20, stall_s=0.5) as on:
+    with endpoint_stage(queue_messages=20, stall_s=1.5) as on:
         registration, client, _ = on.on_air()
         tap = on.endpoint.register(Observe(rtmp_app=APP, port=on.port))
         began = monotonic()
         for number in range(60):
             client.audio(number, b"\xaf\x01")
             assert expect(registration, NewMediaData).data.timestamp == number  # type: ignore[union-attr]
-        assert monotonic() - began < 0.4, "the owner waited for the observer"
+        assert monotonic() - began < 1.2, "the owner waited for the observer"
         assert tap.statistics.dropped == 60 - tap.statistics.messages > 30
-        gevent.sleep(0.5)
+        gevent.sleep(1.6)
         client.audio(61, b"\xaf\x01")
         expect(registration, NewMediaData)
         assert tap.closed == "the registrant stopped consuming"

@@ -45,6 +45,7 @@ def test_each_publisher_has_its_own_media_and_its_own_end() -> None:
     registration.put_media(one.connection_id, SOUND)
     first, second = next(accepted), next(accepted)
     assert (first.key, first.stream_id, first.context, first.closed) == ("hush-one", "s", "context", None)
+    assert first.waiting == 1
     assert first.get(timeout=0) is SOUND
     with pytest.raises(TimeoutError):
         second.get(timeout=0)

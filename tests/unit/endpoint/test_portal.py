@@ -50,6 +50,25 @@ def test_what_is_iterated_there_comes_over_in_order(portal: Portal) -> None:
     assert elsewhere(lambda: list(portal.iterate(queue))).get(timeout=5) == ["a", "b"]
 
 
+def test_what_waits_comes_over_together(portal: Portal) -> None:
+    class Source:
+        waiting = 200
+
+        def __iter__(self) -> Iterator[int]:
+            return iter(range(150))
+
+    jobs: list[object] = []
+    submit = portal._submit
+
+    def counting(job: Any) -> bool:
+        jobs.append(job)
+        return submit(job)
+
+    portal._submit = counting  # type: ignore[method-assign]
+    assert elsewhere(lambda: list(portal.iterate(Source()))).get(timeout=5) == list(range(150))
+    assert len(jobs) == 1 + 3 + 1  # iter, three times up to 65, the end
+
+
 def test_a_future_that_is_cancelled_ends_its_greenlet(portal: Portal) -> None:
     ended = Event()
 

@@ -119,6 +119,7 @@ def test_ends_and_media_say_whose_they_are() -> None:
 def test_the_end_belongs_to_the_handle_and_stays() -> None:
     registration = publishers()
     registration.close("why")
+    assert registration.waiting == 2
     assert list(registration) == [RegistrationClosed("why")]
     assert list(registration) == []
     with pytest.raises(HandleClosed, match="why"):
