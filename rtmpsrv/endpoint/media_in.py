@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..errors import AmfError, LocalProtocolError, RemoteProtocolError
 from ..media import classify, parse
 from ..media.enhanced import FRAME_TYPE_COMMAND, KEYFRAME_TYPES
+from ..media.frames import FRAME_TYPE_NONE
 from ..media.metadata import METADATA_NAME, DataKind, metadata_from
 from ..protocol import amf0, messages
 from .types import (
@@ -63,7 +64,8 @@ def _video(timestamp: int, payload: bytes) -> VideoData | None:
         payload[MIN_VIDEO_BYTES:],
         timestamp,
         VideoCodec.H264,
-        frame_type in KEYFRAME_TYPES,
+        frame_type in KEYFRAME_TYPES
+        or (frame_type == FRAME_TYPE_NONE and classify.keyframe_inside(payload) > 0),
         packet_type == classify.LEGACY_SEQUENCE_HEADER,
         int.from_bytes(payload[2:MIN_VIDEO_BYTES], "big", signed=True),
         packet_type == classify.LEGACY_END_OF_SEQUENCE,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 from rtmpsrv.errors import RemoteProtocolError
-from rtmpsrv.media import enhanced
+from rtmpsrv.media import enhanced, frames
 from rtmpsrv.media.enhanced import KEYFRAME_TYPES, Enhanced
 from rtmpsrv.protocol.messages import AUDIO, VIDEO
 
@@ -22,8 +22,9 @@ END: Final = 8  # end of sequence
 EMPTY: Final = 16  # no bytes at all: silence
 TRACK_KEYFRAME: Final = 32  # of other tracks only; matters when the stream has no track 0, see `track_id`
 
-# Codec ids whose second byte is a packet type: AVC, and the non-standard HEVC and AV1 laid out alike.
-PACKETIZED_VIDEO_CODECS: Final = frozenset({7, 12, 13})
+# Codec ids whose second byte is a packet type, and their FourCC: AVC, and the non-standard HEVC and AV1 laid
+# out alike.
+PACKETIZED_VIDEO_CODECS: Final[dict[int, bytes]] = {7: b"avc1", 12: b"hvc1", 13: b"av01"}
 # Sound formats likewise: AAC, and Opus in the dialect of some Chinese encoders.
 PACKETIZED_SOUND_FORMATS: Final = frozenset({10, 13})
 ENHANCED_SOUND_FORMAT: Final = 9
@@ -55,7 +56,27 @@ def classify_video(payload: bytes) -> int:
     if len(payload) < _SURE_VIDEO_SIZE:
         return _short_video(payload)
     row = _VIDEO_ROWS[payload[0]]
-    return row[payload[1]] if row is not None else _enhanced_video(payload)
+    return row[payload[1]] if row is not None else _walked_video(payload)
+
+
+def keyframe_inside(payload: bytes) -> int:
+    """Return KEYFRAME or TRACK_KEYFRAME if the coded frame in a message is one, whatever its type says; or 0.
+
+    For streams whose encoder never sets the flag of keyframes (older RootEncoder).
+    """
+    if payload[0] < 0x80:
+        fourcc = PACKETIZED_VIDEO_CODECS.get(payload[0] & 0x0F)
+        if fourcc is None or len(payload) < PACKETIZED_VIDEO_HEADER_SIZE or payload[1] != LEGACY_MEDIA:
+            return 0
+        start = PACKETIZED_VIDEO_HEADER_SIZE
+        return KEYFRAME if frames.is_coded_keyframe(fourcc, payload, start, len(payload)) else 0
+    try:
+        headers = enhanced.walk_video(payload)
+    except RemoteProtocolError:
+        return 0
+    if headers.command is not None or headers.packet_type not in _VIDEO_FRAME_TYPES:
+        return 0
+    return _coded_keyframe_flag(payload, headers)
 
 
 def classify_audio(payload: bytes) -> int:
@@ -122,10 +143,20 @@ def _short_video(payload: bytes) -> int:
     first = payload[0]
     if first >= 0x80:
         return _enhanced_video(payload)
-    row = _legacy_video_row(first)
     if first & 0x0F not in PACKETIZED_VIDEO_CODECS or first >> 4 == enhanced.FRAME_TYPE_COMMAND:
-        return row[0]
-    return row[payload[1]] if len(payload) >= PACKETIZED_VIDEO_HEADER_SIZE else FRAME
+        return _legacy_video_row(first)[0]
+    return _walked_video(payload) if len(payload) >= PACKETIZED_VIDEO_HEADER_SIZE else FRAME
+
+
+def _walked_video(payload: bytes) -> int:
+    """Return the flags of a message whose first two bytes do not tell."""
+    first = payload[0]
+    if first >= 0x80:
+        return _enhanced_video(payload)
+    flags = _legacy_video_row(first)[payload[1]]
+    if flags == FRAME and first >> 4 == frames.FRAME_TYPE_NONE:
+        flags |= keyframe_inside(payload)
+    return flags
 
 
 def _enhanced_video(payload: bytes) -> int:
@@ -137,6 +168,8 @@ def _enhanced_video(payload: bytes) -> int:
         return 0
     packet_type = headers.packet_type
     if packet_type in _VIDEO_FRAME_TYPES:
+        if headers.frame_type == frames.FRAME_TYPE_NONE:
+            return FRAME | _coded_keyframe_flag(payload, headers)
         return FRAME | _keyframe_flag(headers)
     if packet_type in _VIDEO_HEADER_TYPES:
         return HEADER
@@ -160,6 +193,15 @@ def _keyframe_flag(headers: Enhanced) -> int:
     return KEYFRAME if any(track.track_id == 0 for track in headers.tracks) else TRACK_KEYFRAME
 
 
+def _coded_keyframe_flag(payload: bytes, headers: Enhanced) -> int:
+    """Look at the lowest track: it alone may begin a GOP, and 32 would be much work for one message."""
+    lowest, fourcc, start, end = min(headers.tracks)
+    start += enhanced.composition_time_size(headers.packet_type, fourcc)
+    if not frames.is_coded_keyframe(fourcc, payload, start, end):
+        return 0
+    return TRACK_KEYFRAME if lowest else KEYFRAME
+
+
 def _legacy_video_row(first: int) -> bytes:
     """Return the flags of a legacy message of known length, by its second byte."""
     frame_type, codec_id = first >> 4, first & 0x0F
@@ -174,10 +216,12 @@ def _legacy_video_row(first: int) -> bytes:
 
 
 def _video_row(first: int) -> bytes | None:
-    """Return the flags by second byte of messages that start with `first`; None: walk the headers."""
+    """Return the flags by second byte of messages that start with `first`; None: look further."""
+    frame_type = first >> 4 & 7
+    if frame_type == frames.FRAME_TYPE_NONE:
+        return None
     if first < 0x80:
         return _legacy_video_row(first)
-    frame_type = first >> 4 & 7
     if first & 0x0F not in _VIDEO_FRAME_TYPES or frame_type == enhanced.FRAME_TYPE_COMMAND:
         return None
     return bytes([FRAME | KEYFRAME if frame_type in KEYFRAME_TYPES else FRAME]) * 256

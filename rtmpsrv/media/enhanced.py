@@ -97,6 +97,11 @@ def walk_audio(payload: bytes) -> Enhanced:
     return Enhanced(0, packet_type, multitrack, None, modifiers, tracks)
 
 
+def composition_time_size(packet_type: int, fourcc: bytes) -> int:
+    """Return how many bytes of composition time come before a track's coded frame."""
+    return COMPOSITION_TIME_SIZE if packet_type == CODED_FRAMES and fourcc in COMPOSITION_TIME_FOURCCS else 0
+
+
 def multichannel_size(body: bytes) -> int:
     """Return how many bytes the multichannel config in `body` should have at least."""
     if len(body) < 2:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rtmpsrv.errors import RemoteProtocolError
-from rtmpsrv.media import enhanced
+from rtmpsrv.media import enhanced, frames
 from rtmpsrv.media.classify import (
     ENHANCED_SOUND_FORMAT,
     LEGACY_END_OF_SEQUENCE,
@@ -18,7 +18,7 @@ from rtmpsrv.media.classify import (
     PACKETIZED_VIDEO_CODECS,
     PACKETIZED_VIDEO_HEADER_SIZE,
 )
-from rtmpsrv.media.enhanced import KEYFRAME_TYPES, Enhanced, Track
+from rtmpsrv.media.enhanced import Enhanced, Track
 
 # Names as in FLV and E-RTMP 2; what has none is "reserved_" and the number.
 FRAME_TYPES = {1: "key", 2: "inter", 3: "disposable", 4: "generated_key", 5: "command"}
@@ -159,7 +159,8 @@ def parse_video(payload: bytes) -> VideoInfo:
         return VideoInfo(False, "command", codec_id, None, payload[1], (), None, None, ())
     packet_type = composition_time = packet_type_name = None
     offset = 1
-    if codec_id in PACKETIZED_VIDEO_CODECS:
+    fourcc = PACKETIZED_VIDEO_CODECS.get(codec_id, b"")
+    if fourcc:
         offset = PACKETIZED_VIDEO_HEADER_SIZE
         if len(payload) < offset:
             raise RemoteProtocolError(f"video message of {len(payload)} bytes, its header has {offset}")
@@ -172,7 +173,8 @@ def parse_video(payload: bytes) -> VideoInfo:
         composition_time=composition_time,
         body_offset=offset,
         body=payload[offset:],
-        is_keyframe=frame_type in KEYFRAME_TYPES and packet_type in (None, LEGACY_MEDIA),
+        is_keyframe=packet_type in (None, LEGACY_MEDIA)
+        and frames.is_keyframe(frame_type, fourcc, payload, offset, len(payload)),
         is_sequence_header=packet_type == LEGACY_SEQUENCE_HEADER,
     )
     name = _name(FRAME_TYPES, frame_type)
@@ -230,9 +232,9 @@ def _enhanced_video(payload: bytes) -> VideoInfo:
 def _video_track(payload: bytes, headers: Enhanced, track: Track) -> VideoTrack:
     packet_type, start = headers.packet_type, track.start
     composition_time = None
-    if packet_type == enhanced.CODED_FRAMES and track.fourcc in enhanced.COMPOSITION_TIME_FOURCCS:
+    if size := enhanced.composition_time_size(packet_type, track.fourcc):
         composition_time = _signed_24(payload, start)
-        start += enhanced.COMPOSITION_TIME_SIZE
+        start += size
     is_coded = packet_type in (enhanced.CODED_FRAMES, enhanced.VIDEO_CODED_FRAMES_X)
     return VideoTrack(
         track_id=track.track_id,
@@ -240,7 +242,8 @@ def _video_track(payload: bytes, headers: Enhanced, track: Track) -> VideoTrack:
         composition_time=composition_time,
         body_offset=start,
         body=payload[start : track.end],
-        is_keyframe=is_coded and headers.frame_type in KEYFRAME_TYPES,
+        is_keyframe=is_coded
+        and frames.is_keyframe(headers.frame_type, track.fourcc, payload, start, track.end),
         is_sequence_header=packet_type in (enhanced.SEQUENCE_START, enhanced.VIDEO_MPEG2TS_SEQUENCE_START),
     )
 

@@ -39,6 +39,22 @@ def test_keyframes_are_frame_types_1_and_4(payload: str, is_keyframe: bool) -> N
 
 
 @pytest.mark.parametrize(
+    ("payload", "is_keyframe"),
+    [
+        ("0701000000000000026588", True),
+        ("0701000000000000024188", False),
+        ("0700000000000000026588", False),
+        ("8368766331000000022601", True),
+        ("8368766331000000020201", False),
+    ],
+)
+def test_payload_says_what_a_frame_type_of_0_does_not(payload: str, is_keyframe: bool) -> None:
+    data = decode(messages.VIDEO, 0, bytes.fromhex(payload))
+    assert isinstance(data, VideoData)
+    assert data.is_keyframe is is_keyframe
+
+
+@pytest.mark.parametrize(
     ("fourcc", "codec"),
     [
         (b"hvc1", VideoCodec.HEVC), (b"av01", VideoCodec.AV1), (b"vp09", VideoCodec.VP9),

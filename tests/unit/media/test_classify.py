@@ -19,6 +19,7 @@ from rtmpsrv.media.classify import (
     classify_video,
     ends_slots,
     header_slots,
+    keyframe_inside,
     track_id,
 )
 from rtmpsrv.media.parse import parse_audio, parse_video
@@ -97,6 +98,36 @@ def test_malformed_messages_are_plain_frames(vector: dict[str, Any]) -> None:
         ("92687663310000000000", END),
         ("9603687663310100", FRAME | TRACK_KEYFRAME),
         ("9603687663310000", FRAME | KEYFRAME),
+        # The type says nothing: the payload does.
+        ("8368766331 00000003 260100", FRAME | KEYFRAME),
+        ("8368766331 00000003 020100", FRAME),
+        ("8168766331 000000 00000003 260100", FRAME | KEYFRAME),
+        ("8168766331 000000 00000003 020100", FRAME),
+        ("8168766331 0000", FRAME),
+        ("8361763031 1200 0a00", FRAME | KEYFRAME),
+        ("8361763031 1200 3200", FRAME),
+        ("8668766331", FRAME),
+        ("8603 68766331 00 00000003 2601", FRAME | KEYFRAME),
+        ("8603 68766331 01 00000003 2601", FRAME | TRACK_KEYFRAME),
+        ("8603 68766331 01 00000003 0201", FRAME),
+        ("8613 68766331 01 000006 000000022601 00 000006 000000020201", FRAME),
+        ("8613 68766331 02 000006 000000020201 01 000006 000000022601", FRAME | TRACK_KEYFRAME),
+        ("8613 68766331 01 000006 000000020201 00 000006 000000022601", FRAME | KEYFRAME),
+        ("8068766331 00000003 260100", HEADER),
+        ("8268766331 00000003 260100", END),
+        ("0701000000 00000002 6588", FRAME | KEYFRAME),
+        ("0701000000 00000002 4188", FRAME),
+        ("0c01000000 00000002 2601", FRAME | KEYFRAME),
+        ("0d01000000 0a00", FRAME | KEYFRAME),
+        ("0700000000 00000002 6588", HEADER),
+        ("0702000000 00000002 6588", END),
+        ("0703000000 00000002 6588", FRAME),
+        ("0200000000 00000002 6588", FRAME),
+        # Where it does, the payload counts for nothing.
+        ("a368766331 00000003 260100", FRAME),
+        ("2701000000 00000002 6588", FRAME),
+        ("1701000000 00000002 4188", FRAME | KEYFRAME),
+        ("b368766331 00000003 260100", FRAME),
     ],
 )
 def test_video_flags(data: str, flags: int) -> None:
@@ -162,6 +193,28 @@ def test_nothing_else_empties_a_slot(type_id: int, data: str) -> None:
     assert ends_slots(type_id, bytes.fromhex(data)) == ()
 
 
+@pytest.mark.parametrize(
+    ("data", "flag"),
+    [
+        ("27", 0),
+        ("2701000000", 0),
+        ("2701000000 00000002 6588", KEYFRAME),
+        ("2701000000 00000002 4188", 0),
+        ("2700000000 00000002 6588", 0),
+        ("2201000000 00000002 6588", 0),
+        ("a168766331 000000 00000002 2601", KEYFRAME),
+        ("a368766331 00000002 2601", KEYFRAME),
+        ("a368766331 00000002 0201", 0),
+        ("a603 68766331 01 00000002 2601", TRACK_KEYFRAME),
+        ("a068766331 00000002 2601", 0),
+        ("a3687663", 0),
+        ("d100687663310000000226", 0),
+    ],
+)
+def test_keyframe_can_be_looked_for_whatever_the_type(data: str, flag: int) -> None:
+    assert keyframe_inside(bytes.fromhex(data)) == flag
+
+
 FIRST_BYTES = st.integers(0, 255)
 
 
@@ -180,7 +233,8 @@ def test_video_flags_agree_with_the_parser(first: int, second: int, rest: bytes)
         return
     keyframes = {track.track_id for track in info.tracks if track.is_keyframe}
     assert bool(flags & KEYFRAME) is (0 in keyframes)
-    assert bool(flags & TRACK_KEYFRAME) is (bool(keyframes) and 0 not in keyframes)
+    if first & 0x70 or len(info.tracks) == 1:  # of several tracks without a type one is looked at
+        assert bool(flags & TRACK_KEYFRAME) is (bool(keyframes) and 0 not in keyframes)
     is_config = any(track.is_sequence_header for track in info.tracks)
     assert bool(flags & HEADER) is (is_config or info.packet_type == "Metadata")
     assert bool(flags & END) is (info.packet_type in ("SequenceEnd", "end_of_sequence"))
@@ -204,6 +258,8 @@ def test_audio_flags_agree_with_the_parser(first: int, second: int, rest: bytes)
 def test_nothing_raises_whatever_the_bytes(payload: bytes) -> None:
     assert 0 <= track_id(payload) <= 255
     for kind, classify in ((VIDEO, classify_video), (AUDIO, classify_audio)):
+        if payload:
+            assert keyframe_inside(payload) in (0, KEYFRAME, TRACK_KEYFRAME)
         flags = classify(payload)
         assert bool(header_slots(kind, payload)) is bool(flags & HEADER)
         if ends_slots(kind, payload):
