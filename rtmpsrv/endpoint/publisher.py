@@ -119,8 +119,11 @@ class EndpointPublication:
                 continue
             if isinstance(data, StreamMetadata):
                 self._metadata = data
-            elif not isinstance(data, ScriptData) and data.is_sequence_header:
-                self._headers.update(type_id, payload, _CLASSIFY[type_id](payload))
+            elif not isinstance(data, ScriptData):
+                if data.is_sequence_header:
+                    self._headers.update(type_id, payload, _CLASSIFY[type_id](payload))
+                else:
+                    self._headers.note_frames()
             self._has_video = self._has_video or isinstance(data, VideoData)
             for reader in self._readers:
                 if isinstance(reader, PublisherRegistration) or self._reaches(reader, data):

@@ -38,6 +38,8 @@ class HeaderCache:
         self._arrivals = 0
         self._default_video_track = 0
         self._last_video_config: bytes | None = None
+        self._after_frames = False
+        self._sent_together: set[Slot] = set()  # filled or repeated since the last frames
         self._snapshot: tuple[tuple[int, bytes], ...] | None = ()
 
     @property
@@ -50,16 +52,26 @@ class HeaderCache:
         """The payload of all headers that are kept."""
         return self._held_bytes
 
+    def note_frames(self) -> None:
+        """Take note that media came: headers from here on may be those of a new configuration."""
+        self._after_frames = True
+
     def update(self, type_id: int, payload: bytes, flags: int) -> Change:
         """Take in a message with its flags from `classify`; identical repeats change nothing.
 
-        A header that is too long, or one too many in bytes or tracks, is not kept.
+        A header that is too long, or one too many in bytes or tracks, is not kept. When the first track of
+        audio or video is configured anew, the headers of the other tracks of its kind go, but for those that
+        were sent together with it.
         """
         if not flags & HEADER:
             return self.remove(type_id, payload) if flags & END else Change.UNCHANGED
         if len(payload) > MAX_HEADER_BYTES:
             return Change.UNCHANGED
         slots = dict.fromkeys(header_slots(type_id, payload))
+        if self._after_frames:
+            self._after_frames = False
+            self._sent_together.clear()
+        self._sent_together.update(slots)
         replaced: dict[int, int] = {}  # slots that each older message loses
         for slot in slots:
             number = self._slots.get(slot, 0)
@@ -75,6 +87,8 @@ class HeaderCache:
             0 in replaced and self._tracks_with(slots) > MAX_STREAM_TRACKS
         ):
             return Change.UNCHANGED
+        if self._first_config(type_id) in slots:
+            self._forget_former(type_id)
         for number, count in replaced.items():
             self._release(number, count)
         self._arrivals += 1
@@ -101,6 +115,16 @@ class HeaderCache:
             self._find_default_track()
             self._snapshot = None
         return change
+
+    def _first_config(self, type_id: int) -> Slot | None:
+        configs = [slot for slot in self._slots if slot.type_id == type_id and slot.name == "config"]
+        return min(configs, default=None)
+
+    def _forget_former(self, type_id: int) -> None:
+        """Empty the slots of a kind that belong to the configuration before this one."""
+        for slot in [slot for slot in self._slots if slot.type_id == type_id]:
+            if slot not in self._sent_together:
+                self._release(self._slots.pop(slot), 1)
 
     def _tracks_with(self, slots: Iterable[Slot]) -> int:
         tracks = {(slot.type_id, slot.track_id) for slot in self._slots}

@@ -100,6 +100,12 @@ def test_a_late_observer_gets_the_headers_of_all_tracks_and_the_latest_of_each()
         AudioData(second_track, 7, AudioCodec.UNKNOWN, is_sequence_header=True, is_raw=True),
         VideoData(b"h", 7, is_keyframe=True, is_sequence_header=True),
     ]
+    # After frames it is a new configuration, of one track.
+    publication.append([message(messages.AUDIO, b"\xaf\x01frame", 8)])
+    publication.append([message(messages.AUDIO, b"\xaf\x00\x12\x10", 9)])
+    late = observer()
+    publication.add_observer(late)
+    assert [one.data.data for one in taken(late)[2:]] == [b"\x12\x10", b"h"]
 
 
 def test_an_observer_that_is_given_up_when_it_joins_reads_nothing() -> None:

@@ -137,6 +137,56 @@ def test_message_that_renews_one_track_of_several_comes_after_the_other() -> Non
     assert cache.snapshot() == ((VIDEO, TRACKS_0_AND_1),)
 
 
+# --- configurations -------------------------------------------------------------------------------
+
+
+def test_two_tracks_that_become_one_leave_one_header() -> None:
+    cache = HeaderCache()
+    audio(cache, AAC)
+    audio(cache, AAC_TRACK_1)
+    audio(cache, MULTICHANNEL)
+    video(cache, AVC)
+    cache.note_frames()
+    assert audio(cache, AAC + b"!") is Change.CHANGED
+    assert cache.snapshot() == ((AUDIO, AAC + b"!"), (VIDEO, AVC))
+    assert cache.held_bytes == len(AAC + b"!") + len(AVC)
+
+
+def test_message_of_two_tracks_goes_when_one_is_configured_anew() -> None:
+    cache = HeaderCache()
+    video(cache, TRACKS_0_AND_1)
+    cache.note_frames()
+    assert video(cache, b"\x90hvc1alone") is Change.RESTART
+    assert cache.snapshot() == ((VIDEO, b"\x90hvc1alone"),)
+    assert cache.held_bytes == len(b"\x90hvc1alone")
+
+
+@pytest.mark.parametrize("with_repeat", [True, False])
+def test_tracks_sent_together_are_one_configuration(with_repeat: bool) -> None:
+    cache = HeaderCache()
+    audio(cache, AAC)
+    audio(cache, AAC_TRACK_1)
+    cache.note_frames()
+    before = [AAC_TRACK_1 if with_repeat else AAC_TRACK_1 + b"!", AAC + b"!"]
+    for payload in before:
+        audio(cache, payload)
+    assert {payload for _, payload in cache.snapshot()} == set(before)
+    cache.note_frames()
+    for payload in (AAC, AAC_TRACK_1):
+        audio(cache, payload)
+    assert cache.snapshot() == ((AUDIO, AAC), (AUDIO, AAC_TRACK_1))
+
+
+def test_another_track_or_a_repeat_is_no_new_configuration() -> None:
+    cache = HeaderCache()
+    for payload in (AAC, AAC_TRACK_1):
+        audio(cache, payload)
+    for payload in (AAC_TRACK_1 + b"!", AAC, b"\x94mp4a\0\2"):
+        cache.note_frames()
+        audio(cache, payload)
+    assert {payload for _, payload in cache.snapshot()} == {AAC, AAC_TRACK_1 + b"!", b"\x94mp4a\0\2"}
+
+
 def test_end_of_a_track_removes_its_headers_only() -> None:
     cache = HeaderCache()
     video(cache, b"\x90hvc1config")
