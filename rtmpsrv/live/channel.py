@@ -1,36 +1,34 @@
 """A channel: one name, its publication, and who plays it. Never blocks, so it needs no locks.
 
 What was published goes into the log of an output, which sends it. The channel knows what the messages mean:
-where joiners may start, and what players are told at the beginning and the end.
+which of them is a header or a keyframe, and what players are told at the beginning and the end.
 """
 
 from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable
+from math import inf
 from typing import Any, Final
 
 from ..media import classify
+from ..media.enhanced import KEYFRAME_TYPES
 from ..media.headers import Change
 from ..media.metadata import DataKind, metadata_from
 from ..protocol import messages
 from .budget import Budget
 from .framing import RtmpFraming
+from .joints import AUDIO_JOINT_S, ENDLESS_GOP_S, VIDEO_PAUSE_S, Joints
 from .news import News, NewsOf
 from .output import Clock, LiveLimits, Output
 from .player import Player
 from .preamble import Preamble
-from .segment import AUDIO, DATA, HEADER, KEYFRAME, VIDEO
+from .segment import AUDIO, DATA, HEADER, KEYFRAME, VIDEO, frame_kinds
 
 CHECK_S: Final = 0.5  # how often laggards whose sockets stay full are looked at
-AUDIO_JOINT_S: Final = 2.0  # audio has no keyframes: joiners start at most this far back
-# A stream without a keyframe for so long has an endless GOP (intra refresh): joiners start anywhere.
-ENDLESS_GOP_S: Final = 20.0
 
 _SPECIAL: Final = classify.KEYFRAME | classify.HEADER | classify.END | classify.TRACK_KEYFRAME
 _KINDS: Final = {messages.AUDIO: AUDIO, messages.VIDEO: VIDEO}
-
-
 _NOTHING: list[NewsOf] = []  # never changed
 
 
@@ -55,10 +53,11 @@ class Channel:
 
     def _reset(self) -> None:
         self._preamble = Preamble(self._framing, self._budget)
-        self._has_video = False
+        self._joints = Joints(self._now(), self._limits.keep_stream)
+        self._video_at = -inf
         self._has_frames = False  # media since the last new configuration
-        self._keep_stream = self._limits.keep_stream  # until ?cache=clear was served
-        self._keyframe_at = self._joint_at = self._now()  # or the beginning of the stream
+        self._headers_end = 0  # count of messages after the last header
+        self._is_flagged = False  # its encoder says which frames are keyframes
 
     @property
     def live(self) -> bool:
@@ -86,10 +85,13 @@ class Channel:
         now = self._now()
         log, framing = output.log, self._framing
         base = log.tail.base  # not the segment, which a reference would keep
+        kind, has_video, is_flagged = 0, False, self._is_flagged
         for type_id, timestamp, _msid, payload, _csid in batch:
             if type_id == messages.VIDEO:
                 flags, kind = classify.classify_video(payload), VIDEO
-                self._has_video = True
+                has_video = True
+                if not is_flagged and flags == classify.FRAME:
+                    flags |= classify.keyframe_inside(payload)
             elif type_id == messages.AUDIO:
                 flags, kind = classify.classify_audio(payload), AUDIO
             else:
@@ -100,9 +102,12 @@ class Channel:
             else:
                 self._has_frames = True
                 log.append(framing.frame(type_id, timestamp, payload), kind, timestamp, now, len(payload))
-        if not self._has_video and now - self._joint_at > AUDIO_JOINT_S:
-            log.mark_keyframe(self._keep_stream)  # audio can be joined anywhere
-            self._joint_at = now
+        if has_video:
+            if now - self._video_at > ENDLESS_GOP_S:
+                self._joints.video_begins(now)
+            self._video_at = now
+        elif kind and now - self._video_at > VIDEO_PAUSE_S and now - self._joints.joint_at > AUDIO_JOINT_S:
+            self._joints.sound_alone(log, self._video_at, now)
         output.flush_if_due()
         if log.tail.base != base:
             output.trim()
@@ -184,7 +189,8 @@ class Channel:
         state = player.state
         if state.paused:
             headers = () if state.waiting else self._preamble.headers
-            player.sink.reply(self._framing.resumed(headers, state.msid))
+            time = player.next_time(state.wants, self.keyframe_to_come())
+            player.sink.reply(self._framing.resumed(headers, time, state.msid))
             self._filter(player, state.wants, paused=False)
 
     def receive(self, player: Player, wants: int) -> None:
@@ -195,7 +201,8 @@ class Channel:
             # They may have changed while the player did not get them.
             missed = tuple(header for header in self._preamble.headers if _KINDS[header[0]] & back)
             if missed:
-                player.sink.reply(self._framing.headers(missed, state.msid))
+                time = player.next_time(back, self.keyframe_to_come())
+                player.sink.reply(self._framing.headers(missed, time, state.msid))
         self._filter(player, wants, state.paused)
 
     def _filter(self, player: Player, wants: int, paused: bool) -> None:
@@ -219,7 +226,7 @@ class Channel:
 
     def keyframe_to_come(self) -> bool:
         """Tell whether it is worth waiting for a keyframe before sending video."""
-        return self._has_video and self._now() - self._keyframe_at < ENDLESS_GOP_S
+        return self._joints.keyframe_to_come(self._now())
 
     # --- what the process keeps -------------------------------------------------------------------
 
@@ -269,20 +276,23 @@ class Channel:
             and classify.track_id(payload) == self._preamble.default_video_track
         ):
             output.flush_before_keyframe()
-            log.mark_keyframe(self._keep_stream)
-            self._keyframe_at = self._joint_at = now
+            self._joints.keyframe(log, now)
+            self._is_flagged = self._is_flagged or payload[0] >> 4 & 7 in KEYFRAME_TYPES
             self._has_frames = True
             log.append(data, kind | KEYFRAME, timestamp, now, len(payload))
             output.trim()
         elif flags & (classify.HEADER | classify.END):
+            if log.count != self._headers_end:
+                self._preamble.note_frames()
             change = self._preamble.update(type_id, payload, flags)
             if change is Change.RESTART:
                 self._has_frames = False  # what was cached is coded otherwise
             log.append(data, kind | HEADER, timestamp, now, None)
+            self._headers_end = log.count
             if change is not Change.UNCHANGED:
                 log.note_headers(self._preamble.headers)
             if not self._has_frames:
-                log.mark_joint(False)  # joiners are told of it before media
+                self._joints.beginning(log, now)  # joiners are told of it before media
         else:  # a keyframe of another track than the default one
             self._has_frames = True
             log.append(data, kind, timestamp, now, len(payload))
@@ -299,12 +309,13 @@ class Channel:
         data = self._framing.frame(messages.DATA_AMF0, timestamp, item.payload)
         output.log.append(data, DATA, timestamp, now, None if is_start else len(payload))
         if is_start:
-            output.log.mark_joint(False)
+            self._joints.beginning(output.log, now)
 
     def _check(self, output: Output, now: float) -> None:
         self._next_check = now + CHECK_S
         self._drop_ended()
-        output.see_to_laggards(self._has_video and not self.keyframe_to_come())
+        self._joints.check(output.log, now)
+        output.see_to_laggards(self._joints.waits_in_vain(now))
         output.trim()
 
     def _tell_end(self, player: Player) -> None:
@@ -325,18 +336,11 @@ class Channel:
             self.players.discard(player)
             self._news.append((News.REFUSED, player))
             return
-        log = output.log
-        place = log.joint if state.cache != "no" else None
-        if place is None:
-            place, headers = log.flushed, self._preamble.headers
-            player.await_keyframe(self.keyframe_to_come() and self._has_frames)
-        else:
-            if state.cache == "clear":
-                place = log.first
-                self._keep_stream = False
-            headers = log.headers_at(place)
-            player.await_keyframe(log.is_inside_gop(place))
-        player.sink.reply(self._preamble.start(headers, state.msid))
+        log, joints, now = output.log, self._joints, self._now()
+        place = joints.place(log, state, now)
+        player.await_keyframe(joints.waits(log, place, self._has_frames, now))
+        time = log.time_from(place, frame_kinds(state.mask, state.needs_keyframe))
+        player.sink.reply(self._preamble.start(log.headers_at(place), time, state.msid))
         output.start(player, place)
         if state.cache == "clear":
             log.keep_from_joint()

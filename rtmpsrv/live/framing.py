@@ -53,19 +53,24 @@ class RtmpFraming:
         """Copy a framed message for another message stream; its id stands in bytes 8 to 11 of the header."""
         return data if msid == SHARED_MSID else data[:8] + msid.to_bytes(4, "little") + data[12:]
 
-    def headers(self, headers: Headers, msid: int) -> bytes:
-        """Return sequence headers, at timestamp 0."""
-        size = self.chunk_size
-        return b"".join([pack(_CSID[kind], 0, kind, msid, payload, size) for kind, payload in headers])
+    def headers(self, headers: Headers, timestamp: int, msid: int) -> bytes:
+        """Return sequence headers, at the time of the frame that follows.
 
-    def start(self, metadata: tuple[bytes, ...], headers: Headers, msid: int) -> bytes:
-        """Return all that comes before media: statuses, metadata, headers.
+        At 0 MediaMTX, which looks for tracks until a second has passed, would find the first one only.
+        """
+        size = self.chunk_size
+        return b"".join(
+            [pack(_CSID[kind], timestamp, kind, msid, payload, size) for kind, payload in headers]
+        )
+
+    def start(self, metadata: tuple[bytes, ...], headers: Headers, timestamp: int, msid: int) -> bytes:
+        """Return all that comes before media: statuses, metadata, headers; these at the time of the media.
 
         Metadata is at timestamp 0: at any other time FFmpeg invents a subtitle stream.
         """
         size = self.chunk_size
         parts = [pack(messages.DATA_CSID, 0, messages.DATA_AMF0, msid, one, size) for one in metadata]
-        return b"".join([_started(msid, size), *parts, self.headers(headers, msid)])
+        return b"".join([_started(msid, size), *parts, self.headers(headers, timestamp, msid)])
 
     def unpublished(self, msid: int) -> bytes:
         """UnpublishNotify ends FFmpeg, VLC and rtmpdump, StreamEOF ends GStreamer."""
@@ -76,11 +81,11 @@ class RtmpFraming:
         notice = on_status(msid, "status", "NetStream.Pause.Notify", "Paused live", self.chunk_size)
         return messages.user_control(messages.STREAM_EOF, msid) + notice
 
-    def resumed(self, headers: Headers, msid: int) -> bytes:
+    def resumed(self, headers: Headers, timestamp: int, msid: int) -> bytes:
         """Return what answers the end of a pause, headers included."""
         notice = on_status(msid, "status", "NetStream.Unpause.Notify", "Unpaused live", self.chunk_size)
         begin = messages.user_control(messages.STREAM_BEGIN, msid)
-        return begin + self.headers(headers, msid) + notice
+        return begin + self.headers(headers, timestamp, msid) + notice
 
 
 class FlvFraming:
@@ -96,10 +101,12 @@ class FlvFraming:
         """Return the payload of one tag."""
         return data[flv.TAG_HEADER_SIZE : -flv.BACK_POINTER_SIZE]
 
-    def start(self, metadata: tuple[bytes, ...], headers: Headers, has_audio: bool, has_video: bool) -> bytes:
+    def start(
+        self, metadata: tuple[bytes, ...], headers: Headers, timestamp: int, has_audio: bool, has_video: bool
+    ) -> bytes:
         """Return the file header and the tags that come before media."""
         tags = [flv.tag(messages.DATA_AMF0, 0, one) for one in metadata]
-        tags += [flv.tag(type_id, 0, payload) for type_id, payload in headers]
+        tags += [flv.tag(type_id, timestamp, payload) for type_id, payload in headers]
         return b"".join([flv.header(has_audio, has_video), *tags])
 
 

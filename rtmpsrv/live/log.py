@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from .budget import HEADERS, Budget
-from .segment import INDEX_BYTES, KEYFRAME, VIDEO, Segment
+from .segment import AUDIO, HEADER, INDEX_BYTES, KEYFRAME, VIDEO, Segment
 
 MESSAGE_OVERHEAD: Final = 65  # bytes counted for each cached message, as the reference does
 # A segment holds at least so much for each one that is kept already. So a channel that keeps 256 MiB has some
@@ -20,6 +20,9 @@ MESSAGE_OVERHEAD: Final = 65  # bytes counted for each cached message, as the re
 SEGMENT_BYTES = 256 << 10
 COUNTED_FROM_BYTES = 16 << 10  # added bytes are told to the budget in portions of this size
 MAX_HEADER_CHANGES: Final = 8  # that are remembered; whoever is further behind is sent all headers again
+
+# Messages at the time of the media; metadata is at 0.
+_MEDIA: Final = (AUDIO, VIDEO, VIDEO | KEYFRAME, AUDIO | HEADER, VIDEO | HEADER)
 
 Headers = tuple[tuple[int, bytes], ...]  # (type id, payload), in the order in which they are sent
 Part = tuple[Segment, int, int]  # of a segment: offset and count of bytes, never 0
@@ -218,17 +221,27 @@ class Log:
         """Tell whether the headers in force at a position are still known."""
         return self._header_changes[0][0] <= position
 
-    def is_inside_gop(self, position: int) -> bool:
-        """Tell whether there is video from a boundary on that does not begin with a keyframe."""
+    def find(self, position: int, kinds: tuple[int, ...]) -> tuple[int, int] | None:
+        """Return flags and timestamp of the first message of these flags from a boundary on."""
         number = bisect_right(self._bases, position) - 1
         begin = self._segments[number].message_at(position - self._bases[number])
         for segment in self._segments[number:]:
-            frame = segment.flags.find(VIDEO, begin)
-            keyframe = segment.flags.find(VIDEO | KEYFRAME, begin)
-            if frame >= 0 or keyframe >= 0:
-                return keyframe < 0 or 0 <= frame < keyframe
+            found = segment.find(kinds, begin)
+            if found is not None:
+                return segment.flags[found], segment.timestamps[found]
             begin = 0
-        return False
+        return None
+
+    def time_from(self, position: int, kinds: tuple[int, ...]) -> int:
+        """Return the timestamp of the first such frame from a boundary on; the newest while there is none."""
+        found = self.find(position, kinds)
+        if found is not None:
+            return found[1]
+        for segment in reversed(self._segments):
+            newest = segment.find_last(_MEDIA)
+            if newest is not None:
+                return segment.timestamps[newest]
+        return 0
 
     def parts(self, begin: int, end: int) -> list[Part]:
         """Return where the bytes from one position to another are."""

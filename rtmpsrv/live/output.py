@@ -16,7 +16,7 @@ from .framing import RtmpFraming
 from .log import Headers, Log
 from .player import Player
 from .schedule import FlushSchedule
-from .segment import Segment
+from .segment import Segment, frame_kinds
 
 
 class Timer(Protocol):
@@ -257,7 +257,9 @@ class Output:
             place = log.next_boundary(player.position)
             known = log.headers_at(place) if log.remembers_headers(place) else ()
         changed = tuple([header for header in log.headers_at(target) if header not in known])
-        return self.framing.headers(changed, player.state.msid)
+        state = player.state
+        time = log.time_from(target, frame_kinds(state.mask, state.needs_keyframe))
+        return self.framing.headers(changed, time, state.msid)
 
     def describe(self) -> dict[str, Any]:
         """Return what an operator wants to know."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..pickling import Reduced, by_fields
 from .framing import SHARED_MSID
-from .segment import AUDIO, DATA, HEADER, KEYFRAME, VIDEO, Segment
+from .segment import AUDIO, DATA, HEADER, KEYFRAME, VIDEO, Segment, frame_kinds
 
 if TYPE_CHECKING:
     from .log import Log
@@ -24,6 +24,7 @@ COPY_BYTES: Final = 64 * 1024  # most that a step copies, where it cannot send f
 WALK_MESSAGES: Final = 256  # most that one step looks at in the index
 
 EVERYTHING: Final = AUDIO | VIDEO | DATA
+_BEFORE_KEYFRAME: Final = AUDIO | DATA | HEADER  # that is not held back while video waits
 
 
 class Sink(Protocol):
@@ -111,6 +112,15 @@ class Player:
         """Whether it reads by itself: a laggard."""
         return self._log is not None
 
+    def next_time(self, wants: int, waits: bool) -> int:
+        """Return the timestamp of the first frame that it will be sent, as far as that is known; else 0."""
+        output = self.output
+        if output is None:
+            return 0
+        log = output.log
+        place = log.next_boundary(self.state.position) if self.has_cursor else log.flushed
+        return log.time_from(place, frame_kinds(wants, waits))
+
     def start(self, output: Output, position: int, allowance_bytes: int, allowance_s: float) -> None:
         """Begin to read; how far behind it may be includes what lay before it at that moment."""
         state = self.state
@@ -151,7 +161,7 @@ class Player:
             state.needs_keyframe = False
 
     def await_keyframe(self, needs: bool) -> None:
-        """Set whether to hold back audio and video until a keyframe."""
+        """Set whether to hold back video until a keyframe; audio goes on."""
         self.state.needs_keyframe = needs and bool(self.state.mask & VIDEO)
 
     def jump(self, position: int, then: bytes) -> None:
@@ -323,7 +333,7 @@ class Player:
                 state.needs_keyframe = False
                 if state.is_plain:
                     break
-            if kind & (DATA | HEADER if state.needs_keyframe else EVERYTHING) and kind & state.mask:
+            if kind & (_BEFORE_KEYFRAME if state.needs_keyframe else EVERYTHING) and kind & state.mask:
                 wanted.append((offset, end))
             offset = end
         state.position = segment.base + offset

@@ -11,7 +11,7 @@ from .budget import HEADERS, Budget
 from .framing import RtmpFraming
 from .log import Headers
 
-MAX_STARTS = 4  # kinds of joiners, by message stream, whose start is kept ready
+MAX_STARTS = 4  # kinds of joiners, by message stream and time of the media, whose start is kept ready
 
 
 class Preamble:
@@ -24,7 +24,7 @@ class Preamble:
         self._budget = budget
         self._headers = HeaderCache()
         self._metadata = MetadataStore()
-        self._starts: dict[int, bytes] = {}  # by message stream
+        self._starts: dict[tuple[int, int], bytes] = {}  # by message stream and timestamp, the oldest first
         self._counted_bytes = 0
 
     @property
@@ -44,6 +44,10 @@ class Preamble:
             self._forget_starts()
         return change
 
+    def note_frames(self) -> None:
+        """Take note that media came since the last header."""
+        self._headers.note_frames()
+
     def take_data(self, item: DataMessage) -> None:
         """Take in what a data message sets or clears."""
         if item.kind is DataKind.CLEAR:
@@ -52,16 +56,17 @@ class Preamble:
             self._metadata.store(item.name, item.payload)
         self._forget_starts()
 
-    def start(self, headers: Headers, msid: int) -> bytes:
+    def start(self, headers: Headers, timestamp: int, msid: int) -> bytes:
         """Return what a joiner is told before media, with headers that may be older than those in force."""
         if headers != self.headers:
-            return self._framing.start(self._metadata.snapshot(), headers, msid)
-        start = self._starts.get(msid)
+            return self._framing.start(self._metadata.snapshot(), headers, timestamp, msid)
+        start = self._starts.get((msid, timestamp))
         if start is None:
-            start = self._framing.start(self._metadata.snapshot(), headers, msid)
-            if len(self._starts) < MAX_STARTS:
-                self._starts[msid] = start
-                self._count()
+            start = self._framing.start(self._metadata.snapshot(), headers, timestamp, msid)
+            if len(self._starts) == MAX_STARTS:
+                del self._starts[next(iter(self._starts))]  # the media has gone on
+            self._starts[msid, timestamp] = start
+            self._count()
         return start
 
     def close(self) -> None:

@@ -33,6 +33,14 @@ _COLLECT_LIMIT: Final = 4 << 20
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE)  # out of descriptors: this process, the machine
 
 
+def frame_kinds(mask: int, waits: bool) -> tuple[int, ...]:
+    """Return the index flags of the frames that a player is sent: what it wants, and whether video waits."""
+    audio = (AUDIO,) if mask & AUDIO else ()
+    if not mask & VIDEO:
+        return audio
+    return (*audio, VIDEO | KEYFRAME) if waits else (*audio, VIDEO, VIDEO | KEYFRAME)
+
+
 class Segment:
     """Messages of one log in order; changed by its log only, read by players.
 
@@ -123,6 +131,14 @@ class Segment:
     def message_at(self, offset: int) -> int:
         """Return the number of the message that holds the byte at `offset` (the count at the end)."""
         return bisect_right(self.offsets, offset) - 1 if offset < self.size else len(self.offsets)
+
+    def find(self, kinds: tuple[int, ...], begin: int) -> int | None:
+        """Return the number of the first message from `begin` on whose flags are one of these."""
+        return min([number for kind in kinds if (number := self.flags.find(kind, begin)) >= 0], default=None)
+
+    def find_last(self, kinds: tuple[int, ...]) -> int | None:
+        """Return the number of the last message whose flags are one of these."""
+        return max([number for kind in kinds if (number := self.flags.rfind(kind)) >= 0], default=None)
 
     def offset_of(self, number: int) -> int:
         """Return where a message begins; the size for the one behind the last."""

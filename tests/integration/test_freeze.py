@@ -33,7 +33,6 @@ from tests.unit.server.stage import PATIENCE_S, eventually
 
 HANDSHAKE_SIZE = 1536
 EXTENDED_HEADER = 16  # bytes of a type 0 chunk's header with one byte of chunk stream id
-HEADERS = [(messages.AUDIO, 0, AAC_HEADER), (messages.VIDEO, 0, AVC_HEADER)]  # as the server repeats them
 BIG = 200_000  # bytes, more than small buffers take
 
 
@@ -44,6 +43,11 @@ def opened() -> Iterator[House]:
 
 
 # --- players ------------------------------------------------------------------------------------------
+
+
+def headers_at(timestamp: int) -> list[Frame]:
+    """The headers as the server repeats them."""
+    return [(messages.AUDIO, timestamp, AAC_HEADER), (messages.VIDEO, timestamp, AVC_HEADER)]
 
 
 def follows(player: Connection) -> bool:
@@ -151,8 +155,10 @@ def test_a_paused_player(opened: House) -> None:
         third = publisher.mark()
         publisher.some(opening=True)
         hear_all(both, publisher.mark())
-        new = publisher.sent[publisher.sent.index(third) :]
-        assert moved.frames[-len(new) - 2 :] == [*HEADERS, *new]
+        sent, begun = publisher.sent, publisher.sent.index(second)
+        waited = sent[begun + 1 : sent.index(third)]
+        new = [*(one for one in waited if one[0] == messages.AUDIO), *sent[sent.index(third) :]]
+        assert moved.frames[-len(new) - 2 :] == [*headers_at(sent[begun - 1][1]), *new]
     assert moved.heard == still.heard
 
 
@@ -178,7 +184,8 @@ def test_a_player_on_another_message_stream_without_audio(opened: House) -> None
     begun = len(publisher.sent)
     publisher.some()
     hear_all(both, publisher.mark())
-    assert moved.frames == [*HEADERS, *video[1:], HEADERS[0], *publisher.sent[begun:]]
+    at_start, later = headers_at(video[1][1]), headers_at(publisher.sent[begun - 2][1])
+    assert moved.frames == [*at_start, *video[1:], later[0], *publisher.sent[begun:]]
     assert [one for one in moved.frames[2:] if one[0] != messages.AUDIO] == still.frames[2:]
     assert {message.msid for message in moved.heard if message.type_id in (8, 9)} == {2}
 

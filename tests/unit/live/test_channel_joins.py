@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtmpsrv.live.channel import ENDLESS_GOP_S
+from rtmpsrv.live.joints import ENDLESS_GOP_S
 from rtmpsrv.live.log import MAX_HEADER_CHANGES, MESSAGE_OVERHEAD, SEGMENT_BYTES
 from rtmpsrv.protocol import amf0
 from tests.client import AAC_HEADER
@@ -41,7 +41,7 @@ def test_joiner_is_started_in_the_order_of_the_specification(can_sendfile: bool,
     assert sink.told() == STARTED
     expected = [
         (4, 0, 0), (20, 0, msid), (20, 0, msid), (18, 0, 0),  # StreamBegin, Reset, Start, sample access
-        (18, 0, msid), (8, 0, msid), (9, 0, msid),  # metadata, audio header, video header
+        (18, 0, msid), (8, 120, msid), (9, 120, msid),  # metadata, audio header, video header
         (9, 120, msid), (8, 130, msid),
     ]  # fmt: skip
     assert [message[:3] for message in sink.messages()] == expected
@@ -83,9 +83,9 @@ def test_joiner_never_starts_between_keyframes_even_when_the_publisher_did() -> 
     stage = Stage()
     stage.publish(*HEADERS, inter("0"), tone("0"), inter("1"))
     sink = stage.join()
-    assert sink.frames() == []
-    stage.publish(inter("2"), key("3"), inter("4"), tone("5"))
-    assert sink.frames() == payloads(key("3"), inter("4"), tone("5"))
+    assert sink.frames() == payloads(tone("0"))  # audio does not wait
+    stage.publish(inter("2"), tone("2"), key("3"), inter("4"), tone("5"))
+    assert sink.frames() == payloads(tone("0"), tone("2"), key("3"), inter("4"), tone("5"))
 
 
 def test_audio_ahead_of_the_first_video_frame_is_not_held_back() -> None:
@@ -140,7 +140,7 @@ def test_cache_no_starts_at_the_next_keyframe(can_sendfile: bool) -> None:
     sink = stage.join(can_sendfile=can_sendfile, cache="no")
     assert [p for _, _, p in sink.media()] == [PLAIN_META, AAC[3], AVC[3]]
     stage.publish(inter("1"), tone("1"), key("2"), tone("3"), inter("4"))
-    assert sink.frames() == payloads(key("2"), tone("3"), inter("4"))
+    assert sink.frames() == payloads(tone("1"), key("2"), tone("3"), inter("4"))
     assert stage.follows(sink)
 
 
@@ -301,7 +301,7 @@ def test_joiner_of_an_endless_gop_starts_anywhere() -> None:
     stage.publish(inter("early"))
     patient = stage.join()
     stage.publish(inter("1"), tone("2"))
-    assert patient.frames() == []
+    assert patient.frames() == payloads(tone("2"))
     stage.clock.advance(2)
     stage.publish(inter("3"))
     assert stage.join().frames() == []
@@ -309,7 +309,7 @@ def test_joiner_of_an_endless_gop_starts_anywhere() -> None:
     late = stage.join()
     stage.publish(inter("6"), tone("7"))
     assert late.frames() == payloads(inter("6"), tone("7"))
-    assert patient.frames() == payloads(tone("4"), inter("5"), inter("6"), tone("7"))
+    assert patient.frames() == payloads(tone("2"), tone("4"), inter("5"), inter("6"), tone("7"))
 
 
 def test_first_keyframe_is_awaited_from_the_begin_of_the_stream_on() -> None:

@@ -74,17 +74,17 @@ def test_bytes_for_the_shared_stream_are_not_copied() -> None:
 
 
 def test_start_says_what_the_reference_says() -> None:
-    assert taken_apart(FRAMING.start((), (), 3)) == STARTED
+    assert taken_apart(FRAMING.start((), (), 0, 3)) == STARTED
 
 
-def test_start_tells_metadata_then_headers_at_timestamp_0() -> None:
+def test_start_tells_metadata_at_timestamp_0_then_headers_at_that_of_the_media() -> None:
     metadata = (amf0.encode("onMetaData", {"width": 1.0}), amf0.encode("other", None))
-    assert taken_apart(FRAMING.start(metadata, (AUDIO_HEADER, VIDEO_HEADER), 3)) == [
+    assert taken_apart(FRAMING.start(metadata, (AUDIO_HEADER, VIDEO_HEADER), 1 << 24, 3)) == [
         *STARTED,
         (18, 0, 3, ["onMetaData", {"width": 1.0}]),
         (18, 0, 3, ["other", None]),
-        (8, 0, 3, "af00"),
-        (9, 0, 3, "1700"),
+        (8, 1 << 24, 3, "af00"),
+        (9, 1 << 24, 3, "1700"),
     ]
 
 
@@ -100,32 +100,32 @@ def test_pause_and_its_end() -> None:
         (4, 0, 0, "000100000002"),
         (20, 0, 2, ("status", "NetStream.Pause.Notify", "Paused live")),
     ]
-    assert taken_apart(FRAMING.resumed((VIDEO_HEADER,), 2)) == [
+    assert taken_apart(FRAMING.resumed((VIDEO_HEADER,), 40, 2)) == [
         (4, 0, 0, "000000000002"),
-        (9, 0, 2, "1700"),
+        (9, 40, 2, "1700"),
         (20, 0, 2, ("status", "NetStream.Unpause.Notify", "Unpaused live")),
     ]
 
 
 def test_headers_alone() -> None:
-    assert FRAMING.headers((), 1) == b""
-    assert taken_apart(FRAMING.headers((AUDIO_HEADER, VIDEO_HEADER), 2)) == [
-        (8, 0, 2, "af00"),
-        (9, 0, 2, "1700"),
+    assert FRAMING.headers((), 0, 1) == b""
+    assert taken_apart(FRAMING.headers((AUDIO_HEADER, VIDEO_HEADER), 40, 2)) == [
+        (8, 40, 2, "af00"),
+        (9, 40, 2, "1700"),
     ]
 
 
 @pytest.mark.parametrize("size", [64, 100])
 def test_statuses_are_cut_at_the_chunk_size(size: int) -> None:
     framing = RtmpFraming(size)
-    assert taken_apart(framing.start((), (), 3), size) == STARTED
+    assert taken_apart(framing.start((), (), 0, 3), size) == STARTED
     assert len(framing.unpublished(3)) != len(FRAMING.unpublished(3))
 
 
 @pytest.mark.parametrize(("has_audio", "has_video"), [(True, True), (False, True), (True, False)])
 def test_flv_starts_with_its_header_then_metadata_and_headers(has_audio: bool, has_video: bool) -> None:
     metadata = (amf0.encode("onMetaData", {"width": 1.0}),)
-    data = FlvFraming().start(metadata, (AUDIO_HEADER, VIDEO_HEADER), has_audio, has_video)
+    data = FlvFraming().start(metadata, (AUDIO_HEADER, VIDEO_HEADER), 40, has_audio, has_video)
     reader = flv.TagReader()
-    assert reader.feed(data) == [(18, 0, metadata[0]), (8, 0, b"\xaf\0"), (9, 0, b"\x17\0")]
+    assert reader.feed(data) == [(18, 0, metadata[0]), (8, 40, b"\xaf\0"), (9, 40, b"\x17\0")]
     assert (reader.has_audio, reader.has_video) == (has_audio, has_video)

@@ -49,6 +49,8 @@ class World:
         )
         self.next_id = 0
         self.sent: dict[int, Message] = {}
+        self.first = 1  # of this publication
+        self.first_of: dict[int, int] = {}
         self.seats: list[Seat] = []
         self.frozen: list[tuple[Seat, bytes]] = []
         self.operations: list[tuple[int, Callable[[], None]]] = [
@@ -87,6 +89,7 @@ class World:
         make = key if kind < 0.2 else tone if kind < 0.5 else inter
         time = chance.choice((self.next_id, 0xFFFFFF + self.next_id))
         self.sent[self.next_id] = message = make(content, time)
+        self.first_of[self.next_id] = self.first
         return message
 
     def append(self) -> None:
@@ -174,6 +177,7 @@ class World:
     def start(self) -> None:
         if not self.stage.channel.live:
             self.stage.start()
+            self.first = self.next_id + 1
 
     # --- what must hold ---------------------------------------------------------------------------
 
@@ -215,13 +219,12 @@ class World:
         return int(message[3][5 if message[0] == 9 else 2 :][:8])
 
     def check_section(self, section: list[Message], newest: int, seat: Seat) -> int:
-        """One start of a player: as sent, in order, nothing twice, from a keyframe on; return the gaps."""
+        """One start of a player: as sent, in order, nothing twice, video from keyframes on; how many gaps."""
         gaps = 0
         last = 0
-        configured = False
+        missed_video = flowing = False  # video since the start, or since the last gap
         for message in section:
             if is_header(message[3]):
-                configured = configured or message[0] == 9
                 continue
             number = self.number(message)
             sent = self.sent[number]
@@ -230,19 +233,21 @@ class World:
             if not last:
                 # The cache of a new joiner may repeat nothing of an earlier publication.
                 assert number > newest
-            elif number != last + 1:
+            missing = [self.sent[between][0] for between in range(last + 1, number)] if last else []
+            if 8 in missing or (missing and flowing):
                 gaps += 1
-                if not seat.filtered:
-                    skipped_into = sent[3][0]
-                    assert skipped_into == 0x17 or self.is_audio_only(number), "a jump lands on a keyframe"
+                flowing = False
+            missed_video = missed_video or 9 in missing
+            if message[0] == 9:
+                if missed_video and not seat.filtered:
+                    assert sent[3][0] == 0x17 or self.has_no_keyframe(number), "a jump lands on a keyframe"
+                missed_video, flowing = False, True
             last = number
         return gaps
 
-    def is_audio_only(self, number: int) -> bool:
-        """Whether no video came in this publication before; jumps of audio land anywhere."""
-        return self.sent[number][0] == 8 and not any(
-            self.sent[earlier][0] == 9 for earlier in range(max(1, number - 30), number)
-        )
+    def has_no_keyframe(self, number: int) -> bool:
+        """Whether no keyframe came in this publication before; then one is awaited for a while only."""
+        return not any(self.sent[one][3][0] == 0x17 for one in range(self.first_of[number], number))
 
 
 @pytest.mark.parametrize("lane", ["file", "copies"])

@@ -6,7 +6,7 @@ import pytest
 
 from rtmpsrv.live.budget import Budget
 from rtmpsrv.live.log import MAX_HEADER_CHANGES, MESSAGE_OVERHEAD, Headers
-from rtmpsrv.live.segment import AUDIO, HEADER, KEYFRAME, VIDEO
+from rtmpsrv.live.segment import AUDIO, DATA, HEADER, KEYFRAME, VIDEO
 from tests.unit.live.logs import add, add_keyframe, empty, three_segments
 
 HEADERS_1: Headers = ((8, b"one"),)
@@ -27,7 +27,8 @@ def test_empty_log_has_one_position() -> None:
     assert log.parts(0, 0) == []
     assert log.read(0, 0) == b""
     assert log.headers_at(0) == ()
-    assert not log.is_inside_gop(0)
+    assert log.find(0, (VIDEO,)) is None
+    assert log.time_from(0, (VIDEO,)) == 0
     assert not log.may_trim()
     log.trim(None)
     log.cut()
@@ -72,31 +73,39 @@ def test_what_was_not_flushed_waits_in_order() -> None:
     assert (log.oldest_unsent_at, log.take_unsent()) == (7.0, [b"d"])
 
 
-@pytest.mark.parametrize(
-    ("flags", "inside"),
-    [
-        ((), False),
-        ((AUDIO,), False),
-        ((VIDEO | KEYFRAME, VIDEO), False),
-        ((AUDIO, VIDEO | KEYFRAME, VIDEO), False),
-        ((VIDEO,), True),
-        ((AUDIO, VIDEO, VIDEO | KEYFRAME), True),
-        ((VIDEO | HEADER, VIDEO), True),
-        ((VIDEO | HEADER, VIDEO | KEYFRAME), False),
-    ],
-)
 @pytest.mark.parametrize("each_in_a_segment", [False, True])
-def test_inside_a_gop_other_video_comes_before_a_keyframe(
-    flags: tuple[int, ...], inside: bool, each_in_a_segment: bool
-) -> None:
+def test_messages_are_found_by_their_kind_with_their_time(each_in_a_segment: bool) -> None:
     log = empty()
-    add(log, 5, flags=VIDEO)
-    add(log, 5, flags=VIDEO | KEYFRAME)
-    for one in flags:
+    for flags in (VIDEO, DATA, AUDIO, VIDEO | HEADER, VIDEO | KEYFRAME, VIDEO, AUDIO, DATA):
         if each_in_a_segment:
             log.cut()
+        add(log, 5, flags=flags)  # 40 ms after the one before
+    assert log.find(0, (VIDEO,)) == (VIDEO, 0)
+    assert log.find(5, (VIDEO,)) == (VIDEO, 200)
+    assert log.find(5, (VIDEO, VIDEO | KEYFRAME)) == (VIDEO | KEYFRAME, 160)
+    assert log.find(5, (AUDIO, VIDEO | KEYFRAME)) == (AUDIO, 80)
+    assert log.find(25, (VIDEO | KEYFRAME,)) is None
+    assert log.find(40, (AUDIO,)) is None
+    assert log.time_from(5, (VIDEO, VIDEO | KEYFRAME)) == 160
+
+
+@pytest.mark.parametrize(
+    ("flags", "newest"),
+    [
+        ((), 0),
+        ((DATA,), 0),
+        ((DATA, VIDEO | HEADER, DATA), 40),
+        ((VIDEO, AUDIO, DATA), 40),
+        ((AUDIO, VIDEO | KEYFRAME, DATA, DATA), 40),
+    ],
+)
+def test_time_of_what_is_to_come_is_that_of_the_newest_media(flags: tuple[int, ...], newest: int) -> None:
+    log = empty()
+    for one in flags:
         add(log, 5, flags=one)
-    assert log.is_inside_gop(10) is inside
+    assert log.time_from(log.end, (AUDIO, VIDEO, VIDEO | KEYFRAME)) == newest
+    log.cut()
+    assert log.time_from(log.end, (AUDIO, VIDEO, VIDEO | KEYFRAME)) == newest
 
 
 # --- where joiners start --------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def test_player_that_switches_video_off_stops_waiting_for_a_keyframe() -> None:
     stage.publish(tone("before"))
     stage.channel.receive(stage.player(sink), AUDIO | DATA)
     stage.publish(tone("a"), inter("j"), tone("b"))
-    assert sink.frames() == payloads(tone("a"), tone("b"))
+    assert sink.frames() == payloads(tone("before"), tone("a"), tone("b"))
 
 
 def test_laggard_inside_a_message_may_change_what_it_wants(can_sendfile: bool) -> None:

@@ -33,7 +33,7 @@ def clear(name: str) -> DataMessage:
 
 def test_headers_and_metadata_in_force_are_what_joiners_are_told() -> None:
     known = preamble()
-    assert known.start((), 3) == FRAMING.start((), (), 3)
+    assert known.start((), 0, 3) == FRAMING.start((), (), 0, 3)
     assert known.update(messages.VIDEO, AVC_HEADER, HEADER) is Change.CHANGED
     assert known.update(messages.VIDEO, AVC_HEADER, HEADER) is Change.UNCHANGED
     known.take_data(store("a", b"first"))
@@ -41,21 +41,21 @@ def test_headers_and_metadata_in_force_are_what_joiners_are_told() -> None:
     known.take_data(store("a", b"third"))
     headers = ((messages.VIDEO, AVC_HEADER),)
     assert known.headers == headers
-    assert known.start(headers, 3) == FRAMING.start((b"third", b"second"), headers, 3)
+    assert known.start(headers, 0, 3) == FRAMING.start((b"third", b"second"), headers, 0, 3)
     known.take_data(clear("a"))
     known.take_data(clear("unknown"))
-    assert known.start(headers, 3) == FRAMING.start((b"second",), headers, 3)
-    assert known.start((), 3) == FRAMING.start((b"second",), (), 3)  # older headers
+    assert known.start(headers, 0, 3) == FRAMING.start((b"second",), headers, 0, 3)
+    assert known.start((), 0, 3) == FRAMING.start((b"second",), (), 0, 3)  # older headers
     assert known.default_video_track == 0
 
 
 def test_headers_of_a_track_that_ended_are_told_no_more() -> None:
     known = preamble()
     assert known.update(messages.VIDEO, b"\x90avc1config", HEADER) is Change.CHANGED
-    before = known.start(known.headers, 3)
+    before = known.start(known.headers, 0, 3)
     assert known.update(messages.VIDEO, b"\x92avc1", END) is Change.CHANGED
     assert known.headers == ()
-    assert known.start((), 3) == FRAMING.start((), (), 3) != before
+    assert known.start((), 0, 3) == FRAMING.start((), (), 0, 3) != before
 
 
 # --- shared ---------------------------------------------------------------------------------------
@@ -64,13 +64,13 @@ def test_headers_of_a_track_that_ended_are_told_no_more() -> None:
 def test_joiners_of_a_kind_share_the_bytes() -> None:
     known = preamble()
     known.take_data(store("a"))
-    first = known.start((), 1)
-    assert known.start((), 1) is first
-    other = known.start((), 2)
+    first = known.start((), 0, 1)
+    assert known.start((), 0, 1) is first
+    other = known.start((), 0, 2)
     assert other is not first
-    assert known.start((), 2) is other
+    assert known.start((), 0, 2) is other
     known.take_data(store("b"))
-    assert known.start((), 1) != first
+    assert known.start((), 0, 1) != first
 
 
 class Remembering(FakeSink):
@@ -98,18 +98,22 @@ def test_players_that_join_are_handed_one_object() -> None:
 def test_few_kinds_are_kept_ready() -> None:
     budget = Budget(1 << 30)
     known = preamble(budget)
-    starts = [known.start((), msid) for msid in range(MAX_STARTS + 1)]
-    assert budget.used_bytes == sum(len(start) for start in starts[:-1])
-    assert known.start((), MAX_STARTS) == starts[-1]
-    assert known.start((), MAX_STARTS) is not starts[-1]
-    assert all(known.start((), msid) is start for msid, start in enumerate(starts[:-1]))
+    starts = [known.start((), 0, msid) for msid in range(MAX_STARTS + 1)]
+    assert budget.used_bytes == sum(len(start) for start in starts[1:])
+    assert all(known.start((), 0, msid + 1) is start for msid, start in enumerate(starts[1:]))
+    assert known.start((), 0, 0) == starts[0]
+    assert known.start((), 0, 0) is not starts[0]
+    known.update(messages.AUDIO, AAC_HEADER, HEADER)
+    starts = [known.start(known.headers, timestamp, 1) for timestamp in range(MAX_STARTS + 1)]
+    assert len(set(starts)) == MAX_STARTS + 1
+    assert budget.used_bytes == sum(len(start) for start in starts[1:])
 
 
 # --- bounded --------------------------------------------------------------------------------------
 
 
 def stored(known: Preamble) -> bytes:
-    return known.start((), 1)[len(FRAMING.start((), (), 1)) :]
+    return known.start((), 0, 1)[len(FRAMING.start((), (), 0, 1)) :]
 
 
 def test_so_many_names_are_stored() -> None:
@@ -154,12 +158,12 @@ def test_what_is_held_is_counted_until_the_publication_ends() -> None:
     assert budget.used_bytes == 0  # headers count where their history is
     known.take_data(store("a", bytes(100)))
     assert budget.used_bytes == budget.describe()["headers_bytes"] == 100
-    start = known.start(known.headers, 1)
+    start = known.start(known.headers, 0, 1)
     assert budget.used_bytes == 100 + len(start)
     known.take_data(clear("a"))
     assert budget.used_bytes == 0
     known.take_data(store("a", bytes(50)))
-    known.start(known.headers, 1)
+    known.start(known.headers, 0, 1)
     known.close()
     assert budget.used_bytes == 0
     assert known.headers == ()

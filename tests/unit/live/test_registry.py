@@ -91,8 +91,8 @@ def test_shed_channel_can_be_joined_at_its_next_keyframe() -> None:
         filled(stage, name)
     stage.channel = stage.registry.open("old")
     sink = stage.join()
-    stage.publish(inter("lost"), tone("lost"), key("next"), tone("kept"))
-    assert sink.frames() == [key("next")[3], tone("kept")[3]]
+    stage.publish(inter("lost"), tone("goes on"), key("next"), tone("kept"))
+    assert sink.frames() == [tone("goes on")[3], key("next")[3], tone("kept")[3]]
 
 
 def test_backlog_of_laggards_goes_when_caches_do_not_suffice() -> None:
