@@ -1,6 +1,7 @@
+#!/usr/bin/env python3
 """Measure what one message costs in the packages that may be compiled, without sockets; prints both builds.
 
-    .venv/bin/python scripts/measure_compiled.py [--rounds 5]
+    scripts/measure_compiled.py [--rounds 5]
 
 Needs build/compiled, which scripts/check_compiled makes. The builds take turns, each in a process of its own;
 the least of all rounds counts, in microseconds. Followers are sent to /dev/null.
@@ -16,6 +17,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from own_python import use_venv
 
 PROJECT = Path(__file__).resolve().parent.parent
 COMPILED = PROJECT / "build" / "compiled"
@@ -156,6 +159,7 @@ def run(directory: Path) -> dict[str, float]:
 
 def main() -> int:
     """Print the table, or what one process measured."""
+    use_venv()
     parser = argparse.ArgumentParser(description="Compare the two builds, message by message.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)

@@ -5,7 +5,7 @@ Two servers run side by side, each with a publisher and a player; on one of them
 callback that never answers. Short rounds alternate between the two, so that both meet the same noise.
 Prints the delay from publisher to player.
 
-    .venv/bin/python scripts/measure_hung_callbacks.py [--hung 50] [--rounds 50] [--messages 100]
+    scripts/measure_hung_callbacks.py [--hung 50] [--rounds 50] [--messages 100]
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from own_python import use_venv
+
+use_venv()
 
 from tests.client import Stage, interframe, keyframe, stage
 from tests.doubles.callback_server import Answer, CallbackServer, accept

@@ -1,10 +1,14 @@
+#!/usr/bin/env python3
 """Measure how long a player waits for its first picture on a channel with a cache; prints the median.
 
-The time runs from sending `play` to having read the whole keyframe, on 20 joins of an own server process.
+    scripts/measure_join.py [--joins 20]
+
+The time runs from sending `play` to having read the whole keyframe, on joins of an own server process.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import socket
 import statistics
@@ -12,6 +16,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+from own_python import use_venv
+
+use_venv()
 
 from benchlib.rtmpclient import (
     MSID,
@@ -25,7 +33,6 @@ from benchlib.scenarios import Scenario
 from benchlib.stream import AVC_HEADER, stamp, templates
 
 PROJECT = Path(__file__).resolve().parent.parent
-JOINS = 20
 CHUNK_SIZE = 4096
 START_S = 20.0
 SCENARIO = Scenario(
@@ -57,6 +64,9 @@ class JoiningClient(Client):
 
 def main() -> int:
     """Start a server, publish one GOP, join it again and again."""
+    parser = argparse.ArgumentParser(description="Measure how long a player waits for its first picture.")
+    parser.add_argument("--joins", type=int, default=20)
+    joins: int = parser.parse_args().joins
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -70,13 +80,13 @@ def main() -> int:
         target = Target("127.0.0.1", port)
         publisher = _publish(target)
         _join(target)  # the server has read the GOP after this one
-        times_ms = [1000 * _join(target) for _ in range(JOINS)]
+        times_ms = [1000 * _join(target) for _ in range(joins)]
         publisher.close()
     finally:
         server.terminate()
         server.wait()
     print(
-        f"play to first picture, {JOINS} joins: median {statistics.median(times_ms):.2f} ms,"
+        f"play to first picture, {joins} joins: median {statistics.median(times_ms):.2f} ms,"
         f" lowest {min(times_ms):.2f} ms, highest {max(times_ms):.2f} ms"
     )
     return 0

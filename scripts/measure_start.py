@@ -1,6 +1,7 @@
-"""How long `python -m rtmpsrv` takes until it listens, and what it holds then: run it on a quiet machine.
+#!/usr/bin/env python3
+"""How long the server takes until it listens, and what it holds then: run it on a quiet machine.
 
-    .venv/bin/python scripts/measure_start.py [--starts 10] [NAME=VALUE ...]
+    scripts/measure_start.py [--starts 10] [NAME=VALUE ...]
 
 Prints the median, fastest and slowest start, from the fork of the process to an accepted connection, and its
 proportional memory (PSS) a second later. Settings go to the server's environment.
@@ -18,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from own_python import use_venv
+
 PROJECT = Path(__file__).resolve().parent.parent
 LONGEST_START_S = 20.0
 LOOK_EVERY_S = 0.002
@@ -26,6 +29,7 @@ SETTLED_AFTER_S = 1.0
 
 def main() -> int:
     """Measure, print, and say whether every start listened."""
+    use_venv()
     parser = argparse.ArgumentParser(description="Measure how the server starts.")
     parser.add_argument("--starts", type=int, default=10)
     parser.add_argument("settings", nargs="*", metavar="NAME=VALUE")

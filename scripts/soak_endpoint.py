@@ -9,6 +9,10 @@ closing message. In the end objects, greenlets and descriptors are counted again
 
 from __future__ import annotations
 
+from own_python import use_venv
+
+use_venv()
+
 from gevent import monkey
 
 monkey.patch_all()
@@ -24,8 +28,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import gevent
 
