@@ -6,8 +6,10 @@ players that wait for it and to players that join in its middle. The tests only 
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +45,7 @@ SKIPPED_S = DURATION_S - 1  # the most that a late player may have missed, on a 
 FFMPEG_OLD, FFMPEG_NEW = "ffmpeg of Debian", "current ffmpeg"
 RTMPDUMP, RTMPSRC, RTMP2SRC, FFPLAY = "rtmpdump", "rtmpsrc", "rtmp2src", "ffplay"
 RTMPSINK, RTMP2SINK = "rtmpsink", "rtmp2sink"
+MPV, VLC, PYAV = "mpv", "vlc", "PyAV"
 PLAYERS = (FFMPEG_OLD, FFMPEG_NEW, RTMPDUMP, RTMPSRC, RTMP2SRC)
 
 
@@ -63,6 +66,8 @@ STREAMS = (
     Stream("ffplay", "h264_aac", FFMPEG_NEW, (FFPLAY,), (FFPLAY,)),
     Stream("gst1", "h264_aac", RTMPSINK, (FFMPEG_NEW, RTMPSRC)),
     Stream("gst2", "h264_aac", RTMP2SINK, (FFMPEG_NEW, RTMP2SRC)),
+    Stream("desktop", "h264_aac", FFMPEG_NEW, (MPV, VLC, PYAV), (MPV, VLC, PYAV)),
+    Stream("pyav", "h264_aac", PYAV, (FFMPEG_NEW, PYAV)),
     Stream("hevc", "hevc_opus", FFMPEG_NEW),
     Stream("av1", "av1_aac", FFMPEG_NEW),
     Stream("tracks", "two_audio_tracks", FFMPEG_NEW),
@@ -183,7 +188,7 @@ def _start_player(
     name = f"{place[0]} {player} {'late' if place[2] else 'waiting'}.{'hash' if hashes else 'flv'}"
     outcome = run.players[place] = Outcome(player, directory / name.replace(" ", "-"))
     # The drivers are for ffplay, which else looks for a screen.
-    command = ["env", "SDL_VIDEODRIVER=dummy", "SDL_AUDIODRIVER=dummy"]
+    command = ["env", "SDL_VIDEODRIVER=dummy", "SDL_AUDIODRIVER=dummy", f"HOME={directory}"]
     command += _player_command(player, url, str(outcome.output))
     return run.start(command, DEVNULL), outcome
 
@@ -199,8 +204,17 @@ def _player_command(player: str, url: str, output: str) -> list[str]:
         # It drops an unfinished block at the end, so blocks are shorter than any message here.
         RTMPSRC: [*gst, "rtmpsrc", "blocksize=16", f"location={url} live=1", *sink],
         RTMP2SRC: [*gst, "rtmp2src", f"location={url}", *sink],
+        MPV: [system_tool("mpv"), "--no-config", "--really-quiet", f"--stream-dump={output}", url],
+        VLC: [*_vlc(), f"--demuxdump-file={output}", url, "vlc://quit"],
+        PYAV: [sys.executable, "-m", "tests.pyav", "play", url, output],
         FFPLAY: [system_tool("ffplay"), "-autoexit", "-noframedrop", "-nostats", "-vf", "showinfo", url],
     }[player]
+
+
+def _vlc() -> list[str]:
+    """Return the start of a command; VLC refuses to run as root, so that it is given another name."""
+    nobody = ["unshare", "--user", "--map-user=1000"] if os.geteuid() == 0 else []
+    return [*nobody, system_tool("cvlc"), "--quiet", "--play-and-exit", "--demux=dump"]
 
 
 def _publisher_command(stream: Stream, url: str, sample: Path) -> list[str]:
@@ -209,6 +223,8 @@ def _publisher_command(stream: Stream, url: str, sample: Path) -> list[str]:
         program = current_ffmpeg() if stream.publisher == FFMPEG_NEW else system_tool("ffmpeg")
         options = "-v error -nostdin -stats_period 0.1 -progress pipe:1 -re -i"
         return [program, *options.split(), str(sample), "-map", "0", "-c", "copy", "-f", "flv", url]
+    if stream.publisher == PYAV:
+        return [sys.executable, "-m", "tests.pyav", "publish", str(sample), url]
     pipeline = (
         f"filesrc location={sample} ! flvdemux name=from flvmux name=to streamable=true"
         " from.video ! queue ! progressreport do-query=false update-freq=1 ! to.video"
