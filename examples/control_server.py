@@ -1,6 +1,6 @@
-"""A control server for rtmpsrv: says who may publish, on any number of servers. Needs: pip install websockets
+"""A control server for rtmpsrv: says who may publish, on any number of servers. Needs the package websockets.
 
-STREAM_KEYS="news=secret1" CONTROL_SECRET=change-me PORT=8080 python3 examples/control_server.py
+STREAM_KEYS="news=secret1" CONTROL_SECRET=change-me PORT=8080 .venv/bin/python examples/control_server.py
 
 To end a stream, type: kill CHANNEL
 """

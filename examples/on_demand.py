@@ -1,4 +1,4 @@
-"""Play a FLV file in a loop, but only while somebody watches: python examples/on_demand.py FILE.flv [PORT]
+"""Play a FLV file in a loop, but only while somebody watches: on_demand.py FILE.flv [PORT]
 
 Watch with: ffplay rtmp://127.0.0.1/live/loop
 """

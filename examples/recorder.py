@@ -1,4 +1,4 @@
-"""Record every publisher of app "live" to a FLV file: python examples/recorder.py DIRECTORY [PORT]
+"""Record every publisher of app "live" to a FLV file: recorder.py DIRECTORY [PORT]
 
 Publish with: ffmpeg -re -i video.mp4 -c copy -f flv rtmp://127.0.0.1/live/anything
 """

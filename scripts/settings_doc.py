@@ -20,7 +20,7 @@ SETTINGS_HEAD = """\
 
 All settings are environment variables. A file `.env` in the working directory, or else in the nearest
 directory above it that has one, is read too; the environment wins. None has to be set.
-`python -m rtmpsrv --check-config` prints what is in force, with secrets masked, and what is wrong.
+`scripts/serve --check-config` prints what is in force, with secrets masked, and what is wrong.
 
 * An empty variable counts as not set.
 * YES/NO: `YES`, `TRUE`, `NO`, `FALSE`, in any case. Numbers: decimal digits.

@@ -169,6 +169,6 @@ def _user_of(root: Path, user: str) -> str:
         return user
     for line in (root / "etc/passwd").read_text().splitlines():
         name, _, uid, gid, *_ = line.split(":")
-        if name == user:
+        if user in (name, uid):
             return f"{uid}:{gid}"
     raise ValueError(f"no user {user!r} in the image")

@@ -139,6 +139,7 @@ class Page:
             f":{example_port}": f":{(port := free_port())}",
             f"PORT={example_port} ": f"PORT={port} ",
             f"python3 examples/{example.name}": f"{sys.executable} {example}",
+            f".venv/bin/python examples/{example.name}": f"{sys.executable} {example}",
             "scripts/serve": f"{sys.executable} -m rtmpsrv",
             "rtmp://127.0.0.1/": f"rtmp://127.0.0.1:{self.port}/",
         }
@@ -176,7 +177,7 @@ def test_the_commands_of_the_callback_page_work_as_they_stand(film: Path, tmp_pa
 
 def test_the_commands_of_the_control_page_work_as_they_stand(film: Path, tmp_path: Path) -> None:
     tried = Page("control.md", CONTROL, "8080", film)
-    first, second, third = tried.lines("Try it")
+    _install, first, second, third = tried.lines("Try it")
     (hls,) = tried.lines("An HLS encoder beside it")
     with tried.run(first, tmp_path) as asked, tried.run(second, tmp_path) as server:
         asked.wait_for("^waiting for servers")
