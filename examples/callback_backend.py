@@ -56,6 +56,6 @@ class Callback(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     server = ThreadingHTTPServer(("0.0.0.0", int(os.environ.get("PORT", "8000"))), Callback)
-    print(f"waiting for events on :{server.server_port}", flush=True)
     with suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
+        print(f"waiting for events on :{server.server_port}", flush=True)
         server.serve_forever()

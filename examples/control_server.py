@@ -87,8 +87,8 @@ def control(link: ServerConnection) -> None:
 if __name__ == "__main__":
     with serve(control, "0.0.0.0", int(os.environ.get("PORT", "8080")), process_request=check) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        print(f"waiting for servers on :{server.socket.getsockname()[1]}", flush=True)
         with suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
+            print(f"waiting for servers on :{server.socket.getsockname()[1]}", flush=True)
             for line in sys.stdin:
                 command, _, channel = line.strip().partition(" ")
                 link = live.get(channel, (None, ""))[0]

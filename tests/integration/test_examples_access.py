@@ -281,6 +281,15 @@ def test_the_control_server_refuses_other_secrets() -> None:
         assert not any(line.startswith("start") for line in asked.lines)
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Shells let what they start in the background ignore Ctrl-C, and it would pass that on."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_ctrl_c_ends_the_examples_without_a_traceback() -> None:
     for example in (backend, control):
         with example(free_port()) as running:
