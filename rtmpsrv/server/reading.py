@@ -22,7 +22,7 @@ from .outlet import Outlet
 from .parts import ServerParts
 from .requests import Requests
 from .session_state import SessionState
-from .transport import Transport
+from .transport import Transport, lost
 from .waiting import ReadWait
 
 READ_BYTES = 65536  # most that one read takes
@@ -91,7 +91,7 @@ class Reader:
                 self._wait_for_bytes()
                 continue
             except OSError as exc:
-                raise _lost(exc) from exc
+                raise lost(exc) from exc
             if not data:
                 raise _end()
             count = len(data)
@@ -126,7 +126,7 @@ class Reader:
         except BlockingIOError:
             return now < self._look_at and now < state.heard_at + self._parts.settings.idle_s
         except OSError as exc:
-            self._left_over = _lost(exc)
+            self._left_over = lost(exc)
             return False
         if not data:
             self._left_over = _end()
@@ -266,7 +266,10 @@ class Reader:
             state.heard_at = now
         left_over, self._left_over = self._left_over, None
         if isinstance(left_over, Exception):
-            raise left_over
+            try:
+                raise left_over
+            finally:
+                del left_over  # it would keep itself, and all that its frames know, for the collector
         if left_over is not None:
             self._requests.handle(left_over)
         self._share.spend(0)  # what the hub has overspent is waited for first
@@ -339,10 +342,6 @@ class Reader:
         if held != self._held_bytes:
             self._held_bytes = held
             self._parts.budget.hold(UNFINISHED, self._holder, held)
-
-
-def _lost(error: OSError) -> PeerLost:
-    return PeerLost(f"connection lost: {error.strerror or error}")
 
 
 def _end() -> PeerLost:

@@ -17,6 +17,8 @@ from typing import Protocol
 
 from gevent import socket as gsocket
 
+from ..errors import PeerLost
+
 _TCP_NOTSENT_LOWAT = getattr(gsocket, "TCP_NOTSENT_LOWAT", 25)
 _TCP_ESTABLISHED = 1  # the state that TCP_INFO begins with
 
@@ -129,3 +131,8 @@ def has_unread(sock: gsocket.socket) -> bool:
         return fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)) != bytes(4)
     except (OSError, ValueError):
         return False  # closed
+
+
+def lost(error: OSError) -> PeerLost:
+    """Translate what a read or a write raised."""
+    return PeerLost(f"connection lost: {error.strerror or error}")

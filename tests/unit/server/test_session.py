@@ -202,11 +202,21 @@ def test_a_session_that_is_over_can_be_called_and_does_nothing(
     assert lines() == said_so_far
 
 
-def test_nothing_of_an_ended_session_is_left(stage: Stage) -> None:
-    stage.play()
+@pytest.mark.parametrize("end", ["player closes", "publisher closes", "publisher breaks the protocol"])
+def test_nothing_of_an_ended_session_is_left(stage: Stage, end: str) -> None:
+    if end == "player closes":
+        stage.play()
+    else:
+        publication = stage.publish()
+        stage.send(audio(b"x"))
+        eventually(lambda: publication.messages)
+    if end == "publisher breaks the protocol":
+        stage.send(b"\xff" * 100)
+        stage.read_to_end()
     stage.peer.close()
     stage.greenlet.join(PATIENCE_S)
     stage.host.playbacks.clear()
+    stage.host.publications.clear()
     stage.host.peers.clear()
     session = weakref.ref(stage.session)
     del stage.session, stage.greenlet
