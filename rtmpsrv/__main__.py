@@ -66,7 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as exc:
         where = f"{config.bind_address}:{config.rtmp_port}"
         _log(logging.WARNING, warnings)
-        _log(logging.ERROR, [f"could not create TCP listener: {where}: {exc.strerror or exc}"])
+        why = f"{exc.strerror or exc} (BIND_ADDRESS, RTMP_PORT)"
+        _log(logging.ERROR, [f"could not create TCP listener: {where}: {why}"])
         return 1
     _log(logging.WARNING, warnings)
     app.run()

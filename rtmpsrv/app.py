@@ -89,8 +89,9 @@ class App:
         keep_large_blocks_apart()
         listener = Listener(config.bind_address, config.rtmp_port, self.relay, self._parts)
         anywhere, here = urls(config, listener.port)
+        secure = f", or to rtmps://HOST:{config.ssl_port}/CHANNEL/KEY" if config.tls_enabled else ""
         asked = ", if your backend accepts it" if config.control_use or config.callback_url else ""
-        self.log.info("Publish to %s, for example %s%s", anywhere, here, asked)
+        self.log.info("Publish to %s%s, for example %s%s", anywhere, secure, here, asked)
         self.log.info("Watch the same, for example with: ffplay %s", here)
         self.log.info("RTMP server rtmpsrv (%s)", __version__)
         self.log.info("Play policy: %s", config.play_policy)
@@ -129,7 +130,7 @@ class App:
             self.log.warning("Changed, but in force after a restart only: %s", ", ".join(waiting))
 
     def _tell_refusals(self, count: int, address: str) -> None:
-        self.log.info("%d requests were refused since the last such line, the last from %s", count, address)
+        self.log.info("requests refused since the last such line: %d, the last from %s", count, address)
 
     def _certificate_reloader(self, config: Config) -> CertificateReloader:
         from .server.reloader import CertificateReloader  # loads cryptography and OpenSSL

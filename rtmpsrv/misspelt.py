@@ -12,6 +12,7 @@ PREFIXES = (
     "SSL_",
 )  # fmt: skip
 ALIKE = 0.8
+MEANT = {"LOG_LEVEL": "LOG_DEBUG", "REDIS_URL": "REDIS_HOST"}  # names of other servers, by what they do here
 OTHERS = {"SSL_CERT_FILE", "SSL_CERT_DIR"}  # OpenSSL's
 # What Kubernetes and Docker set in every container for a service called `redis` or `rtmp`.
 SERVICE_PARTS = ("_SERVICE_HOST", "_SERVICE_PORT", "_TCP", "_UDP", "_ENV_")
@@ -21,7 +22,7 @@ def misspelt(environ: Mapping[str, str], known: Collection[str]) -> Iterator[str
     """Give a sentence for each variable that is set, unknown and near to a known name. Shows no values."""
     for name in sorted(environ):
         if environ[name] and name.isascii() and name not in OTHERS and name not in known:
-            nearest = max(known, key=lambda one: _nearness(name.upper(), one))
+            nearest = MEANT.get(name.upper()) or max(known, key=lambda one: _nearness(name.upper(), one))
             shortened, ratio = _nearness(name.upper(), nearest)
             ours = name.upper().startswith(PREFIXES) and not any(part in name for part in SERVICE_PARTS)
             if shortened or ratio >= ALIKE or ours:

@@ -191,11 +191,16 @@ def _parse_url(raw: str, described: Setting) -> str:
     expected = f"not a URL that begins with {' or '.join(f'{scheme}://' for scheme in described.choices)}"
     try:
         parts = urlsplit(_parse_text(raw, described))
-        usable = parts.scheme in described.choices and parts.hostname and parts.port != 0
     except ValueError:
         raise NotAllowed(expected) from None
-    if not usable:
+    if parts.scheme not in described.choices or not parts.hostname:
         raise NotAllowed(expected)
+    try:
+        has_port = parts.port != 0
+    except ValueError:
+        has_port = False
+    if not has_port:
+        raise NotAllowed("a URL whose port is not a number from 1 to 65535")
     return raw
 
 

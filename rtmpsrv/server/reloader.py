@@ -93,7 +93,7 @@ class CertificateReloader:
             self._complain(digest, str(exc), asked)
             return False
         except OSError as exc:
-            self._complain(digest, f"RTMPS port: {exc.strerror or exc}", asked)
+            self._complain(digest, f"RTMPS port: {exc.strerror or exc} (SSL_BIND_ADDRESS, SSL_PORT)", asked)
             return False
         is_first = self._installed is None
         self._installed, self._installed_digest = pair, digest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from time import monotonic
 from typing import Any
 
@@ -74,6 +75,8 @@ class TlsTransport:
                 done += tls.write(view[done : done + RECORD_BYTES])
         except ssl.SSLWantWriteError:
             pass  # the socket is full
+        except ssl.SSLEOFError as exc:
+            raise BrokenPipeError(errno.EPIPE, "closed by the peer") from exc
         return done
 
     def fileno(self) -> int:

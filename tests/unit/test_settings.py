@@ -102,11 +102,16 @@ def test_blanks_and_line_ends_around_a_url_are_no_part_of_it(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["h", "ftp://h", "http://h/a\nb", "http://", "http://h:0", "http://h:99999", "http://[::1", "http://h:x"],
+    ["h", "ftp://h", "http://h/a\nb", "http://", "http://[::1"],
 )
 def test_other_urls_are_a_problem_that_does_not_show_them(text: str) -> None:
     _, _, problems = read(URL, text)
     assert problems == ["NAME: not a URL that begins with http:// or https://"]
+
+
+@pytest.mark.parametrize("text", ["http://h:0", "http://h:99999", "http://h:x"])
+def test_a_url_with_an_impossible_port_is_a_problem_that_says_so(text: str) -> None:
+    assert read(URL, text)[2] == ["NAME: a URL whose port is not a number from 1 to 65535"]
 
 
 def test_a_header_holds_printable_ascii_only() -> None:

@@ -197,7 +197,7 @@ def test_a_pair_that_becomes_valid_is_taken_without_a_change(scene: Scene) -> No
 @pytest.mark.parametrize(
     ("failure", "reason"),
     [
-        (OSError(98, "Address already in use"), "RTMPS port: Address already in use"),
+        (OSError(98, "In use"), "RTMPS port: In use (SSL_BIND_ADDRESS, SSL_PORT)"),
         (CertificateError("OpenSSL refuses the pair: x"), "OpenSSL refuses the pair: x"),
     ],
 )
