@@ -221,10 +221,11 @@ class RelayPublication:
         self._over = False
 
     def append(self, batch: Iterable[tuple[int, int, int, bytes, int]]) -> None:
-        """Relay what the publisher sent. Never blocks."""
-        news = self.channel.append(batch)
-        if news:
-            self._relay.tell(news)
+        """Relay what the publisher sent, but for what it had sent before its end. Never blocks."""
+        if not self._over:  # else the channel is somebody else's by now
+            news = self.channel.append(batch)
+            if news:
+                self._relay.tell(news)
 
     def end(self, reason: str) -> None:
         """Go off the air, tell the players, report the end once."""

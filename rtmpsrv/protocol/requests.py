@@ -12,6 +12,8 @@ from .events import ConnectAsked, Event, PauseAsked, PlayAsked, PublishAsked, Re
 
 # Keys of `connect` by which a client says that it knows Enhanced RTMP (E-RTMP v2, "Enhancing NetConnection").
 ENHANCED_KEYS = frozenset(("fourCcList", "videoFourCcInfoMap", "audioFourCcInfoMap", "capsEx"))
+# Properties of `connect` that are kept, and members of one: clients send about 15, some of them lists.
+MAX_PROPERTIES = 64
 
 
 @dataclass(slots=True)
@@ -73,7 +75,14 @@ def _means(command: Command, msid: int, own_msid: int, own_name: str | None) -> 
 def _connect(command: Command, msid: int) -> Event:
     properties = command.properties if isinstance(command.properties, dict) else {}
     app = properties.get("app")
-    return ConnectAsked(command.transaction_id, str(app) if isinstance(app, str) else None, properties)
+    kept = {name: value for name, value in list(properties.items())[:MAX_PROPERTIES] if _is_small(value)}
+    return ConnectAsked(command.transaction_id, str(app) if isinstance(app, str) else None, kept)
+
+
+def _is_small(value: object) -> bool:
+    """Tell whether a property may be kept as long as the client stays: nested ones take 20 times as much."""
+    members = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    return len(members) <= MAX_PROPERTIES and not any(isinstance(one, (dict, list)) for one in members)
 
 
 def _publish(command: Command, msid: int) -> Event:

@@ -13,7 +13,6 @@ from typing import NoReturn, Protocol
 
 from ..errors import PeerLost
 from ..protocol import events
-from ..protocol.link import MediaMessage
 from ..protocol.state import Phase
 from . import exchange_log
 from .ending import Ended
@@ -219,7 +218,8 @@ class Reader:
         while True:
             event = self._next_event()
             if connection.judged:
-                self._log_judged(connection.judged)
+                exchange_log.received(self._holder.log, connection.judged)
+                connection.judged.clear()
             if event is not None:
                 requests.handle(event)
             if connection.outbox:
@@ -246,17 +246,13 @@ class Reader:
                 return event
         return None
 
-    def _log_judged(self, judged: list[MediaMessage]) -> None:
-        exchange_log.received(self._holder.log, judged)
-        judged.clear()
-
     def _rest(self) -> None:
         """Let the hub read, until there is something that it leaves to this greenlet."""
         state, ingest, idle_s = self._state, self._parts.ingest, self._parts.settings.idle_s
         self._look_at = min(state.deadline, state.next_ping)
         goes_on = True
         while goes_on:
-            if ingest.rest_s:
+            if ingest.rest_s and state.account.has_saved(monotonic()):
                 goes_on = ingest.rest(self)
             else:
                 goes_on = self._wait.watch(self._readable, min(self._look_at, state.heard_at + idle_s))
@@ -270,18 +266,21 @@ class Reader:
                 raise left_over
             finally:
                 del left_over  # it would keep itself, and all that its frames know, for the collector
+        self._share.spend(0)  # what the hub has overspent is waited for first
+        if self._stopped:
+            raise Ended("stopped")
         if left_over is not None:
             self._requests.handle(left_over)
-        self._share.spend(0)  # what the hub has overspent is waited for first
         self._work_off()
         if self._uncounted_bytes >= HELD_STEP_BYTES:
             self._count_held()
 
     def _readable(self) -> None:
-        """Run in the hub: take, unless it has to be done in another way from now on."""
-        if not self.take(monotonic()):
+        """Run in the hub: take. Whoever sends all it may reads for itself, so that others need not wait."""
+        now = monotonic()
+        if not self.take(now):
             self._wait.wake(False)
-        elif self._parts.ingest.rest_s:
+        elif self._parts.ingest.rest_s and self._state.account.has_saved(now):
             self._wait.wake(True)
 
     def _has_left(self) -> bool:

@@ -49,6 +49,10 @@ class Account:
         self.units += BURST_UNITS - self.burst
         self.burst = BURST_UNITS
 
+    def has_saved(self, now: float) -> bool:
+        """Tell whether it has more than half of what it may save up: it sends no faster than it may."""
+        return 2 * (self.units + (now - self.counted_at) * UNITS_PER_S) > self.burst
+
     def spend(self, units: int, now: float) -> float:
         """Take units away; return for how many seconds to do nothing, 0.0 for not at all.
 

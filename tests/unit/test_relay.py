@@ -213,12 +213,16 @@ def test_second_publisher_gets_the_channel_of_one_that_has_left_unnoticed(
 ) -> None:
     monkeypatch.setattr(relay, "SOUNDING_S", 0.0)
     house = House()
+    house.play()  # so that the channel stays
     first = house.publish()
     first_peer = house.publisher
     first_peer.left, first_peer.hides = not hides, hides
     second = house.publish("another-key")
     assert house.desk.ended_ids == ["id-1"]
     assert first_peer.drops == ["closed by the peer"]
+    before = second.channel.end_position()
+    first.append([(8, 0, 1, b"\xaf\x01late", 4)])  # what its session had still to work off
+    assert second.channel.end_position() == before
     first.end("closed by the peer")  # as its session does when it notices
     assert second.channel.live
     with refused(PUBLISH_BAD_NAME, "Stream already publishing"):

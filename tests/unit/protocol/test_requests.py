@@ -18,6 +18,19 @@ def call(name: str, *arguments: Any, properties: Any = None) -> Command:
     [
         (call("connect", properties={"app": "a"}), events.ConnectAsked(5.0, "a", {"app": "a"})),
         (call("connect"), events.ConnectAsked(5.0, None, {})),
+        (
+            call("connect", properties={"app": "a", "fourCcList": ["avc1", "hvc1"], "info": {"*": 4.0}}),
+            events.ConnectAsked(5.0, "a", {"app": "a", "fourCcList": ["avc1", "hvc1"], "info": {"*": 4.0}}),
+        ),
+        # What would be kept as long as the client stays, and takes many times its bytes.
+        (
+            call("connect", properties={"app": "a", "deep": [[]], "deep2": {"a": {}}, "long": [0.0] * 65}),
+            events.ConnectAsked(5.0, "a", {"app": "a"}),
+        ),
+        (
+            call("connect", properties={f"p{number}": 1.0 for number in range(65)}),
+            events.ConnectAsked(5.0, None, {f"p{number}": 1.0 for number in range(64)}),
+        ),
         (call("publish", "key", "append"), events.PublishAsked(7, "key", "append")),
         (call("publish"), events.PublishAsked(7, None, "")),
         (call("play", "key", -2.0), events.PlayAsked(7, "key")),

@@ -291,6 +291,37 @@ def test_media_of_the_only_publisher_is_appended_without_a_switch(stage: Stage) 
     assert publication.payloads() == [b"\xaf\x01" + bytes((number,)) for number in range(5)]
 
 
+def test_a_publisher_that_sends_as_much_as_it_may_is_not_read_with_the_others(stage: Stage) -> None:
+    stage.publish()
+    publication = rest(stage)
+    account = stage.state.account
+    for number in range(3):  # the first comes while it rests still, the second to its greenlet
+        account.units, account.counted_at = -500.0, monotonic()
+        stage.send(audio(b"x"))
+        eventually(lambda: len(publication.messages) == number + 2)  # noqa: B023 - called at once
+        eventually(lambda: stage.session._reader._wait._waiting)
+        assert len(stage.parts.ingest) == 0
+    account.units = account.burst
+    for number in range(2):
+        stage.send(audio(b"y"))
+        eventually(lambda: len(publication.messages) == number + 5)  # noqa: B023 - called at once
+    eventually(lambda: len(stage.parts.ingest), "rest")
+
+
+def test_who_is_dropped_while_it_waits_for_units_hands_on_nothing_more(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publication = stage.publish()
+    eventually(lambda: stage.session._reader._wait._waiting)
+    stage.state.account.units = -1_000_000  # so it waits as soon as the hub has read for it
+    stage.send(b"".join(audio(b"") for _ in range(500)))
+    eventually(lambda: stage.session._reader._share._bell)
+    seen = len(publication.messages)
+    stage.session.drop("enough")
+    stage.greenlet.join(PATIENCE_S)
+    assert len(publication.messages) == seen < 500
+
+
 def test_a_publisher_reads_for_itself_again_when_the_others_have_left(stage: Stage) -> None:
     stage.publish()
     publication = rest(stage)

@@ -127,6 +127,14 @@ def test_a_share_without_units_rests_until_they_are_back(monkeypatch: pytest.Mon
     assert clock.rests == [pytest.approx(50 / UNITS_PER_S)]
 
 
+def test_who_sends_no_faster_than_it_may_has_saved_units() -> None:
+    account = Account(burst=BURST_UNITS, units=BURST_UNITS, counted_at=10.0)
+    assert account.has_saved(10.0)
+    account.spend(int(BURST_UNITS / 2), 10.0)
+    assert not account.has_saved(10.0)
+    assert account.has_saved(10.0 + 1 / UNITS_PER_S)
+
+
 def test_giving_way_lets_others_run() -> None:
     ran: list[str] = []
     gevent.spawn(ran.append, "another")
