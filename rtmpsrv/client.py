@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Self, TypeVar
 
-from .errors import ConnectionClosed
+from .errors import ConnectionClosed as ConnectionClosed  # also the callers' way to the errors they catch
+from .errors import RemoteProtocolError as RemoteProtocolError
+from .errors import RequestRefused as RequestRefused
 from .protocol import amf0, events, messages
 from .protocol.chunks import Limits, pack
 from .protocol.client import ClientConnection
@@ -230,14 +232,12 @@ class Client:
     # --- messages out -------------------------------------------------------------------------------
 
     def send_audio(self, timestamp: int, payload: bytes) -> None:
-        self.send_message(
-            messages.AUDIO, payload, timestamp, self.connection.requests.publish_msid, AUDIO_CSID
-        )
+        msid = self.connection.requests.publish_msid
+        self.send_message(messages.AUDIO, payload, timestamp, msid, AUDIO_CSID)
 
     def send_video(self, timestamp: int, payload: bytes) -> None:
-        self.send_message(
-            messages.VIDEO, payload, timestamp, self.connection.requests.publish_msid, VIDEO_CSID
-        )
+        msid = self.connection.requests.publish_msid
+        self.send_message(messages.VIDEO, payload, timestamp, msid, VIDEO_CSID)
 
     def send_data(self, *values: Any, timestamp: int = 0) -> None:
         """Send a data message, such as "@setDataFrame", "onMetaData" and a dictionary."""

@@ -20,7 +20,8 @@ from .client import Client, ClientSettings, connect
 from .endpoint.media_in import decode
 from .endpoint.media_out import encode
 from .endpoint.types import AudioData, MediaData, StreamMetadata, VideoData
-from .errors import ConnectionClosed
+from .errors import ConnectionClosed as ConnectionClosed  # for tests, which expect them
+from .errors import RequestRefused as RequestRefused
 from .protocol import events, messages
 
 WAIT_S = 5.0  # for anything that the server must do
@@ -99,12 +100,17 @@ class _TestClient:
         told = [*inbox.statuses, *ends]
         return (told[-1].description or "") if told else ""
 
+    def _check_open(self) -> None:
+        if self.rtmp.socket.fileno() < 0:
+            raise ConnectionClosed("this client was closed, by close() or at the end of its `with`")
+
 
 class TestPublisher(_TestClient):
     """A client that publishes."""
 
     def send(self, *media: MediaData) -> None:
         """Send media. Blocks while the server takes none."""
+        self._check_open()
         for data in media:
             if isinstance(data, StreamMetadata):
                 self.rtmp.send_data("@setDataFrame", "onMetaData", dict(data.properties))
@@ -131,6 +137,7 @@ class TestWatcher(_TestClient):
 
     def read(self, timeout: float = WAIT_S) -> MediaData:
         """Return the next media it is sent. Raises TimeoutError, and ConnectionClosed at the end."""
+        self._check_open()
         while True:
             message = self.rtmp.read(timeout)
             if message.type_id in _MEDIA and not _is_marker(message.type_id, message.payload):

@@ -16,7 +16,7 @@ from gevent.queue import Empty, Queue
 from ..errors import HandleClosed
 from .home import Home
 from .inbox import Inbox
-from .requests import StreamId
+from .requests import StreamId, check_text
 from .types import (
     ApprovalRequired,
     Client,
@@ -95,6 +95,7 @@ class _AcceptedClient:
     def disconnect(self, reason: str = "") -> None:
         """End its connection, or for an observer the reading of it. Idempotent, never blocks."""
         self._home.check("disconnect")
+        check_text("a reason", reason)
         if self.closed is None:
             self._owner.end_client(self.client.connection_id, reason)
 
@@ -162,6 +163,7 @@ class Watcher(_AcceptedClient):
     def wait(self, timeout: float | None = None) -> str:
         """Return why it is gone, when it is. Blocks the calling greenlet; raises TimeoutError."""
         self._home.check("wait")
+        check_timeout(timeout)
         if not self._gone.wait(timeout):
             raise TimeoutError(f"the watcher is there after {timeout:g} s" if timeout else "it is there")
         return self.closed or ""
@@ -242,8 +244,15 @@ class Discard:
         return self._empty
 
 
+def check_timeout(timeout: object) -> None:
+    """Raise TypeError for what is no number of seconds."""
+    if timeout is not None and not isinstance(timeout, int | float):
+        raise TypeError(f"timeout is a number of seconds or None, this one is {type(timeout).__name__}")
+
+
 def take(queue: Queue[Any], timeout: float | None, why: str | None) -> Any:
     """Return the next message of a queue that StopIteration ends; HandleClosed there, for every reader."""
+    check_timeout(timeout)
     try:
         message = queue.get(timeout=timeout)
     except Empty:

@@ -144,20 +144,27 @@ class RtmpEndpoint:
         """
         self._home.check("register")
         refuse_in_asyncio("register")
+        given: object = request
+        if isinstance(given, type):
+            name = given.__name__
+            raise TypeError(f"the class {name} is no request: call it, such as {name}(rtmp_app=...)")
         if not isinstance(request, Request):
             raise TypeError(f"{type(request).__name__} is no request: see ListenForPublishers")
         if messages is not None:
             check_queue("a queue for messages", messages)
         lowest = 1 if isinstance(request, Observe) else 0
         if not lowest <= request.port <= MAX_PORT:
-            raise RegistrationError(RegistrationFailure.PORT_UNAVAILABLE, f"port {request.port}")
+            detail = f"port {request.port}, for {type(request).__name__} it is {lowest} to {MAX_PORT}"
+            raise RegistrationError(RegistrationFailure.PORT_UNAVAILABLE, detail)
         if isinstance(request, Observe):
             return self._observe(request, messages)
         with self._opening:
             number, port = self._port(request)
             table = port.publishers if isinstance(request, ListenForPublishers) else port.watchers
             if table.conflicts(request.rtmp_app, request.rtmp_stream_key):
-                raise RegistrationError(RegistrationFailure.CONFLICT, f"app {request.rtmp_app!r}")
+                kind, app = type(request).__name__, request.rtmp_app
+                detail = f"port {number}, app {app!r}: another {kind} has the same key, or one of them ANY"
+                raise RegistrationError(RegistrationFailure.CONFLICT, detail)
             inbox = self._inbox(messages)
             own_number = next(self._registration_numbers)
             handle: PublisherRegistration | WatcherRegistration
@@ -250,7 +257,9 @@ class RtmpEndpoint:
         if not request.use_tls:
             return Listener(self._host, request.port, port, self._parts)
         if self._tls is None or not can_serve(self._tls):
-            raise RegistrationError(RegistrationFailure.NO_CERTIFICATE, f"port {request.port}")
+            missing = "Endpoint(tls=...)" if self._tls is None else "a certificate loaded into that `tls`"
+            detail = f"port {request.port}: use_tls needs {missing}"
+            raise RegistrationError(RegistrationFailure.NO_CERTIFICATE, detail)
         return TlsListener(self._host, request.port, port, self._parts, self._tls)
 
     def _forget(self, registration: Registration[Any, Any]) -> None:

@@ -40,17 +40,21 @@ def encode(data: MediaData) -> Message | None:
     if encoder is None:
         raise TypeError(f"{type(data).__name__} is no media")
     type_id, timestamp, payload = encoder(data)
+    try:
+        timestamp &= _UINT32_MASK
+    except TypeError:
+        raise TypeError(f"timestamp is a whole number of ms, not {timestamp!r}") from None
     if payload is None:
         return None
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise ValueError(f"message of {len(payload)} bytes, limit {MAX_PAYLOAD_BYTES}")
-    return type_id, timestamp & _UINT32_MASK, _MSID, payload, 0
+    return type_id, timestamp, _MSID, payload, 0
 
 
 def _video(data: VideoData) -> tuple[int, int, bytes | None]:
     payload: bytes | None = None
     if data.is_raw:
-        payload = bytes(data.data)  # a copy of anything mutable: the log and caches keep it
+        payload = _body(data.data)
     elif data.codec is VideoCodec.H264:
         packet_type = classify.LEGACY_MEDIA
         if data.is_sequence_header:
@@ -64,17 +68,21 @@ def _video(data: VideoData) -> tuple[int, int, bytes | None]:
             raise ValueError(
                 f"composition time offset of {data.composition_time_offset} ms, it has 24 bits with sign"
             ) from None
-        payload = b"".join((bytes((first, packet_type)), offset, data.data))
+        except AttributeError:
+            raise TypeError(
+                f"composition time offset is a whole number of ms, not {data.composition_time_offset!r}"
+            ) from None
+        payload = b"".join((bytes((first, packet_type)), offset, _body(data.data)))
     return messages.VIDEO, data.timestamp, payload
 
 
 def _audio(data: AudioData) -> tuple[int, int, bytes | None]:
     payload: bytes | None = None
     if data.is_raw:
-        payload = bytes(data.data)  # a copy of anything mutable: the log and caches keep it
+        payload = _body(data.data)
     elif data.codec is AudioCodec.AAC:
         packet_type = classify.LEGACY_SEQUENCE_HEADER if data.is_sequence_header else classify.LEGACY_MEDIA
-        payload = bytes((_AAC_44K_16BIT_STEREO, packet_type)) + data.data
+        payload = bytes((_AAC_44K_16BIT_STEREO, packet_type)) + _body(data.data)
     return messages.AUDIO, data.timestamp, payload
 
 
@@ -86,7 +94,17 @@ def _metadata(data: StreamMetadata) -> tuple[int, int, bytes]:
 
 
 def _script(data: ScriptData) -> tuple[int, int, bytes]:
-    return messages.DATA_AMF0, data.timestamp, bytes(data.data)
+    return messages.DATA_AMF0, data.timestamp, _body(data.data)
+
+
+def _body(given: Any) -> bytes:
+    """Return a body as bytes; a copy of anything mutable, for the log and caches keep it."""
+    if type(given) is bytes:
+        return given
+    try:
+        return bytes(memoryview(given))
+    except TypeError:
+        raise TypeError(f"the data of media is bytes, this is {type(given).__name__}") from None
 
 
 _ENCODERS: dict[type, Callable[[Any], tuple[int, int, bytes | None]]] = {

@@ -48,6 +48,7 @@ LOOK_S = 0.1  # how often a client that waits for approval is looked at: it may 
 MAX_ARGUMENTS = 32  # of a stream name; more are ignored
 PUBLISH_REFUSED = "NetStream.Publish.BadName"
 PLAY_REFUSED = "NetStream.Play.BadName"
+INVALID_KEY = "Invalid stream key provided"  # known to clients and tools; why follows
 LEFT = "the client left"
 NO_ANSWER = "No answer"
 
@@ -208,7 +209,10 @@ class Port:
     def _covering(self, table: Table[Handle], who: Client, refusal_code: str) -> Handle:
         registration = table.find(who.rtmp_app, who.stream_key)
         if registration is None:
-            raise AccessDenied(refusal_code, "Invalid stream key provided")
+            why = INVALID_KEY
+            if not table.has_app(who.rtmp_app):
+                why += f": no {'watchers' if refusal_code == PLAY_REFUSED else 'publishers'} are taken here"
+            raise AccessDenied(refusal_code, why)
         return registration
 
     def _check_publisher(self, registration: PublisherRegistration, publisher: Client) -> None:

@@ -54,11 +54,12 @@ class Portal:
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function over there, and return what it returns. Blocks the calling thread until then.
 
-        Raises what the function raises; RuntimeError in the endpoint's own thread, and after the portal's
-        end; CancelledError when that came meanwhile.
+        Raises what the function raises; RuntimeError in the endpoint's own thread, inside a running loop of
+        asyncio, and after the portal's end; CancelledError when that came meanwhile.
         """
         if self._home.is_here:
             raise RuntimeError("this is the endpoint's own thread: call the function itself")
+        _refuse_to_hold_up_a_loop()
         return self.start_task_soon(function, *args, **kwargs).result()
 
     def start_task_soon(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -200,6 +201,16 @@ def _serve(
         portal.close()
     finally:
         gevent.get_hub().destroy(destroy_loop=True)
+
+
+def _refuse_to_hold_up_a_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(
+        "this would hold up the running asyncio loop: use `await portal.run(...)`, or `portal.aiterate(...)`"
+    )
 
 
 def _some(iterator: Iterator[T], source: Iterable[T]) -> list[T]:

@@ -24,6 +24,7 @@ from .requests import (
     Exact,
     Request,
     StreamId,
+    check_text,
 )
 from .types import (
     Client,
@@ -157,8 +158,9 @@ class Registration(Generic[AnyRequest, AnyMessage]):
 
     def covers(self, key: str) -> bool:
         """Tell whether `key` is registered here."""
+        check_text("a stream key", key)
         wanted = self.request.rtmp_stream_key
-        return wanted is ANY or wanted == Exact(key)
+        return wanted is ANY or (isinstance(wanted, Exact) and wanted.key == key)
 
     def update(self, **changes: Any) -> None:
         """Change fields of the request that do not identify it, for clients that come from now on.
@@ -176,11 +178,14 @@ class Registration(Generic[AnyRequest, AnyMessage]):
         One that waits for approval is refused with the reason, others are told it by a status. Never blocks.
         """
         self._home.check("disconnect")
+        check_text("a connection id", connection_id)
+        check_text("a reason", reason)
         self.end_client(connection_id, reason)
 
     def close(self, reason: str = CLOSED_BY_REGISTRANT) -> None:
         """Stop accepting, end all clients, say goodbye on the queue. Idempotent, never blocks."""
         self._home.check("close")
+        check_text("a reason", reason)
         if self.closed is not None:
             return
         self.closed = reason

@@ -15,6 +15,7 @@ from .requests import (
     ListenForWatchers,
     Observe,
     StreamId,
+    check_text,
 )
 from .types import (
     AudioData,
@@ -152,7 +153,7 @@ class WatcherRegistration(Registration[ListenForWatchers, WatcherMessage]):
         Never blocks, whatever the watchers do. Returns 0 when the registration is closed. Media of a codec
         that cannot be wrapped (not H.264 or AAC, not raw) is dropped. Raises ValueError for a key outside
         the registration, and for numbers, sizes and metadata that RTMP cannot carry; TypeError for what is
-        no media. Then nothing has changed.
+        no key or no media. Then nothing has changed.
         """
         self._home.check("send")
         if self.closed is not None:
@@ -177,6 +178,7 @@ class WatcherRegistration(Registration[ListenForWatchers, WatcherMessage]):
     def end(self, stream_key: str) -> None:
         """Say that the source of a key is gone: watchers are told and stay, headers are forgotten."""
         self._home.check("end")
+        check_text("a stream key", stream_key)
         channel = self._sources.pop(stream_key, None)
         if channel is not None:
             channel.stop()
@@ -184,6 +186,7 @@ class WatcherRegistration(Registration[ListenForWatchers, WatcherMessage]):
 
     def watcher_count(self, stream_key: str) -> int:
         """Return how many watch a key."""
+        check_text("a stream key", stream_key)
         return len(self._watchers.get(stream_key, ()))
 
     # --- called by the endpoint -------------------------------------------------------------------

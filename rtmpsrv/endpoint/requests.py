@@ -42,8 +42,9 @@ class Exact:
     key: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.key, str):
-            raise TypeError(f"a stream key is text, this one is {type(self.key).__name__}")
+        check_text("a stream key", self.key)
+        if "?" in self.key:  # not said which: it may be a secret
+            raise ValueError("a stream key with a query matches nobody: clients' keys end before the `?`")
 
 
 StreamKeyRegistration: TypeAlias = AnyKey | Exact
@@ -141,6 +142,12 @@ class Observe:
 Request: TypeAlias = ListenForPublishers | ListenForWatchers | Observe
 
 
+def check_text(what: str, given: object) -> None:
+    """Raise TypeError for what is no text, which would be equal to nothing that a client says."""
+    if not isinstance(given, str):
+        raise TypeError(f"{what} is text, this one is {type(given).__name__}")
+
+
 class Where(Protocol):
     """What every request has; a dataclass."""
 
@@ -157,12 +164,13 @@ class Where(Protocol):
 def check(request: Where) -> None:
     """Raise TypeError or ValueError for what would match nobody, or mean something else than it seems to."""
     app, key, port = request.rtmp_app, request.rtmp_stream_key, request.port
-    if not isinstance(app, str):
-        raise TypeError(f"rtmp_app is text, this one is {type(app).__name__}")
+    check_text("rtmp_app", app)
     # As the app of a client is read, too: what is left out there would be out of reach.
     name, _query = split_app(app)
     if "?" in app:
         raise ValueError("rtmp_app is a name, without a query")
+    if split_app(name)[0] != name:
+        raise ValueError(f"rtmp_app {app!r} names the default instance of a default instance")
     object.__setattr__(request, "rtmp_app", name)
     if not isinstance(key, AnyKey | Exact):
         raise TypeError(f"rtmp_stream_key is ANY or Exact(key), not {type(key).__name__}")

@@ -14,7 +14,7 @@ from typing import Any, NewType, TypeAlias
 from gevent.event import AsyncResult
 
 from .home import Home
-from .requests import Address, Request, StreamId
+from .requests import Address, Request, StreamId, check_text
 
 ConnectionId = NewType("ConnectionId", str)  # random text, one for each TCP connection
 
@@ -125,6 +125,9 @@ class Reject:
     """No; `reason` is shown to the client."""
 
     reason: str = "rejected"
+
+    def __post_init__(self) -> None:
+        check_text("a reason", self.reason)
 
 
 ValidationResponse: TypeAlias = Approve | Reject

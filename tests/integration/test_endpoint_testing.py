@@ -24,6 +24,7 @@ from rtmpsrv import (
     StreamMetadata,
     WatcherConnected,
     WatcherRegistration,
+    testing,
 )
 from rtmpsrv.errors import ConnectionClosed, RequestRefused
 from rtmpsrv.testing import keyframe, publish, sound, video_header, watch
@@ -157,3 +158,17 @@ def test_a_publisher_that_nobody_reads_is_the_only_one_to_go() -> None:
         assert len(reading.get(timeout=5)) == 50
         assert publishers.closed is None
     endpoint.close()
+
+
+def test_the_errors_of_its_clients_can_be_had_beside_them() -> None:
+    assert (testing.ConnectionClosed, testing.RequestRefused) == (ConnectionClosed, RequestRefused)
+
+
+def test_a_client_that_was_closed_says_so(relay: Relay) -> None:
+    with watch(relay.port, "live", "key") as watcher, publish(relay.port, "live", "key") as publisher:
+        pass
+    with pytest.raises(ConnectionClosed, match=r"this client was closed, by close\(\)"):
+        watcher.read()
+    with pytest.raises(ConnectionClosed, match="this client was closed"):
+        publisher.send(keyframe(0))
+    assert list(watcher) == []

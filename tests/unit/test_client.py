@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from rtmpsrv import client as client_module
+from rtmpsrv import errors
 from rtmpsrv.client import Client, ClientSettings, connect, open_client
 from rtmpsrv.errors import ConnectionClosed, RemoteProtocolError, RequestRefused
 from rtmpsrv.protocol import amf0, events, messages
@@ -367,3 +369,8 @@ def test_user_control_of_the_server_is_no_event(server: Server, client: Client) 
     server.on[events.ConnectAsked] = lambda: messages.user_control(messages.STREAM_BEGIN, 0)
     client.connect("live")
     assert client.create_stream() == 1
+
+
+def test_the_errors_of_a_client_can_be_had_beside_it() -> None:
+    for name in ("ConnectionClosed", "RemoteProtocolError", "RequestRefused"):
+        assert getattr(client_module, name) is getattr(errors, name)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -197,3 +198,54 @@ def test_a_repr_says_what_it_is_and_no_key() -> None:
     assert repr(publisher) == "<Publisher app='app' from 127.0.0.1: connected>"
     registration.close("why")
     assert repr(publisher) == "<Publisher app='app' from 127.0.0.1: why>"
+
+
+def test_a_reason_of_another_type_is_a_type_error_and_nothing_happens() -> None:
+    registration = publishers()
+    dropped: list[str] = []
+    asking = ask(registration, "one")
+    connect(registration, "two", dropped)
+    accepted = registration.accept()
+    first, second = next(accepted), next(accepted)
+    number: Any = 3
+    calls: list[Callable[[], object]] = [
+        lambda: first.reject(number),
+        lambda: second.reject(number),
+        lambda: second.disconnect(number),
+        lambda: registration.disconnect(second.client.connection_id, number),
+        lambda: registration.close(number),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match="a reason is text"):
+            call()
+    with pytest.raises(TypeError, match="a connection id is text"):
+        registration.disconnect(number)
+    assert not asking.response.ready()
+    assert dropped == []
+    assert registration.closed is None
+
+
+def test_a_timeout_of_another_type_is_a_type_error_that_says_so() -> None:
+    registration, watched = publishers(), watchers()
+    wrong: Any = "x"
+    connect(registration, "one")
+    watched.admit(client("one"), lambda reason: None, None)
+    watched.put(WatcherConnected(client("one")))
+    calls: list[Callable[[], object]] = [
+        lambda: registration.get(wrong),
+        lambda: next(registration.accept()).get(wrong),
+        lambda: next(watched.accept()).wait(wrong),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match="timeout is a number of seconds or None, this one is str"):
+            call()
+
+
+def test_two_iterators_of_a_registration_share_its_clients() -> None:
+    registration = publishers()
+    first, second = registration.accept(), registration.accept()
+    names = ["one", "two", "three"]
+    clients = [connect(registration, name) for name in names]
+    assert [next(one).client for one in (first, second, first)] == clients
+    registration.close()
+    assert [*first, *second] == []

@@ -5,11 +5,14 @@ from typing import Any
 
 import gevent
 import pytest
-from gevent import monkey
+from gevent import monkey, ssl
 from gevent.queue import Queue
 
 from rtmpsrv.endpoint.endpoint import RtmpEndpoint
+from rtmpsrv.endpoint.port import Port
 from rtmpsrv.endpoint.requests import (
+    ANY,
+    Exact,
     ListenForPublishers,
     Observe,
     RegistrationError,
@@ -18,7 +21,7 @@ from rtmpsrv.endpoint.requests import (
 from rtmpsrv.endpoint.types import (
     RegistrationClosed,
 )
-from tests.unit.endpoint.doubles import taken
+from tests.unit.endpoint.doubles import publishers, taken
 
 
 def test_an_observer_opens_no_port_and_closes_with_the_endpoint() -> None:
@@ -36,6 +39,50 @@ def test_a_port_that_is_none_is_unavailable(port: int) -> None:
     with pytest.raises(RegistrationError) as caught:
         RtmpEndpoint().register(ListenForPublishers(rtmp_app="app", port=port))
     assert caught.value.reason is RegistrationFailure.PORT_UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        (Observe(rtmp_app="app", port=0), "port unavailable: port 0, for Observe it is 1 to 65535"),
+        (
+            ListenForPublishers(rtmp_app="app", port=70000),
+            "port unavailable: port 70000, for ListenForPublishers it is 0 to 65535",
+        ),
+        (
+            ListenForPublishers(rtmp_app="app", port=7, use_tls=True),
+            "no certificate: port 7: use_tls needs Endpoint(tls=...)",
+        ),
+    ],
+)
+def test_a_failure_says_what_is_allowed(request_: Any, text: str) -> None:
+    with pytest.raises(RegistrationError) as caught:
+        RtmpEndpoint().register(request_)
+    assert str(caught.value) == text
+
+
+def test_a_tls_context_without_a_certificate_is_another_failure_than_none() -> None:
+    endpoint = RtmpEndpoint(tls=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    with pytest.raises(RegistrationError, match="use_tls needs a certificate loaded into that `tls`"):
+        endpoint.register(ListenForPublishers(rtmp_app="app", use_tls=True))
+
+
+def test_a_conflict_names_port_and_app_and_no_key() -> None:
+    endpoint = RtmpEndpoint()
+    port = Port(False, 0.0, lambda port, app, key: ())
+    port.publishers.add(publishers(rtmp_stream_key=Exact("hush")))
+    endpoint._ports[1935] = port
+    for key in (ANY, Exact("hush")):
+        with pytest.raises(RegistrationError) as caught:
+            endpoint.register(ListenForPublishers(rtmp_app="app", rtmp_stream_key=key))
+        assert str(caught.value) == (
+            "conflict: port 1935, app 'app': another ListenForPublishers has the same key, or one of them ANY"
+        )
+
+
+def test_a_class_in_place_of_a_request_is_to_be_called() -> None:
+    with pytest.raises(TypeError, match=r"call it, such as ListenForPublishers\(rtmp_app="):
+        RtmpEndpoint().register(untyped(ListenForPublishers))
 
 
 def test_a_closed_endpoint_refuses_everything() -> None:

@@ -73,3 +73,23 @@ def test_metadata_is_an_array_at_time_0() -> None:
 
 def test_script_data_keeps_body_and_time() -> None:
     assert encode(ScriptData(b"body", 7)) == (18, 7, 1, b"body", 0)
+
+
+@pytest.mark.parametrize("kind", [VideoData, AudioData, ScriptData])
+@pytest.mark.parametrize("body", ["x", 5, None, [1]])
+def test_a_body_that_is_no_bytes_is_a_type_error_that_says_so(kind: Any, body: Any) -> None:
+    values = [kind(body, 0)]
+    if kind is not ScriptData:
+        values.append(kind(body, 0, is_raw=True))
+    for data in values:
+        with pytest.raises(TypeError, match=f"the data of media is bytes, this is {type(body).__name__}"):
+            encode(data)
+
+
+@pytest.mark.parametrize("time", [0.5, None, "1"])
+def test_times_are_whole_numbers(time: Any) -> None:
+    for data in (VideoData(b"x", time), AudioData(b"x", time), ScriptData(b"x", time)):
+        with pytest.raises(TypeError, match="timestamp is a whole number of ms, not"):
+            encode(data)
+    with pytest.raises(TypeError, match="composition time offset is a whole number of ms, not"):
+        encode(VideoData(b"x", 0, composition_time_offset=time))

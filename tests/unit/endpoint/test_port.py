@@ -92,6 +92,20 @@ def test_a_name_that_is_missing_or_not_covered_is_refused(name: str | None) -> N
     assert taken(registration) == []
 
 
+def test_who_comes_where_nobody_takes_its_kind_is_told_that() -> None:
+    made, _registration = port()
+    with pytest.raises(AccessDenied) as caught:
+        made.play(Peer(), "key", 1, Sink())  # type: ignore[arg-type]
+    assert caught.value.code == "NetStream.Play.BadName"
+    assert caught.value.description == "Invalid stream key provided: no watchers are taken here"
+    made = Port(False, 0.0, lambda port, app, key: ())
+    made.watchers.add(watchers(rtmp_stream_key=Exact("key")))
+    with pytest.raises(AccessDenied, match="BadName: Invalid stream key provided: no publishers are taken"):
+        made.publish(Peer(), "key", 1)
+    with pytest.raises(AccessDenied, match=r"Invalid stream key provided$"):
+        made.play(Peer(), "other", 1, Sink())  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("ip", ["10.1.2.3", "::ffff:10.1.2.3"])
 def test_mapped_addresses_are_ipv4(ip: str) -> None:
     made, _registration = port(ip_restriction=Allow((ip_network("10.0.0.0/8"),)))

@@ -135,6 +135,17 @@ def test_a_task_of_asyncio_waits_and_the_loop_goes_on(portal: Portal) -> None:
     assert not portal._running
 
 
+def test_a_blocking_call_inside_a_running_loop_is_refused(portal: Portal) -> None:
+    async def program() -> None:
+        with pytest.raises(RuntimeError, match=r"await portal\.run"):
+            portal.call(divmod, 1, 1)
+        with pytest.raises(RuntimeError, match=r"portal\.aiterate"):
+            list(portal.iterate([1]))
+
+    elsewhere(asyncio.run, program()).get(timeout=5)
+    assert elsewhere(portal.call, divmod, 1, 1).get(timeout=5) == (1, 0)
+
+
 def test_a_patched_program_needs_no_thread_of_the_endpoint_s() -> None:
     with pytest.raises(RuntimeError, match="patched"), start_portal():
         pass

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from rtmpsrv.endpoint.requests import Exact
@@ -47,4 +50,20 @@ def test_end_forgets_the_channel_and_may_be_repeated() -> None:
     assert len(registration._registry) == 1
     registration.end("key")
     registration.end("key")
+    assert len(registration._registry) == 0
+
+
+@pytest.mark.parametrize("key", [b"k", None, 3])
+def test_a_key_of_another_type_is_a_type_error_and_not_nobody(key: Any) -> None:
+    registration = watchers()
+    calls: list[Callable[[], object]] = [
+        lambda: registration.send(key, AudioData(b"", 0)),
+        lambda: registration.end(key),
+        lambda: registration.watcher_count(key),
+        lambda: registration.covers(key),
+        lambda: watchers(rtmp_stream_key=Exact("k")).covers(key),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match="a stream key is text"):
+            call()
     assert len(registration._registry) == 0

@@ -105,6 +105,18 @@ def test_values_that_are_none_are_a_value_error(make: Callable[[], object]) -> N
         make()
 
 
+def test_a_key_with_a_query_could_match_nobody_and_stays_out_of_the_text() -> None:
+    with pytest.raises(ValueError, match="query matches nobody") as caught:
+        Exact("hush?token=x")
+    assert "hush" not in str(caught.value)
+
+
+def test_an_app_that_is_read_in_two_ways_is_refused() -> None:
+    assert Observe(rtmp_app="_definst_").rtmp_app == "_definst_"
+    with pytest.raises(ValueError, match="default instance of a default instance"):
+        Observe(rtmp_app="live/_definst_/_definst_")
+
+
 def test_a_failure_names_its_reason() -> None:
     assert str(RegistrationError(RegistrationFailure.CONFLICT)) == "conflict"
     error = RegistrationError(RegistrationFailure.PORT_UNAVAILABLE, "port 1")

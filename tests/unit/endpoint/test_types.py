@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import Any
+
+import pytest
 
 from rtmpsrv.endpoint.requests import (
     Exact,
@@ -29,6 +32,14 @@ def test_the_first_answer_counts() -> None:
     other.reject("no")
     other.approve()
     assert other.response.get() == Reject("no")
+
+
+def test_a_reason_is_text() -> None:
+    question = PublisherRequiringApproval(CLIENT)
+    number: Any = 3
+    with pytest.raises(TypeError, match="a reason is text, this one is int"):
+        question.reject(number)
+    assert not question.response.ready()
 
 
 def test_keys_and_arguments_stay_out_of_every_repr() -> None:
