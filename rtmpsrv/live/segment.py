@@ -30,6 +30,8 @@ KEYFRAME: Final = 16  # a player may start here
 INDEX_BYTES: Final = 64
 # Bytes collected before they are written to the file in one call, needed or not.
 _COLLECT_LIMIT: Final = 4 << 20
+# So many small ones are joined: freed one by one, they would leave the heap in pieces.
+_SMALL_PIECES: Final = 64
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE)  # out of descriptors: this process, the machine
 
 
@@ -49,8 +51,19 @@ class Segment:
     """
 
     __slots__ = (
-        "_budget", "_collected", "_counted_bytes", "_fd", "arrivals", "base", "first_number", "flags",
-        "offsets", "size", "timestamps", "written",
+        "_budget",
+        "_collected",
+        "_counted_bytes",
+        "_fd",
+        "_joined",
+        "arrivals",
+        "base",
+        "first_number",
+        "flags",
+        "offsets",
+        "size",
+        "timestamps",
+        "written",
     )  # fmt: skip
 
     def __init__(self, base: int, first_number: int, budget: Budget) -> None:
@@ -65,6 +78,7 @@ class Segment:
         self._budget = budget
         self._counted_bytes = 0
         self._collected: list[bytes] = []
+        self._joined = 0  # how many of them, from the first on, are joined ones
         self._fd = -1
 
     def __del__(self) -> None:
@@ -95,6 +109,9 @@ class Segment:
         held_bytes = self.size + len(self.offsets) * INDEX_BYTES
         self._budget.change(LOG, held_bytes - self._counted_bytes)
         self._counted_bytes = held_bytes
+        if len(self._collected) - self._joined >= _SMALL_PIECES:
+            self._collected[self._joined :] = [b"".join(self._collected[self._joined :])]
+            self._joined += 1
         if self.size - self.written > _COLLECT_LIMIT:
             self.file()
 
@@ -117,6 +134,7 @@ class Segment:
         if fd >= 0:
             return os.pread(fd, count, offset)
         self._collected = [b"".join(self._collected)]  # never written: all bytes are here
+        self._joined = 1
         return self._collected[0][offset : offset + count]
 
     def copy_of(self, number: int) -> Segment:
@@ -158,6 +176,7 @@ class Segment:
         finally:
             self.written += done
             self._collected = [data[done:]] if done < len(data) else []
+            self._joined = len(self._collected)
 
     def _open(self) -> bool:
         if not self._budget.take_descriptor():

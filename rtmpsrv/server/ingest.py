@@ -15,13 +15,14 @@ import gevent
 from greenlet import getcurrent, greenlet
 
 from .clock import LoopClock
-from .turns import TURN_REST_S, TURN_S
+from .turns import TURN_REST_S
 
 REST_PER_PUBLISHER_S = 0.0004  # between two reads of a publisher, for each other one
 MAX_REST_S = 0.04  # less than two frames at 50 fps, while the process is not busy
 BUSY_REST_FACTOR = 2.5  # how much longer both are at a whole core: up to 100 ms
 # With a handful of publishers a common timer would fire more often than there is something to read.
 SWEEP_FROM_S = 0.004
+SWEEP_TURN_S = 0.002  # after which a sweep gives way, twice a session's: it reads for many
 
 
 class Resting(Protocol):
@@ -91,7 +92,7 @@ class Ingest:
         if not to_read:
             self._began = now
             to_read.extend(resting)
-        until = now + TURN_S
+        until = now + SWEEP_TURN_S
         try:
             while to_read and now < until:
                 reader = to_read.popleft()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from .clock import LoopClock
 
-MUCH_BYTES = 4 << 20  # received by one session: less is not worth a look
+MUCH_BYTES = 4 << 20  # received by sessions that ended since: less is not worth a look
 DELAY_S = 1.0  # several sessions may end together
 LARGE_BYTES = 1 << 20
 _M_MMAP_THRESHOLD = -3  # malloc.h of glibc
@@ -25,16 +25,19 @@ class Trim:
         self._clock = clock
         self._trim = trim or _trim
         self._timer: object = None
+        self._freed_bytes = 0
         self._rests_until = 0.0
 
     def freed(self, count: int) -> None:
         """Take note that so many bytes, or some of them, were let go of. Never blocks."""
-        if count >= MUCH_BYTES and self._timer is None:
+        self._freed_bytes += count
+        if self._freed_bytes >= MUCH_BYTES and self._timer is None:
             delay_s = max(DELAY_S, self._rests_until - self._clock.now())
             self._timer = self._clock.call_later(delay_s, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
+        self._freed_bytes = 0
         began = self._clock.now()
         self._trim()
         ended = self._clock.now()

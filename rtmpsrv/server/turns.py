@@ -1,6 +1,6 @@
 """Fair shares of the hub: how long one connection may work before the others have their turn.
 
-Work is counted twice. By time: a turn is over after 2 ms, wherever it is. By units, which are messages, more
+Work is counted twice. By time: a turn is over after 1 ms, wherever it is. By units, which are messages, more
 or less: they come back at 5,000 a second, so that whoever floods is read no faster than that.
 """
 
@@ -15,10 +15,11 @@ from gevent.event import Event
 
 from ..errors import PeerLost
 
-TURN_S = 0.002  # of work without giving way
+TURN_S = 0.001  # of work without giving way
 UNITS_PER_S = 5000.0  # encoders send 100 to 200 messages a second
 BURST_UNITS = 5000.0  # what was saved up: a start with everything that an encoder has buffered
 FIRST_BURST_UNITS = 500.0  # the same before publish or play: ten times what clients need
+SPENT_UNITS = 250.0  # the most that an encoder sends at once, but for its start
 MAX_DEBT_UNITS = 5000.0  # a second's worth
 # A turn that was overspent, since one message took so long, is paid back by an equal rest, except by who was
 # granted something: a publisher's players may take that time. What seems longer was this process's own stop.
@@ -50,8 +51,8 @@ class Account:
         self.burst = BURST_UNITS
 
     def has_saved(self, now: float) -> bool:
-        """Tell whether it has more than half of what it may save up: it sends no faster than it may."""
-        return 2 * (self.units + (now - self.counted_at) * UNITS_PER_S) > self.burst
+        """Tell whether it has nearly all that it may save up: it sends far less than it may."""
+        return self.units + (now - self.counted_at) * UNITS_PER_S > self.burst - SPENT_UNITS
 
     def spend(self, units: int, now: float) -> float:
         """Take units away; return for how many seconds to do nothing, 0.0 for not at all.

@@ -10,6 +10,7 @@ from .attacker import Attack
 from .cases import attack
 from .wire import Connection, command, message, whole
 
+OBJECTS = 3900  # take 15.6 KB
 GUESSERS = 30  # connections side by side
 MOST_GUESSES_PER_S = 40  # from one address: refusals are slowed, by up to seconds
 
@@ -21,6 +22,19 @@ def over_and_over(this: Attack, count: int, make: Callable[[], Connection], *com
         this.flood([make()], b"".join(commands))
 
     this.together(count, once)
+
+
+@attack()
+def connections_with_many_properties(this: Attack) -> None:
+    """Connect hundreds of times with 16 KB of empty objects as a property, and stay."""
+    objects: list[dict[str, object]] = [{} for _ in range(OBJECTS)]
+    for _ in range(450 if this.is_long else 200):
+        connection = this.open().shake()
+        connection.send(command("connect", {"app": this.app(), "objects": objects}))
+        connection.answer("_result")
+        if this.over:
+            break
+    this.watch()
 
 
 @attack()

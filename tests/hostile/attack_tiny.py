@@ -13,6 +13,7 @@ from .wire import Closed, Connection, again, head, whole
 MILLION = 1_000_000
 AGGREGATE_BYTES = 0xFFFFF0
 SMALL_KEYFRAME = b"\x12"  # frame type 1, a codec that is not looked into
+AVC_KEYFRAME = b"\x17\x01" + bytes(6)
 PLAYERS = 3
 TRACKS = 256
 SLOW_BYTES_PER_S = 60_000
@@ -118,6 +119,13 @@ def tiny_keyframes_on_message_stream_2(this: Attack) -> None:
     watching = [this.player(app, msid=2) for _ in range(30)]
     publisher.send(head(messages.VIDEO, 1) + SMALL_KEYFRAME)
     this.flood([publisher], (again() + SMALL_KEYFRAME), readers=watching)
+
+
+@attack()
+def many_publishers_of_small_keyframes(this: Attack) -> None:
+    """Publish small keyframes on two dozen connections, as fast as they are taken."""
+    publishers = [this.publisher() for _ in range(24)]
+    this.flood(publishers, whole(messages.VIDEO, AVC_KEYFRAME) * 64)
 
 
 @attack()

@@ -37,6 +37,18 @@ def test_file_holds_what_was_appended_before_and_after_it_was_asked_for() -> Non
     assert os.pread(segment.file(), 100, 0) == b"\0\0\0more"
 
 
+def test_many_small_messages_are_kept_as_few_pieces() -> None:
+    segment = Segment(0, 0, Budget(1 << 30))
+    for number in range(250):
+        segment.append(bytes((number,)), VIDEO, number, 0.0)
+        if number % 100 == 99:
+            segment.settle()
+    assert len(segment._collected) == 2 + 50
+    assert os.pread(segment.file(), 1000, 0) == bytes(range(250))
+    segment.append(b"more", VIDEO, 250, 0.0)
+    assert os.pread(segment.file(), 1000, 0) == bytes(range(250)) + b"more"
+
+
 def test_ranges_are_read() -> None:
     segment = filled(3, 3)
     assert segment.read(1, 4) == b"\0\0\1\1"

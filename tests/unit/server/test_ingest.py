@@ -12,10 +12,10 @@ from rtmpsrv.server.ingest import (
     MAX_REST_S,
     REST_PER_PUBLISHER_S,
     SWEEP_FROM_S,
+    SWEEP_TURN_S,
     Ingest,
     rest_s,
 )
-from rtmpsrv.server.turns import TURN_S
 
 PATIENCE_S = 5.0  # for what happens at once
 MANY = 12  # publishers: enough to be read together
@@ -153,7 +153,7 @@ def test_a_sweep_gives_way_and_goes_on_where_it_was(ingest: Ingest, monkeypatch:
             super().__init__(ingest, 1)
 
         def take(self, at: float) -> bool:
-            now[0] += TURN_S * 0.6
+            now[0] += SWEEP_TURN_S * 0.6
             order.append(self.number)
             return super().take(at)
 

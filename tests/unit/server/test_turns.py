@@ -8,7 +8,15 @@ import pytest
 
 from rtmpsrv.errors import PeerLost
 from rtmpsrv.server import turns
-from rtmpsrv.server.turns import BURST_UNITS, FIRST_BURST_UNITS, MAX_DEBT_UNITS, UNITS_PER_S, Account, Turns
+from rtmpsrv.server.turns import (
+    BURST_UNITS,
+    FIRST_BURST_UNITS,
+    MAX_DEBT_UNITS,
+    SPENT_UNITS,
+    UNITS_PER_S,
+    Account,
+    Turns,
+)
 
 
 def test_what_was_saved_up_may_be_spent_at_once() -> None:
@@ -130,7 +138,9 @@ def test_a_share_without_units_rests_until_they_are_back(monkeypatch: pytest.Mon
 def test_who_sends_no_faster_than_it_may_has_saved_units() -> None:
     account = Account(burst=BURST_UNITS, units=BURST_UNITS, counted_at=10.0)
     assert account.has_saved(10.0)
-    account.spend(int(BURST_UNITS / 2), 10.0)
+    account.spend(int(SPENT_UNITS) - 1, 10.0)
+    assert account.has_saved(10.0)
+    account.spend(1, 10.0)
     assert not account.has_saved(10.0)
     assert account.has_saved(10.0 + 1 / UNITS_PER_S)
 
