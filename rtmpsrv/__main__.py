@@ -91,7 +91,7 @@ def _handle_signals(app: App) -> None:
 
 def _reload(app: App) -> None:
     try:
-        config, warnings = Config.start()
+        config, warnings = Config.start(again=True)
     except ConfigError as exc:
         _log(logging.WARNING, exc.warnings)
         _log(logging.ERROR, [*exc.problems, "the settings stay as they were"])

@@ -171,9 +171,9 @@ class Config:
     # fmt: on
 
     @classmethod
-    def start(cls) -> tuple[Config, list[str]]:
-        """Read the settings of this process, `.env` included; see `load`."""
-        environ, lines = load_environment()
+    def start(cls, *, again: bool = False) -> tuple[Config, list[str]]:
+        """Read the settings of this process, `.env` included; see `load` and `load_environment`."""
+        environ, lines = load_environment(again=again)
         try:
             config, warnings = cls.load(environ)
         except ConfigError as exc:
@@ -266,15 +266,18 @@ def _read_all(
     return values
 
 
-def load_environment() -> tuple[dict[str, str], list[str]]:
+def load_environment(*, again: bool = False) -> tuple[dict[str, str], list[str]]:
     """Give the environment, completed by the first `.env` in the working directory or one above it.
 
     A variable that is in the environment wins over the file. The second part are lines of the file to warn
-    of. Raises ConfigError when there is a file that cannot be read.
+    of. Raises ConfigError when there is a file that cannot be read; a named pipe cannot be `again`, while
+    clients are served, who would wait for its other end too.
     """
     path = _dotenv_file()
     if path is None:
         return dict(os.environ), []
+    if again and path.is_fifo():
+        raise ConfigError([f"{path} is a named pipe, which is read at the start only"])
     from dotenv import dotenv_values  # needed by few, and it takes a tenth of the time to start
     from dotenv.parser import parse_stream
 

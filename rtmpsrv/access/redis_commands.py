@@ -20,6 +20,7 @@ from redis.retry import Retry
 from rtmpsrv.access.backoff import Backoff, describe, keep_trying, stop_trying
 from rtmpsrv.access.give_way import GiveWay
 from rtmpsrv.access.reading import Meter, MeteredSocket, TooMuch
+from rtmpsrv.access.trust import check_files
 from rtmpsrv.log import Logger, RateLimited
 
 CONNECT_TIMEOUT_S = 5.0
@@ -96,6 +97,7 @@ class RedisCommands:
     ) -> None:
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._channel = channel
+        self._tls, self._ca = tls, ca
         self._kill = kill
         self._log = log
         self._health_check_s = health_check_s
@@ -164,6 +166,8 @@ class RedisCommands:
 
     def _listen(self) -> None:
         self._meter = self._new_meter()
+        if self._tls:
+            check_files(self._ca)  # the library gives their names to OpenSSL
         subscription = self._client.pubsub()  # type: ignore[no-untyped-call]  # the library has no hint here
         try:
             subscription.subscribe(self._channel)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 import ssl
+from pathlib import Path
+
+from rtmpsrv.files import open_regular
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
@@ -29,6 +32,7 @@ class Trust:
         system = ssl.get_default_verify_paths()
         stamp = _stamp(self._ca), _stamp(system.cafile)
         if self._context is None or stamp != self._stamp:
+            check_files(self._ca)
             context = ssl.create_default_context()
             if not _holds_any(system):
                 import certifi  # what requests would trust; for systems without a store
@@ -38,6 +42,16 @@ class Trust:
                 context.load_verify_locations(self._ca)
             self._context, self._stamp = context, stamp
         return self._context
+
+
+def check_files(ca: str) -> None:
+    """See that no file is one that OpenSSL would wait for, and all clients with it. Raises OSError."""
+    if ca:
+        open_regular(ca).close()
+    system = ssl.get_default_verify_paths()
+    path = os.environ.get(system.openssl_cafile_env, system.openssl_cafile)
+    if Path(path).is_fifo():
+        open_regular(path)
 
 
 def _holds_any(system: ssl.DefaultVerifyPaths) -> bool:

@@ -25,8 +25,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from OpenSSL import SSL
 
 from ..errors import CertificateError
+from ..files import open_regular
 
 MAX_FILE_BYTES = 1 << 20  # a chain with key is about 10 KiB
+MAX_CERTIFICATES = 10  # of a chain; with a root there are 4 at most, and cross-signed ones
+# Of a chain as it is sent. OpenSSL's clients take 100 KB (SSL_MAX_CERT_LIST_DEFAULT), others less.
+MAX_CHAIN_BYTES = 1 << 16
 READ_ATTEMPTS = 3  # when the files change while they are read
 
 _BOUNDARY = re.compile(rb"-----(BEGIN|END) ([A-Z0-9 ]+)-----[ \t]*")
@@ -109,7 +113,7 @@ def check_pair(contents: PairContents, now: datetime) -> CertificatePair:
 
 def _read(path: str) -> bytes:
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as exc:
         raise CertificateError(f"{path} cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
@@ -145,6 +149,7 @@ def _sections(data: bytes, what: str) -> Iterator[tuple[str, bytes]]:
 def _parse_chain(data: bytes, flaws: list[str]) -> list[x509.Certificate]:
     """Take the certificates of a file; a key beside them, as in combined files, is left alone."""
     chain: list[x509.Certificate] = []
+    chain_bytes = 0
     for label, text in _sections(data, "certificate file"):
         if label == _CERTIFICATE:
             try:
@@ -156,10 +161,18 @@ def _parse_chain(data: bytes, flaws: list[str]) -> list[x509.Certificate]:
             except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as exc:
                 raise CertificateError(f"certificate {len(chain) + 1} cannot be parsed") from exc
             chain.append(certificate)
+            chain_bytes += len(certificate.public_bytes(Encoding.DER))
+            if chain_bytes > MAX_CHAIN_BYTES:
+                raise CertificateError(
+                    f"certificate file: {len(chain)} certificates have {chain_bytes} bytes, "
+                    f"limit {MAX_CHAIN_BYTES}: more than clients take"
+                )
         elif label not in _KEYS | _IGNORED | {_ENCRYPTED}:
             flaws.append(f"certificate file: unexpected PEM section {label}")
     if not chain:
         raise CertificateError("certificate file: no certificate in it")
+    if len(chain) > MAX_CERTIFICATES:
+        flaws.append(f"certificate file: {len(chain)} certificates in it, limit {MAX_CERTIFICATES}")
     return chain
 
 
@@ -224,6 +237,8 @@ def _flaws_of_links(chain: list[x509.Certificate]) -> Iterator[str]:
     """See that each certificate was issued by the next one in the file."""
     for number, (certificate, issuer) in enumerate(pairwise(chain), 1):
         try:
+            if certificate == issuer:
+                raise ValueError("a copy, though one that signed itself is its own issuer")
             certificate.verify_directly_issued_by(issuer)
         except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
             yield (

@@ -114,6 +114,16 @@ def test_the_nearest_env_file_counts_and_may_be_a_named_pipe(
     assert config_module._dotenv_file() == below / ".env"
 
 
+def test_a_named_pipe_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / ".env")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"\.env is a named pipe, which is read at the start only"):
+        Config.start(again=True)
+    (tmp_path / ".env").unlink()
+    (tmp_path / ".env").write_text("RTMP_HOST=x\n")
+    assert load_environment(again=True)[0]["RTMP_HOST"] == "x"
+
+
 def test_no_env_file_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "is_file", lambda path: False)
     monkeypatch.setenv("SSL_PORT", "2001")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import gevent
 import pytest
@@ -305,6 +307,21 @@ def test_s93_a_certificate_of_an_unknown_authority_is_refused(
         # Before the server goes: `wrap_socket` of a connection that was just reset never closes it (gevent
         # and CPython).
         commands.stop()
+
+
+def test_a_named_pipe_in_place_of_authorities_stops_nobody(
+    connect: Connect, certs: Certificates, log_lines: LogLines, tmp_path: Path
+) -> None:
+    ca = tmp_path / "ca.pem"
+    os.mkfifo(ca)
+    with RedisServer(certificates=certs) as server:
+        connect(server.port, Killer(), tls=True, ca=str(ca))
+        with gevent.Timeout(4):
+            while not log_lines.count("is not a regular file"):
+                gevent.sleep(0.01)
+        ca.unlink()
+        ca.write_bytes(Path(certs.ca).read_bytes())
+        assert server.wait_for_subscriber(CHANNEL)
 
 
 @pytest.mark.parametrize("words", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"*1\r\n$x\r\n", b"\0" * 64, b""])

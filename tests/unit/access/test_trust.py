@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 import ssl
 import subprocess
 from pathlib import Path
 
+import gevent
 import pytest
 
 from rtmpsrv.access.trust import Trust
@@ -79,6 +81,23 @@ def test_without_a_store_of_the_system_public_authorities_are_trusted(folder: Pa
 def test_names_and_certificates_are_always_checked(folder: Path) -> None:
     context = Trust().context()
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+@pytest.mark.parametrize("name", ["system.pem", "own.pem"])
+def test_a_named_pipe_is_refused_at_once(folder: Path, name: str) -> None:
+    authority(folder / "system.pem")
+    authority(folder / "own.pem")
+    trust = Trust(str(folder / "own.pem"))
+    trust.context()
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with gevent.Timeout(5), pytest.raises(OSError, match="is not a regular file"):
+        trust.context()
+
+
+def test_the_file_of_the_system_may_be_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")
+    assert Trust().context()
 
 
 def test_a_context_is_kept_until_a_file_changes(folder: Path) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import gevent
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -84,6 +86,10 @@ BAD: dict[str, tuple[str, object]] = {
     "an end alone": ("do not match", lambda leaf: (b"-----END CERTIFICATE-----\n" + leaf.pem, leaf.key)),
     "malformed boundary": ("malformed PEM in line 1", lambda leaf: (b"-----BEGIN\n" + leaf.pem, leaf.key)),
     "files swapped": ("no certificate", lambda leaf: (leaf.key, leaf.chain)),
+    "more than clients take": (
+        "limit 65536",
+        lambda leaf: (leaf.chain + 900 * leaf.issuer.issuer.pem, leaf.key),
+    ),
     "passphrase": ("passphrase", lambda leaf: (leaf.chain, leaf.key_as(PKCS8, b"secret"))),
     "passphrase, old": ("passphrase", lambda leaf: (leaf.chain, leaf.key_as(TRADITIONAL, b"secret"))),
     "request": (
@@ -100,6 +106,10 @@ FLAWED: dict[str, tuple[str, object]] = {
     "two keys": ("2 private keys", lambda leaf: (leaf.chain, issue().key + leaf.key)),
     "intermediate of another": ("not issued by", lambda leaf: (leaf.pem + issue(ca=True).pem, leaf.key)),
     "a certificate twice": ("not issued by", lambda leaf: (leaf.pem + leaf.chain, leaf.key)),
+    "a copy of the root": (
+        "3 was not issued by number 4",
+        lambda leaf: (leaf.chain + 2 * leaf.issuer.issuer.pem, leaf.key),
+    ),
     "a request beside it": (
         "unexpected PEM section CERTIFICATE REQUEST",
         lambda leaf: (leaf.chain + leaf.pem.replace(b"CERTIFICATE", b"CERTIFICATE REQUEST"), leaf.key),
@@ -138,6 +148,33 @@ def test_a_date_that_is_wrong_is_a_flaw(begins: int, ends: int, reason: str) -> 
     issued = issue(begins=timedelta(days=begins), ends=timedelta(days=ends))
     (flaw,) = check(issued.pem, issued.key).flaws
     assert flaw.startswith(reason)
+
+
+def test_a_chain_may_have_so_many_certificates_and_no_more() -> None:
+    leaf = issue(name="root", ca=True)
+    for number in range(certificates.MAX_CERTIFICATES - 1):
+        leaf = issue(leaf, name=str(number), ca=True)
+    assert leaf.issuer is not None
+    chain = leaf.chain + _root(leaf).pem
+    assert check(chain, leaf.key).flaws == ()
+    longer = issue(leaf)
+    (flaw,) = check(longer.pem + chain, longer.key).flaws
+    assert flaw == "certificate file: 11 certificates in it, limit 10"
+
+
+def _root(issued: Issued) -> Issued:
+    return issued if issued.issuer is None else _root(issued.issuer)
+
+
+def test_a_chain_may_have_so_many_bytes_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    leaf = issue_chain()
+    assert leaf.issuer is not None
+    sent = sum(len(one.certificate.public_bytes(serialization.Encoding.DER)) for one in (leaf, leaf.issuer))
+    monkeypatch.setattr(certificates, "MAX_CHAIN_BYTES", sent)
+    assert check(leaf.chain, leaf.key).flaws == ()
+    monkeypatch.setattr(certificates, "MAX_CHAIN_BYTES", sent - 1)
+    with pytest.raises(CertificateError, match=f"2 certificates have {sent} bytes, limit {sent - 1}"):
+        check(leaf.chain, leaf.key)
 
 
 def test_dates_of_the_whole_chain_count() -> None:
@@ -191,6 +228,18 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_pair("/nowhere", key)
     with pytest.raises(CertificateError, match="Is a directory"):
         read_pair(chain, str(tmp_path))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_named_pipe_is_refused_at_once(tmp_path: Path, which: int) -> None:
+    paths = _stored(tmp_path, issue())
+    os.unlink(paths[which])
+    os.mkfifo(paths[which])
+    with (
+        gevent.Timeout(5),
+        pytest.raises(CertificateError, match="pem cannot be read: it is not a regular file"),
+    ):
+        read_pair(*paths)
 
 
 def test_a_huge_file_is_refused(tmp_path: Path) -> None:
