@@ -56,6 +56,7 @@ class TlsTransport:
         self._tls: Any = self._socket._sslobj
         self._fd: int = sock.fileno()
         self._said_goodbye = False
+        self._failure: OSError | None = None  # came behind bytes; the next read reports it
 
     # --- the writing side -------------------------------------------------------------------------
 
@@ -96,7 +97,8 @@ class TlsTransport:
         """Take what is there, up to `count` bytes; b"" at the end. Raises BlockingIOError, or OSError.
 
         One read of OpenSSL gives no more than a record. Publishers are read seldom when there are many, so
-        each time must bring what has arrived; `has_more` tells when it did not.
+        each time must bring what has arrived; `has_more` tells when it did not, or when the end was found
+        behind it: OpenSSL has taken that from the socket, which says no more until the peer closes TCP.
         """
         self.has_more = False
         if self._said_goodbye:
@@ -106,12 +108,19 @@ class TlsTransport:
         tls = self._tls
         if tls is None:
             raise BrokenPipeError("closed")
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            try:
+                raise failure
+            finally:
+                del failure  # it would keep this frame, and itself, for the collector
         pieces: list[bytes] = []
         try:
             for _ in range(RECORDS_PER_READ):
                 piece: bytes = tls.read(count)
                 if not piece:
-                    break  # the end; what came before it goes first
+                    self.has_more = bool(pieces)  # the end; what came before it goes first
+                    break
                 pieces.append(piece)
                 count -= len(piece)
                 if not count:
@@ -122,11 +131,12 @@ class TlsTransport:
             if not pieces:
                 raise BlockingIOError from exc
         except ssl.SSLEOFError:
-            pass  # the end, without a goodbye
-        except OSError:
+            self.has_more = bool(pieces)  # the end, without a goodbye
+        except OSError as exc:
             if not pieces:
                 raise
-            # The next call reports it.
+            # Asked again, OpenSSL would tell of an end without a reason.
+            self._failure, self.has_more = exc.with_traceback(None), True
         return b"".join(pieces)
 
     def has_left(self) -> bool:

@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 from time import monotonic, sleep
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -107,7 +108,10 @@ class Stand:
     def descriptors(self) -> int:
         """Those of connections and ports; the memory files of logs come and go as streams need them."""
         folder = Path(f"/proc/{self.server.process.pid}/fd")
-        links = [str(link.readlink()) for link in folder.iterdir()]
+        links = []
+        for link in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                links.append(str(link.readlink()))
         return sum("memfd:" not in link for link in links)
 
     def wait_for_descriptors(self, count: int, timeout_s: float = 5.0) -> None:
@@ -390,6 +394,24 @@ def test_s112_with_interval_0_only_sighup_reloads(open_stand: Callable[..., Stan
     stand.server.wait_for_line("TLS configuration has not changed")
 
 
+def test_neither_a_named_pipe_nor_an_endless_chain_stops_anybody(
+    open_stand: Callable[..., Stand], folder: Path
+) -> None:
+    first, second = issue(), issue()
+    stand = open_stand(first, SSL_CHECK_RELOAD_SECONDS="0")
+    player = stand.client().play("live")
+    (folder / "fullchain.pem").write_bytes(second.pem * 900)
+    (folder / "privkey.pem").write_bytes(second.key)
+    stand.server.process.send_signal(signal.SIGHUP)
+    stand.server.wait_for_line("more than clients take; the old pair stays in use")
+    (folder / "fullchain.pem").unlink()
+    os.mkfifo(folder / "fullchain.pem")
+    stand.server.process.send_signal(signal.SIGHUP)
+    stand.server.wait_for_line("it is not a regular file; the old pair stays in use")
+    assert stand.shown_serial() == first.serial
+    player.fence()
+
+
 # --- hostile peers ------------------------------------------------------------------------------------
 
 NOT_TLS = (b"", b"\x03" + bytes(1536), b"GET / HTTP/1.0\r\n\r\n", b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00")
@@ -485,6 +507,27 @@ def test_a_tls_client_that_vanishes_is_closed_quietly(open_stand: Callable[..., 
         stand.server.wait_for_line("closed: ")
         player.close()
     stand.wait_for_descriptors(before + 1)  # the memory of a stream has a file
+    stand.server.check_log()
+
+
+@pytest.mark.parametrize("how", ["goodbye", "broken record"])
+def test_a_publisher_that_ends_tls_behind_media_frees_its_channel_though_tcp_stays_open(
+    open_stand: Callable[..., Stand], how: str
+) -> None:
+    stand = open_stand(issue())
+    publisher = stand.publisher("live")
+    tls: Any = publisher.socket
+    tls.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)  # both in one segment
+    publisher.video(40, interframe(b"last"))
+    if how == "goodbye":
+        tls.settimeout(0)
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.unwrap()
+    else:
+        os.write(tls.fileno(), b"\x17\x03\x03\0\x30" + bytes(48))
+    tls.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+    stand.server.wait_for_line("PUBLISH END")
+    stand.publisher("live")
     stand.server.check_log()
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import logging
 import os
 import ssl as stdlib_ssl
 import struct
+import weakref
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from time import monotonic
@@ -209,6 +212,43 @@ def test_a_read_gives_0_at_the_end_after_what_came_before_it(connection: Connect
         connection.client.close()
     assert connection.transport.read(100) == b"last words"
     assert connection.transport.read(100) == b""
+
+
+@pytest.mark.parametrize("politely", [True, False])
+def test_an_end_behind_bytes_is_told_though_tcp_stays_open(connection: Connection, politely: bool) -> None:
+    """OpenSSL has taken it from the socket, which therefore is never readable again."""
+    transport = connection.transport
+    connection.client.sendall(b"last words")
+    if politely:
+        connection.client.settimeout(0.0)
+        with pytest.raises(ssl.SSLWantReadError):
+            connection.client.unwrap()
+    else:
+        os.write(connection.client.fileno(), b"\x17\x03\x03\0\x30" + bytes(48))
+    assert transport.read(100) == b"last words"
+    assert transport.has_more
+    assert transport.has_unread()
+    if politely:
+        assert transport.read(100) == b""
+    else:
+        with pytest.raises(ssl.SSLError, match=r"(?i)bad record mac|decryption failed"):
+            transport.read(100)
+    assert not transport.has_more
+
+
+def test_a_failure_that_was_told_leaves_nothing_to_the_collector(connection: Connection) -> None:
+    class Failure(OSError):
+        """Unlike the real ones, it can be watched."""
+
+    connection.transport._failure = Failure()
+    told = weakref.ref(connection.transport._failure)
+    gc.disable()
+    try:
+        with contextlib.suppress(Failure):
+            connection.transport.read(100)
+        assert told() is None
+    finally:
+        gc.enable()
 
 
 def test_it_is_a_transport(connection: Connection) -> None:
