@@ -6,6 +6,7 @@ own, with the bounds of one: who reads one of them slowly slows that publisher, 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -15,7 +16,8 @@ from gevent.queue import Empty, Queue
 
 from ..errors import HandleClosed
 from .home import Home
-from .inbox import Inbox
+from .inbox import Backlog, Inbox
+from .limits import MAX_DEPARTED
 from .requests import StreamId, check_text
 from .types import (
     ApprovalRequired,
@@ -32,6 +34,8 @@ from .types import (
     WatcherRefused,
     WatcherRequiringApproval,
 )
+
+CROWDED = "too many clients wait to be accepted"
 
 
 class Owner(Protocol):
@@ -178,7 +182,12 @@ Accepted = TypeVar("Accepted", Publisher, Watcher)
 
 
 class Arrivals(Generic[Accepted]):
-    """Where the messages of a registration go that accepts one client after the other. Never blocks."""
+    """Where the messages of a registration go that accepts one client after the other. Never blocks.
+
+    Those that wait for it are bounded together, in number (`unaccepted`) and in bytes. Of those that left
+    meanwhile only the last few are kept, and none while others need the room: a crowd that comes and goes
+    holds up nobody.
+    """
 
     def __init__(self, kind: Callable[..., Accepted], owner: Owner) -> None:
         self.queue: Queue[Any] = Queue()  # of those that came, then StopIteration
@@ -186,6 +195,17 @@ class Arrivals(Generic[Accepted]):
         self._owner = owner
         self._clients: dict[ConnectionId, Accepted] = {}
         self._nobody = owner.inbox.another()
+        self._waiting: set[Accepted] = set()  # those in the queue
+        self._departed: deque[Accepted] = deque()  # of these, oldest first
+        self._backlog = Backlog()
+
+    def accepted(self, client: Accepted) -> None:
+        """Take note that one was taken off the queue."""
+        self._waiting.discard(client)
+        if client.closed is not None:
+            self._departed.remove(client)
+        if isinstance(client, Publisher):
+            client.inbox.part()
 
     def put(self, message: object) -> None:
         """Take a message of the registration; what is not about one client is not needed."""
@@ -218,13 +238,32 @@ class Arrivals(Generic[Accepted]):
         client = self._clients.pop(message.connection_id, None)
         if client is not None:  # it may have come before `accept`
             client.ended(message.reason)
+            if client in self._waiting:
+                self._departed.append(client)
+                self._drop_departed()
 
     def _on_closed(self, message: RegistrationClosed) -> None:
         self.queue.put(StopIteration)
 
     def _add(self, client: Accepted) -> None:
-        self._clients[client.client.connection_id] = client
+        connection_id = client.client.connection_id
+        self._clients[connection_id] = client
+        self._drop_departed()
+        limits = self._owner.inbox.limits
+        if len(self._waiting) - len(self._departed) >= limits.unaccepted:
+            self._owner.end_client(connection_id, CROWDED)
+            return
+        if isinstance(client, Publisher):
+            client.inbox.join(self._backlog)
+        self._waiting.add(client)
         self.queue.put(client)
+
+    def _drop_departed(self) -> None:
+        departed, limit = self._departed, self._owner.inbox.limits.queue_bytes
+        while departed and (len(departed) > MAX_DEPARTED or self._backlog.size > limit):
+            oldest = departed[0]
+            self.queue.queue.remove(oldest)
+            self.accepted(oldest)
 
 
 class Discard:

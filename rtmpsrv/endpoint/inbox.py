@@ -14,6 +14,15 @@ from gevent.queue import LifoQueue, PriorityQueue, Queue
 from .limits import Limits
 
 
+class Backlog:
+    """Payload bytes that several inboxes hold together."""
+
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        self.size = 0
+
+
 class Inbox:
     """Counts what a queue holds, and notices when it is full and nothing is taken. Never blocks."""
 
@@ -23,7 +32,8 @@ class Inbox:
             waiting.pop()  # what the last registration here left for its reader: now there is another one
         self.queue = queue
         self.registrations = 0  # that report here
-        self._limits = limits
+        self.limits = limits
+        self._backlog: Backlog | None = None
         # Payload bytes of each message in the queue, oldest first; those that were there count as messages.
         self._sizes: deque[int] = deque([0] * queue.qsize())
         self._bytes = 0
@@ -33,12 +43,25 @@ class Inbox:
 
     def another(self) -> Inbox:
         """Return an empty one with a queue of its own and the same limits."""
-        return Inbox(Queue(), self._limits)
+        return Inbox(Queue(), self.limits)
+
+    def join(self, backlog: Backlog) -> None:
+        """Have room only while all that share a backlog have it: until `part`, before which nobody reads."""
+        self._backlog = backlog
+        backlog.size += self._bytes
+
+    def part(self) -> None:
+        """Be bounded alone from now on. Idempotent."""
+        if self._backlog is not None:
+            self._backlog.size -= self._bytes
+            self._backlog = None
 
     def put(self, message: object, size: int = 0) -> None:
         """Add a message with `size` bytes of payload."""
         self._sizes.append(size)
         self._bytes += size
+        if self._backlog is not None:
+            self._backlog.size += size
         self.queue.put(message)
 
     def leave(self) -> None:
@@ -53,7 +76,8 @@ class Inbox:
         for _ in range(len(sizes) - self.queue.qsize()):
             self._bytes -= sizes.popleft()
             self._taken += 1
-        return len(sizes) <= self._limits.queue_messages and self._bytes <= self._limits.queue_bytes
+        size = self._bytes if self._backlog is None else self._backlog.size
+        return len(sizes) <= self.limits.queue_messages and size <= self.limits.queue_bytes
 
     def is_stalled(self, now: float) -> bool:
         """Tell whether the queue has been full for the limit of time and nothing was taken from it."""
@@ -64,7 +88,7 @@ class Inbox:
             self._full_since = now
             self._taken_when_full = self._taken
             return False
-        return now - self._full_since >= self._limits.stall_s
+        return now - self._full_since >= self.limits.stall_s
 
 
 def check_queue(what: str, queue: object) -> None:

@@ -6,6 +6,9 @@ from dataclasses import dataclass, fields
 
 MIB = 1 << 20
 MAX_CHUNK_SIZE = 0xFFFFFF  # bytes: no message is longer
+# Clients of a registration that are gone and wait all the same: for room, and for `accept`. Who leaves at the
+# end of a stream loses nothing of it; those that come only to leave are many.
+MAX_DEPARTED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,8 @@ class Limits:
     watcher_lag_bytes: int = 8 * MIB  # a watcher further behind skips to the newest keyframe
     watcher_lag_s: float = 10.0
     queue_messages: int = 1024  # media is put on a registrant's queue only below this
-    queue_bytes: int = 32 * MIB  # likewise; payload bytes
+    queue_bytes: int = 32 * MIB  # likewise; payload bytes. Also of all that wait for `accept`, together
+    unaccepted: int = 256  # clients that wait for `accept`; who comes then is disconnected
     message_bytes: int = 16 * MIB - 1  # longest media message taken from a publisher
     cache_bytes: int = 64 * MIB  # kept of one stream for watchers that join; 0: they wait for a keyframe
     cache_total_bytes: int = 512 * MIB  # of all streams

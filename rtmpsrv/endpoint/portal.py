@@ -54,8 +54,9 @@ class Portal:
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function over there, and return what it returns. Blocks the calling thread until then.
 
-        Raises what the function raises; RuntimeError in the endpoint's own thread, inside a running loop of
-        asyncio, and after the portal's end; CancelledError when that came meanwhile.
+        Raises what the function raises, but RuntimeError for StopIteration; RuntimeError in the endpoint's
+        own thread, inside a running loop of asyncio, and after the portal's end; CancelledError when that
+        came meanwhile.
         """
         if self._home.is_here:
             raise RuntimeError("this is the endpoint's own thread: call the function itself")
@@ -63,7 +64,11 @@ class Portal:
         return self.start_task_soon(function, *args, **kwargs).result()
 
     def start_task_soon(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have a function run over there; return its future, and to cancel that ends it. Never blocks."""
+        """Have a function run over there; return its future, and to cancel that ends it. Never blocks.
+
+        StopIteration comes back as a RuntimeError, as out of generators: a future of asyncio cannot carry it,
+        and who waits for that would do so for ever.
+        """
         future: Future[T] = Future()
 
         def run() -> None:
@@ -71,6 +76,11 @@ class Portal:
                 result = function(*args, **kwargs)
             except gevent.GreenletExit:
                 future.cancel()
+            except StopIteration as exc:
+                error = RuntimeError("the function raised StopIteration: iterate with iterate or aiterate")
+                error.__cause__ = exc
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(error)
             except BaseException as exc:  # noqa: BLE001 - it belongs to whoever has the future
                 if future.set_running_or_notify_cancel():
                     future.set_exception(exc)

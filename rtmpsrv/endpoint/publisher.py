@@ -6,15 +6,17 @@ That one greenlet writes connected, media and stopped, so their order holds by c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from time import monotonic
 from typing import TypeAlias
 
 import gevent
 
-from ..errors import CannotMove
+from ..errors import CannotMove, PeerLost
 from ..media import classify
 from ..media.headers import HeaderCache
 from ..protocol import messages
 from ..server.host import Peer
+from .limits import MAX_DEPARTED
 from .media_in import decode
 from .registrations import ObserverRegistration, PublisherRegistration
 from .requests import (
@@ -32,6 +34,9 @@ from .types import (
 
 SHORTEST_WAIT_S = 0.001  # for a full queue; the waits double
 LONGEST_WAIT_S = 0.05
+LOOK_S = 0.25  # how often one that waits is looked at: it may have left
+SOUND_S = 1.0  # how often it is asked, too: unread bytes may hide that
+LEFT = "the client left"
 REPLACED = "replaced by another publisher"
 
 Reader: TypeAlias = PublisherRegistration | ObserverRegistration
@@ -64,6 +69,7 @@ class EndpointPublication:
         self._over = False
         self._over_reason = ""
         self._logged = False
+        self._sound_at = 0.0
         # For observers that come later.
         self._metadata: StreamMetadata | None = None
         self._headers = HeaderCache()
@@ -83,7 +89,7 @@ class EndpointPublication:
         """Let an observer read along from now on, metadata and headers first. Never blocks."""
         observer.publications.add(self)
         self._add_reader(observer, None)
-        if observer.closed is None:
+        if observer in self._readers:  # it may have been ended for not consuming, or read no more
             self._introduce(observer)
 
     def _introduce(self, observer: ObserverRegistration) -> None:
@@ -108,7 +114,10 @@ class EndpointPublication:
         self._peer.dismiss(REPLACED)
 
     def append(self, batch: Iterable[tuple[int, int, int, bytes, int]]) -> None:
-        """Hand media over. Blocks while a reader's queue is full that slows the publisher down."""
+        """Hand media over. Blocks while a reader's queue is full that slows the publisher down.
+
+        Raises PeerLost for a client that is gone, when too many like it wait there.
+        """
         for reader in tuple(self._readers):
             if reader.slows_publishers:
                 self._wait_for_room(reader)
@@ -187,9 +196,28 @@ class EndpointPublication:
         return isinstance(data, AudioData) and not data.is_sequence_header
 
     def _wait_for_room(self, reader: Reader) -> None:
+        """Block until a reader has room, or is gone; or the client is, and too many like it wait here.
+
+        A few may: the end of a stream is still there when its client is gone. A crowd that comes and leaves
+        would fill the limit of connections.
+        """
         wait_s = SHORTEST_WAIT_S
         connection_id = self.publisher.connection_id
-        while reader in self._readers and reader.closed is None and not reader.has_room(connection_id):
-            reader.end_if_stalled(connection_id)
-            gevent.sleep(wait_s)
-            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+        look_at = monotonic()
+        try:
+            while reader in self._readers and reader.closed is None and not reader.has_room(connection_id):
+                reader.end_if_stalled(connection_id)
+                now = monotonic()
+                if now >= look_at and self not in reader.departed:
+                    look_at = now + LOOK_S
+                    if now >= self._sound_at:
+                        self._sound_at = now + SOUND_S
+                        self._peer.sound()
+                    if self._peer.has_left():
+                        if len(reader.departed) >= MAX_DEPARTED:
+                            raise PeerLost(LEFT)
+                        reader.departed.add(self)
+                gevent.sleep(wait_s)
+                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+        finally:
+            reader.departed.discard(self)

@@ -98,6 +98,7 @@ class Registration(Generic[AnyRequest, AnyMessage]):
         self.inbox = inbox
         self._on_closed = on_closed
         self._announced: dict[ConnectionId, Announced] = {}
+        self.departed: set[object] = set()  # publishers that left, and wait for room all the same
         self._receiver: Receiver | None = None  # in place of the queue
         self._last: RegistrationClosed | None = None
         self._over = False  # the last message was taken through this handle
@@ -283,6 +284,7 @@ class Registration(Generic[AnyRequest, AnyMessage]):
                 accepted: Accepted = take(receiver.queue, None, self.closed)
             except HandleClosed:
                 return
+            receiver.accepted(accepted)
             yield accepted
 
     def _receive(self, receiver: Receiver) -> None:

@@ -36,6 +36,7 @@ class Peer:
         self.client = Client(number, ip, 1935, False, app)
         self.log = log.get("TEST")
         self.left = False
+        self.leaves_when_asked = False
 
     def drop(self, reason: str) -> None:
         self.dropped.append(reason)
@@ -50,6 +51,7 @@ class Peer:
         return self.left or bool(self.dropped)
 
     def sound(self) -> bool:
+        self.left = self.left or self.leaves_when_asked
         return False
 
 

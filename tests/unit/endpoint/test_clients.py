@@ -7,8 +7,8 @@ from typing import Any
 import gevent
 import pytest
 
-from rtmpsrv.endpoint.clients import Publisher, Watcher
-from rtmpsrv.endpoint.limits import Limits
+from rtmpsrv.endpoint.clients import CROWDED, Publisher, Watcher
+from rtmpsrv.endpoint.limits import MAX_DEPARTED, Limits
 from rtmpsrv.endpoint.registration import STALLED
 from rtmpsrv.endpoint.requests import StreamId
 from rtmpsrv.endpoint.types import (
@@ -249,3 +249,78 @@ def test_two_iterators_of_a_registration_share_its_clients() -> None:
     assert [next(one).client for one in (first, second, first)] == clients
     registration.close()
     assert [*first, *second] == []
+
+
+def test_of_those_that_left_before_they_were_accepted_only_the_last_few_come() -> None:
+    registration = publishers()
+    accepted = registration.accept()
+    connect(registration, "first")
+    assert next(accepted).key == "hush-first"
+    connect(registration, "alive")
+    for number in range(MAX_DEPARTED + 1):
+        gone = connect(registration, str(number))
+        registration.put_media(gone.connection_id, SOUND)
+        registration.retire(gone.connection_id, "gone")
+    registration.close()
+    # "alive" is the last that ended, so two are too many.
+    assert [one.key for one in accepted] == ["hush-alive", *(f"hush-{n}" for n in range(2, MAX_DEPARTED + 1))]
+
+
+def test_those_that_left_make_room_for_others() -> None:
+    registration = publishers(Limits(queue_bytes=9))
+    accepted = registration.accept()
+    connect(registration, "first")
+    next(accepted)
+    gone = connect(registration, "gone")
+    for _ in range(2):
+        registration.put_media(gone.connection_id, SOUND)
+    registration.retire(gone.connection_id, "gone")
+    newcomer = connect(registration, "newcomer")
+    assert registration.has_room(newcomer.connection_id)
+    assert next(accepted).key == "hush-newcomer"
+
+
+def test_those_that_wait_to_be_accepted_are_bounded_together() -> None:
+    registration = publishers(Limits(queue_bytes=9))
+    accepted = registration.accept()
+    connect(registration, "first")
+    first = next(accepted)
+    one, two = connect(registration, "one"), connect(registration, "two")
+    for who in (one, two):
+        registration.put_media(who.connection_id, SOUND)
+    room = [registration.has_room(who.connection_id) for who in (first.client, one, two)]
+    assert room == [True, False, False]
+    next(accepted)
+    registration.put_media(one.connection_id, SOUND)
+    room = [registration.has_room(who.connection_id) for who in (first.client, one, two)]
+    assert room == [True, False, True]
+
+
+def test_who_comes_while_too_many_wait_to_be_accepted_is_disconnected() -> None:
+    registration = publishers(Limits(unaccepted=2))
+    accepted = registration.accept()
+    dropped: list[str] = []
+    connect(registration, "first", dropped)
+    next(accepted)
+    for name in ("one", "two"):
+        connect(registration, name, dropped)
+    assert dropped == []
+    third = connect(registration, "three", dropped)
+    assert dropped == [CROWDED]
+    registration.put_media(third.connection_id, SOUND)  # what it sent until then goes with it
+    registration.retire(third.connection_id, CROWDED)
+    assert [next(accepted).key for _ in range(2)] == ["hush-one", "hush-two"]
+    connect(registration, "four", dropped)
+    assert next(accepted).key == "hush-four"
+
+
+def test_watchers_that_wait_to_be_accepted_are_bounded_too() -> None:
+    registration = watchers(Limits(unaccepted=1))
+    accepted = registration.accept()
+    dropped: list[str] = []
+    for name in ("one", "two"):
+        who = client(name)
+        registration.admit(who, dropped.append, None)
+        registration.put(WatcherConnected(who))
+    assert next(accepted).key == "hush-one"  # the first `next` sorts what waits
+    assert dropped == [CROWDED]

@@ -149,3 +149,11 @@ def test_a_blocking_call_inside_a_running_loop_is_refused(portal: Portal) -> Non
 def test_a_patched_program_needs_no_thread_of_the_endpoint_s() -> None:
     with pytest.raises(RuntimeError, match="patched"), start_portal():
         pass
+
+
+def test_stop_iteration_is_a_runtime_error_over_here(portal: Portal) -> None:
+    with pytest.raises(RuntimeError, match="StopIteration") as caught:
+        elsewhere(portal.call, next, iter(())).get(timeout=5)
+    assert isinstance(caught.value.__cause__, StopIteration)
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        elsewhere(lambda: asyncio.run(asyncio.wait_for(portal.run(next, iter(())), 5))).get(timeout=10)

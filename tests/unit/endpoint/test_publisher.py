@@ -5,8 +5,8 @@ from ipaddress import ip_address
 import gevent
 import pytest
 
-from rtmpsrv.endpoint.limits import Limits
-from rtmpsrv.endpoint.publisher import REPLACED, EndpointPublication
+from rtmpsrv.endpoint.limits import MAX_DEPARTED, Limits
+from rtmpsrv.endpoint.publisher import LEFT, REPLACED, EndpointPublication
 from rtmpsrv.endpoint.registration import STALLED
 from rtmpsrv.endpoint.registrations import PublisherRegistration
 from rtmpsrv.endpoint.requests import (
@@ -25,6 +25,7 @@ from rtmpsrv.endpoint.types import (
     StreamMetadata,
     VideoData,
 )
+from rtmpsrv.errors import PeerLost
 from rtmpsrv.protocol import amf0, messages
 from tests.unit.endpoint.doubles import Peer, observer, publishers, taken
 
@@ -206,3 +207,62 @@ def test_an_observer_that_may_slow_a_publisher_misses_nothing() -> None:
     taken(tap)
     waiting.get(timeout=5)
     assert tap.statistics.dropped == 0
+
+
+def test_a_publisher_that_left_waits_for_room_unless_too_many_do() -> None:
+    registration = publishers(Limits(queue_messages=1, stall_s=60.0))
+    publication, peer, _ended = on_air(registration)
+    publication.append([HEADER])
+    peer.left = True
+    waiting = gevent.spawn(publication.append, [FRAME])
+    gevent.sleep(0.01)
+    assert registration.departed == {publication}
+    assert len(taken(registration)) == 2
+    waiting.get(timeout=5)
+    assert registration.departed == set()
+    publication.append([FRAME])
+    registration.departed.update(range(MAX_DEPARTED))
+    with pytest.raises(PeerLost, match=LEFT):
+        publication.append([FRAME])
+    publication.end(LEFT)
+    assert [type(one) for one in taken(registration)] == [NewMediaData, NewMediaData, PublishingStopped]
+    assert registration.departed == set(range(MAX_DEPARTED))
+
+
+def test_one_that_waits_for_room_is_looked_at_again() -> None:
+    registration = publishers(Limits(queue_messages=1, stall_s=60.0))
+    publication, peer, _ended = on_air(registration)
+    publication.append([HEADER])
+    registration.departed.update(range(MAX_DEPARTED))
+    waiting = gevent.spawn(publication.append, [FRAME])
+    gevent.sleep(0.01)
+    peer.left = True
+    with pytest.raises(PeerLost):
+        waiting.get(timeout=5)
+
+
+def test_one_that_waits_for_room_is_asked_for_unread_bytes_hide_its_end() -> None:
+    registration = publishers(Limits(queue_messages=1, stall_s=60.0))
+    publication, peer, _ended = on_air(registration)
+    publication.append([HEADER])
+    registration.departed.update(range(MAX_DEPARTED))
+    peer.leaves_when_asked = True
+    with pytest.raises(PeerLost):
+        gevent.spawn(publication.append, [FRAME]).get(timeout=5)
+
+
+def test_an_observer_that_lets_go_of_a_publisher_when_it_comes_gets_no_media() -> None:
+    tap = observer(Limits(unaccepted=1))
+    accepted = tap.accept()
+    publication, _peer, _ended = on_air(publishers())
+    publication.append([HEADER])
+    publication.add_observer(tap)
+    next(accepted)
+    for name in ("one", "two"):
+        who = Client(ConnectionId(name), ip_address("127.0.0.1"), "app", name)
+        other = EndpointPublication(Peer(), who, StreamId(name), publishers(), lambda one: None)
+        other.start(None, [])
+        other.append([HEADER])
+        other.add_observer(tap)
+    assert tap.statistics.messages == 2
+    assert len(tap.publications) == 2
