@@ -29,7 +29,7 @@ THROWN_UNITS = 10  # of work, for each read of a peer that keeps sending after i
 # A wait that ends this late was delayed by this process itself (stopped, or busy). Peers were not silent
 # meanwhile, nobody listened: the whole wait does not count.
 LATE_S = 1.0
-ASK_EVERY_S = 5.0  # whether a slowed peer is still there
+ASK_EVERY_S = 1.0  # whether a slowed peer is still there
 HELD_STEP_BYTES = 65536  # held bytes are counted each time that so much more has come
 
 

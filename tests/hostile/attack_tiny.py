@@ -123,8 +123,8 @@ def tiny_keyframes_on_message_stream_2(this: Attack) -> None:
 
 @attack()
 def many_publishers_of_small_keyframes(this: Attack) -> None:
-    """Publish small keyframes on two dozen connections, as fast as they are taken."""
-    publishers = [this.publisher() for _ in range(24)]
+    """Publish small keyframes on sixteen connections, as fast as they are taken."""
+    publishers = [this.publisher() for _ in range(16)]
     this.flood(publishers, whole(messages.VIDEO, AVC_KEYFRAME) * 64)
 
 
