@@ -1,8 +1,7 @@
 """Reading one connection: bytes in, media appended, requests handed on; deadlines of a silent peer.
 
 A reader has two ways. In its own greenlet it reads, works through what came, turn by turn, and waits. That of
-a publisher rests instead, while `take` is called in the hub: the same without a switch, as long as only media
-comes. Who calls it depends on how many publish: the event loop as soon as bytes are there, or a common timer.
+a publisher rests instead while only media comes, and the hub calls `take`: for bytes, or by a common timer.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ THROWN_UNITS = 10  # of work, for each read of a peer that keeps sending after i
 # A wait that ends this late was delayed by this process itself (stopped, or busy). Peers were not silent
 # meanwhile, nobody listened: the whole wait does not count.
 LATE_S = 1.0
+GONE = "closed by the peer"
 ASK_EVERY_S = 1.0  # whether a slowed peer is still there
 HELD_STEP_BYTES = 65536  # held bytes are counted each time that so much more has come
 
@@ -92,7 +92,7 @@ class Reader:
             except OSError as exc:
                 raise lost(exc) from exc
             if not data:
-                raise _end()
+                raise PeerLost(GONE)
             count = len(data)
             if not state.bytes_in:
                 self._holder.announce()
@@ -128,7 +128,7 @@ class Reader:
             self._left_over = lost(exc)
             return False
         if not data:
-            self._left_over = _end()
+            self._left_over = PeerLost(GONE)
             return False
         try:
             count = len(data)
@@ -185,6 +185,11 @@ class Reader:
         if self._held_bytes:
             self._held_bytes = 0
             self._parts.budget.hold(UNFINISHED, self._holder, 0)
+
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether it has taken a request from the connection that nobody has handled yet."""
+        return self._left_over is not None
 
     @property
     def is_behind(self) -> bool:
@@ -260,8 +265,9 @@ class Reader:
         self._share.rested(now)
         if now - min(self._look_at, state.heard_at + idle_s) > LATE_S:
             state.heard_at = now
-        left_over, self._left_over = self._left_over, None
+        left_over = self._left_over
         if isinstance(left_over, Exception):
+            self._left_over = None
             try:
                 raise left_over
             finally:
@@ -270,6 +276,7 @@ class Reader:
         if self._stopped:
             raise Ended("stopped")
         if left_over is not None:
+            self._left_over = None
             self._requests.handle(left_over)
         self._work_off()
         if self._uncounted_bytes >= HELD_STEP_BYTES:
@@ -341,7 +348,3 @@ class Reader:
         if held != self._held_bytes:
             self._held_bytes = held
             self._parts.budget.hold(UNFINISHED, self._holder, held)
-
-
-def _end() -> PeerLost:
-    return PeerLost("closed by the peer")

@@ -210,7 +210,7 @@ class Session:
             raise CannotMove("it is ending, or has moved")
         if not self._transport.can_move:
             raise CannotMove("TLS stays where it was set up")
-        if self._requests.busy:
+        if self._requests.busy or self._reader.is_busy:
             raise CannotMove("in the middle of a request")
 
     def _say_goodbye(self, reason: str) -> None:

@@ -517,6 +517,17 @@ def test_tls_cannot_move(stage: Stage) -> None:
     transport.can_move = True
 
 
+def test_a_publisher_whose_request_waits_for_units_cannot_move(stage: Stage) -> None:
+    publication = stage.publish()
+    eventually(lambda: stage.session._reader._wait._waiting)
+    stage.state.account.units = -1_000_000
+    stage.send(audio(b"x") + command("deleteStream", 5.0, None, 1.0))
+    eventually(lambda: stage.session._reader.is_busy)
+    assert publication.ends == []
+    with pytest.raises(CannotMove, match="in the middle of a request"):
+        stage.session.freeze()
+
+
 def test_a_session_that_waits_for_its_host_cannot_move(stage: Stage) -> None:
     stage.host.gate.clear()
     stage.connect()
