@@ -19,23 +19,26 @@ MAX_REST_S: Final = 0.027
 # given. docs/performance.md has what that saves.
 DEAR_FLUSH_S: Final = 0.006
 MAX_WAIT_S: Final = 0.065
+# From the beginning of one dear flush to the next: what comes during a long one is read behind it, and looks
+# younger than it is.
+MAX_CYCLE_S: Final = 0.098
 # The timer fires so much later: normally the next frame triggers the flush before it.
 LEEWAY_S: Final = 0.003
-# Where the process is busy everybody waits, up to so long as it nears a whole core.
+# Where the process is busy everybody waits, up to so long as it nears a whole core; counted likewise.
 BUSY_WAIT_S: Final = 0.1
 
 
 class FlushSchedule:
     """What one output's flushes cost, and when the next is due. Times are monotonic seconds."""
 
-    __slots__ = ("_flushed_at", "_merge_messages", "_took_s", "hurry", "leeway_s", "spent_s")
+    __slots__ = ("_began_at", "_flushed_at", "_merge_messages", "_took_s", "hurry", "leeway_s", "spent_s")
 
     def __init__(self, merge_messages: int) -> None:
         self.hurry = False  # a keyframe waits
         self.leeway_s = 0.0  # by which a timer for the last `due_at` may be late
         self.spent_s = 0.0  # on all flushes
         self._merge_messages = merge_messages
-        self._flushed_at = 0.0
+        self._began_at = self._flushed_at = 0.0
         self._took_s = 0.0, 0.0  # the last but one, the last
 
     def keyframe(self) -> None:
@@ -53,10 +56,10 @@ class FlushSchedule:
         if took_s < DEAR_FLUSH_S:
             due_at = self._flushed_at + min(rest_s, MAX_REST_S)
         else:
-            due_at = min(self._flushed_at + rest_s, oldest_at + MAX_WAIT_S)
+            due_at = min(self._flushed_at + rest_s, oldest_at + MAX_WAIT_S, self._began_at + MAX_CYCLE_S)
             self.leeway_s = LEEWAY_S
         if pressure:
-            due_at = max(due_at, self._flushed_at + BUSY_WAIT_S * pressure)
+            due_at = max(due_at, self._began_at + BUSY_WAIT_S * pressure)
         if self.hurry or waiting >= self._merge_messages:
             full_at = self._flushed_at + took_s * FULL_REST_FACTOR
             if full_at <= due_at:
@@ -66,7 +69,7 @@ class FlushSchedule:
 
     def flushed(self, began: float, ended: float) -> None:
         """Take note of a flush."""
-        self._flushed_at = ended
+        self._began_at, self._flushed_at = began, ended
         self._took_s = self._took_s[1], ended - began
         self.spent_s += ended - began
         self.hurry = False

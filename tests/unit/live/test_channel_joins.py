@@ -101,11 +101,10 @@ def test_joiner_behind_messages_that_wait_for_their_flush_gets_them_once() -> No
     other = stage.join()
     stage.publish(AVC, key("0"))
     stage.clock.advance(1)
-    other.cost_s = 1.0
+    other.cost_s = 0.02
     before = [inter("1"), inter("2")]
     for message in before:
         stage.publish(message)
-        stage.clock.advance(1)
     other.cost_s = 0.0
     waiting = [key("3"), inter("4")]
     stage.batch(waiting)

@@ -8,6 +8,7 @@ from rtmpsrv.live.schedule import (
     BUSY_WAIT_S,
     DEAR_FLUSH_S,
     LEEWAY_S,
+    MAX_CYCLE_S,
     MAX_REST_S,
     MAX_WAIT_S,
     FlushSchedule,
@@ -42,8 +43,15 @@ def test_first_message_of_all_goes_at_once() -> None:
         # dear: until the third frame goes with the first, or the rest is over
         (DEAR_FLUSH_S, 1, 0.0, 0.0, MAX_WAIT_S),
         (DEAR_FLUSH_S, 1, 0.02, 0.0, 0.02 + MAX_WAIT_S),
-        (DEAR_FLUSH_S, 1, 0.09, 0.0, 20 * DEAR_FLUSH_S),
-        (1.0, 1, 0.0, 0.0, MAX_WAIT_S),
+        (
+            DEAR_FLUSH_S,
+            1,
+            0.09,
+            0.0,
+            MAX_CYCLE_S - DEAR_FLUSH_S,
+        ),  # counted from the beginning of the last flush
+        (0.050, 1, 0.0, 0.0, MAX_CYCLE_S - 0.050),
+        (1.0, 1, 0.0, 0.0, MAX_CYCLE_S - 1.0),
         # full: twice the cost, no sooner
         (0.0, FULL, 0.0, 0.0, 0.0),
         (0.001, FULL - 1, 0.0, 0.0, 0.02),
@@ -51,13 +59,14 @@ def test_first_message_of_all_goes_at_once() -> None:
         (0.001, 10 * FULL, 0.0, 0.0, 0.002),
         (0.010, FULL, 0.0, 0.0, 0.020),
         (0.030, FULL, 0.0, 0.0, 0.060),
-        (0.100, FULL, 0.0, 0.0, MAX_WAIT_S),  # the oldest does not wait longer for that
+        (0.100, FULL, 0.0, 0.0, MAX_CYCLE_S - 0.100),  # nobody waits longer for that
         # pressure: everybody waits a little, but for what is full
         (0.0, 1, 0.0, 0.5, BUSY_WAIT_S / 2),
         (0.0, 1, 0.0, 1.0, BUSY_WAIT_S),
-        (0.001, 1, 0.0, 0.5, BUSY_WAIT_S / 2),
+        (0.001, 1, 0.0, 0.5, BUSY_WAIT_S / 2 - 0.001),  # counted from the beginning of the last flush
         (0.001, 1, 0.0, 0.015, 0.02),
-        (DEAR_FLUSH_S, 1, 0.0, 1.0, BUSY_WAIT_S),
+        (DEAR_FLUSH_S, 1, 0.0, 1.0, BUSY_WAIT_S - DEAR_FLUSH_S),
+        (0.100, 1, 0.0, 1.0, 0.0),  # it waited long enough while others were sent to
         (0.001, FULL, 0.0, 1.0, 0.002),
     ],
 )
@@ -66,7 +75,7 @@ def test_due(took_s: float, waiting: int, oldest_s: float, pressure: float, due_
 
 
 @pytest.mark.parametrize(
-    ("took_s", "due_s"), [(0.0, 0.0), (0.001, 0.002), (0.010, 0.020), (0.100, MAX_WAIT_S)]
+    ("took_s", "due_s"), [(0.0, 0.0), (0.001, 0.002), (0.010, 0.020), (0.100, MAX_CYCLE_S - 0.100)]
 )
 def test_keyframe_hurries_as_if_it_were_full(took_s: float, due_s: float) -> None:
     schedule = flushed(took_s)
