@@ -152,8 +152,8 @@ def _stream_through(server: ServerProcess, stream: Stream, run: Run, directory: 
     players += [_start_player(name, url, run, (channel, name, True), directory) for name in stream.late]
     publisher_output = gevent.spawn(lambda: [line for line in lines if line])
     run.publishers[channel] = Outcome(stream.publisher, directory)
+    publisher_output.join()  # before its pipe is closed, which must not be while it is read
     _wait(publisher, run.publishers[channel], publisher_errors)
-    publisher_output.join()
     # After the end rtmpsrc connects again and waits; nothing else ends it.
     restless = [process for process, outcome in players if outcome.player == RTMPSRC]
     plays = len(players) + len(restless)

@@ -113,8 +113,10 @@ def test_k22_c06_no_answer_in_time_is_a_refusal() -> None:
 
 def test_k23_of_two_approved_for_one_key_the_first_is_accepted(on: EndpointStage) -> None:
     registration = on.publishers(requires_approval=True)
-    clients = [asking(on), asking(on)]
-    questions = [asked(registration), asked(registration)]
+    clients, questions = [], []
+    for _ in range(2):
+        clients.append(asking(on))
+        questions.append(asked(registration))
     questions[0].approve(0)
     questions[1].approve(1)
     connected = expect(registration, NewPublisherConnected)

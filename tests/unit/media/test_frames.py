@@ -43,6 +43,7 @@ def coded(fourcc: bytes, frame: bytes) -> bool:
         (b"vvc1", ["0079", "0081", "0039"], True),
         (b"vvc1", ["0079", "0001"], False),
         (b"vvc1", ["0079"] * MAX_UNITS + ["0039"], False),
+        *((fourcc, heads, False) for fourcc in (b"hvc1", b"vvc1") for heads in ([], ["4679"])),
         (b"mp4v", ["65"], False),
     ],
 )
