@@ -18,6 +18,7 @@ from rtmpsrv.live.segment import AUDIO
 from rtmpsrv.media.classify import HEADER
 from rtmpsrv.media.headers import HeaderCache
 from rtmpsrv.protocol.amf_values import UNDEFINED, AmfDate, EcmaArray, TypedObject
+from tests.unit.live.stage import HEADERS, Stage, inter, key
 from tests.unit.protocol.peer import CAPTURES, Peer
 from tests.unit.protocol.test_events import EVENTS
 
@@ -39,6 +40,9 @@ def states() -> dict[str, object]:
     found["connection with messages not taken"] = unread.connection
     found["player"] = PlayerState(key="key", wants=AUDIO, position=1 << 40, rest=b"rest")
     found["AMF"] = [UNDEFINED, AmfDate(1.0), EcmaArray(a=1.0), TypedObject("Name", {"b": None})]
+    stage = Stage(keep_stream=True)
+    stage.publish(*HEADERS, key("0"), inter("1", 40))
+    found["channel"] = stage.channel.snapshot([])
     cache = HeaderCache()
     cache.update(9, b"\x17\0\0\0\0config", HEADER)
     found["headers"] = cache

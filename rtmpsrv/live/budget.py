@@ -68,6 +68,10 @@ class Budget:
         self._descriptors += 1
         return True
 
+    def adopt_descriptor(self) -> None:
+        """Take note of one that came from another process: the bound holds for what is opened here."""
+        self._descriptors += 1
+
     def give_descriptor(self) -> None:
         """Give one back."""
         self._descriptors -= 1

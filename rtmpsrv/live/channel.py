@@ -11,24 +11,21 @@ from collections.abc import Iterable
 from math import inf
 from typing import Any, Final
 
+from ..errors import CannotMove
 from ..media import classify
-from ..media.enhanced import KEYFRAME_TYPES
-from ..media.headers import Change
-from ..media.metadata import DataKind, metadata_from
 from ..protocol import messages
+from . import choices
 from .budget import Budget
+from .contents import SPECIAL, Contents
 from .framing import RtmpFraming
-from .joints import AUDIO_JOINT_S, ENDLESS_GOP_S, VIDEO_PAUSE_S, Joints
+from .joints import AUDIO_JOINT_S, ENDLESS_GOP_S, VIDEO_PAUSE_S
 from .news import News, NewsOf
 from .output import Clock, LiveLimits, Output
 from .player import Player
-from .preamble import Preamble
-from .segment import AUDIO, DATA, HEADER, KEYFRAME, VIDEO, frame_kinds
+from .segment import AUDIO, VIDEO
 
 CHECK_S: Final = 0.5  # how often laggards whose sockets stay full are looked at
 
-_SPECIAL: Final = classify.KEYFRAME | classify.HEADER | classify.END | classify.TRACK_KEYFRAME
-_KINDS: Final = {messages.AUDIO: AUDIO, messages.VIDEO: VIDEO}
 _NOTHING: list[NewsOf] = []  # never changed
 
 
@@ -49,15 +46,8 @@ class Channel:
         self._news: list[NewsOf] = []
         self._next_check = 0.0
         self._key: bytes | None = None
-        self._reset()
-
-    def _reset(self) -> None:
-        self._preamble = Preamble(self._framing, self._budget)
-        self._joints = Joints(self._now(), self._limits.keep_stream)
-        self._video_at = -inf
-        self._has_frames = False  # media since the last new configuration
-        self._headers_end = 0  # count of messages after the last header
-        self._is_flagged = False  # its encoder says which frames are keyframes
+        self.contents = self._no_contents()
+        self._video_at = -inf  # the last video of this publication
 
     @property
     def live(self) -> bool:
@@ -69,12 +59,12 @@ class Channel:
     def start(self, key: str | None = None) -> list[NewsOf]:
         """Go on the air: waiting players whose key is the publisher's are started, others are refused."""
         assert self.output is None, "one publisher at a time; the host asks before"
-        self._reset()
+        self.contents = self._no_contents()
+        self._video_at = -inf
         self._key = key.encode("utf-8", "surrogateescape") if key is not None else None
-        self.publication += 1
-        self.output = Output(self.publication, self._framing, self._clock, self._budget, self._limits, self)
-        for player in [player for player in self.players if player.state.waiting]:
-            self._welcome(player)
+        self.publication = max([self.publication, *self._ended]) + 1
+        self.output = self._new_output(self.publication)
+        self._welcome_all()
         return self.take_news()
 
     def append(self, batch: Iterable[tuple[int, int, int, bytes, int]]) -> list[NewsOf]:
@@ -83,9 +73,9 @@ class Channel:
         if output is None:
             return _NOTHING
         now = self._now()
-        log, framing = output.log, self._framing
+        log, framing, contents = output.log, self._framing, self.contents
         base = log.tail.base  # not the segment, which a reference would keep
-        kind, has_video, is_flagged = 0, False, self._is_flagged
+        kind, has_video, is_flagged, has_frames = 0, False, contents.is_flagged, contents.has_frames
         for type_id, timestamp, _msid, payload, _csid in batch:
             if type_id == messages.VIDEO:
                 flags, kind = classify.classify_video(payload), VIDEO
@@ -95,19 +85,22 @@ class Channel:
             elif type_id == messages.AUDIO:
                 flags, kind = classify.classify_audio(payload), AUDIO
             else:
-                self._append_data(output, type_id, timestamp, payload, now)
+                contents.add_data(output, type_id, timestamp, payload, now)
                 continue
-            if flags & _SPECIAL:
-                self._append_special(output, type_id, timestamp, payload, flags, kind, now)
+            if flags & SPECIAL:
+                contents.add_special(output, type_id, timestamp, payload, flags, kind, now)
+                has_frames = contents.has_frames
             else:
-                self._has_frames = True
+                if not has_frames:
+                    contents.frames_come()
+                    has_frames = True
                 log.append(framing.frame(type_id, timestamp, payload), kind, timestamp, now, len(payload))
         if has_video:
             if now - self._video_at > ENDLESS_GOP_S:
-                self._joints.video_begins(now)
+                contents.joints.video_begins(now)
             self._video_at = now
-        elif kind and now - self._video_at > VIDEO_PAUSE_S and now - self._joints.joint_at > AUDIO_JOINT_S:
-            self._joints.sound_alone(log, self._video_at, now)
+        elif kind and now - self._video_at > VIDEO_PAUSE_S and now - contents.joints.joint_at > AUDIO_JOINT_S:
+            contents.joints.sound_alone(log, self._video_at, now)
         output.flush_if_due()
         if log.tail.base != base:
             output.trim()
@@ -125,18 +118,72 @@ class Channel:
         output.end()
         self.output = None
         self._key = None
-        self._preamble.close()
+        self.contents.preamble.close()
         for player in list(output.audience):
             if not player.has_cursor:
                 output.leave(player)
                 self._tell_end(player)
-        if len(output.audience):
+        if output.is_needed:
             self._ended[output.publication] = output
 
     def take_news(self) -> list[NewsOf]:
         """Return what happened to players since the last call, for the host to tell of."""
         news, self._news = self._news, []
         return news
+
+    # --- to another process -----------------------------------------------------------------------
+
+    def snapshot(self, fds: list[int]) -> dict[str, object]:
+        """Return plain values with which `adopt` goes on in another process; flushes, changes nothing else.
+
+        Appends the descriptors of the segments, which stay ours; the values refer to them by their places in
+        `fds`. To be taken before players are frozen: a channel without any may be forgotten with what it has.
+        """
+        output = self.output
+        return {
+            "chunk_size": self._framing.chunk_size,
+            "publication": self.publication,
+            "key": self._key,
+            "output": output.snapshot(fds) if output is not None else None,
+            "ended": [ended.snapshot(fds) for ended in self._ended.values()],
+            "contents": self.contents.snapshot(),
+            "video_at": self._video_at,
+        }
+
+    def adopt(self, value: dict[str, Any], fds: list[int]) -> None:
+        """Go on with what another process had, its descriptors included; waiting players are started.
+
+        What became of these is among the news. Raises CannotMove, with nothing changed and the descriptors
+        left alone, where somebody publishes here.
+        """
+        if self.output is not None:
+            raise CannotMove(f"somebody publishes {self.name} here")
+        if value["chunk_size"] != self._framing.chunk_size:
+            raise CannotMove(f"chunks of {value['chunk_size']} bytes, here {self._framing.chunk_size}")
+        for one in [*value["ended"], *([value["output"]] if value["output"] is not None else [])]:
+            number: int = one["publication"]
+            # Players tell publications by their numbers.
+            for player in list(self._ended[number].audience) if number in self._ended else ():
+                self._ended[number].leave(player)
+                self._tell_end(player)
+            self._ended[number] = self._new_output(number)
+            self._ended[number].adopt(one, fds)
+        self.publication = value["publication"]
+        if value["output"] is not None:
+            self._key = value["key"]
+            self.contents = self._no_contents()
+            self.contents.follow(value["contents"])
+            self._video_at = value["video_at"]
+            self.output = self._ended.pop(self.publication)
+            self._welcome_all()
+
+    def abandon(self) -> None:
+        """Let go of all, without a word to anybody: another process goes on. Players were frozen before."""
+        for output in self._outputs():
+            output.withdraw()
+        self.output = None
+        self._ended.clear()
+        self.contents.preamble.close()
 
     # --- players ----------------------------------------------------------------------------------
 
@@ -154,7 +201,7 @@ class Channel:
         """Remove a player. Idempotent."""
         self.release(player)
         player.finish()
-        self._drop_ended()
+        self.drop_ended()
 
     def release(self, player: Player) -> None:
         """Let go of a player, whose state then says where it was, so that `resume` can take it in again."""
@@ -179,54 +226,36 @@ class Channel:
 
     def pause(self, player: Player) -> None:
         """Send no more audio and video; a repeated pause does nothing."""
-        state = player.state
-        if not state.paused:
-            player.sink.reply(self._framing.paused(state.msid))
-            self._filter(player, state.wants, paused=True)
+        choices.pause(player, self._framing)
 
     def unpause(self, player: Player) -> None:
         """Go on at the next keyframe, headers first; does nothing for a player that is not paused."""
-        state = player.state
-        if state.paused:
-            headers = () if state.waiting else self._preamble.headers
-            time = player.next_time(state.wants, self.keyframe_to_come())
-            player.sink.reply(self._framing.resumed(headers, time, state.msid))
-            self._filter(player, state.wants, paused=False)
+        choices.unpause(player, self._framing, self.contents.preamble.headers, self.keyframe_to_come())
 
     def receive(self, player: Player, wants: int) -> None:
         """Change which kinds of messages a player gets: a sum of AUDIO, VIDEO and DATA."""
-        state = player.state
-        back = wants & ~state.wants
-        if back and not state.waiting and not state.paused:
-            # They may have changed while the player did not get them.
-            missed = tuple(header for header in self._preamble.headers if _KINDS[header[0]] & back)
-            if missed:
-                time = player.next_time(back, self.keyframe_to_come())
-                player.sink.reply(self._framing.headers(missed, time, state.msid))
-        self._filter(player, wants, state.paused)
-
-    def _filter(self, player: Player, wants: int, paused: bool) -> None:
-        had_video = player.state.mask & VIDEO
-        player.fall_behind()
-        player.filter(wants, paused)
-        if not player.state.waiting and not had_video:
-            player.await_keyframe(self.keyframe_to_come())
-        player.sink.kick()
+        headers, to_come = self.contents.preamble.headers, self.keyframe_to_come()
+        choices.receive(player, wants, self._framing, headers, to_come)
 
     # --- called by outputs ------------------------------------------------------------------------
 
     def finished(self, output: Output, player: Player) -> None:
         """Tell a player that its publisher left; start it again if the next one is there already."""
         self._tell_end(player)
-        self._drop_ended()
+        self.drop_ended()
 
     def jumped(self, player: Player) -> None:
         """Take note that a player left something out."""
         self._news.append((News.JUMPED, player))
 
+    def drop_ended(self) -> None:
+        """Let go of ended logs that nobody reads any more."""
+        for output in [output for output in self._ended.values() if not output.is_needed]:
+            del self._ended[output.publication]
+
     def keyframe_to_come(self) -> bool:
         """Tell whether it is worth waiting for a keyframe before sending video."""
-        return self._joints.keyframe_to_come(self._now())
+        return self.contents.joints.keyframe_to_come(self._now())
 
     # --- what the process keeps -------------------------------------------------------------------
 
@@ -243,8 +272,8 @@ class Channel:
 
     def skip_laggards(self) -> None:
         """Let laggards leave out all they can, because the process holds too much."""
-        self._drop_ended()
-        for output in [*self._ended.values(), *([self.output] if self.output is not None else [])]:
+        self.drop_ended()
+        for output in self._outputs():
             output.skip_laggards()
 
     def end_position(self) -> int:
@@ -265,57 +294,15 @@ class Channel:
 
     # --- private ----------------------------------------------------------------------------------
 
-    def _append_special(
-        self, output: Output, type_id: int, timestamp: int, payload: bytes, flags: int, kind: int, now: float
-    ) -> None:
-        """Add a header, a keyframe or an end of sequence."""
-        log = output.log
-        data = self._framing.frame(type_id, timestamp, payload)
-        if flags & classify.KEYFRAME or (
-            flags & classify.TRACK_KEYFRAME
-            and classify.track_id(payload) == self._preamble.default_video_track
-        ):
-            output.flush_before_keyframe()
-            self._joints.keyframe(log, now)
-            self._is_flagged = self._is_flagged or payload[0] >> 4 & 7 in KEYFRAME_TYPES
-            self._has_frames = True
-            log.append(data, kind | KEYFRAME, timestamp, now, len(payload))
-            output.trim()
-        elif flags & (classify.HEADER | classify.END):
-            if log.count != self._headers_end:
-                self._preamble.note_frames()
-            change = self._preamble.update(type_id, payload, flags)
-            if change is Change.RESTART:
-                self._has_frames = False  # what was cached is coded otherwise
-            log.append(data, kind | HEADER, timestamp, now, None)
-            self._headers_end = log.count
-            if change is not Change.UNCHANGED:
-                log.note_headers(self._preamble.headers)
-            if not self._has_frames:
-                self._joints.beginning(log, now)  # joiners are told of it before media
-        else:  # a keyframe of another track than the default one
-            self._has_frames = True
-            log.append(data, kind, timestamp, now, len(payload))
-
-    def _append_data(self, output: Output, type_id: int, timestamp: int, payload: bytes, now: float) -> None:
-        item = metadata_from(payload, type_id == messages.DATA_AMF3)
-        if item.kind is not DataKind.RELAY:
-            self._preamble.take_data(item)
-        if item.kind is DataKind.CLEAR:
-            return
-        is_start = item.kind is DataKind.STORE and not self._has_frames
-        if item.kind is DataKind.STORE:
-            timestamp = 0  # at any other time FFmpeg takes metadata for a subtitle stream
-        data = self._framing.frame(messages.DATA_AMF0, timestamp, item.payload)
-        output.log.append(data, DATA, timestamp, now, None if is_start else len(payload))
-        if is_start:
-            self._joints.beginning(output.log, now)
+    def _no_contents(self) -> Contents:
+        return Contents(self._framing, self._budget, self._now(), self._limits.keep_stream)
 
     def _check(self, output: Output, now: float) -> None:
         self._next_check = now + CHECK_S
-        self._drop_ended()
-        self._joints.check(output.log, now)
-        output.see_to_laggards(self._joints.waits_in_vain(now))
+        self.drop_ended()
+        joints = self.contents.joints
+        joints.check(output.log, now)
+        output.see_to_laggards(joints.waits_in_vain(now))
         output.trim()
 
     def _tell_end(self, player: Player) -> None:
@@ -324,9 +311,15 @@ class Channel:
         if self.output is not None:
             self._welcome(player)
 
-    def _drop_ended(self) -> None:
-        for output in [output for output in self._ended.values() if not len(output.audience)]:
-            del self._ended[output.publication]
+    def _outputs(self) -> list[Output]:
+        return [*self._ended.values(), *([self.output] if self.output is not None else [])]
+
+    def _new_output(self, publication: int) -> Output:
+        return Output(publication, self._framing, self._clock, self._budget, self._limits, self)
+
+    def _welcome_all(self) -> None:
+        for player in [player for player in self.players if player.state.waiting]:
+            self._welcome(player)
 
     def _welcome(self, player: Player) -> None:
         """Start a player, or refuse it if its key is not the publisher's."""
@@ -336,12 +329,4 @@ class Channel:
             self.players.discard(player)
             self._news.append((News.REFUSED, player))
             return
-        log, joints, now = output.log, self._joints, self._now()
-        place = joints.place(log, state, now)
-        player.await_keyframe(joints.waits(log, place, self._has_frames, now))
-        time = log.time_from(place, frame_kinds(state.mask, state.needs_keyframe))
-        player.sink.reply(self._preamble.start(log.headers_at(place), time, state.msid))
-        output.start(player, place)
-        if state.cache == "clear":
-            log.keep_from_joint()
-        player.sink.kick()
+        self.contents.welcome(output, player, self._now())

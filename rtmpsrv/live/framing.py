@@ -12,7 +12,7 @@ from ..media import flv
 from ..protocol import messages
 from ..protocol.chunks import ChunkReader, pack
 from ..protocol.commands import on_status, sample_access
-from .log import Headers
+from .header_history import Headers
 
 SHARED_MSID: Final = 1  # the message stream that logs are framed for: the first that createStream hands out
 

@@ -5,7 +5,7 @@ Marks the log for it. What a message is was decided before; who plays is the cha
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from .log import Log
 from .player import PlayerState
@@ -70,6 +70,28 @@ class Joints:
         """Keep nothing for joiners from a time when nobody starts."""
         if log.joint is not None and now - self.joint_at > ENDLESS_GOP_S:
             log.mark_joint(self._keep_stream)
+
+    # --- to another process -----------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return all of it, as `adopt` takes it."""
+        return {
+            "keep_stream": self._keep_stream,
+            "has_video": self._has_video,
+            "alone_since": self._alone_since,
+            "had_keyframe": self._had_keyframe,
+            "keyframe_at": self._keyframe_at,
+            "joint_at": self.joint_at,
+        }
+
+    def adopt(self, value: dict[str, Any]) -> None:
+        """Know what another process has seen."""
+        self._keep_stream = value["keep_stream"]
+        self._has_video = value["has_video"]
+        self._alone_since = value["alone_since"]
+        self._had_keyframe = value["had_keyframe"]
+        self._keyframe_at = value["keyframe_at"]
+        self.joint_at = value["joint_at"]
 
     # --- who plays --------------------------------------------------------------------------------
 

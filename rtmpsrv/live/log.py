@@ -11,7 +11,8 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any, Final
 
-from .budget import HEADERS, Budget
+from .budget import Budget
+from .header_history import HeaderHistory
 from .segment import AUDIO, HEADER, INDEX_BYTES, KEYFRAME, VIDEO, Segment
 
 MESSAGE_OVERHEAD: Final = 65  # bytes counted for each cached message, as the reference does
@@ -19,12 +20,10 @@ MESSAGE_OVERHEAD: Final = 65  # bytes counted for each cached message, as the re
 # 45 of them, whatever its keyframes, and one that keeps 1 MiB gives memory back in small pieces.
 SEGMENT_BYTES = 256 << 10
 COUNTED_FROM_BYTES = 16 << 10  # added bytes are told to the budget in portions of this size
-MAX_HEADER_CHANGES: Final = 8  # that are remembered; whoever is further behind is sent all headers again
 
 # Messages at the time of the media; metadata is at 0.
 _MEDIA: Final = (AUDIO, VIDEO, VIDEO | KEYFRAME, AUDIO | HEADER, VIDEO | HEADER)
 
-Headers = tuple[tuple[int, bytes], ...]  # (type id, payload), in the order in which they are sent
 Part = tuple[Segment, int, int]  # of a segment: offset and count of bytes, never 0
 
 
@@ -32,9 +31,9 @@ class Log:
     """Changed by its output only; read by players, whose positions may be anywhere in it."""
 
     __slots__ = (
-        "_bases", "_budget", "_cached_bytes", "_counted_headers", "_header_changes", "_kept_from",
-        "_kept_number", "_limit_bytes", "_segments", "_uncounted_bytes", "closed", "count", "end", "flushed",
-        "joint", "keyframe", "oldest_unsent_at", "tail", "unsent",
+        "_bases", "_budget", "_cached_bytes", "_kept_from", "_kept_number", "_limit_bytes", "_segments",
+        "_uncounted_bytes", "closed", "count", "end", "flushed", "headers", "is_mirror", "joint", "keyframe",
+        "oldest_unsent_at", "tail", "unsent",
     )  # fmt: skip
 
     def __init__(self, budget: Budget, limit_bytes: int) -> None:
@@ -46,7 +45,9 @@ class Log:
         self.joint: int | None = 0 if limit_bytes else None  # where joiners start; None: nowhere yet
         self.keyframe: int | None = None  # the newest, where a laggard may go on
         self.closed = False  # nothing comes any more
+        self.is_mirror = False  # of a log in another process, which begins its segments
         self.tail = Segment(0, 0, budget)
+        self.headers = HeaderHistory(budget)
         self._budget = budget
         self._limit_bytes = limit_bytes  # of the cache
         self._segments = [self.tail]
@@ -54,12 +55,7 @@ class Log:
         self._kept_from = 0  # the cache begins here
         self._kept_number = 0
         self._cached_bytes = 0  # payload and overhead of frames since the joint
-        self._header_changes: list[tuple[int, Headers]] = [(0, ())]  # position from which they are in force
-        self._counted_headers = 0
         self._uncounted_bytes = 0
-
-    def __del__(self) -> None:
-        self._budget.change(HEADERS, -self._counted_headers)
 
     # --- appending --------------------------------------------------------------------------------
 
@@ -93,17 +89,6 @@ class Log:
         self.joint = self.end if self._limit_bytes else None
         if not keep_stream or not self._limit_bytes:
             self.keep_from(self.end, self.count)
-
-    def note_headers(self, headers: Headers) -> None:
-        """Take note of the headers in force from here on."""
-        changes = self._header_changes
-        if changes[-1][0] == self.end:
-            changes.pop()
-        changes.append((self.end, headers))
-        if len(changes) > MAX_HEADER_CHANGES:
-            # Nobody knows any more what was in force before the oldest that is left.
-            del changes[: len(changes) - MAX_HEADER_CHANGES]
-        self._count_headers()
 
     def take_unsent(self) -> list[bytes]:
         """Let everything appended so far be sent; return what was added since the last time."""
@@ -150,7 +135,7 @@ class Log:
 
     def cut(self) -> None:
         """Begin a new segment, so that what lies behind can be given back."""
-        if self.tail.size:
+        if self.tail.size and not self.is_mirror:
             self._open_segment()
 
     def may_trim(self) -> bool:
@@ -168,10 +153,7 @@ class Log:
             count += 1
         if count:
             del segments[:count], self._bases[:count]
-            changes = self._header_changes
-            while len(changes) > 1 and changes[1][0] <= segments[0].base:
-                del changes[0]
-            self._count_headers()
+            self.headers.forget_before(segments[0].base)
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -209,17 +191,6 @@ class Log:
         segment = self.segment_at(position)
         number = segment.message_at(position - segment.base)
         return segment.arrivals[number] if number < len(segment.arrivals) else None
-
-    def headers_at(self, position: int) -> Headers:
-        """Return the headers in force at a position; the oldest known ones for what lies before them."""
-        for begin, headers in reversed(self._header_changes):
-            if begin <= position:
-                return headers
-        return self._header_changes[0][1]
-
-    def remembers_headers(self, position: int) -> bool:
-        """Tell whether the headers in force at a position are still known."""
-        return self._header_changes[0][0] <= position
 
     def find(self, position: int, kinds: tuple[int, ...]) -> tuple[int, int] | None:
         """Return flags and timestamp of the first message of these flags from a boundary on."""
@@ -271,33 +242,64 @@ class Log:
         """Return when the oldest message of the cache arrived; None when it is empty."""
         return self.arrival_at(self._kept_from) if self._kept_from < self.end else None
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return what another process needs beside the segments' files to go on with this log."""
+    # --- to another process -----------------------------------------------------------------------
+
+    def marks(self) -> dict[str, Any]:
+        """Return what is kept, and where players may start: numbers only."""
         return {
-            "end": self.end,
-            "count": self.count,
-            "flushed": self.flushed,
             "joint": self.joint,
             "keyframe": self.keyframe,
-            "closed": self.closed,
             "kept_from": self._kept_from,
             "kept_number": self._kept_number,
             "cached_bytes": self._cached_bytes,
-            "limit_bytes": self._limit_bytes,
-            "header_changes": list(self._header_changes),
-            "segments": [
-                {
-                    "base": segment.base,
-                    "first_number": segment.first_number,
-                    "size": segment.size,
-                    "offsets": segment.offsets.tobytes(),
-                    "flags": bytes(segment.flags),
-                    "timestamps": segment.timestamps.tobytes(),
-                    "arrivals": segment.arrivals.tobytes(),
-                }
-                for segment in self._segments
-            ],
         }
+
+    def follow(self, marks: dict[str, Any]) -> None:
+        """Keep what another process keeps of this log, but for what was let go of here."""
+        self.keyframe = marks["keyframe"]
+        self._cached_bytes = marks["cached_bytes"]
+        if marks["kept_from"] > self._kept_from:
+            self.keep_from(marks["kept_from"], marks["kept_number"])
+        joint: int | None = marks["joint"]
+        self.joint = joint if joint is not None and joint >= self._kept_from and self._limit_bytes else None
+
+    def snapshot(self, fds: list[int]) -> dict[str, Any]:
+        """Return what another process needs, as `adopt` takes it; appends the descriptors of the segments."""
+        return {
+            "flushed": self.flushed,
+            "closed": self.closed,
+            "headers": self.headers.snapshot(),
+            "segments": [segment.snapshot(0, fds) for segment in self._segments],
+            **self.marks(),
+        }
+
+    def records(self, begin: int, fds: list[int], known: int) -> list[dict[str, Any]]:
+        """Return the messages from a boundary to the end, as `extend` takes them.
+
+        Appends the descriptors of their segments, but for the one at the position `known`.
+        """
+        found = []
+        for segment, offset, _count in self.parts(begin, self.end):
+            its_fds = None if segment.base == known else fds
+            found.append(segment.snapshot(segment.message_at(offset), its_fds))
+        return found
+
+    def adopt(self, value: dict[str, Any], fds: list[int]) -> None:
+        """Become the log that another process had, descriptors included. Only for one without messages."""
+        base: int = value["segments"][0]["base"]
+        self.tail = Segment(base, value["segments"][0]["first_number"], self._budget)
+        self._segments, self._bases, self.end = [self.tail], [base], base
+        self._take(value["segments"], fds)
+        self.headers.adopt(value["headers"])
+        self.flushed, self.closed = value["flushed"], value["closed"]
+        self.follow(value)
+
+    def extend(self, records: list[dict[str, Any]], fds: list[int]) -> None:
+        """Add messages that another process has added to this log; they wait to be sent."""
+        begin = self.end
+        self._take(records, fds)
+        if self.end > begin:
+            self.unsent.append(self.read(begin, self.end))
 
     def describe(self) -> dict[str, Any]:
         """Return what an operator wants to know."""
@@ -324,6 +326,16 @@ class Log:
         self._bases.append(self.end)
         return self.tail
 
+    def _take(self, records: list[dict[str, Any]], fds: list[int]) -> None:
+        for record in records:
+            if record["base"] != self.tail.base:
+                self.tail = Segment(record["base"], record["first_number"], self._budget)
+                self._segments.append(self.tail)
+                self._bases.append(self.tail.base)
+            self.tail.extend(record, fds)
+        self.end = self.tail.end
+        self.count = self.tail.first_number + len(self.tail.offsets)
+
     def _is_over(self) -> bool:
         """Tell whether the cache is over its limit, counted no lower than the reference counts its own."""
         count = self.count - self._kept_number
@@ -332,10 +344,3 @@ class Log:
     def _settle(self) -> None:
         self._uncounted_bytes = 0
         self.tail.settle()
-
-    def _count_headers(self) -> None:
-        """Count what the remembered headers hold, each header once."""
-        held = {id(payload): len(payload) for _, headers in self._header_changes for _, payload in headers}
-        total = sum(held.values())
-        self._budget.change(HEADERS, total - self._counted_headers)
-        self._counted_headers = total

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from .audience import Audience
 from .budget import Budget
 from .framing import RtmpFraming
-from .log import Headers, Log
+from .header_history import Headers
+from .log import Log
 from .player import Player
 from .schedule import FlushSchedule
 from .segment import Segment, frame_kinds
+
+RETURN_S: Final = 5.0  # within which players come that were frozen with an output
 
 
 class Timer(Protocol):
@@ -74,6 +77,8 @@ class Output:
         self._owner = owner
         self._timer: Timer | None = None
         self._timer_at = 0.0
+        self._held_from: int | None = None  # position from which all is kept for players to come
+        self._holding: Timer | None = None
 
     # --- flushing ---------------------------------------------------------------------------------
 
@@ -130,13 +135,57 @@ class Output:
     def trim(self) -> None:
         """Let go of what nobody needs any more."""
         if self.log.may_trim():
-            self.log.trim(self.audience.lowest())
+            lowest = self.audience.lowest()
+            if self._held_from is not None:
+                lowest = self._held_from  # nobody reads what lies before it
+            self.log.trim(lowest)
 
     def end(self) -> None:
         """Flush the last of it; followers are at the end then, laggards have the rest before them."""
         self.flush()
         self.log.close()
         self.trim()
+
+    # --- to another process -----------------------------------------------------------------------
+
+    def snapshot(self, fds: list[int]) -> dict[str, Any]:
+        """Return what another process needs, as `adopt` takes it; appends descriptors, which stay ours."""
+        self.flush()
+        return {
+            "publication": self.publication,
+            "log": self.log.snapshot(fds),
+            "schedule": self.schedule.snapshot(),
+        }
+
+    def adopt(self, value: dict[str, Any], fds: list[int]) -> None:
+        """Go on where the output of another process was. Only for a new one.
+
+        Its players are still on their way: for `RETURN_S` all is kept that was there.
+        """
+        self.log.adopt(value["log"], fds)
+        self.schedule.adopt(value["schedule"])
+        self._held_from = self.log.begin
+        self._holding = self._clock.call_later(RETURN_S, self.let_go)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether somebody reads the log, or may come to read it."""
+        return len(self.audience) > 0 or self._held_from is not None
+
+    def let_go(self) -> None:
+        """Keep nothing for players that have not come."""
+        if self._holding is not None:
+            self._holding.stop()
+            self._held_from = self._holding = None
+            self.trim()
+            self._owner.drop_ended()
+
+    def withdraw(self) -> None:
+        """Do nothing any more: another process goes on."""
+        for timer in (self._timer, self._holding):
+            if timer is not None:
+                timer.stop()
+        self._timer = self._holding = None
 
     # --- players ----------------------------------------------------------------------------------
 
@@ -241,6 +290,7 @@ class Output:
 
     def skip_laggards(self) -> None:
         """Let laggards leave out and let go of all they can."""
+        self.let_go()
         self.flush()
         copies: dict[int, Segment] = {}
         for player in self.audience.laggards:
@@ -255,8 +305,8 @@ class Output:
         known: Headers = ()
         if not player.has_rest:
             place = log.next_boundary(player.position)
-            known = log.headers_at(place) if log.remembers_headers(place) else ()
-        changed = tuple([header for header in log.headers_at(target) if header not in known])
+            known = log.headers.at(place) if log.headers.remembers(place) else ()
+        changed = tuple([header for header in log.headers.at(target) if header not in known])
         state = player.state
         time = log.time_from(target, frame_kinds(state.mask, state.needs_keyframe))
         return self.framing.headers(changed, time, state.msid)
@@ -274,6 +324,9 @@ class Owner(Protocol):
 
     def jumped(self, player: Player) -> None:
         """A player left something out."""
+
+    def drop_ended(self) -> None:
+        """An output needs to be kept no longer for those who have not come."""
 
     def keyframe_to_come(self) -> bool:
         """Whether it is worth waiting for a keyframe."""

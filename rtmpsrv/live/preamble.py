@@ -5,11 +5,13 @@ The bytes are made once and shared by all joiners of a kind. Changed by the chan
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..media.headers import Change, HeaderCache
 from ..media.metadata import DataKind, DataMessage, MetadataStore
 from .budget import HEADERS, Budget
 from .framing import RtmpFraming
-from .log import Headers
+from .header_history import Headers
 
 MAX_STARTS = 4  # kinds of joiners, by message stream and time of the media, whose start is kept ready
 
@@ -17,13 +19,14 @@ MAX_STARTS = 4  # kinds of joiners, by message stream and time of the media, who
 class Preamble:
     """Headers and metadata in force, and the bytes that say so."""
 
-    __slots__ = ("_budget", "_counted_bytes", "_framing", "_headers", "_metadata", "_starts")
+    __slots__ = ("_budget", "_counted_bytes", "_framing", "_headers", "_metadata", "_starts", "changes")
 
     def __init__(self, framing: RtmpFraming, budget: Budget) -> None:
         self._framing = framing
         self._budget = budget
         self._headers = HeaderCache()
         self._metadata = MetadataStore()
+        self.changes = 0  # counts them
         self._starts: dict[tuple[int, int], bytes] = {}  # by message stream and timestamp, the oldest first
         self._counted_bytes = 0
 
@@ -75,7 +78,18 @@ class Preamble:
         self._metadata = MetadataStore()
         self._forget_starts()
 
+    def snapshot(self) -> dict[str, Any]:
+        """Return what another process needs to tell its joiners the same."""
+        return {"headers": self._headers.to_value(), "metadata": self._metadata.to_value()}
+
+    def adopt(self, value: dict[str, Any]) -> None:
+        """Tell what joiners are told in another process."""
+        self._headers = HeaderCache.from_value(value["headers"])
+        self._metadata = MetadataStore.from_value(value["metadata"])
+        self._forget_starts()
+
     def _forget_starts(self) -> None:
+        self.changes += 1
         self._starts.clear()
         self._count()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from typing import Any, Generic, TypeVar
 
+from ..errors import CannotMove
 from .budget import UNFINISHED, Budget
 from .channel import Channel
 from .output import Clock, LiveLimits
@@ -50,6 +51,31 @@ class Registry(Generic[Name]):
         channel = self._channels.get(name)
         if channel is not None and not channel.live and not channel.players:
             del self._channels[name]
+            self._publications = max(self._publications, channel.publication)
+
+    def adopt(self, name: Name, value: dict[str, Any], fds: list[int]) -> Channel:
+        """Go on with a channel that another process had, by what its `Channel.snapshot` returned.
+
+        The descriptors that the value refers to are taken over. Players that wait here for the name are
+        started, and what became of them is among the channel's news. Raises CannotMove, with nothing changed
+        and the descriptors left alone, where somebody publishes it here.
+        """
+        channel = self.open(name)
+        try:
+            channel.adopt(value, fds)
+        except CannotMove:
+            self.release(name)
+            raise
+        return channel
+
+    def abandon(self, name: Name) -> None:
+        """Forget a channel that another process goes on with, without a word to anybody. Idempotent.
+
+        Its players were frozen before.
+        """
+        channel = self._channels.pop(name, None)
+        if channel is not None:
+            channel.abandon()
             self._publications = max(self._publications, channel.publication)
 
     def describe(self) -> dict[str, Any]:

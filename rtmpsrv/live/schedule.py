@@ -6,7 +6,7 @@ next frame, and as the process nears a whole core everybody waits a little, whic
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 # A flush that took t makes the next one wait 20 t, so that fan-out of one channel stays near 5% of a core.
 # When MSG_BUFFER_SIZE messages wait, or a keyframe, it comes sooner, but never before 2 t: a channel with
@@ -66,6 +66,24 @@ class FlushSchedule:
                 self.leeway_s = 0.0
                 return full_at
         return due_at
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what flushes cost so far, as `adopt` takes it."""
+        return {
+            "began_at": self._began_at,
+            "flushed_at": self._flushed_at,
+            "took_s": self._took_s,
+            "spent_s": self.spent_s,
+            "hurry": self.hurry,
+        }
+
+    def adopt(self, value: dict[str, Any]) -> None:
+        """Expect flushes to cost what they cost another process."""
+        self._began_at, self._flushed_at = value["began_at"], value["flushed_at"]
+        before_s, last_s = value["took_s"]
+        self._took_s = before_s, last_s
+        self.spent_s = value["spent_s"]
+        self.hurry = value["hurry"]
 
     def flushed(self, began: float, ended: float) -> None:
         """Take note of a flush."""

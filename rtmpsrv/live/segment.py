@@ -14,7 +14,7 @@ import tempfile
 from array import array
 from bisect import bisect_left, bisect_right
 from posix import close  # that of `os` is replaced by gevent's, which asks the hub each time
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from .budget import LOG, Budget
 
@@ -104,6 +104,50 @@ class Segment:
         self.size += len(data)
         self._collected.append(data)
 
+    def snapshot(self, first: int, fds: list[int] | None) -> dict[str, Any]:
+        """Return the messages from a number on, as `extend` takes them in another process.
+
+        Their bytes stay in the file, which is appended to `fds` and stays the segment's; with None the other
+        process has it. Where there is no file to be had the bytes go along.
+        """
+        begin = self.offset_of(first)
+        value: dict[str, Any] = {
+            "base": self.base,
+            "first_number": self.first_number,
+            "first": first,
+            "size": self.size,
+            "offsets": self.offsets[first:].tobytes(),
+            "flags": bytes(self.flags[first:]),
+            "timestamps": self.timestamps[first:].tobytes(),
+            "arrivals": self.arrivals[first:].tobytes(),
+            "file": None,  # its place among the descriptors
+            "data": None,
+        }
+        fd = self.file()
+        if fd < 0:
+            value["data"] = self.read(begin, self.size - begin)
+        elif fds is not None:
+            value["file"] = len(fds)
+            fds.append(fd)
+        return value
+
+    def extend(self, value: dict[str, Any], fds: list[int]) -> None:
+        """Add what another process has added to its segment; the file is this one's from now on."""
+        assert value["first"] == len(self.offsets), "the caller has compared"
+        if value["file"] is not None:
+            self._take_file(fds[value["file"]])
+        if value["data"] is None:
+            assert self._fd >= 0, "the first to tell of a segment sends its file"
+            self.written = value["size"]
+        elif value["data"]:
+            self._collected.append(value["data"])
+        self.offsets.frombytes(value["offsets"])
+        self.flags.extend(value["flags"])
+        self.timestamps.frombytes(value["timestamps"])
+        self.arrivals.frombytes(value["arrivals"])
+        self.size = value["size"]
+        self.settle()
+
     def settle(self) -> None:
         """Count what was appended since the last time; a batch is counted at once."""
         held_bytes = self.size + len(self.offsets) * INDEX_BYTES
@@ -172,11 +216,22 @@ class Segment:
         done = 0
         try:
             while done < len(data):
-                done += os.write(self._fd, data[done:] if done else data)
+                # Not where the descriptor is: another process may have had the same one.
+                done += os.pwrite(self._fd, data[done:] if done else data, self.written + done)
         finally:
             self.written += done
             self._collected = [data[done:]] if done < len(data) else []
             self._joined = len(self._collected)
+
+    def _take_file(self, fd: int) -> None:
+        """Read all bytes so far from a file that has them."""
+        if self._fd >= 0:
+            close(self._fd)
+        else:
+            self._budget.adopt_descriptor()
+        self._fd = fd
+        self._collected = []
+        self._joined = 0
 
     def _open(self) -> bool:
         if not self._budget.take_descriptor():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
+from typing import Any
 
 from rtmpsrv.media.classify import END, ENHANCED_SOUND_FORMAT, HEADER, Slot, ends_slots, header_slots
 from rtmpsrv.protocol.messages import VIDEO
@@ -115,6 +116,35 @@ class HeaderCache:
             self._find_default_track()
             self._snapshot = None
         return change
+
+    def to_value(self) -> dict[str, Any]:
+        """Return all of it in plain types, for a process whose version or build may be another."""
+        return {
+            "slots": [(*slot, number) for slot, number in self._slots.items()],
+            "messages": dict(self._messages),
+            "arrivals": self._arrivals,
+            "default_video_track": self._default_video_track,
+            "last_video_config": self._last_video_config,
+            "after_frames": self._after_frames,
+            "sent_together": [tuple(slot) for slot in sorted(self._sent_together)],
+        }
+
+    @staticmethod
+    def from_value(value: dict[str, Any]) -> HeaderCache:
+        """Make one again that goes on as the other would have."""
+        cache = HeaderCache()
+        cache._slots = {Slot(kind, track, name): number for kind, track, name, number in value["slots"]}
+        cache._messages = dict(value["messages"])
+        for number in cache._slots.values():
+            cache._uses[number] = cache._uses.get(number, 0) + 1
+        cache._held_bytes = sum([len(payload) for payload in cache._messages.values()])
+        cache._arrivals = value["arrivals"]
+        cache._default_video_track = value["default_video_track"]
+        cache._last_video_config = value["last_video_config"]
+        cache._after_frames = value["after_frames"]
+        cache._sent_together = {Slot(*slot) for slot in value["sent_together"]}
+        cache._snapshot = None
+        return cache
 
     def _first_config(self, type_id: int) -> Slot | None:
         configs = [slot for slot in self._slots if slot.type_id == type_id and slot.name == "config"]

@@ -76,6 +76,18 @@ class MetadataStore:
             self._held_bytes -= len(payload)
             self._snapshot = tuple(self._payloads.values())
 
+    def to_value(self) -> dict[str, bytes]:
+        """Return all that is kept, by name, for a process whose version or build may be another."""
+        return dict(self._payloads)
+
+    @staticmethod
+    def from_value(value: dict[str, bytes]) -> MetadataStore:
+        """Make one again that keeps the same."""
+        store = MetadataStore()
+        for name, payload in value.items():
+            store.store(name, payload)
+        return store
+
     def snapshot(self) -> tuple[bytes, ...]:
         """Return the payloads, in the order in which their names came first."""
         return self._snapshot

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Iterable
 from typing import Any
@@ -69,9 +70,12 @@ def payloads(*messages: Message) -> list[bytes]:
 class Stage:
     """A registry with one channel of interest, on the air unless told otherwise."""
 
-    def __init__(self, *, total_bytes: int = 1 << 30, live: bool = True, **limits: Any) -> None:
+    def __init__(
+        self, *, total_bytes: int = 1 << 30, live: bool = True, clock: FakeClock | None = None, **limits: Any
+    ) -> None:
         limits.setdefault("merge_messages", 1)
-        self.clock = FakeClock()
+        self.clock = clock or FakeClock()
+        self._options: dict[str, Any] = {"total_bytes": total_bytes, "clock": self.clock, **limits}
         self.registry: Registry[str] = Registry(self.clock, LiveLimits(**limits), total_bytes, CHUNK_SIZE)
         self.channel: Channel = self.registry.open("channel")
         self._heard: list[NewsOf] = []
@@ -125,6 +129,38 @@ class Stage:
 
     def move(self, sink: FakeSink) -> FakeSink:
         return self.resume(sink, self.freeze(sink))
+
+    def beside(self) -> Stage:
+        """The same in another process, with nobody in it."""
+        return Stage(live=False, **self._options)
+
+    def hand_over(self, other: Stage | None = None) -> Stage:
+        """Go on in another process: with copies of the values, and descriptors of its own.
+
+        Sinks stay the same objects for the test.
+        """
+        other = other or self.beside()
+        fds: list[int] = []
+        value = pickle.loads(pickle.dumps(self.channel.snapshot(fds)))
+        copies = [os.dup(fd) for fd in fds]
+        frozen = [(sink, self.freeze(sink)) for sink in self.seated()]
+        self.registry.abandon("channel")
+        assert self.registry.budget.describe()["used_bytes"] == 0
+        assert self.registry.budget.describe()["descriptors"] == 0
+        other.channel = other.registry.adopt("channel", value, copies)
+        for sink, state in frozen:
+            other.take_in(sink, state)
+        return other
+
+    def seated(self) -> list[FakeSink]:
+        """The sinks of all players of the channel, in the order in which they came."""
+        return [sink for player, sink in self._sinks.items() if player in self.channel.players]
+
+    def take_in(self, sink: FakeSink, frozen: bytes) -> None:
+        """Let a player that was frozen elsewhere go on with its sink."""
+        player = sink.player = Player(sink, pickle.loads(frozen))
+        self._sinks[player] = sink
+        self.channel.resume(player)
 
     def followers(self, count: int, **options: Any) -> list[FakeSink]:
         return [self.join(**options) for _ in range(count)]

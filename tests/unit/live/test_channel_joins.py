@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from rtmpsrv.live.header_history import MAX_HEADER_CHANGES
 from rtmpsrv.live.joints import ENDLESS_GOP_S
-from rtmpsrv.live.log import MAX_HEADER_CHANGES, MESSAGE_OVERHEAD, SEGMENT_BYTES
+from rtmpsrv.live.log import MESSAGE_OVERHEAD, SEGMENT_BYTES
 from rtmpsrv.protocol import amf0
 from tests.client import AAC_HEADER
 from tests.unit.live.stage import (

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from rtmpsrv.live import audience
+from rtmpsrv.live.output import RETURN_S
 from rtmpsrv.live.player import EVERYTHING, Player
 from rtmpsrv.live.segment import AUDIO, DATA, VIDEO
 from rtmpsrv.protocol import amf0, messages
@@ -57,7 +58,7 @@ class World:
             (40, self.append), (6, self.join), (2, self.leave), (25, self.give_room), (6, self.wait),
             (2, self.pause), (2, self.unpause), (2, self.receive), (4, self.ping), (1, self.stop),
             (3, self.start), (2, self.hiccup), (1, self.be_slow), (4, self.freeze), (6, self.thaw),
-            (1, self.relieve),
+            (1, self.relieve), (2, self.hand_over),
         ]  # fmt: skip
 
     def run(self) -> None:
@@ -74,6 +75,7 @@ class World:
             self.check(seat)
             self.stage.channel.leave(seat.player)
         self.stage.channel.stop()
+        self.stage.clock.advance(RETURN_S)  # nobody else comes
         budget = self.stage.registry.budget.describe()
         assert (budget["used_bytes"], budget["descriptors"]) == (0, 0)
 
@@ -128,6 +130,12 @@ class World:
             seat.sink = self.stage.resume(seat.sink, frozen)
             seat.player = self.stage.player(seat.sink)
             self.seats.append(seat)
+
+    def hand_over(self) -> None:
+        """Let another process go on with all of it."""
+        self.stage = self.stage.hand_over()
+        for seat in self.seats:
+            seat.player = self.stage.player(seat.sink)
 
     def relieve(self) -> None:
         self.random.choice((self.stage.channel.shed, self.stage.channel.skip_laggards))()

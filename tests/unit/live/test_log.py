@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from rtmpsrv.live.budget import Budget
-from rtmpsrv.live.log import MAX_HEADER_CHANGES, MESSAGE_OVERHEAD, Headers
+from rtmpsrv.live.header_history import MAX_HEADER_CHANGES, Headers
+from rtmpsrv.live.log import MESSAGE_OVERHEAD
 from rtmpsrv.live.segment import AUDIO, DATA, HEADER, KEYFRAME, VIDEO
-from tests.unit.live.logs import add, add_keyframe, empty, three_segments
+from tests.unit.live.logs import add, add_keyframe, empty
 
 HEADERS_1: Headers = ((8, b"one"),)
 HEADERS_2: Headers = ((8, b"one"), (9, b"two"))
@@ -26,7 +27,7 @@ def test_empty_log_has_one_position() -> None:
     assert log.oldest_kept_s() is None
     assert log.parts(0, 0) == []
     assert log.read(0, 0) == b""
-    assert log.headers_at(0) == ()
+    assert log.headers.at(0) == ()
     assert log.find(0, (VIDEO,)) is None
     assert log.time_from(0, (VIDEO,)) == 0
     assert not log.may_trim()
@@ -170,12 +171,12 @@ def test_closed_log_is_joined_nowhere_and_still_read() -> None:
 
 def test_headers_are_those_in_force_at_a_position() -> None:
     log = empty()
-    log.note_headers(HEADERS_1)
-    log.note_headers(HEADERS_2)  # before anything else came
+    log.headers.note(log.end, HEADERS_1)
+    log.headers.note(log.end, HEADERS_2)  # before anything else came
     add(log, 10)
-    log.note_headers(HEADERS_3)
+    log.headers.note(log.end, HEADERS_3)
     add(log, 10)
-    assert [log.headers_at(position) for position in (0, 9, 10, 20)] == [
+    assert [log.headers.at(position) for position in (0, 9, 10, 20)] == [
         HEADERS_2, HEADERS_2, HEADERS_3, HEADERS_3,
     ]  # fmt: skip
 
@@ -184,52 +185,28 @@ def test_only_the_last_changes_of_headers_are_remembered() -> None:
     log = empty()
     for number in range(MAX_HEADER_CHANGES + 2):
         add(log, 10)
-        log.note_headers(((8, b"%d" % number),))
-    assert [log.remembers_headers(position) for position in (29, 30, 31)] == [False, True, True]
-    assert log.headers_at(29) == log.headers_at(30) == ((8, b"2"),)
-    assert log.headers_at(log.end) == ((8, b"9"),)
+        log.headers.note(log.end, ((8, b"%d" % number),))
+    assert [log.headers.remembers(position) for position in (29, 30, 31)] == [False, True, True]
+    assert log.headers.at(29) == log.headers.at(30) == ((8, b"2"),)
+    assert log.headers.at(log.end) == ((8, b"9"),)
 
 
 def test_headers_of_what_was_let_go_of_are_forgotten() -> None:
     budget = Budget(1 << 20)
     log = empty(budget=budget)
-    log.note_headers(HEADERS_1)
+    log.headers.note(log.end, HEADERS_1)
     add(log, 10)
-    log.note_headers(HEADERS_2)
+    log.headers.note(log.end, HEADERS_2)
     add(log, 10)
     log.cut()
-    log.note_headers(HEADERS_3)
+    log.headers.note(log.end, HEADERS_3)
     add(log, 10)
     held = [len(payload) for payload in (b"one", b"two", b"three")]
     assert budget.describe()["headers_bytes"] == sum(held)
     log.forget()
     log.trim(None)
-    assert log.headers_at(20) == HEADERS_3
-    assert not log.remembers_headers(19)
+    assert log.headers.at(20) == HEADERS_3
+    assert not log.headers.remembers(19)
     assert budget.describe()["headers_bytes"] == held[0] + held[2]
     del log
     assert budget.used_bytes == 0
-
-
-# --- for others -----------------------------------------------------------------------------------
-
-
-def test_snapshot_says_all_that_the_files_do_not() -> None:
-    log = three_segments()
-    log.note_headers(HEADERS_1)
-    log.append(b"unsent", AUDIO, 7, 8.0, 6)
-    snapshot = log.snapshot()
-    segments = snapshot.pop("segments")
-    assert snapshot == {
-        "end": 66, "count": 4, "flushed": 60, "joint": 30, "keyframe": 30, "closed": False, "kept_from": 0,
-        "kept_number": 0, "cached_bytes": 30 + 6 + 2 * MESSAGE_OVERHEAD, "limit_bytes": 1 << 20,
-        "header_changes": [(0, ()), (60, HEADERS_1)],
-    }  # fmt: skip
-    assert [(one["base"], one["first_number"], one["size"]) for one in segments] == [
-        (0, 0, 10), (10, 1, 20), (30, 2, 36),
-    ]  # fmt: skip
-    last = segments[-1]
-    assert list(memoryview(last["offsets"]).cast("Q")) == [0, 30]
-    assert last["flags"] == bytes((VIDEO | KEYFRAME, AUDIO))
-    assert list(memoryview(last["timestamps"]).cast("I")) == [80, 7]
-    assert list(memoryview(last["arrivals"]).cast("d")) == [2.0, 8.0]

@@ -6,7 +6,8 @@ import pytest
 
 from rtmpsrv.live import log as module
 from rtmpsrv.live.budget import Budget
-from rtmpsrv.live.log import MESSAGE_OVERHEAD, SEGMENT_BYTES, Headers
+from rtmpsrv.live.header_history import Headers
+from rtmpsrv.live.log import MESSAGE_OVERHEAD, SEGMENT_BYTES
 from rtmpsrv.live.segment import AUDIO, INDEX_BYTES
 from tests.unit.live.logs import add, add_keyframe, empty, three_segments
 
@@ -95,7 +96,7 @@ def test_whole_stream_over_its_limit_loses_its_oldest_segments(small_segments: N
 def test_bytes_index_and_headers_are_counted_until_everything_is_dropped() -> None:
     budget = Budget(1 << 30)
     log = empty(budget=budget)
-    log.note_headers(HEADERS_1)
+    log.headers.note(log.end, HEADERS_1)
     add(log, 10, 20)
     assert budget.used_bytes == 3  # the rest is counted in portions
     log.cut()

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from rtmpsrv.live.channel import CHECK_S
+from rtmpsrv.live.header_history import MAX_HEADER_CHANGES
 from rtmpsrv.live.joints import ENDLESS_GOP_S
-from rtmpsrv.live.log import MAX_HEADER_CHANGES
 from rtmpsrv.live.news import News
 from rtmpsrv.live.segment import KEYFRAME, VIDEO
 from tests.client import AAC_HEADER

@@ -190,18 +190,18 @@ def test_descriptor_that_was_refused_is_not_counted(monkeypatch: pytest.MonkeyPa
 
 
 def test_what_a_full_disk_did_not_take_is_still_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.write
+    real = os.pwrite
     calls: list[int] = []
 
-    def write(fd: int, data: bytes) -> int:
+    def write(fd: int, data: bytes, offset: int) -> int:
         calls.append(len(data))
         if len(calls) == 2:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return real(fd, data[:4])
+        return real(fd, data[:4], offset)
 
     segment = filled(3, 7)
     with monkeypatch.context() as full:
-        full.setattr(os, "write", write)
+        full.setattr(os, "pwrite", write)
         with pytest.raises(OSError, match="No space"):
             segment.file()
         assert (calls, segment.written) == ([10, 6], 4)

@@ -298,6 +298,24 @@ def test_cache_survives_a_pickle() -> None:
     assert video(copy, OTHER_AVC) is Change.RESTART
 
 
+def test_cache_goes_on_from_its_value() -> None:
+    cache = HeaderCache()
+    video(cache, many_tracks(3))
+    audio(cache, AAC)
+    audio(cache, AAC_TRACK_1)
+    cache.note_frames()
+    copy = HeaderCache.from_value(pickle.loads(pickle.dumps(cache.to_value())))
+    assert copy.to_value() == cache.to_value()
+    assert copy.held_bytes == cache.held_bytes
+    assert copy.default_video_track == cache.default_video_track
+    for one in (cache, copy):
+        assert audio(one, AAC + b"!") is Change.CHANGED
+        assert video(one, AVC) is Change.RESTART
+    assert copy.snapshot() == cache.snapshot()
+    assert copy.to_value() == cache.to_value()
+    assert copy.held_bytes == cache.held_bytes
+
+
 MESSAGES = st.sampled_from(
     [(VIDEO, p) for p in (AVC, OTHER_AVC, AVC_TRACK_1, HEVC_METADATA, TRACKS_0_AND_1, TRACK_1_ONLY)]
     + [(VIDEO, HEVC_END), (VIDEO, TRACK_1_END), (AUDIO, AAC), (AUDIO, AAC_TRACK_1), (AUDIO, MULTICHANNEL)]

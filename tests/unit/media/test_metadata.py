@@ -153,3 +153,12 @@ def test_store_survives_a_pickle() -> None:
     copy = pickle.loads(pickle.dumps(store))
     assert copy.store("b", b"2")
     assert (copy.snapshot(), store.snapshot()) == ((b"1", b"2"), (b"1",))
+
+
+def test_store_goes_on_from_its_value() -> None:
+    store = MetadataStore()
+    store.store("a", b"1")
+    store.store("b", b"22")
+    copy = MetadataStore.from_value(store.to_value())
+    store.clear("a")
+    assert (copy.snapshot(), copy.held_bytes) == ((b"1", b"22"), 3)
