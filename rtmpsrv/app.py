@@ -1,7 +1,7 @@
 """The stand-alone server put together, and its life: start, serve, drain, stop. The only composer.
 
-What needs large libraries is imported when its settings ask for it: requests, redis, websocket, PyJWT,
-cryptography and OpenSSL together take longer to load than all else, and 15 MB.
+What needs large libraries is imported when its settings ask for it: requests, redis, websocket, PyJWT (all
+in `admission`), cryptography and OpenSSL together take longer to load than all else, and 15 MB.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from gevent.event import Event
 from gevent.pool import Group
 
 from . import __version__, log
-from .access.gate import Authority, Gate, OpenAuthority
 from .access.limits import ConnectionLimits
 from .access.refusals import RefusalDelay
+from .admission import Admission
 from .config import LOGS, SETTINGS, Config
 from .live.output import LiveLimits
 from .live.registry import Registry
@@ -32,8 +32,6 @@ from .server.trim import keep_large_blocks_apart
 from .server.turns import Turns
 
 if TYPE_CHECKING:
-    from .access.coordinator import Coordinator
-    from .access.redis_commands import RedisCommands
     from .server.certificates import CertificatePair
     from .server.reloader import CertificateReloader
     from .server.tls import TlsListener
@@ -55,9 +53,8 @@ class App:
             clock, live_limits(config), config.gop_cache_total_mb * MIB, config.rtmp_chunk_size
         )
         turns = Turns()
-        self._coordinator: Coordinator | None = None
-        self.gate = Gate(self._authority(config, turns))
-        self._redis = self._redis_commands(config, turns) if config.redis_use else None
+        self._admission = Admission(config, turns)
+        self.gate = self._admission.gate
         self.relay = Relay(
             self.registry,
             self.gate,
@@ -99,10 +96,7 @@ class App:
         self.listeners.append(listener)
         if self._certificates is not None:
             self._certificates.start()
-        if self._coordinator is not None:
-            self._coordinator.start()
-        if self._redis is not None:
-            self._redis.start()
+        self._admission.start()
 
     def run(self) -> None:
         """Serve until `stop` was asked for, then drain. Blocks."""
@@ -158,62 +152,6 @@ class App:
         self._tls_listener = listener
         self.listeners.append(listener)
 
-    def _authority(self, config: Config, turns: Turns) -> Authority:
-        """Return who decides about publishers: the control server, the callback, or nobody."""
-        if config.control_use:
-            from .access.coordinator import Coordinator  # loads websocket and PyJWT
-
-            self._coordinator = coordinator = Coordinator(
-                config.control_base_url,
-                secret=config.control_secret,
-                log=log.get("CONTROL/CLIENT"),
-                validation_log=log.get("CONTROL/KEY_VALIDATION"),
-                external_ip=config.external_ip,
-                external_port=config.external_port,
-                external_ssl=config.external_ssl,
-                ca=config.control_ca,
-                request_timeout_s=float(config.control_request_timeout_seconds),
-                give_way=turns,
-            )
-            coordinator.on_link_lost = lambda: self.gate.kill_all("control link lost", notify=False)
-            coordinator.on_stream_kill = lambda channel, stream_id: self.gate.kill(
-                channel, stream_id, "killed by the control server"
-            )
-            return coordinator
-        if config.callback_url:
-            from .access.callbacks import CallbackAuthority  # loads requests and PyJWT
-
-            return CallbackAuthority(
-                config.callback_url,
-                jwt_secret=config.jwt_secret,
-                log=log.get("CALLBACK"),
-                subject=config.custom_jwt_subject,
-                rtmp_host=config.rtmp_host,
-                rtmp_port=config.rtmp_port,
-                connect_timeout_s=float(config.callback_connect_timeout_seconds),
-                timeout_s=float(config.callback_timeout_seconds),
-                ca=config.callback_ca,
-                give_way=turns,
-            )
-        return OpenAuthority()
-
-    def _redis_commands(self, config: Config, turns: Turns) -> RedisCommands:
-        from .access.redis_commands import RedisCommands  # loads redis
-
-        return RedisCommands(
-            host=config.redis_host,
-            port=config.redis_port,
-            channel=config.redis_channel,
-            kill=lambda channel, stream_id: self.gate.kill(channel, stream_id, "killed by a Redis command"),
-            log=log.get("REDIS"),
-            username=config.redis_username,
-            password=config.redis_password,
-            database=config.redis_database,
-            tls=config.redis_tls,
-            ca=config.redis_ca,
-            give_way=turns,
-        )
-
     def _drain(self) -> None:
         """Stop accepting, end publications so that players are told, wait for all, bounded."""
         timeout_s = float(self._config.drain_timeout_seconds)
@@ -229,8 +167,7 @@ class App:
         stops = Group()
         over = all(stops.map(lambda listener: listener.stop_sessions(reason, timeout_s), self.listeners))
         over = bool(reports.get()) and over
-        if self._redis is not None:
-            self._redis.stop()
+        self._admission.stop_commands()
         self.log.info("Stopped%s", "" if over else ", not everything ended in time")
 
 

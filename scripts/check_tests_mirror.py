@@ -10,6 +10,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 # Modules without unit tests of their own, each with the tests that cover it. Keep it short.
 COVERED_ELSEWHERE: dict[str, str] = {
     "errors.py": "only declarations; every test of a refusal uses them",
+    "admission.py": "a part of the composition; tests/integration starts it with each authority",
     "app.py": "the composition; tests/integration starts it as a process",
     "testing.py": "sockets around an endpoint; tests/integration/test_endpoint_testing.py",
     "access/give_way.py": "only declarations",

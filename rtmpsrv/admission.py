@@ -1,0 +1,99 @@
+"""Who decides about publishers, as the settings say: the gate with its authority, and Redis commands.
+
+In the one serving process, or in the keeper of several. What needs large libraries is imported when its
+settings ask for it: requests, redis, websocket and PyJWT take longer to load than all else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import log
+from .access.gate import Authority, Gate, OpenAuthority
+from .access.give_way import GiveWay
+from .config import Config
+
+if TYPE_CHECKING:
+    from .access.callbacks import CallbackAuthority
+    from .access.coordinator import Coordinator
+    from .access.redis_commands import RedisCommands
+
+
+class Admission:
+    """The gate of one server, however many processes it has, and what belongs to it."""
+
+    def __init__(self, config: Config, give_way: GiveWay) -> None:
+        self.callbacks: CallbackAuthority | None = None
+        self.coordinator: Coordinator | None = None
+        self.authority = self._authority(config, give_way)
+        self.gate = Gate(self.authority)
+        self._redis = self._redis_commands(config, give_way) if config.redis_use else None
+
+    def start(self) -> None:
+        """Connect to the control server and to Redis. Never blocks."""
+        if self.coordinator is not None:
+            self.coordinator.start()
+        if self._redis is not None:
+            self._redis.start()
+
+    def stop_commands(self) -> None:
+        """Take no more commands from Redis; the gate is closed by itself."""
+        if self._redis is not None:
+            self._redis.stop()
+
+    def _authority(self, config: Config, give_way: GiveWay) -> Authority:
+        """Return who decides about publishers: the control server, the callback, or nobody."""
+        if config.control_use:
+            from .access.coordinator import Coordinator  # loads websocket and PyJWT
+
+            self.coordinator = coordinator = Coordinator(
+                config.control_base_url,
+                secret=config.control_secret,
+                log=log.get("CONTROL/CLIENT"),
+                validation_log=log.get("CONTROL/KEY_VALIDATION"),
+                external_ip=config.external_ip,
+                external_port=config.external_port,
+                external_ssl=config.external_ssl,
+                ca=config.control_ca,
+                request_timeout_s=float(config.control_request_timeout_seconds),
+                give_way=give_way,
+            )
+            coordinator.on_link_lost = lambda: self.gate.kill_all("control link lost", notify=False)
+            coordinator.on_stream_kill = lambda channel, stream_id: self.gate.kill(
+                channel, stream_id, "killed by the control server"
+            )
+            return coordinator
+        if config.callback_url:
+            from .access.callbacks import CallbackAuthority  # loads requests and PyJWT
+
+            self.callbacks = CallbackAuthority(
+                config.callback_url,
+                jwt_secret=config.jwt_secret,
+                log=log.get("CALLBACK"),
+                subject=config.custom_jwt_subject,
+                rtmp_host=config.rtmp_host,
+                rtmp_port=config.rtmp_port,
+                connect_timeout_s=float(config.callback_connect_timeout_seconds),
+                timeout_s=float(config.callback_timeout_seconds),
+                ca=config.callback_ca,
+                give_way=give_way,
+            )
+            return self.callbacks
+        return OpenAuthority()
+
+    def _redis_commands(self, config: Config, give_way: GiveWay) -> RedisCommands:
+        from .access.redis_commands import RedisCommands  # loads redis
+
+        return RedisCommands(
+            host=config.redis_host,
+            port=config.redis_port,
+            channel=config.redis_channel,
+            kill=lambda channel, stream_id: self.gate.kill(channel, stream_id, "killed by a Redis command"),
+            log=log.get("REDIS"),
+            username=config.redis_username,
+            password=config.redis_password,
+            database=config.redis_database,
+            tls=config.redis_tls,
+            ca=config.redis_ca,
+            give_way=give_way,
+        )
