@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from http.client import HTTPException
 from urllib.parse import urlsplit
 
@@ -99,6 +100,7 @@ class CallbackAuthority:
         self._no_stops.set()
         self._workers = Group()
         self._closed = False
+        self.on_reported: Callable[[Grant], None] = lambda grant: None  # delivered, or given up for good
 
     def authorise(self, request: PublishRequest) -> str:
         """Return the stream id that the callback chose. Blocks up to `timeout_s`. Raises AccessDenied."""
@@ -127,6 +129,8 @@ class CallbackAuthority:
         """Queue the `stop` of a publication. Never blocks."""
         if self._closed or self._stops_waiting >= self._stop_backlog:
             self._give_up(grant, "closed" if self._closed else "too many stops are waiting")
+            if not self._closed:
+                self.on_reported(grant)
             return
         self._stops_waiting += 1
         self._no_stops.clear()
@@ -153,7 +157,7 @@ class CallbackAuthority:
         try:
             while line.grants:
                 self._deliver(line)
-                line.grants.popleft()
+                self.on_reported(line.grants.popleft())
                 self._count_down(1)
         finally:
             # Stops are left only after close() or a bug: the count must be right all the same.

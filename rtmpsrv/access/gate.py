@@ -121,12 +121,14 @@ class Gate:
         self._none_asking.set()
         self._closed = False
 
-    def admit(self, request: PublishRequest, on_kill: Callable[[str], None]) -> Grant:
+    def admit(
+        self, request: PublishRequest, on_kill: Callable[[str], None], serial: int | None = None
+    ) -> Grant:
         """Ask the authority; return a grant that the caller must release, or raise AccessDenied.
 
         Blocks up to the authority's deadline. `on_kill` gets the reason when the publication is to end: it
         must not block, must make the session end, and is called at most once, only after this method has
-        returned.
+        returned. `serial` is the grant's, where others have named the publication before.
         """
         if self._closed:
             raise refusal("the server is shutting down")
@@ -142,9 +144,9 @@ class Gate:
                 self._none_asking.set()
             if publication.stream_id is None:
                 self._forget(publication)
-        grant = Grant(
-            request.channel, request.key, request.client_ip, publication.stream_id, next(self._serials)
-        )
+        if serial is None:
+            serial = next(self._serials)
+        grant = Grant(request.channel, request.key, request.client_ip, publication.stream_id, serial)
         self._granted[grant.serial] = publication
         if any(self._is_named(publication, stream_id) for stream_id in publication.kills_by_id):
             publication.killed = True
@@ -161,6 +163,19 @@ class Gate:
         """
         publication = self._granted.get(grant.serial)
         return publication is not None and not publication.killed
+
+    def adopt(self, grant: Grant, on_kill: Callable[[str], None], *, notify: bool = True) -> None:
+        """Answer for a publication that the gate of another process has granted. Never blocks.
+
+        Its end is reported here, unless `notify` is False. One that is known already stays what it is.
+        """
+        if grant.serial in self._granted:
+            self._granted[grant.serial].rebind(on_kill)
+            return
+        publication = _Publication(PublishRequest(grant.channel, grant.key, grant.client_ip), on_kill)
+        publication.stream_id, publication.notify = grant.stream_id, notify
+        self._by_channel.setdefault(grant.channel, []).append(publication)
+        self._granted[grant.serial] = publication
 
     def rebind(self, grant: Grant, on_kill: Callable[[str], None]) -> bool:
         """Let another session answer for a publication on the air; False if it was ended meanwhile."""

@@ -40,9 +40,14 @@ class ConnectionLimits:
         count = self._counts.get(key, 0)
         if count >= self._per_address and address not in self._exempt:
             return f"limit of {self._per_address} connections from one address{self._per_address_hint}"
-        self._counts[key] = count + 1
-        self._open += 1
+        self.take(address)
         return None
+
+    def take(self, address: str) -> None:
+        """Take a slot in any case, for a connection that was admitted before; owed a `release` as well."""
+        key = counted_as(address)
+        self._counts[key] = self._counts.get(key, 0) + 1
+        self._open += 1
 
     def release(self, address: str) -> None:
         """Give back a slot that `admit` gave."""

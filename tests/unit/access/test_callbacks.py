@@ -396,6 +396,23 @@ def test_waiting_stops_are_bounded(server: CallbackServer, make: Make, log_lines
     assert log_lines.count("stop given up channel=c3 stream_id=s3 reason=too many stops are waiting") == 1
 
 
+def test_what_has_become_of_each_stop_is_told_but_for_those_the_end_cuts_short(
+    server: CallbackServer, make: Make
+) -> None:
+    hung = {"hung"}
+    server.answer = lambda received: Answer(hang=received.claims["channel"] in hung)
+    authority, reported = make(stop_backlog=2), list[str]()
+    authority.on_reported = lambda grant: reported.append(grant.channel)
+    authority.ended(grant("fine"))
+    assert authority.wait_idle(PATIENCE_S)
+    for channel in ("hung", "hung", "too many"):
+        authority.ended(grant(channel))
+    assert reported == ["fine", "too many"]
+    authority.close()
+    authority.ended(grant("after the end"))
+    assert reported == ["fine", "too many"]
+
+
 def test_a_hung_stop_of_one_channel_does_not_hold_up_another(server: CallbackServer, make: Make) -> None:
     server.answer = lambda received: Answer(hang=received.claims["channel"] == "hung")
     authority = make()

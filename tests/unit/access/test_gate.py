@@ -280,3 +280,46 @@ def test_close_is_bounded_and_says_so() -> None:
         assert not gate.close(0.02)
     assert desk.closed
     asking.greenlet.kill()
+
+
+# --- publications that another process's gate has granted -----------------------------------------
+
+
+def test_an_adopted_publication_is_killed_and_reported_as_if_granted_here() -> None:
+    desk, kills = Desk(), list[str]()
+    gate = Gate(desk)
+    adopted = Grant("news", KEY, "10.0.0.1", "id-7", 1 << 40)
+    gate.adopt(adopted, kills.append)
+    assert not gate.kill("news", "id-8", "another one")
+    assert gate.kill("news", "id-7", "killed")
+    assert kills == ["killed"]
+    gate.release(adopted)
+    gate.release(adopted)
+    assert desk.ends == ["id-7"]
+    assert not gate.kill("news", None, "nobody is left")
+
+
+def test_an_end_that_another_process_reports_is_not_reported_here() -> None:
+    desk = Desk()
+    gate = Gate(desk)
+    adopted = Grant("news", KEY, "10.0.0.1", "id-7", 1 << 40)
+    gate.adopt(adopted, lambda reason: None, notify=False)
+    gate.release(adopted)
+    assert desk.ends == []
+
+
+def test_a_publication_adopted_twice_is_one() -> None:
+    desk, first, second = Desk(), list[str](), list[str]()
+    gate = Gate(desk)
+    grant = gate.admit(REQUEST, first.append)
+    gate.adopt(grant, second.append)
+    assert gate.kill("news", None, "killed")
+    assert (first, second) == ([], ["killed"])
+    gate.release(grant)
+    assert not gate.kill("news", None, "nobody is left")
+
+
+def test_a_grant_may_have_a_serial_of_the_caller_s() -> None:
+    gate = Gate(Desk())
+    assert gate.admit(REQUEST, lambda reason: None, 1 << 40).serial == 1 << 40
+    assert gate.admit(REQUEST, lambda reason: None).serial == 1

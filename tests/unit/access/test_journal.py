@@ -1,0 +1,184 @@
+"""The file of publications whose end was not reported yet."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rtmpsrv import log
+from rtmpsrv.access import journal as module
+from rtmpsrv.access.gate import Gate, Grant, PublishRequest
+from rtmpsrv.access.journal import Journal, JournaledAuthority, Kept
+from tests.doubles.secrets import KEY
+
+from .conftest import LogLines
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "journal")
+
+
+def opened(path: str) -> Journal:
+    return Journal(path, log.get("KEEPER"))
+
+
+def grant(serial: int = 1, channel: str = "news") -> Grant:
+    return Grant(channel, KEY, "10.0.0.1", f"id-{serial}", serial)
+
+
+def kept_by_the_next(path: str) -> dict[int, Kept]:
+    journal = opened(path)
+    journal.close()
+    return journal.kept
+
+
+def test_nothing_is_kept_at_first(path: str) -> None:
+    assert opened(path).kept == {}
+
+
+def test_what_was_not_reported_is_known_after_a_crash(path: str) -> None:
+    journal = opened(path)  # which nobody closes
+    for serial in range(4):
+        journal.began(grant(serial), "w1")
+    journal.passed_on(1, "w2")
+    journal.ended(grant(2))
+    journal.ended(grant(3))
+    journal.reported(grant(3))
+    assert kept_by_the_next(path) == {
+        0: Kept(grant(0), "w1"),
+        1: Kept(grant(1), "w2"),
+        2: Kept(grant(2), "w1", ended=True),
+    }
+
+
+def test_each_change_is_written_once_and_what_is_unknown_not_at_all(path: str) -> None:
+    journal = opened(path)
+    journal.began(grant(), "w1")
+    size = os.stat(path).st_size
+    journal.passed_on(1, "w1")
+    for unknown in (2, 3):
+        journal.passed_on(unknown, "w1")
+        journal.ended(grant(unknown))
+        journal.reported(grant(unknown))
+    assert os.stat(path).st_size == size
+    journal.ended(grant())
+    size = os.stat(path).st_size
+    journal.ended(grant())
+    assert os.stat(path).st_size == size
+
+
+def test_names_of_any_kind_come_back(path: str) -> None:
+    odd = Grant('a"\n ä', "\u2028", "::1", "", 1 << 62)
+    opened(path).began(odd)
+    assert kept_by_the_next(path) == {1 << 62: Kept(odd)}
+
+
+def test_a_line_that_was_cut_short_costs_that_line_only(path: str) -> None:
+    journal = opened(path)
+    journal.began(grant(1))
+    whole = os.stat(path).st_size
+    journal.began(grant(2))
+    os.truncate(path, whole + 10)
+    journal = opened(path)
+    assert journal.kept == {1: Kept(grant(1))}
+    journal.began(grant(3))
+    assert kept_by_the_next(path) == {1: Kept(grant(1)), 3: Kept(grant(3))}
+
+
+@pytest.mark.parametrize("line", [b"\xff", b"[]", b"7", b"{}", b'{"serial":1,"grant":[1]}'])
+def test_lines_that_are_none_are_left_out(path: str, line: bytes) -> None:
+    Path(path).write_bytes(line + b"\n")
+    assert opened(path).kept == {}
+
+
+def test_the_file_is_for_its_owner_only(path: str) -> None:
+    Path(path).write_bytes(b"")
+    os.chmod(path, 0o644)
+    opened(path)
+    assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+def test_the_file_stays_small(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "COMPACT_LINES", 20)
+    journal = opened(path)
+    journal.began(grant(0))
+    for serial in range(1, 100):
+        journal.began(grant(serial))
+        journal.reported(grant(serial))
+        assert len(Path(path).read_bytes().splitlines()) <= 20
+    assert kept_by_the_next(path) == {0: Kept(grant(0))}
+
+
+def test_many_publications_are_not_written_anew_with_each_line(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "COMPACT_LINES", 20)
+    journal = opened(path)
+    before = os.stat(path).st_ino
+    for serial in range(30):
+        journal.began(grant(serial))
+    assert os.stat(path).st_ino == before
+
+
+def test_a_file_that_cannot_be_written_is_told_of_and_hurts_nobody(path: str, log_lines: LogLines) -> None:
+    journal = opened(path)
+    os.close(journal._fd)
+    journal._fd = os.open(os.devnull, os.O_RDONLY)
+    journal.began(grant())
+    assert log_lines.count("1 lines of the journal not written") == 1
+    journal.close()
+    journal.close()
+    journal.began(grant(2))
+    assert log_lines.count("not written") == 1
+
+
+def test_a_folder_that_is_not_there_is_an_error(path: str) -> None:
+    with pytest.raises(FileNotFoundError):
+        opened(f"{path}/journal")
+
+
+def test_a_file_that_cannot_be_replaced_is_an_error_without_a_leak(path: str) -> None:
+    os.mkdir(path)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(IsADirectoryError):
+        opened(path)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+class Desk:
+    key_names_stream = True
+
+    def __init__(self) -> None:
+        self.ends: list[str] = []
+        self.closed = False
+
+    def authorise(self, request: PublishRequest) -> str:
+        return "id"
+
+    def ended(self, grant: Grant) -> None:
+        self.ends.append(grant.stream_id)
+
+    def wait_idle(self, timeout_s: float) -> bool:
+        return timeout_s > 1
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("reports_later", [False, True])
+def test_a_report_is_kept_until_it_is_known_to_be_done(path: str, reports_later: bool) -> None:
+    journal, desk = opened(path), Desk()
+    authority = JournaledAuthority(desk, journal, reports_later=reports_later)
+    gate = Gate(authority)
+    granted = gate.admit(PublishRequest("news", KEY, "10.0.0.1"), lambda reason: None)
+    journal.began(granted)
+    gate.release(granted)
+    assert desk.ends == ["id"]
+    assert [kept.ended for kept in journal.kept.values()] == ([True] if reports_later else [])
+    journal.reported(granted)
+    assert journal.kept == {}
+    assert gate.close(4)
+    assert desk.closed
