@@ -14,8 +14,9 @@ from typing import Any, TextIO, cast
 import gevent
 
 from rtmpsrv import __version__, build, log
+from rtmpsrv.advice import EMPTY_SECRET
 from rtmpsrv.app import App
-from rtmpsrv.config import EMPTY_SECRET, Config
+from rtmpsrv.config import Config
 from rtmpsrv.errors import ConfigError
 
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)

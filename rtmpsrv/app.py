@@ -17,12 +17,13 @@ from gevent.pool import Group
 
 from . import __version__, log
 from .access.limits import ConnectionLimits
+from .access.names import CHANNEL_KEY, PATHS, IdRules, Names
 from .access.refusals import RefusalDelay
 from .admission import Admission
 from .config import LOGS, SETTINGS, Config
 from .live.output import LiveLimits
 from .live.registry import Registry
-from .relay import IdRules, Relay, play_policy
+from .relay import Relay, play_policy
 from .server.clock import LoopClock
 from .server.ingest import Ingest
 from .server.listener import Listener
@@ -58,7 +59,10 @@ class App:
         self.relay = Relay(
             self.registry,
             self.gate,
-            IdRules(config.id_max_length, config.id_allow_empty, config.id_allow_special_characters),
+            Names(
+                IdRules(config.id_max_length, config.id_allow_empty, config.id_allow_special_characters),
+                config.url_layout,
+            ),
             play_policy(config.rtmp_play_whitelist),
             RefusalDelay(self._tell_refusals),
         )
@@ -86,7 +90,8 @@ class App:
         keep_large_blocks_apart()
         listener = Listener(config.bind_address, config.rtmp_port, self.relay, self._parts)
         anywhere, here = urls(config, listener.port)
-        secure = f", or to rtmps://HOST:{config.ssl_port}/CHANNEL/KEY" if config.tls_enabled else ""
+        path = PATHS[config.url_layout]
+        secure = f", or to rtmps://HOST:{config.ssl_port}/{path}" if config.tls_enabled else ""
         asked = ", if your backend accepts it" if config.control_use or config.callback_url else ""
         self.log.info("Publish to %s%s, for example %s%s", anywhere, secure, here, asked)
         self.log.info("Watch the same, for example with: ffplay %s", here)
@@ -176,7 +181,9 @@ def urls(config: Config, port: int) -> tuple[str, str]:
     everywhere = config.bind_address in EVERYWHERE
     here = "127.0.0.1" if everywhere else config.bind_address
     public = config.rtmp_host or ("HOST" if everywhere else here)
-    return f"rtmp://{_in_url(public)}:{port}/CHANNEL/KEY", f"rtmp://{_in_url(here)}:{port}/live/key"
+    example = "live/key" if config.url_layout == CHANNEL_KEY else "live/stream"
+    path = PATHS[config.url_layout]
+    return f"rtmp://{_in_url(public)}:{port}/{path}", f"rtmp://{_in_url(here)}:{port}/{example}"
 
 
 def _in_url(host: str) -> str:

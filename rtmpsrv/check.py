@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from .access.trust import Trust
-from .config import Config, authorities, effective_settings
+from .advice import authorities
+from .config import Config, effective_settings
 from .errors import CertificateError, ConfigError
 from .server.listener import bind
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from rtmpsrv import memory
 from rtmpsrv.access.ip_rules import IpRules
+from rtmpsrv.advice import between
 from rtmpsrv.errors import ConfigError
 from rtmpsrv.misspelt import misspelt
 from rtmpsrv.settings import Kind, Reader, display, setting, settings_of
@@ -36,7 +37,6 @@ URL, CHOICE, IP_RULES, HEADER = Kind.URL, Kind.CHOICE, Kind.IP_RULES, Kind.HEADE
 NOBODY = IpRules()
 MIB = 1024 * 1024
 HOUR = 3600  # seconds
-EMPTY_SECRET = "JWT_SECRET is empty: tokens of callbacks are signed with an empty secret"
 PORT = {"low": 1, "high": 65535}
 
 
@@ -67,6 +67,10 @@ class Config:
     rtmp_play_whitelist: IpRules = setting(ACCESS, IP_RULES, NOBODY,
         "Addresses that may play. Empty: everybody. The stream key is needed in any case.",
         aliases=("PLAY_ALLOWED_FROM",))
+    url_layout: str = setting(ACCESS, CHOICE, "channel-key",
+        "What follows the host in a URL: `channel-key` is the channel, then the stream key; `app-stream` is "
+        "the channel alone, in two parts or more, as with nginx-rtmp, SRS and MediaMTX.",
+        choices=("channel-key", "app-stream"))
     id_max_length: int = setting(ACCESS, NUMBER, 128,
         "Longest channel name and stream key, counted in UTF-8.", unit="bytes")
     id_allow_empty: bool = setting(ACCESS, SWITCH, False,
@@ -196,7 +200,7 @@ class Config:
             values["msg_buffer_size"] = 1
         config = cls(**values)
         refused = [problem.partition(":")[0] for problem in reader.problems]
-        advice = [one for one in _advice(config) if not any(name in one for name in refused)]
+        advice = [one for one in between(config) if not any(name in one for name in refused)]
         warnings = [*reader.warnings, *misspelt(environ, KNOWN), *advice]
         if reader.problems:
             raise ConfigError(reader.problems, warnings)
@@ -306,37 +310,3 @@ def _dotenv_file() -> Path | None:
 def effective_settings(config: Config) -> list[tuple[str, str]]:
     """List every variable with the value in force, as text, secrets masked."""
     return [(name.upper(), display(getattr(config, name), described)) for name, described in SETTINGS.items()]
-
-
-def _advice(config: Config) -> list[str]:
-    """Name what is allowed but hardly meant."""
-    advice = []
-    if config.callback_used and not config.jwt_secret:
-        advice.append(EMPTY_SECRET)
-    if bool(config.ssl_cert) != bool(config.ssl_key):
-        given, missing = ("SSL_CERT", "SSL_KEY") if config.ssl_cert else ("SSL_KEY", "SSL_CERT")
-        advice.append(f"{given} is set but {missing} is not: there is no RTMPS")
-    if config.tls_enabled and config.ssl_port == config.rtmp_port:
-        advice.append(f"SSL_PORT is {config.ssl_port}, which is RTMP_PORT: there is no RTMPS")
-    if config.control_use and not config.control_base_url:
-        advice.append("CONTROL_USE=YES without CONTROL_BASE_URL: every publisher will be refused")
-    if config.ping_interval_seconds >= config.idle_timeout_seconds:
-        advice.append(
-            "PING_INTERVAL_SECONDS is not below IDLE_TIMEOUT_SECONDS: healthy players will be disconnected"
-        )
-    advice += [
-        f"{name}: {path} cannot be read, every connection will fail until it can"
-        for name, path in authorities(config)
-        if not os.access(path, os.R_OK)
-    ]
-    return advice
-
-
-def authorities(config: Config) -> list[tuple[str, str]]:
-    """List the files of trusted certificates that are in use, each with its variable."""
-    named = (
-        ("CALLBACK_CA", config.callback_used, config.callback_ca),
-        ("REDIS_CA", config.redis_use and config.redis_tls, config.redis_ca),
-        ("CONTROL_CA", config.control_use, config.control_ca),
-    )
-    return [(variable, path) for variable, used, path in named if used and path]

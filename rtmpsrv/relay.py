@@ -1,4 +1,4 @@
-"""The stand-alone server's answer to its sessions: `rtmp://HOST/CHANNEL/KEY`, one publisher per channel.
+"""The stand-alone server's answer to its sessions: one publisher per channel, and any number of players.
 
 Names, keys, who may play, and what ends a publication: docs/protocol.md, "Refusals". The gate decides who may
 publish; the registry holds what is on the air.
@@ -6,15 +6,14 @@ publish; the registry holds what is on the air.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from time import monotonic
 
 import gevent
 
 from .access.gate import INVALID_KEY, KILLED, Gate, Grant, PublishRequest, refusal
 from .access.ip_rules import IpRules
+from .access.names import Names, StreamName
 from .access.refusals import RefusalDelay
 from .errors import AccessDenied
 from .live.channel import Channel
@@ -23,45 +22,10 @@ from .live.playback import ChannelPlayback
 from .live.player import Player, PlayerState
 from .live.registry import Registry
 from .log import RateLimited
-from .server.host import Peer
+from .server.host import Client, Peer
 from .server.outlet import Outlet
 
-_PLAIN_ID = re.compile(r"[0-9A-Za-z_-]*")
-_NEVER_IN_ID = frozenset(">|\n")  # they separate the arguments of commands
 SOUNDING_S = 0.3  # for a peer's system to answer: an encoder that comes back must find its channel free
-_CACHE_CHOICES = frozenset(("no", "clear"))
-
-
-@dataclass(frozen=True, slots=True)
-class IdRules:
-    """What channel names and stream keys may look like (docs/settings.md, ID_...)."""
-
-    max_bytes: int = 128
-    allow_empty: bool = False
-    allow_special: bool = False
-
-    def check(self, text: str, code: str, beginning: str) -> None:
-        """Raise AccessDenied when `text` may not name a channel or be a key; its text goes on with why."""
-        found = self._fault(text)
-        if found is not None:
-            why, variable = found
-            raise AccessDenied(code, f"{beginning}: {why}", variable)
-
-    def _fault(self, text: str) -> tuple[str, str] | None:
-        """Return what is wrong with `text`, and which variable says so; None for nothing."""
-        if not text:
-            return None if self.allow_empty else ("it is empty", "ID_ALLOW_EMPTY")
-        try:
-            length = len(text.encode())
-        except UnicodeEncodeError:  # it could leave this process neither in JSON nor as text
-            return "it is not UTF-8", ""
-        if length > self.max_bytes:
-            return f"it has {length} bytes, {self.max_bytes} are allowed", "ID_MAX_LENGTH"
-        if self.allow_special:
-            return (">, | and line feeds are not allowed", "") if _NEVER_IN_ID.intersection(text) else None
-        if _PLAIN_ID.fullmatch(text) is None:
-            return "only letters, digits, - and _ are allowed", "ID_ALLOW_SPECIAL_CHARACTERS"
-        return None
 
 
 class Relay:
@@ -71,13 +35,13 @@ class Relay:
         self,
         registry: Registry[str],
         gate: Gate,
-        id_rules: IdRules,
+        names: Names,
         may_play: Callable[[str], bool],
         refusals: RefusalDelay,
     ) -> None:
         self._registry = registry
         self._gate = gate
-        self._id_rules = id_rules
+        self._names = names
         self._may_play = may_play
         self._refusals = refusals
         self._playbacks: dict[Player, RelayPlayback] = {}
@@ -85,26 +49,26 @@ class Relay:
 
     def connect(self, peer: Peer) -> None:
         """Accept an application name that can be a channel."""
-        self._id_rules.check(peer.client.app, "NetConnection.Connect.Rejected", "Invalid application name")
+        self._names.check_app(peer.client.app)
 
     def publish(self, peer: Peer, name: str | None, msid: int) -> RelayPublication:
         """Ask the gate, then go on the air. Blocks as long as the gate does."""
         client = peer.client
-        key, _query = self._key(name, "NetStream.Publish.BadName")
-        if not self._is_free(client.app):
+        stream = self._stream(client, name, "NetStream.Publish.BadName")
+        if not self._is_free(stream.channel):
             raise _taken()
-        peer.log.info("PUBLISH (%d): %s", msid, client.app)
-        grant = self._gate.admit(PublishRequest(client.app, key, client.ip), peer.drop)
-        channel = self._registry.open(client.app)
+        peer.log.info("PUBLISH (%d): %s", msid, stream.channel)
+        grant = self._gate.admit(PublishRequest(stream.channel, stream.shown, client.ip), peer.drop)
+        channel = self._registry.open(stream.channel)
         if channel.live:  # somebody else was faster while the gate was asked
             self._gate.release(grant)
             raise _taken()
         if not self._gate.activate(grant):
             self._gate.release(grant)
-            self._registry.release(client.app)
+            self._registry.release(stream.channel)
             raise refusal(KILLED)
-        news = channel.start(key)
-        publication = self._publication(peer, channel, grant)
+        news = channel.start(stream.key)
+        publication = self._publication(peer, channel, grant, stream)
         peer.log.info("publish accepted channel=%s", grant.channel)
         self.tell(news)
         return publication
@@ -112,19 +76,17 @@ class Relay:
     def play(self, peer: Peer, name: str | None, msid: int, outlet: Outlet) -> RelayPlayback:
         """Let a client play, or wait for a publisher with its key."""
         client = peer.client
-        key, query = self._key(name, "NetStream.Play.BadName")
+        stream = self._stream(client, name, "NetStream.Play.BadName")
         if not self._may_play(client.ip):
             description = "Your net address is not whitelisted for playing"
             raise AccessDenied("NetStream.Play.BadName", description, "RTMP_PLAY_WHITELIST")
-        peer.log.info("PLAY (%d): %s", msid, client.app)
-        channel = self._registry.find(client.app)
+        peer.log.info("PLAY (%d): %s", msid, stream.channel)
+        channel = self._registry.find(stream.channel)
         is_live = channel is not None and channel.live
-        if channel is not None and is_live and not channel.accepts_key(key):
+        if channel is not None and is_live and not channel.accepts_key(stream.key or ""):
             raise _wrong_key()
         peer.log.debug("= player %s", "starts" if is_live else "waits for a publisher")
-        cache = _parameter(query, "cache")
-        state = PlayerState(msid, key, cache if cache in _CACHE_CHOICES else "")
-        return self._playback(peer, Player(outlet, state))
+        return self._playback(peer, Player(outlet, PlayerState(msid, stream.key or "", stream.cache)), stream)
 
     def resume_publication(self, peer: Peer, frozen: object) -> RelayPublication:
         """Take a publication over from a frozen session. Raises AccessDenied if it was ended meanwhile."""
@@ -133,7 +95,8 @@ class Relay:
         if channel is None or not channel.live:
             self._gate.release(frozen)
             raise refusal(KILLED)
-        publication = self._publication(peer, channel, frozen)
+        stream = self._stream(peer.client, peer.client.stream_name, "NetStream.Publish.BadName")
+        publication = self._publication(peer, channel, frozen, stream)
         if not self._gate.rebind(frozen, peer.drop):
             # Nobody else does it: the session that was told to end had given the publication away.
             publication.end("ended on the way to another session")
@@ -143,7 +106,8 @@ class Relay:
     def resume_playback(self, peer: Peer, frozen: object, outlet: Outlet) -> RelayPlayback:
         """Take a player over from a frozen session; it goes on where it was."""
         assert isinstance(frozen, PlayerState), "what `RelayPlayback.freeze` returned"
-        return self._playback(peer, Player(outlet, frozen))
+        stream = self._stream(peer.client, peer.client.stream_name, "NetStream.Play.BadName")
+        return self._playback(peer, Player(outlet, frozen), stream)
 
     def refusal_delay(self, address: str) -> float:
         """Count a refusal; return for how long it is kept from the client, in seconds. Never blocks."""
@@ -187,22 +151,24 @@ class Relay:
         channel = self._registry.find(name)
         return channel is None or not channel.live
 
-    def _publication(self, peer: Peer, channel: Channel, grant: Grant) -> RelayPublication:
-        self._publications[channel.name] = publication = RelayPublication(self, peer, channel, grant)
+    def _publication(
+        self, peer: Peer, channel: Channel, grant: Grant, stream: StreamName
+    ) -> RelayPublication:
+        publication = RelayPublication(self, peer, channel, grant, stream.path)
+        self._publications[channel.name] = publication
         return publication
 
-    def _playback(self, peer: Peer, player: Player) -> RelayPlayback:
-        playback = RelayPlayback(self, peer, self._registry.open(peer.client.app), player)
+    def _playback(self, peer: Peer, player: Player, stream: StreamName) -> RelayPlayback:
+        playback = RelayPlayback(self, peer, self._registry.open(stream.channel), player)
         self._playbacks[player] = playback
         return playback
 
-    def _key(self, name: str | None, code: str) -> tuple[str, str]:
-        """Split a stream name into key and query text, or refuse it."""
-        if name is None:
-            raise AccessDenied(code, "No stream key provided")
-        key, _mark, query = name.partition("?")
-        self._id_rules.check(key, code, INVALID_KEY)
-        return key, query.partition("?")[0]
+    def _stream(self, client: Client, name: str | None, code: str) -> StreamName:
+        """Return what a client means and offers, or refuse it."""
+        tc_url = client.properties.get("tcUrl")
+        return self._names.read(
+            client.app, client.app_query, name, tc_url if isinstance(tc_url, str) else "", code
+        )
 
 
 class RelayPublication:
@@ -210,10 +176,9 @@ class RelayPublication:
 
     may_block = False
 
-    def __init__(self, relay: Relay, peer: Peer, channel: Channel, grant: Grant) -> None:
+    def __init__(self, relay: Relay, peer: Peer, channel: Channel, grant: Grant, path: str) -> None:
         self.channel = channel
         self.grant = grant
-        path = f"/{grant.channel}/{grant.key}"
         self.started = f"{path} is now published."
         self.ended = f"{path} is now unpublished."
         self._relay = relay
@@ -309,13 +274,3 @@ def _wrong_key() -> AccessDenied:
 
 def _taken() -> AccessDenied:
     return AccessDenied("NetStream.Publish.BadName", "Stream already publishing")
-
-
-def _parameter(query: str, name: str) -> str:
-    """Return the last value of a query parameter; pairs need exactly one "=", nothing is decoded."""
-    value = ""
-    for pair in query.split("&"):
-        parts = pair.split("=")
-        if len(parts) == 2 and parts[0] == name:
-            value = parts[1]
-    return value

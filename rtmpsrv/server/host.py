@@ -25,6 +25,8 @@ class Client:
     properties: dict[str, Any] = field(default_factory=dict, repr=False)  # of the connect command
     publish_mode: str = ""  # of the publish command: live, record or append
     app_query: str = field(default="", repr=False)  # stood behind the app: tokens, perhaps
+    stream_name: str | None = field(default=None, repr=False)  # of the last publish or play command
+    asked_at: float = 0.0  # wall clock, s: when that command came
 
 
 class Peer(Protocol):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, time
 from typing import Any, NoReturn
 
 from gevent.event import Event as Signal
@@ -172,6 +172,7 @@ class Requests:
 
     def _on_publish(self, event: events.PublishAsked) -> None:
         self._state.client.publish_mode = event.mode
+        self._note(event.name)
         try:
             if not self._parts.budget.admits_publisher():
                 variable = self._parts.settings.room_variable
@@ -183,6 +184,11 @@ class Requests:
         self._state.deadline = NEVER
         self.send(events.PublishAccepted(publication.started))
 
+    def _note(self, name: str | None) -> None:
+        """Keep what the peer asks for: a host that goes on with the session elsewhere needs it again."""
+        client = self._state.client
+        client.stream_name, client.asked_at = name, time()
+
     def _on_publish_stop(self, event: events.PublishStopAsked) -> None:
         # The publisher is told before its players are, which happens in `end`.
         self.send(events.PublishEnded(self.publication.ended if self.publication is not None else None))
@@ -192,6 +198,7 @@ class Requests:
 
     def _on_play(self, event: events.PlayAsked) -> None:
         self.units += PLAY_UNITS
+        self._note(event.name)
         if not self._transport.limit_unsent(NOTSENT_LOWAT_BYTES):
             self._peer.log.debug("TCP_NOTSENT_LOWAT is not available: lagging players skip later")
         try:

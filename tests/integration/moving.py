@@ -21,6 +21,7 @@ from gevent import socket as gsocket
 from rtmpsrv import log
 from rtmpsrv.access.gate import Gate, Grant, PublishRequest
 from rtmpsrv.access.ip_rules import IpRules
+from rtmpsrv.access.names import IdRules, Names
 from rtmpsrv.access.refusals import RefusalDelay
 from rtmpsrv.client import Client
 from rtmpsrv.live.output import LiveLimits
@@ -29,7 +30,7 @@ from rtmpsrv.live.registry import Registry
 from rtmpsrv.protocol import amf0, messages
 from rtmpsrv.protocol.chunks import pack
 from rtmpsrv.protocol.messages import Message
-from rtmpsrv.relay import IdRules, Relay, play_policy
+from rtmpsrv.relay import Relay, play_policy
 from rtmpsrv.server import host
 from rtmpsrv.server.clock import LoopClock
 from rtmpsrv.server.ingest import Ingest
@@ -210,7 +211,7 @@ class House:
         self.desk = Desk()
         self.gate = Gate(self.desk)
         policy = play_policy(IpRules.parse(""))
-        self.relay = Relay(self.registry, self.gate, IdRules(), policy, RefusalDelay())
+        self.relay = Relay(self.registry, self.gate, Names(IdRules()), policy, RefusalDelay())
         settings = SessionSettings(chunk_size=CHUNK_SIZE)
         budget, ingest = self.registry.budget, Ingest(clock)
         self.parts = ServerParts(settings, FakeSlots(), budget, clock, Turns(), ingest, self.numbers)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rtmpsrv import config as config_module
+from rtmpsrv.advice import EMPTY_SECRET
 from rtmpsrv.config import SETTINGS, Config, effective_settings, load_environment
 from rtmpsrv.errors import ConfigError
 
@@ -140,24 +141,6 @@ def test_what_cannot_be_a_host_is_an_error(address: str) -> None:
     assert problems_of(BIND_ADDRESS=address) == ["BIND_ADDRESS: neither an address nor a host name"]
 
 
-@pytest.mark.parametrize(
-    ("used", "variable"),
-    [
-        ({"CALLBACK_URL": "https://x/"}, "CALLBACK_CA"),
-        ({"REDIS_USE": "YES", "REDIS_TLS": "YES"}, "REDIS_CA"),
-        ({"CONTROL_USE": "YES", "CONTROL_BASE_URL": "wss://x/"}, "CONTROL_CA"),
-    ],
-)
-def test_an_authority_file_that_is_used_and_cannot_be_read_is_warned_of(
-    used: dict[str, str], variable: str, tmp_path: Path
-) -> None:
-    (warning,) = warnings_of(**used, **{variable: str(tmp_path / "none.pem")})
-    assert warning.startswith(f"{variable}: {tmp_path / 'none.pem'} cannot be read")
-    assert warnings_of(**{variable: str(tmp_path / "none.pem")}) == []
-    (tmp_path / "none.pem").touch()
-    assert warnings_of(**used, **{variable: str(tmp_path / "none.pem")}) == []
-
-
 def test_an_env_file_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_bytes(b"A=\xff\xfe\n")
     monkeypatch.chdir(tmp_path)
@@ -187,12 +170,6 @@ def test_s09_ssl_port_0_is_an_error_without_tls_too() -> None:
     assert problems_of(SSL_PORT="0") == ["SSL_PORT: 0 is outside 1-65535"]
 
 
-def test_one_port_for_both_is_warned_of() -> None:
-    (warning,) = warnings_of(SSL_CERT="x.pem", SSL_KEY="y.pem", SSL_PORT="1935")
-    assert warning == "SSL_PORT is 1935, which is RTMP_PORT: there is no RTMPS"
-    assert warnings_of(SSL_PORT="1935") == []
-
-
 def test_s10_ssl_bind_address_is_for_tls_alone_and_follows_bind_address() -> None:
     config = load(SSL_BIND_ADDRESS="127.0.0.2")
     assert (config.bind_address, config.ssl_bind_address) == ("0.0.0.0", "127.0.0.2")
@@ -201,7 +178,7 @@ def test_s10_ssl_bind_address_is_for_tls_alone_and_follows_bind_address() -> Non
 
 def test_s11_an_empty_jwt_secret_draws_one_warning() -> None:
     _, warnings = Config.load({"CALLBACK_URL": "http://x/"}, memory_bytes=0)
-    assert warnings == [config_module.EMPTY_SECRET]
+    assert warnings == [EMPTY_SECRET]
     assert warnings_of(CALLBACK_URL="http://x/") == []
     assert Config.load({}, memory_bytes=0)[1] == [], "it does no harm where no token is made"
 
@@ -244,11 +221,6 @@ def test_what_decides_what_is_in_use_is_judged(switch: str) -> None:
     (warning,) = warnings_of(**{switch: "ja"})
     assert warning.startswith(f"{switch}='ja' is not a valid value")
     assert problems_of(SSL_CERT="a\nb", SSL_KEY="y.pem") == ["SSL_CERT: control characters are not allowed"]
-
-
-def test_a_missing_control_base_url_draws_a_warning() -> None:
-    (warning,) = warnings_of(CONTROL_USE="YES")
-    assert "every publisher will be refused" in warning
 
 
 def test_s13_redis_port_0_is_an_error_if_redis_is_used() -> None:
@@ -323,11 +295,6 @@ def test_all_caches_together_get_a_quarter_of_the_memory() -> None:
 def test_trace_follows_debug() -> None:
     assert load(LOG_DEBUG="YES").log_trace is True
     assert load(LOG_DEBUG="YES", LOG_TRACE="NO").log_trace is False
-
-
-def test_pings_rarer_than_the_idle_limit_draw_a_warning() -> None:
-    (warning,) = warnings_of(PING_INTERVAL_SECONDS="60")
-    assert "IDLE_TIMEOUT_SECONDS" in warning
 
 
 def test_no_secret_is_ever_shown() -> None:

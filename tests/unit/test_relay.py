@@ -10,12 +10,13 @@ import pytest
 from rtmpsrv import log, relay
 from rtmpsrv.access.gate import Gate, Grant, PublishRequest, refusal
 from rtmpsrv.access.ip_rules import IpRules
+from rtmpsrv.access.names import APP_STREAM, CHANNEL_KEY, IdRules, Names
 from rtmpsrv.access.refusals import FIRST_DELAY_S, FREE_REFUSALS, RefusalDelay
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.live.output import LiveLimits
 from rtmpsrv.live.player import PlayerState
 from rtmpsrv.live.registry import Registry
-from rtmpsrv.relay import IdRules, Relay, RelayPlayback, RelayPublication, play_policy
+from rtmpsrv.relay import Relay, RelayPlayback, RelayPublication, play_policy
 from rtmpsrv.server.host import Client
 from rtmpsrv.server.outlet import Outlet
 from tests.unit.live.fakes import CHUNK_SIZE, FakeClock, FakeSink
@@ -54,8 +55,8 @@ class Desk:
 class FakePeer:
     """A session as the relay sees it."""
 
-    def __init__(self, app: str = "news", ip: str = "10.0.0.1") -> None:
-        self.client = Client(1, ip, 1935, False, app)
+    def __init__(self, app: str = "news", ip: str = "10.0.0.1", name: str | None = KEY) -> None:
+        self.client = Client(1, ip, 1935, False, app, stream_name=name)
         self.log = log.session_logger("SERVER:TCP", 1)
         self.left = False
         self.hides = False  # that it has left, until it is sounded
@@ -82,14 +83,14 @@ class FakePeer:
 class House:
     """A relay with all that belongs to it."""
 
-    def __init__(self, *, rules: str = "", ids: IdRules | None = None) -> None:
+    def __init__(self, *, rules: str = "", layout: str = CHANNEL_KEY) -> None:
         self.clock = FakeClock()
         limits = LiveLimits(merge_messages=1, lag_bytes=2000, keep_stream=True)
         self.registry: Registry[str] = Registry(self.clock, limits, 1 << 30, CHUNK_SIZE)
         self.desk = Desk()
         self.gate = Gate(self.desk)
         policy = play_policy(IpRules.parse(rules))
-        self.relay = Relay(self.registry, self.gate, ids or IdRules(), policy, RefusalDelay())
+        self.relay = Relay(self.registry, self.gate, Names(IdRules(), layout), policy, RefusalDelay())
         self.publisher = FakePeer()
         self.player = FakePeer()
 
@@ -117,40 +118,6 @@ def refused(code: str, description: str) -> pytest.RaisesExc[AccessDenied]:
 
 
 WRONG_KEY = "Invalid stream key provided: the publisher has another one"
-CHARACTERS = "only letters, digits, - and _ are allowed (ID_ALLOW_SPECIAL_CHARACTERS)"
-NOT_THESE = ">, | and line feeds are not allowed"
-
-
-@pytest.mark.parametrize(
-    ("rules", "text", "why"),
-    [
-        (IdRules(), "aZ09_-", ""),
-        (IdRules(), "", "it is empty (ID_ALLOW_EMPTY)"),
-        (IdRules(allow_empty=True), "", ""),
-        (IdRules(), "a" * 128, ""),
-        (IdRules(), "a" * 129, "it has 129 bytes, 128 are allowed (ID_MAX_LENGTH)"),
-        (IdRules(max_bytes=3), "abcd", "it has 4 bytes, 3 are allowed (ID_MAX_LENGTH)"),
-        (IdRules(), "a b", CHARACTERS),
-        (IdRules(), "a/b", CHARACTERS),
-        (IdRules(), "ä", CHARACTERS),
-        (IdRules(), "key\n", CHARACTERS),
-        (IdRules(allow_special=True), "a b/ä?", ""),
-        (IdRules(allow_special=True), "a>b", NOT_THESE),
-        (IdRules(allow_special=True), "a|b", NOT_THESE),
-        (IdRules(allow_special=True), "a\nb", NOT_THESE),
-        (IdRules(max_bytes=2, allow_special=True), "ä", ""),
-        (IdRules(max_bytes=1, allow_special=True), "ä", "it has 2 bytes, 1 are allowed (ID_MAX_LENGTH)"),
-        (IdRules(allow_special=True), "\udcff", "it is not UTF-8"),
-        (IdRules(), "\udcff", "it is not UTF-8"),
-    ],
-)
-def test_names(rules: IdRules, text: str, why: str) -> None:
-    if not why:
-        rules.check(text, "Code", "Refused")
-        return
-    with pytest.raises(AccessDenied) as caught:
-        rules.check(text, "Code", "Refused")
-    assert (caught.value.code, caught.value.for_log) == ("Code", f"Refused: {why}")
 
 
 def test_app_must_be_a_channel_name() -> None:
@@ -178,6 +145,30 @@ def test_bad_keys_are_refused(name: str | None, description: str) -> None:
         house.play(name)
     assert house.desk.asked == []
     assert len(house.registry) == 0
+
+
+def test_app_and_stream_are_the_channel_where_the_layout_says_so() -> None:
+    house = House(layout=APP_STREAM)
+    house.relay.connect(FakePeer("live/room"))
+    alice = house.publish(f"alice?key={KEY}", "live")
+    bob = house.publish("bob?token=t", "live")
+    assert [one.started for one in (alice, bob)] == [
+        "/live/alice is now published.",
+        "/live/bob is now published.",
+    ]
+    assert house.desk.asked == [
+        PublishRequest("live/alice", KEY, "10.0.0.1"),
+        PublishRequest("live/bob", "t", "10.0.0.1"),
+    ]
+    playback, _ = house.play(f"alice?key={KEY}", "live")
+    assert playback.channel is alice.channel
+    assert house.play("bob", "live")[0].channel is bob.channel, "its publisher has no key"
+    for name in ("alice", "alice?key=another"):
+        with refused(PLAY_BAD_NAME, WRONG_KEY):
+            house.play(name, "live")
+    resumed = house.relay.resume_publication(FakePeer("live", name="alice"), alice.freeze())
+    assert resumed.ended == "/live/alice is now unpublished."
+    assert house.gate.kill("live/alice", None, "killed")
 
 
 # --- publishing -----------------------------------------------------------------------------------

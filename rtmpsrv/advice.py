@@ -1,0 +1,45 @@
+"""What is allowed in the settings but hardly meant, seen from one setting to another. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rtmpsrv.config import Config
+
+EMPTY_SECRET = "JWT_SECRET is empty: tokens of callbacks are signed with an empty secret"
+
+
+def between(config: Config) -> list[str]:
+    """Name what is allowed but hardly meant."""
+    advice = []
+    if config.callback_used and not config.jwt_secret:
+        advice.append(EMPTY_SECRET)
+    if bool(config.ssl_cert) != bool(config.ssl_key):
+        given, missing = ("SSL_CERT", "SSL_KEY") if config.ssl_cert else ("SSL_KEY", "SSL_CERT")
+        advice.append(f"{given} is set but {missing} is not: there is no RTMPS")
+    if config.tls_enabled and config.ssl_port == config.rtmp_port:
+        advice.append(f"SSL_PORT is {config.ssl_port}, which is RTMP_PORT: there is no RTMPS")
+    if config.control_use and not config.control_base_url:
+        advice.append("CONTROL_USE=YES without CONTROL_BASE_URL: every publisher will be refused")
+    if config.ping_interval_seconds >= config.idle_timeout_seconds:
+        advice.append(
+            "PING_INTERVAL_SECONDS is not below IDLE_TIMEOUT_SECONDS: healthy players will be disconnected"
+        )
+    advice += [
+        f"{name}: {path} cannot be read, every connection will fail until it can"
+        for name, path in authorities(config)
+        if not os.access(path, os.R_OK)
+    ]
+    return advice
+
+
+def authorities(config: Config) -> list[tuple[str, str]]:
+    """List the files of trusted certificates that are in use, each with its variable."""
+    named = (
+        ("CALLBACK_CA", config.callback_used, config.callback_ca),
+        ("REDIS_CA", config.redis_use and config.redis_tls, config.redis_ca),
+        ("CONTROL_CA", config.control_use, config.control_ca),
+    )
+    return [(variable, path) for variable, used, path in named if used and path]

@@ -1,0 +1,196 @@
+"""What a URL means, in both layouts: tables of what clients send."""
+
+from __future__ import annotations
+
+import pytest
+
+from rtmpsrv.access.names import (
+    APP_STREAM,
+    MAX_PARAMETERS,
+    MAX_SECRET_BYTES,
+    IdRules,
+    Names,
+    StreamName,
+    app_stream,
+    channel_key,
+    is_token,
+)
+from rtmpsrv.errors import AccessDenied
+from tests.doubles.secrets import KEY, OTHER_KEY
+
+CODE = "NetStream.Publish.BadName"
+CHARACTERS = "only letters, digits, - and _ are allowed (ID_ALLOW_SPECIAL_CHARACTERS)"
+NOT_THESE = ">, | and line feeds are not allowed"
+
+
+@pytest.mark.parametrize(
+    ("rules", "text", "why"),
+    [
+        (IdRules(), "aZ09_-", ""),
+        (IdRules(), "", "it is empty (ID_ALLOW_EMPTY)"),
+        (IdRules(allow_empty=True), "", ""),
+        (IdRules(), "a" * 128, ""),
+        (IdRules(), "a" * 129, "it has 129 bytes, 128 are allowed (ID_MAX_LENGTH)"),
+        (IdRules(max_bytes=3), "abcd", "it has 4 bytes, 3 are allowed (ID_MAX_LENGTH)"),
+        (IdRules(), "a b", CHARACTERS),
+        (IdRules(), "a/b", CHARACTERS),
+        (IdRules(), "ä", CHARACTERS),
+        (IdRules(), "key\n", CHARACTERS),
+        (IdRules(allow_special=True), "a b/ä?", ""),
+        (IdRules(allow_special=True), "a>b", NOT_THESE),
+        (IdRules(allow_special=True), "a|b", NOT_THESE),
+        (IdRules(allow_special=True), "a\nb", NOT_THESE),
+        (IdRules(max_bytes=2, allow_special=True), "ä", ""),
+        (IdRules(max_bytes=1, allow_special=True), "ä", "it has 2 bytes, 1 are allowed (ID_MAX_LENGTH)"),
+        (IdRules(allow_special=True), "\udcff", "it is not UTF-8"),
+        (IdRules(), "\udcff", "it is not UTF-8"),
+    ],
+)
+def test_names(rules: IdRules, text: str, why: str) -> None:
+    if not why:
+        rules.check(text, "Code", "Refused")
+        return
+    with pytest.raises(AccessDenied) as caught:
+        rules.check(text, "Code", "Refused")
+    assert (caught.value.code, caught.value.for_log) == ("Code", f"Refused: {why}")
+
+
+# --- rtmp://HOST/CHANNEL/KEY ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("app", "app_query", "name", "tc_url", "wanted"),
+    [
+        ("news", "", "k", "", StreamName("news", "k")),
+        ("news", "", "k?cache=no", "", StreamName("news", "k", cache="no")),
+        ("news", "", "k?cache=no&cache=clear", "", StreamName("news", "k", cache="clear")),
+        ("news", "", "k?cache=other", "", StreamName("news", "k")),
+        ("news", "cache=no", "k", "", StreamName("news", "k")),
+        ("news", "", "k?token=a.b.c", "", StreamName("news", "k", "a.b.c")),
+        ("news", "token=a.b.c", "k", "", StreamName("news", "k", "a.b.c")),
+        ("news", "token=a.b.c/", "k", "", StreamName("news", "k", "a.b.c")),
+        ("news", "", "k", "rtmp://h/news?token=a.b.c", StreamName("news", "k", "a.b.c")),
+        ("news", "token=2", "k?token=1", "rtmp://h/news?token=3", StreamName("news", "k", "1")),
+        ("news", "token=2", "k?token=", "rtmp://h/news?token=3", StreamName("news", "k", "2")),
+        ("news", "", "k?token=1&token=2", "", StreamName("news", "k", "1")),
+        ("news", "", "k?key=other", "", StreamName("news", "k")),
+        ("news", "", "k?user=a&pass=b%2Fc", "", StreamName("news", "k", user="a", password="b/c")),
+        ("news", "", "k?a?token=1", "", StreamName("news", "k")),
+        ("news", "", "", "", StreamName("news", "")),
+        ("a/b", "", "k", "", StreamName("a/b", "k")),
+    ],
+)
+def test_channel_and_key(app: str, app_query: str, name: str, tc_url: str, wanted: StreamName) -> None:
+    found = channel_key(app, app_query, name, tc_url)
+    assert _essence(found) == _essence(wanted)
+    assert (found.shown, found.path) == (found.key, f"/{app}/{found.key}")
+
+
+# --- rtmp://HOST/APP/NAME ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("app", "app_query", "name", "tc_url", "wanted"),
+    [
+        ("live", "", "alice", "rtmp://h/live", StreamName("live/alice")),
+        ("live", "", "alice?key=k", "", StreamName("live/alice", "k")),
+        ("live", "key=k", "alice", "", StreamName("live/alice", "k")),
+        ("live", "", "alice", "rtmp://h/live?key=k", StreamName("live/alice", "k")),
+        ("live", "key=2", "alice?key=1", "rtmp://h/live?key=3", StreamName("live/alice", "1")),
+        ("live", "", "alice?key=%6b", "", StreamName("live/alice", "k")),
+        ("live", "", "alice?token=t&cache=no", "", StreamName("live/alice", None, "t", cache="no")),
+        ("live/room", "", "alice", "", StreamName("live/room/alice", instance="room")),  # ffmpeg
+        ("live", "", "room/alice", "", StreamName("live/room/alice")),  # OBS with two parts as its key
+        ("live/alice", "", "", "", StreamName("live/alice", instance="alice")),  # GoPro
+        ("live", "", "/alice/", "", StreamName("live/alice")),
+        ("live", "", "", "", StreamName("live")),
+        ("", "", "live/alice", "", StreamName("live/alice")),
+    ],
+)
+def test_app_and_stream(app: str, app_query: str, name: str, tc_url: str, wanted: StreamName) -> None:
+    found = app_stream(app, app_query, name, tc_url)
+    assert _essence(found) == _essence(wanted)
+    assert (found.shown, found.path) == (wanted.key or wanted.token, f"/{wanted.channel}")
+
+
+def _essence(name: StreamName) -> tuple[object, ...]:
+    return (name.channel, name.key, name.token, name.user, name.password, name.instance, name.cache)
+
+
+@pytest.mark.parametrize(
+    ("app", "name", "why"),
+    [
+        ("live", "alice", ""),
+        ("live", "a" * 123, ""),
+        ("live", "a" * 124, "Invalid stream name: APP/NAME has 129 bytes, 128 are allowed (ID_MAX_LENGTH)"),
+        ("live", None, "No stream name provided"),
+        ("live", "", "No stream name provided"),
+        (
+            "live",
+            "a b",
+            f"Invalid stream name: {CHARACTERS}",
+        ),
+        (
+            "live",
+            "a?key=a b",
+            f"Invalid stream key provided: {CHARACTERS}",
+        ),
+        ("live", "a?token=a%20b", "Invalid token provided"),
+        ("live", "a?token=" + "x" * MAX_SECRET_BYTES, ""),
+        ("live", "a?token=x" + "x" * MAX_SECRET_BYTES, "Invalid token provided"),
+    ],
+)
+def test_paths_that_are_refused(app: str, name: str | None, why: str) -> None:
+    names = Names(IdRules(), APP_STREAM)
+    if not why:
+        assert names.read(app, "", name, "", CODE).channel.startswith("live/a")
+        return
+    with pytest.raises(AccessDenied) as caught:
+        names.read(app, "", name, "", CODE)
+    assert (caught.value.code, caught.value.for_log) == (CODE, why)
+
+
+@pytest.mark.parametrize("part", [".", ".."])
+def test_no_path_leads_upwards_whatever_is_allowed(part: str) -> None:
+    names = Names(IdRules(allow_special=True), APP_STREAM)
+    assert names.read("live", "", "a.b", "", CODE).channel == "live/a.b"
+    with pytest.raises(AccessDenied, match=r"\. and \.\. are not allowed"):
+        names.read("live", "", f"{part}/a", "", CODE)
+    with pytest.raises(AccessDenied, match=r"\. and \.\. are not allowed"):
+        names.check_app(f"live/{part}")
+
+
+def test_apps_may_have_parts_where_channels_do() -> None:
+    Names(IdRules(), APP_STREAM).check_app("live/room")
+    with pytest.raises(AccessDenied, match="only letters"):
+        Names(IdRules()).check_app("live/room")
+    for app in ("", "/", "a b", "live/a b"):
+        with pytest.raises(AccessDenied) as caught:
+            Names(IdRules(), APP_STREAM).check_app(app)
+        assert caught.value.code == "NetConnection.Connect.Rejected"
+
+
+def test_a_missing_key_is_refused_where_the_key_is_the_stream_name() -> None:
+    with pytest.raises(AccessDenied, match="No stream key provided"):
+        Names(IdRules()).read("news", "", None, "", CODE)
+    with pytest.raises(AccessDenied, match="it is empty"):
+        Names(IdRules()).read("news", "", "?key=k", "", CODE)
+    assert Names(IdRules(allow_empty=True)).read("news", "", "", "", CODE).key == ""
+
+
+def test_a_token_that_is_none_is_no_matter_where_the_key_counts() -> None:
+    assert Names(IdRules()).read("news", "", "k?token=%20", "", CODE).shown == "k"
+    assert [is_token(text) for text in ("", "a.b-c_d", " ", "é")] == [True, True, False, False]
+
+
+def test_no_more_parameters_are_read_than_backends_use() -> None:
+    filling = "&".join(["a=b"] * (MAX_PARAMETERS - 1))
+    assert app_stream("live", "", f"alice?{filling}&key=k", "").key == "k"
+    assert app_stream("live", "", f"alice?{filling}&a=b&key=k", "").key is None
+
+
+def test_secrets_show_in_no_repr() -> None:
+    name = f"alice?key={KEY}&token={OTHER_KEY}&user=u&pass={KEY}"
+    for found in (app_stream("live", "", name, ""), channel_key("live", "", f"{KEY}?token={OTHER_KEY}", "")):
+        assert KEY not in repr(found)
+        assert OTHER_KEY not in repr(found)

@@ -1,0 +1,43 @@
+"""What is warned of though each setting alone is right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.test_config import warnings_of
+
+
+def test_one_port_for_both_is_warned_of() -> None:
+    (warning,) = warnings_of(SSL_CERT="x.pem", SSL_KEY="y.pem", SSL_PORT="1935")
+    assert warning == "SSL_PORT is 1935, which is RTMP_PORT: there is no RTMPS"
+    assert warnings_of(SSL_PORT="1935") == []
+
+
+def test_a_missing_control_base_url_draws_a_warning() -> None:
+    (warning,) = warnings_of(CONTROL_USE="YES")
+    assert "every publisher will be refused" in warning
+
+
+def test_pings_rarer_than_the_idle_limit_draw_a_warning() -> None:
+    (warning,) = warnings_of(PING_INTERVAL_SECONDS="60")
+    assert "IDLE_TIMEOUT_SECONDS" in warning
+
+
+@pytest.mark.parametrize(
+    ("used", "variable"),
+    [
+        ({"CALLBACK_URL": "https://x/"}, "CALLBACK_CA"),
+        ({"REDIS_USE": "YES", "REDIS_TLS": "YES"}, "REDIS_CA"),
+        ({"CONTROL_USE": "YES", "CONTROL_BASE_URL": "wss://x/"}, "CONTROL_CA"),
+    ],
+)
+def test_an_authority_file_that_is_used_and_cannot_be_read_is_warned_of(
+    used: dict[str, str], variable: str, tmp_path: Path
+) -> None:
+    (warning,) = warnings_of(**used, **{variable: str(tmp_path / "none.pem")})
+    assert warning.startswith(f"{variable}: {tmp_path / 'none.pem'} cannot be read")
+    assert warnings_of(**{variable: str(tmp_path / "none.pem")}) == []
+    (tmp_path / "none.pem").touch()
+    assert warnings_of(**used, **{variable: str(tmp_path / "none.pem")}) == []
