@@ -28,6 +28,7 @@ from .server.clock import LoopClock
 from .server.ingest import Ingest
 from .server.listener import Listener
 from .server.parts import ServerParts
+from .server.proxies import Proxies
 from .server.session_state import SessionSettings
 from .server.trim import keep_large_blocks_apart
 from .server.turns import Turns
@@ -75,8 +76,9 @@ class App:
         )
         # With MSG_BUFFER_SIZE=1 the operator asked for the lowest latency: reads are not merged either.
         ingest = Ingest(clock, enabled=config.msg_buffer_size > 1)
+        proxies = Proxies(config.proxy_protocol_from, config.max_connections)
         self._parts = ServerParts(
-            session_settings(config), slots, self.registry.budget, clock, turns, ingest, count(1)
+            session_settings(config), slots, self.registry.budget, clock, turns, ingest, count(1), proxies
         )
         self.listeners: list[Listener] = []
         self._tls_listener: TlsListener | None = None  # none before the first good certificate

@@ -56,6 +56,9 @@ class Config:
     max_message_mb: int = setting(LISTEN, NUMBER, 16,
         "Longest audio or video message accepted from a client; a longer one closes its connection.",
         unit="MiB", low=1, high=16)
+    proxy_protocol_from: IpRules = setting(LISTEN, IP_RULES, NOBODY,
+        "Addresses of proxies that send the PROXY protocol (1 or 2), on both ports: the client's address is "
+        "the one they tell. Connections of theirs without it are refused, and others that send it.")
 
     max_connections: int = setting(ACCESS, NUMBER, 10000,
         "Connections at one time, all addresses together. More are closed at once.", low=1, high=1_000_000)

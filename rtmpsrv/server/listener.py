@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from time import monotonic
 from typing import Any
 
+import gevent
 from gevent import socket as gsocket
 from gevent.pool import Group
 from gevent.server import StreamServer
@@ -15,6 +16,8 @@ from gevent.server import StreamServer
 from .. import log
 from .host import Client, Host
 from .parts import ServerParts
+from .proxies import read_header
+from .proxy_protocol import BadHeader, ProxyHeader
 from .session import Session
 from .session_state import begin
 from .transport import PlainTransport, Transport
@@ -42,6 +45,11 @@ class Listener(StreamServer):
         self.log = log.get(self.prefix)
         self.sessions: set[Session] = set()
         self.greenlets = Group()
+        self._beginning: set[Any] = set()  # greenlets of connections that have no session yet
+        self._last_refused = ""
+        self._refused_headers = log.RateLimited(
+            lambda n: self.log.info("refused from proxies: %d, the last %s", n, self._last_refused)
+        )
         self._address = address.strip("[]")
         self._host = host
         self._parts = parts
@@ -78,18 +86,68 @@ class Listener(StreamServer):
             self.start_accepting()
 
     def _serve(self, sock: gsocket.socket, peer: tuple[Any, ...]) -> None:
-        """Run in the connection's greenlet: take a slot, serve, give it back."""
+        """Run in the connection's greenlet: find out whose it is, take a slot, serve, give it back."""
         accepted_at = monotonic()
         address = str(peer[0])
+        if address in self._parts.proxies.addresses:
+            self._serve_proxied(sock, address, accepted_at)
+        else:
+            self._serve_client(sock, address, self.secure, accepted_at)
+
+    def _serve_client(self, sock: gsocket.socket, address: str, secure: bool, accepted_at: float) -> None:
         refusal = self._parts.slots.admit(address)
         if refusal is not None:
             self.log.info("Rejected request from %s due to connection limit: %s", address, refusal)
             sock.close()
             return
         try:
-            self._run_session(sock, address, accepted_at)
+            self._run_session(sock, address, secure, accepted_at)
         finally:
             self._parts.slots.release(address)
+
+    def _serve_proxied(self, sock: gsocket.socket, proxy: str, accepted_at: float) -> None:
+        """Serve the client that a proxy names; what is the proxy's own, such as a probe, takes no slot."""
+        proxies = self._parts.proxies
+        if not proxies.begin():
+            self._refuse_proxied(sock, proxy, f"limit of {proxies.most_unnamed} connections without a client")
+            return
+        address = ""
+        try:
+            header = self._read_header(sock, proxy, accepted_at)
+            if header is None:
+                return
+            address, secure = header.address, header.secure or self.secure
+            if not address:
+                self._run_session(sock, proxy, secure, accepted_at)
+        finally:
+            proxies.end()
+        if address:
+            self._serve_client(sock, address, secure, accepted_at)
+
+    def _read_header(self, sock: gsocket.socket, proxy: str, accepted_at: float) -> ProxyHeader | None:
+        """Read what the proxy says; None when that is nothing or wrong, and the socket is closed."""
+        header: ProxyHeader | None = None
+        current = gevent.getcurrent()
+        limit_s = self._parts.settings.handshake_s
+        late = TimeoutError(f"no PROXY header within {limit_s:g} s")
+        self._beginning.add(current)
+        try:
+            with gevent.Timeout(max(0.0, accepted_at + limit_s - monotonic()), late):
+                header = read_header(sock)
+            if header is None:
+                self.log.debug("%s connected and left without a byte", proxy)
+        except (BadHeader, OSError) as exc:
+            self._refuse_proxied(sock, proxy, str(exc))
+        finally:
+            self._beginning.discard(current)
+            if header is None:
+                sock.close()
+        return header
+
+    def _refuse_proxied(self, sock: gsocket.socket, proxy: str, why: str) -> None:
+        self._last_refused = f"{proxy}: {why} (PROXY_PROTOCOL_FROM)"
+        self._refused_headers.add()
+        sock.close()
 
     def _open(self, sock: gsocket.socket, address: str, accepted_at: float) -> Transport | None:
         """Return what a session reads from and writes to; None when the connection is over.
@@ -98,14 +156,14 @@ class Listener(StreamServer):
         """
         return PlainTransport(sock)
 
-    def _run_session(self, accepted: gsocket.socket, address: str, accepted_at: float) -> None:
+    def _run_session(self, accepted: gsocket.socket, address: str, secure: bool, accepted_at: float) -> None:
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport = self._open(accepted, address, accepted_at)
         if transport is None:
             return
         number = next(self._parts.numbers)
         logger = log.session_logger(self.prefix, number)
-        state = begin(Client(number, address, self.port, self.secure), self._parts.settings, accepted_at)
+        state = begin(Client(number, address, self.port, secure), self._parts.settings, accepted_at)
         session = Session(state, transport, self._host, self._parts, logger)
         self.sessions.add(session)
         try:
@@ -131,6 +189,7 @@ class Listener(StreamServer):
 
     def stop_sessions(self, reason: str, timeout_s: float) -> bool:
         """End all sessions; True when all were over in time. Blocks up to `timeout_s`."""
+        gevent.killall(list(self._beginning), block=False)
         for session in list(self.sessions):
             session.drop_gently(reason)
         over = bool(self.greenlets.join(timeout_s))

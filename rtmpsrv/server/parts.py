@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from .clock import LoopClock
 from .held import Held
 from .ingest import Ingest
+from .proxies import Proxies
 from .session_state import SessionSettings
 from .turns import Turns
 
@@ -34,3 +35,4 @@ class ServerParts:
     turns: Turns
     ingest: Ingest
     numbers: Iterator[int]  # of connections
+    proxies: Proxies = field(default_factory=Proxies)

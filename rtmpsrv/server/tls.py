@@ -187,17 +187,11 @@ class TlsListener(Listener):
     ) -> None:
         """Show the certificate of `context`; for the rest see `Listener`."""
         self.context = context  # of new connections; may be replaced at any time
-        self._handshakes: set[Any] = set()  # greenlets
         self._last_failure = ""
         self._failures = log.RateLimited(
             lambda n: self.log.info("TLS handshakes failed: %d, the last with %s", n, self._last_failure)
         )
         super().__init__(address, port, host, parts, descriptor)
-
-    def stop_sessions(self, reason: str, timeout_s: float) -> bool:
-        """End all sessions, and handshakes at once; True when all were over in time."""
-        gevent.killall(list(self._handshakes), block=False)
-        return super().stop_sessions(reason, timeout_s)
 
     def _open(self, sock: gsocket.socket, address: str, accepted_at: float) -> TlsTransport | None:
         """Do the handshake; None when it failed, which was logged, and the socket is closed."""
@@ -206,7 +200,7 @@ class TlsListener(Listener):
         current = gevent.getcurrent()
         tls: Any = None  # an SSLSocket
         opened: TlsTransport | None = None
-        self._handshakes.add(current)
+        self._beginning.add(current)
         try:
             # Not the socket's own timeout: that starts again with each byte of a slow peer.
             with gevent.Timeout(left_s, TimeoutError(f"no TLS handshake within {limit_s:g} s")):
@@ -221,7 +215,7 @@ class TlsListener(Listener):
             self.log.debug("TLS handshake failed with %s", self._last_failure)
             self._failures.add()
         finally:
-            self._handshakes.discard(current)
+            self._beginning.discard(current)
             if opened is None:
                 (tls or sock).close()
         return opened

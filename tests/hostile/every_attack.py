@@ -8,6 +8,7 @@ from . import (  # noqa: F401
     attack_descriptors,
     attack_memory,
     attack_process,
+    attack_proxy,
     attack_services,
     attack_tiny,
     attack_tls,

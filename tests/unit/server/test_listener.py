@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import errno
 import logging
 import os
@@ -13,6 +15,7 @@ from gevent.server import StreamServer
 
 from rtmpsrv.server import listener as listener_module
 from rtmpsrv.server.listener import Listener
+from rtmpsrv.server.proxies import Proxies
 from tests.unit.server.stage import PATIENCE_S, FakeHost, eventually, make_parts
 
 
@@ -170,3 +173,116 @@ def test_addresses_of_all_kinds(address: str, family: int | None) -> None:
 def test_a_taken_port_is_an_oserror(listener: Listener) -> None:
     with pytest.raises(OSError, match="in use"):
         Listener("127.0.0.1", listener.port, FakeHost(), make_parts())
+
+
+# --- behind a proxy ---------------------------------------------------------------------------------------
+
+LINE = b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 1935\r\n"
+UNKNOWN = b"PROXY UNKNOWN\r\n"
+
+
+def proxied(most_unnamed: int = 100, **settings: Any) -> Listener:
+    """Give a listener for which this machine is a proxy."""
+    parts = dataclasses.replace(make_parts(**settings), proxies=Proxies(("127.0.0.1",), most_unnamed))
+    made = Listener("127.0.0.1", 0, FakeHost(), parts)
+    made.start()
+    return made
+
+
+@pytest.fixture
+def behind() -> Iterator[Listener]:
+    made = proxied()
+    yield made
+    made.close()
+    made.stop_sessions("the test is over", PATIENCE_S)
+    assert made._parts.proxies.unnamed == 0
+
+
+def test_the_client_is_the_one_that_the_proxy_names(behind: Listener, lines: Callable[[], list[str]]) -> None:
+    slots: Any = behind._parts.slots
+    peer = dial(behind)
+    peer.sendall(LINE[:20])
+    eventually(lambda: behind._parts.proxies.unnamed == 1)
+    assert slots.taken == []
+    peer.sendall(LINE[20:] + b"\x03")
+    eventually(lambda: lines() == ["INFO Connection accepted from 192.0.2.7"])
+    assert slots.taken == ["192.0.2.7"]
+    assert behind._parts.proxies.unnamed == 0
+    (session,) = behind.sessions
+    assert (session.client.ip, session.client.secure) == ("192.0.2.7", False)
+    peer.close()
+    eventually(lambda: not slots.taken)
+
+
+def test_a_client_of_a_proxy_that_gets_no_slot_is_turned_away(
+    behind: Listener, lines: Callable[[], list[str]]
+) -> None:
+    slots: Any = behind._parts.slots
+    slots.refusal = "too many"
+    peer = dial(behind)
+    peer.sendall(LINE)
+    assert peer.recv(1) == b""
+    assert lines() == ["INFO Rejected request from 192.0.2.7 due to connection limit: too many"]
+    peer.close()
+
+
+def test_what_is_the_proxys_own_takes_no_slot_and_a_check_is_no_line(
+    behind: Listener, lines: Callable[[], list[str]]
+) -> None:
+    slots: Any = behind._parts.slots
+    peer = dial(behind)
+    peer.sendall(UNKNOWN)
+    eventually(lambda: behind.sessions)
+    (session,) = behind.sessions
+    assert session.client.ip == "127.0.0.1"
+    assert (slots.taken, behind._parts.proxies.unnamed) == ([], 1)
+    peer.close()
+    eventually(lambda: not behind._parts.proxies.unnamed)
+    dial(behind).close()
+    eventually(lambda: not behind.greenlets)
+    assert lines() == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        pytest.param(b"\x03" + bytes(1536), "no PROXY header", id="none"),
+        pytest.param(b"PROXY TCP4\r\n", "a PROXY line without TCP4 or TCP6, two addresses", id="wrong"),
+    ],
+)
+def test_a_proxy_that_sends_no_good_header_is_turned_away_with_a_line(
+    behind: Listener, lines: Callable[[], list[str]], sent: bytes, why: str
+) -> None:
+    peer = dial(behind)
+    peer.sendall(sent)
+    with contextlib.suppress(ConnectionError):  # bytes that nobody has read become a reset
+        assert peer.recv(1) == b""
+    (line,) = lines()
+    assert line.startswith(f"INFO refused from proxies: 1, the last 127.0.0.1: {why}")
+    assert line.endswith("(PROXY_PROTOCOL_FROM)")
+    peer.close()
+
+
+def test_a_header_has_the_time_of_the_handshake(lines: Callable[[], list[str]]) -> None:
+    listener = proxied(handshake_s=0.05)
+    peer = dial(listener)
+    peer.sendall(LINE[:-1])
+    assert peer.recv(1) == b""
+    assert "no PROXY header within 0.05 s" in lines()[1]
+    peer.close()
+    listener.close()
+
+
+def test_connections_without_a_client_are_bounded(lines: Callable[[], list[str]]) -> None:
+    listener = proxied(most_unnamed=2)
+    held = [dial(listener) for _ in range(2)]
+    eventually(lambda: listener._parts.proxies.unnamed == 2)
+    more = dial(listener)
+    assert more.recv(1) == b""
+    assert "127.0.0.1: limit of 2 connections without a client" in lines()[1]
+    with gevent.Timeout(PATIENCE_S):
+        assert listener.stop_sessions("over", 10 * PATIENCE_S), "who waits for a header is not waited for"
+    assert [peer.recv(1) for peer in held] == [b"", b""]
+    for peer in (*held, more):
+        peer.close()
+    listener.close()
