@@ -5,6 +5,7 @@ from gevent import monkey
 monkey.patch_all()
 
 import argparse
+import importlib.util
 import logging
 import os
 import signal
@@ -18,7 +19,13 @@ from rtmpsrv.advice import EMPTY_SECRET
 from rtmpsrv.app import App
 from rtmpsrv.config import Config
 from rtmpsrv.errors import ConfigError
+from rtmpsrv.server.ports import choose, offers
+from rtmpsrv.service import Service
+from rtmpsrv.systemd import take_sockets
+from rtmpsrv.workers.heart import Heart
+from rtmpsrv.workers.role import Role, take_role
 
+AT_ONCE_S = 1.0  # what a worker takes to end at once
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 # They would end the process, or halt it; who sends one does not mean that. Those of a crash are not here, nor
 # that of Ctrl-Z.
@@ -56,23 +63,77 @@ def main(arguments: list[str] | None = None) -> int:
         _log(logging.ERROR, exc.problems)
         return 1
     log.setup(config)
+    role = take_role(os.environ)
+    if role is None and config.workers > 1:
+        return _manage(config)
     # Standard error may be a pipe that nobody reads. Of a stream, gevent uses `write` and `flush` only.
     gevent.get_hub().exception_stream = cast(TextIO, log.ErrorStream())
     if not config.jwt_secret and EMPTY_SECRET not in warnings:
         warnings.append(EMPTY_SECRET)  # as the reference server does, whether tokens are made or not
-    app = App(config)
-    _handle_signals(app)
+    sockets = role.sockets if role else take_sockets(os.environ)
+    app = App(config, choose(offers(sockets), config.rtmp_port, config.ssl_port))
+    if role:
+        return _serve_as_worker(app, config, warnings, role)
+    return _serve(app, config, warnings)
+
+
+def _serve(app: App, config: Config, warnings: list[str]) -> int:
+    service = Service(config.pid_file, os.environ.get("NOTIFY_SOCKET", ""))
+    _handle_signals(app, service)
+    problem = _start(app, config)
+    if problem is None:
+        try:
+            service.started()
+        except OSError as exc:
+            problem = f"PID_FILE: cannot write {config.pid_file}: {exc.strerror or exc}"
+    _log(logging.WARNING, warnings)
+    if problem is not None:
+        _log(logging.ERROR, [problem])
+        return 1
+    app.run()
+    service.ended()
+    return 0
+
+
+def _serve_as_worker(app: App, config: Config, warnings: list[str], role: Role) -> int:
+    """Serve as one of several: the manager has the port, the signals of the operator, and the warnings."""
+    log.name_process(f"W{os.getpid()}")
+    heart = Heart(role, app.stop)
+    gevent.signal_handler(signal.SIGTERM, app.stop)
+    gevent.signal_handler(signal.SIGQUIT, app.stop, AT_ONCE_S)
+    for number in (signal.SIGINT, signal.SIGHUP, *IGNORED):  # a terminal sends the first two to all processes
+        signal.signal(number, signal.SIG_IGN)
+    problem = _start(app, config)
+    if not role.manager:
+        _log(logging.WARNING, warnings)
+    if problem is not None:
+        _log(logging.ERROR, [problem])
+        return 1
+    heart.start()
+    heart.ready()
+    app.run()
+    heart.stop()
+    return 0
+
+
+def _start(app: App, config: Config) -> str | None:
+    """Open the ports; return what is wrong, if anything is."""
     try:
         app.start()
     except OSError as exc:
         where = f"{config.bind_address}:{config.rtmp_port}"
-        _log(logging.WARNING, warnings)
-        why = f"{exc.strerror or exc} (BIND_ADDRESS, RTMP_PORT)"
-        _log(logging.ERROR, [f"could not create TCP listener: {where}: {why}"])
+        return f"could not create TCP listener: {where}: {exc.strerror or exc} (BIND_ADDRESS, RTMP_PORT)"
+    return None
+
+
+def _manage(config: Config) -> int:
+    """Become the manager of several workers, which has no use for gevent; 1 if that cannot be."""
+    if importlib.util.find_spec("gunicorn") is None:
+        why = f"WORKERS={config.workers} needs gunicorn: pip install 'rtmpsrv[workers]'"
+        _log(logging.ERROR, [why])
         return 1
-    _log(logging.WARNING, warnings)
-    app.run()
-    return 0
+    logging.shutdown()  # lines that are not written yet
+    os.execv(sys.executable, [sys.executable, "-m", "rtmpsrv.workers.manager"])
 
 
 def _log(level: int, lines: list[str]) -> None:
@@ -80,17 +141,23 @@ def _log(level: int, lines: list[str]) -> None:
         log.get().log(level, "%s", line)
 
 
-def _handle_signals(app: App) -> None:
+def _handle_signals(app: App, service: Service) -> None:
     """Let three signals end the server, one reload it, and no other harm it. Each runs in a greenlet."""
     for number in STOPS:
-        gevent.signal_handler(number, app.stop)
-    gevent.signal_handler(signal.SIGHUP, _reload, app)
+        gevent.signal_handler(number, _stop, app, service)
+    gevent.signal_handler(signal.SIGHUP, _reload, app, service)
     watchers: dict[int, Any] = {}
     for number in IGNORED:
         watchers[number] = gevent.signal_handler(number, _tell_ignored, number, watchers)
 
 
-def _reload(app: App) -> None:
+def _stop(app: App, service: Service) -> None:
+    service.stopping()
+    app.stop()
+
+
+def _reload(app: App, service: Service) -> None:
+    service.reloading()
     try:
         config, warnings = Config.start(again=True)
     except ConfigError as exc:
@@ -100,6 +167,7 @@ def _reload(app: App) -> None:
     else:
         _log(logging.WARNING, warnings)
         app.reload(config)
+    service.reloaded()
 
 
 def _tell_ignored(number: int, watchers: dict[int, Any]) -> None:

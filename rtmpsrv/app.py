@@ -28,6 +28,7 @@ from .server.clock import LoopClock
 from .server.ingest import Ingest
 from .server.listener import Listener
 from .server.parts import ServerParts
+from .server.ports import NO_PORTS, Ports, listening
 from .server.proxies import Proxies
 from .server.session_state import SessionSettings
 from .server.trim import keep_large_blocks_apart
@@ -46,8 +47,11 @@ COLLECTOR_THRESHOLDS = 50_000, 10, 10  # allocations before the youngest generat
 class App:
     """One stand-alone server process."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, ports: Ports = NO_PORTS) -> None:
+        """Take over `ports` that others have opened; open those that are not among them."""
         self.log = log.get()
+        self._ports = ports
+        self._drain_s = float(config.drain_timeout_seconds)
         self._config = config
         self._stopping = Event()
         clock = LoopClock()
@@ -90,7 +94,8 @@ class App:
         self.registry.budget.limit_descriptors(raise_descriptor_limit())
         tune_collector()
         keep_large_blocks_apart()
-        listener = Listener(config.bind_address, config.rtmp_port, self.relay, self._parts)
+        plain = listening(self._ports.plain)
+        listener = Listener(config.bind_address, config.rtmp_port, self.relay, self._parts, plain)
         anywhere, here = urls(config, listener.port)
         path = PATHS[config.url_layout]
         secure = f", or to rtmps://HOST:{config.ssl_port}/{path}" if config.tls_enabled else ""
@@ -110,8 +115,13 @@ class App:
         self._stopping.wait()
         self._drain()
 
-    def stop(self) -> None:
-        """Ask `run` to end. Never blocks; may be called from a signal handler."""
+    def stop(self, drain_s: float | None = None) -> None:
+        """Ask `run` to end, within DRAIN_TIMEOUT_SECONDS or `drain_s`. Never blocks.
+
+        May be called from a signal handler.
+        """
+        if drain_s is not None:
+            self._drain_s = drain_s
         self._stopping.set()
 
     def reload(self, config: Config | None = None) -> None:
@@ -154,14 +164,15 @@ class App:
             self._tls_listener.context = context
             return
         config = self._config
-        listener = TlsListener(config.ssl_bind_address, config.ssl_port, self.relay, self._parts, context)
+        address, port, secure = config.ssl_bind_address, config.ssl_port, listening(self._ports.secure)
+        listener = TlsListener(address, port, self.relay, self._parts, context, secure)
         listener.start()
         self._tls_listener = listener
         self.listeners.append(listener)
 
     def _drain(self) -> None:
         """Stop accepting, end publications so that players are told, wait for all, bounded."""
-        timeout_s = float(self._config.drain_timeout_seconds)
+        timeout_s = self._drain_s
         reason = "server is shutting down"
         self.log.info("Shutting down, %d connections", sum(len(one.sessions) for one in self.listeners))
         if self._certificates is not None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
+from . import run_dir
 from .access.trust import Trust
 from .advice import authorities
 from .config import Config, effective_settings
@@ -44,6 +49,18 @@ def _problems(config: Config) -> Iterator[str]:
             Trust(path).context()
         except OSError as exc:
             yield f"{name}: {path} holds no certificates that can be read: {exc.strerror or exc}"
+    yield from _process_problems(config)
+
+
+def _process_problems(config: Config) -> Iterator[str]:
+    if config.workers > 1 and importlib.util.find_spec("gunicorn") is None:
+        yield f"WORKERS: {config.workers} need gunicorn: pip install 'rtmpsrv[workers]'"
+    if config.workers > 1:
+        directory = run_dir.where(config.run_dir, config.rtmp_port, os.environ)
+        with contextlib.suppress(FileNotFoundError):  # it will be made
+            yield from run_dir.problems(directory)
+    if config.pid_file and not os.access(Path(config.pid_file).absolute().parent, os.W_OK):
+        yield f"PID_FILE: {config.pid_file} cannot be written"
 
 
 def _flaws(config: Config, problems: list[str]) -> list[str]:

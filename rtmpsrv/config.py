@@ -29,6 +29,7 @@ TLS = "TLS (RTMPS)"
 CALLBACK = "HTTP callback"
 REDIS = "Redis"
 CONTROL = "Control server"
+PROCESSES = "Processes"
 LOGS = "Logging"
 
 NUMBER, SWITCH, TEXT, ADDRESS = Kind.NUMBER, Kind.SWITCH, Kind.TEXT, Kind.ADDRESS
@@ -165,6 +166,20 @@ class Config:
         "Address under which others reach this server, told to the control server.")
     external_port: str = setting(CONTROL, HEADER, "", "Port under which others reach it.")
     external_ssl: bool = setting(CONTROL, SWITCH, False, "Whether others reach it by RTMPS.")
+
+    workers: int = setting(PROCESSES, NUMBER, 1,
+        "How many processes serve. Above 1 a manager starts them, which needs gunicorn "
+        "(`pip install 'rtmpsrv[workers]'`).", low=1, high=256)
+    spread_players: int = setting(PROCESSES, NUMBER, 300,
+        "With more players than this of one channel in one worker, others of them stay in theirs.",
+        unit="players", low=1)
+    run_dir: str = setting(PROCESSES, TEXT, "",
+        "Directory for what the processes tell each other. Made with mode 0700; one that belongs to another "
+        "user or is open to others is refused.",
+        default_text="`rtmpsrv-RTMP_PORT` in `XDG_RUNTIME_DIR`, else in `/run`, else with the user's number "
+        "in the directory of temporary files")
+    pid_file: str = setting(PROCESSES, TEXT, "",
+        "File that always holds the number of the process to signal.")
 
     log_error: bool = setting(LOGS, SWITCH, True, "Whether ERROR lines are printed.")
     log_warning: bool = setting(LOGS, SWITCH, True, "Whether WARNING lines are.")

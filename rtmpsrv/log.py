@@ -103,6 +103,13 @@ def switch_levels(config: Config) -> None:
     logging.getLogger(_SESSIONS).setLevel(logging.NOTSET if config.log_requests else _SILENT)
 
 
+def name_process(name: str) -> None:
+    """Let all lines from now on begin with the name of this process, which is one of several."""
+    for handler in logging.getLogger(_ROOT).handlers:
+        if isinstance(handler, _LineHandler):
+            handler.process_prefix = f"[{name}] "
+
+
 def describe() -> dict[str, int]:
     """Say how much of the log waits to be written, and how many lines were dropped."""
     for handler in logging.getLogger(_ROOT).handlers:
@@ -188,6 +195,7 @@ class _LineHandler(logging.Handler):
         self._encoding = getattr(stream, "encoding", None) or "utf-8"
         self._output = _output(stream, self._encoding)
         self.levels: set[int] = set()  # those that are written
+        self.process_prefix = ""  # of each line
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record if its level is switched on."""
@@ -195,7 +203,7 @@ class _LineHandler(logging.Handler):
         if level not in self.levels:
             return
         try:
-            lines = _lines(record)
+            lines = _lines(record, self.process_prefix)
         except (
             TypeError,
             ValueError,
@@ -203,7 +211,8 @@ class _LineHandler(logging.Handler):
             IndexError,
         ):  # arguments that do not fit the message: our bug
             where = f"{record.pathname}:{record.lineno}"
-            lines = [_line("ERROR", f"message and arguments do not fit: {record.msg!r}, {where}")]
+            text = f"message and arguments do not fit: {record.msg!r}, {where}"
+            lines = [_line("ERROR", text, self.process_prefix)]
         for line in lines:
             self._output.put(line.encode(self._encoding, "backslashreplace"))
 
@@ -263,13 +272,14 @@ def _drop_notice(count: int) -> str:
     )
 
 
-def _lines(record: logging.LogRecord) -> list[str]:
+def _lines(record: logging.LogRecord, process_prefix: str) -> list[str]:
     """Make the text of a record, and each line of its traceback, a line of the log of its own."""
     texts = [record.getMessage()]
     if record.exc_info:
         texts += logging.Formatter().formatException(record.exc_info).split("\n")
     level = _LEVEL_NAMES.get(record.levelno, record.levelname)
-    return [_line(level, text, getattr(record, "prefix", ""), record.created) for text in texts]
+    prefix = process_prefix + getattr(record, "prefix", "")
+    return [_line(level, text, prefix, record.created) for text in texts]
 
 
 def _line(level: str, text: str, prefix: str = "", created: float | None = None) -> str:

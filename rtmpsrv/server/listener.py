@@ -197,8 +197,11 @@ class Listener(StreamServer):
         return over
 
 
-def bind(address: str, port: int) -> gsocket.socket:
-    """Give a socket that listens. Raises OSError. Blocks for a name, which a thread of gevent looks up."""
+def bind(address: str, port: int, *, listen: bool = True) -> gsocket.socket:
+    """Give a socket that listens, or only has its address so far: connections are refused until it listens.
+
+    Raises OSError. Blocks for a name, which a thread of gevent looks up.
+    """
     family, where = _resolve(address, port)
     sock = gsocket.socket(family, socket.SOCK_STREAM)
     try:
@@ -206,7 +209,8 @@ def bind(address: str, port: int) -> gsocket.socket:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind(where)
-        sock.listen(BACKLOG)
+        if listen:
+            sock.listen(BACKLOG)
         sock.setblocking(False)
     except OSError:
         sock.close()

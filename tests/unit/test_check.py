@@ -45,6 +45,8 @@ def found(monkeypatch: pytest.MonkeyPatch, **settings: str) -> list[str]:
         ({"CONTROL_USE": "YES"}, ("CONTROL_USE", "CONTROL_BASE_URL")),
         ({"LOG_DEBUG": "1"}, ("LOG_DEBUG", "YES or NO")),
         ({"RTMP_PLAY_WHITELIST": "10.0.0.0/8;::1"}, ("RTMP_PLAY_WHITELIST", "10.0.0.0/8;::1")),
+        ({"WORKERS": "2", "RUN_DIR": "/tmp"}, ("RUN_DIR", "open to others")),
+        ({"PID_FILE": "/none/pid"}, ("PID_FILE", "cannot be written")),
         ({"REDIS_USE": "YES", "REDIS_TLS": "YES", "REDIS_CA": "setup.cfg"}, ("REDIS_CA", "cannot be read")),
     ],
 )
@@ -53,6 +55,14 @@ def test_a_mistake_is_found_and_named(
 ) -> None:
     lines = found(monkeypatch, **settings)
     assert [all(name in line for name in names) for line in lines[:1]] == [True]
+
+
+def test_several_workers_need_gunicorn_and_a_directory_that_may_still_be_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert found(monkeypatch, WORKERS="2", RUN_DIR=str(tmp_path / "run")) == []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert found(monkeypatch) == ["# ERROR: WORKERS: 2 need gunicorn: pip install 'rtmpsrv[workers]'"]
 
 
 def test_the_defaults_and_the_example_are_right(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -67,6 +67,17 @@ def test_levels_can_be_switched_while_it_runs() -> None:
     assert "y" not in stream.getvalue()
 
 
+def test_a_process_that_is_one_of_several_names_itself_in_all_lines() -> None:
+    stream = start()
+    log.name_process("W7")
+    log.get("PART").info("one")
+    log.session_logger("PART", 1).info("two")
+    assert [line[22:] for line in stream.getvalue().splitlines()] == [
+        "[W7] [PART] [INFO] one",
+        "[W7] [PART] [#1] [INFO] two",
+    ]
+
+
 def test_a_logger_without_prefix_has_none() -> None:
     stream = start()
     log.get().info("started")

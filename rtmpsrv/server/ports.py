@@ -1,0 +1,73 @@
+"""Sockets for listeners that others have opened: systemd, a manager, the process before this one."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .listener import BACKLOG
+
+PLAIN, SECURE = "rtmp", "rtmps"  # names of sockets
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Descriptors of bound sockets, for whoever listens on them to own; None: it binds one itself."""
+
+    plain: int | None = None
+    secure: int | None = None
+
+
+NO_PORTS = Ports()
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A socket that somebody has opened."""
+
+    descriptor: int
+    name: str  # what whoever opened it calls it
+    port: int
+
+
+def offers(sockets: Iterable[tuple[int, str]]) -> list[Offer]:
+    """Look at descriptors, each with a name; leave out what is no TCP socket."""
+    found = []
+    for descriptor, name in sockets:
+        try:
+            sock = socket.socket(fileno=os.dup(descriptor))
+        except OSError:
+            continue
+        with sock:
+            if sock.family in (socket.AF_INET, socket.AF_INET6) and sock.type == socket.SOCK_STREAM:
+                found.append(Offer(descriptor, name, sock.getsockname()[1]))
+    return found
+
+
+def choose(offered: list[Offer], plain_port: int, secure_port: int) -> Ports:
+    """Return the sockets for RTMP and RTMPS: by their names `rtmp` and `rtmps`, else by their ports.
+
+    A single one that neither its name nor its port explains is that of RTMP.
+    """
+    plain = _first(offered, PLAIN, plain_port)
+    secure = _first(offered, SECURE, secure_port)
+    if plain is None:
+        others = [one.descriptor for one in offered if one.descriptor != secure]
+        plain = others[0] if len(others) == 1 else None
+    return Ports(plain, secure)
+
+
+def listening(descriptor: int | None) -> int | None:
+    """Begin to listen on a socket that may only be bound so far; return it. Raises OSError."""
+    if descriptor is not None:
+        with socket.socket(fileno=os.dup(descriptor)) as sock:
+            sock.listen(BACKLOG)
+    return descriptor
+
+
+def _first(offered: list[Offer], name: str, port: int) -> int | None:
+    named = [one.descriptor for one in offered if one.name == name]
+    others = [one.descriptor for one in offered if one.name not in (PLAIN, SECURE) and one.port == port]
+    return next(iter(named + others), None)
