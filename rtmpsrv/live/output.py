@@ -79,6 +79,7 @@ class Output:
         self._timer_at = 0.0
         self._held_from: int | None = None  # position from which all is kept for players to come
         self._holding: Timer | None = None
+        self._to_come = 0  # players that are known to be on their way
 
     # --- flushing ---------------------------------------------------------------------------------
 
@@ -144,6 +145,8 @@ class Output:
         """Flush the last of it; followers are at the end then, laggards have the rest before them."""
         self.flush()
         self.log.close()
+        if self._to_come <= 0:
+            self.let_go()
         self.trim()
 
     # --- to another process -----------------------------------------------------------------------
@@ -155,16 +158,17 @@ class Output:
             "publication": self.publication,
             "log": self.log.snapshot(fds),
             "schedule": self.schedule.snapshot(),
+            "players": len(self.audience),
         }
 
     def adopt(self, value: dict[str, Any], fds: list[int]) -> None:
         """Go on where the output of another process was. Only for a new one.
 
-        Its players are still on their way: for `RETURN_S` all is kept that was there.
+        Its players are on their way: until they are here, or for `RETURN_S`, all is kept that was there.
         """
         self.log.adopt(value["log"], fds)
         self.schedule.adopt(value["schedule"])
-        self._held_from = self.log.begin
+        self._held_from, self._to_come = self.log.begin, value["players"]
         self._holding = self._clock.call_later(RETURN_S, self.let_go)
 
     @property
@@ -205,6 +209,9 @@ class Output:
         state = player.state
         player.start(self, state.position, state.allowance_bytes, state.allowance_s)
         self.audience.lag(player)
+        self._to_come -= 1
+        if not self._to_come:
+            self.let_go()
 
     def arrived(self, player: Player) -> None:
         """Take over a player that was sent everything flushed: its place is the output's from now on."""

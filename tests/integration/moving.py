@@ -1,11 +1,13 @@
-"""A whole relay in this process, whose sessions move: frozen, pickled, and resumed in another session.
+"""Whole relays in this process, whose sessions move: frozen, pickled, and resumed in another session.
 
-Real sockets on loopback; the moved session has a descriptor of its own, as it would in another process.
+So do channels, from one relay to another with all their sessions. Real sockets on loopback; what has moved
+has descriptors of its own, as it would in another process.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import socket
 import ssl
@@ -105,17 +107,21 @@ class Connection:
 
     def move(self, meanwhile: Callable[[], object] = lambda: None) -> SessionState:
         """Go on in another session, with a copy of the state; return another copy, as it was then."""
-        old, greenlet, near = self.session, self.greenlet, self.near
-        frozen = pickle.dumps(old.freeze())
-        self.near = near.dup()
+        frozen = pickle.dumps(self.session.freeze())
         meanwhile()
+        self.go_on(frozen, self._house)
+        state: SessionState = pickle.loads(frozen)
+        return state
+
+    def go_on(self, frozen: bytes, house: House) -> None:
+        """Be served in a house from now on, by what the present session was when it was frozen."""
+        greenlet, near = self.greenlet, self.near
+        self._house, self.near = house, near.dup()
         self.run(pickle.loads(frozen))
         greenlet.join(PATIENCE_S)
         assert greenlet.dead
         assert near.fileno() >= 0, "the old one leaves the socket alone"
         near.close()
-        state: SessionState = pickle.loads(frozen)
-        return state
 
     def send_cut(self, data: bytes, cut: int, meanwhile: Callable[[], object] = lambda: None) -> SessionState:
         """Send some bytes, and the rest when those were read and the session has moved."""
@@ -204,12 +210,13 @@ class Publisher(Connection):
 class House:
     """A relay with all that belongs to it."""
 
-    def __init__(self, **limits: Any) -> None:
+    def __init__(self, *, beside: House | None = None, **limits: Any) -> None:
+        """Build one; `beside` another whose book it shares."""
         clock = LoopClock()
-        self.numbers = count(1)
+        self.numbers: count[int] = count(1) if beside is None else beside.numbers
         self.registry: Registry[str] = Registry(clock, LiveLimits(**limits), 1 << 30, CHUNK_SIZE)
-        self.desk = Desk()
-        self.gate = Gate(self.desk)
+        self.desk: Desk = Desk() if beside is None else beside.desk
+        self.gate: Gate = Gate(self.desk) if beside is None else beside.gate
         policy = play_policy(IpRules.parse(""))
         self.relay = Relay(self.registry, self.gate, Names(IdRules()), policy, RefusalDelay())
         settings = SessionSettings(chunk_size=CHUNK_SIZE)
@@ -236,6 +243,25 @@ class House:
         player.sync()
         return player
 
+    def move(self, other: House, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Let another house go on with all channels and connections."""
+        fds: list[int] = []
+        channels = pickle.dumps({one.name: one.snapshot(fds) for one in self.registry})
+        frozen = [(one, pickle.dumps(one.session.freeze())) for one in self.connections]
+        copies = [os.dup(fd) for fd in fds]
+        for name in pickle.loads(channels):
+            self.registry.abandon(name)
+        assert len(self.registry) == 0
+        budget = self.registry.budget.describe()
+        assert (budget["log_bytes"], budget["headers_bytes"], budget["descriptors"]) == (0, 0, 0)
+        meanwhile()
+        for name, value in pickle.loads(channels).items():
+            other.registry.adopt(name, value, copies)
+        for connection, state in frozen:
+            connection.go_on(state, other)
+        other.connections += self.connections
+        self.connections.clear()
+
     def close(self) -> None:
         """End it all, and see to it that nothing is left of the moves."""
         for connection in self.connections:
@@ -257,8 +283,8 @@ def hear_all(players: Iterable[Connection], frame: Frame) -> None:
 
 
 @contextmanager
-def house(**limits: Any) -> Iterator[House]:
-    opened, faults = House(**limits), Faults(logging.ERROR)
+def house(beside: House | None = None, **limits: Any) -> Iterator[House]:
+    opened, faults = House(beside=beside, **limits), Faults(logging.ERROR)
     logging.getLogger("rtmpsrv").addHandler(faults)
     try:
         yield opened
