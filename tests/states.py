@@ -15,10 +15,11 @@ from pathlib import Path
 from rtmpsrv.build import compiled
 from rtmpsrv.live.player import PlayerState
 from rtmpsrv.live.segment import AUDIO
+from rtmpsrv.live.tap import Tap
 from rtmpsrv.media.classify import HEADER
 from rtmpsrv.media.headers import HeaderCache
 from rtmpsrv.protocol.amf_values import UNDEFINED, AmfDate, EcmaArray, TypedObject
-from tests.unit.live.stage import HEADERS, Stage, inter, key
+from tests.unit.live.stage import AVC, HEADERS, Stage, inter, key
 from tests.unit.protocol.peer import CAPTURES, Peer
 from tests.unit.protocol.test_events import EVENTS
 
@@ -42,6 +43,10 @@ def states() -> dict[str, object]:
     found["AMF"] = [UNDEFINED, AmfDate(1.0), EcmaArray(a=1.0), TypedObject("Name", {"b": None})]
     stage = Stage(keep_stream=True)
     stage.publish(*HEADERS, key("0"), inter("1", 40))
+    told: list[dict[str, object]] = []
+    Tap(stage.channel, lambda message, _fds: told.append(message) is None)  # type: ignore[func-returns-value]
+    stage.publish(AVC, key("2", 80))
+    found["tap"] = told
     found["channel"] = stage.channel.snapshot([])
     cache = HeaderCache()
     cache.update(9, b"\x17\0\0\0\0config", HEADER)

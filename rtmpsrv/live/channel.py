@@ -16,13 +16,15 @@ from ..media import classify
 from ..protocol import messages
 from . import choices
 from .budget import Budget
+from .clock import Clock
 from .contents import SPECIAL, Contents
 from .framing import RtmpFraming
 from .joints import AUDIO_JOINT_S, ENDLESS_GOP_S, VIDEO_PAUSE_S
 from .news import News, NewsOf
-from .output import Clock, LiveLimits, Output
+from .output import LiveLimits, Output
 from .player import Player
 from .segment import AUDIO, VIDEO
+from .tap import Feed
 
 CHECK_S: Final = 0.5  # how often laggards whose sockets stay full are looked at
 
@@ -44,6 +46,7 @@ class Channel:
         self._budget = budget
         self._ended: dict[int, Output] = {}  # by publication; players still read them
         self._news: list[NewsOf] = []
+        self.feed = Feed()  # to mirrors in other processes
         self._next_check = 0.0
         self._key: bytes | None = None
         self.contents = self._no_contents()
@@ -64,6 +67,7 @@ class Channel:
         self._key = key.encode("utf-8", "surrogateescape") if key is not None else None
         self.publication = max([self.publication, *self._ended]) + 1
         self.output = self._new_output(self.publication)
+        self.feed.started(self)
         self._welcome_all()
         return self.take_news()
 
@@ -125,6 +129,17 @@ class Channel:
                 self._tell_end(player)
         if output.is_needed:
             self._ended[output.publication] = output
+        self.feed.stopped(output.publication)
+
+    def tidy(self, output: Output) -> list[NewsOf]:
+        """See to laggards and memory, as `append` does, for whoever adds messages otherwise."""
+        now = self._now()
+        output.trim()
+        if now >= self._next_check:
+            self._check(output, now)
+        if self._budget.used_bytes > self._budget.limit_bytes:
+            self._budget.relieve()
+        return self.take_news()
 
     def take_news(self) -> list[NewsOf]:
         """Return what happened to players since the last call, for the host to tell of."""
@@ -133,11 +148,12 @@ class Channel:
 
     # --- to another process -----------------------------------------------------------------------
 
-    def snapshot(self, fds: list[int]) -> dict[str, object]:
+    def snapshot(self, fds: list[int], ended: bool = True) -> dict[str, object]:
         """Return plain values with which `adopt` goes on in another process; flushes, changes nothing else.
 
         Appends the descriptors of the segments, which stay ours; the values refer to them by their places in
         `fds`. To be taken before players are frozen: a channel without any may be forgotten with what it has.
+        Without `ended` publications that are over are left out.
         """
         output = self.output
         return {
@@ -145,7 +161,7 @@ class Channel:
             "publication": self.publication,
             "key": self._key,
             "output": output.snapshot(fds) if output is not None else None,
-            "ended": [ended.snapshot(fds) for ended in self._ended.values()],
+            "ended": [one.snapshot(fds) for one in self._ended.values()] if ended else [],
             "contents": self.contents.snapshot(),
             "video_at": self._video_at,
         }
@@ -315,7 +331,7 @@ class Channel:
         return [*self._ended.values(), *([self.output] if self.output is not None else [])]
 
     def _new_output(self, publication: int) -> Output:
-        return Output(publication, self._framing, self._clock, self._budget, self._limits, self)
+        return Output(publication, self._framing, self._clock, self._budget, self._limits, self, self.feed)
 
     def _welcome_all(self) -> None:
         for player in [player for player in self.players if player.state.waiting]:

@@ -173,11 +173,12 @@ class Log:
 
     def is_boundary(self, position: int) -> bool:
         """Tell whether a message begins, or the log ends, at a position."""
-        segment = self.segment_at(position)
-        return segment.next_boundary(position - segment.base) == position - segment.base
+        return self.next_boundary(position) == position
 
     def next_boundary(self, position: int) -> int:
-        """Return the first message boundary at or after a position."""
+        """Return the first message boundary at or after a position; the position itself behind the end."""
+        if position >= self.end:
+            return position
         segment = self.segment_at(position)
         return segment.base + segment.next_boundary(position - segment.base)
 
@@ -254,6 +255,10 @@ class Log:
             "cached_bytes": self._cached_bytes,
         }
 
+    def follow_another(self) -> None:
+        """Be the mirror of the log in another process, which appends to it."""
+        self.is_mirror = True
+
     def follow(self, marks: dict[str, Any]) -> None:
         """Keep what another process keeps of this log, but for what was let go of here."""
         self.keyframe = marks["keyframe"]
@@ -278,17 +283,16 @@ class Log:
 
         Appends the descriptors of their segments, but for the one at the position `known`.
         """
-        found = []
-        for segment, offset, _count in self.parts(begin, self.end):
-            its_fds = None if segment.base == known else fds
-            found.append(segment.snapshot(segment.message_at(offset), its_fds))
-        return found
+        return [
+            segment.snapshot(segment.message_at(offset), None if segment.base == known else fds)
+            for segment, offset, _ in self.parts(begin, self.end)
+        ]
 
     def adopt(self, value: dict[str, Any], fds: list[int]) -> None:
         """Become the log that another process had, descriptors included. Only for one without messages."""
-        base: int = value["segments"][0]["base"]
-        self.tail = Segment(base, value["segments"][0]["first_number"], self._budget)
-        self._segments, self._bases, self.end = [self.tail], [base], base
+        first = value["segments"][0]
+        self.tail = Segment(first["base"], first["first_number"], self._budget)
+        self._segments, self._bases = [self.tail], [self.tail.base]
         self._take(value["segments"], fds)
         self.headers.adopt(value["headers"])
         self.flushed, self.closed = value["flushed"], value["closed"]

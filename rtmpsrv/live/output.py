@@ -6,41 +6,24 @@ told of it, is the channel's affair.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .audience import Audience
 from .budget import Budget
+from .clock import Clock, Timer
 from .framing import RtmpFraming
 from .header_history import Headers
 from .log import Log
 from .player import Player
 from .schedule import FlushSchedule
 from .segment import Segment, frame_kinds
+from .tap import Feed
+
+if TYPE_CHECKING:
+    from .contents import Contents
 
 RETURN_S: Final = 5.0  # within which players come that were frozen with an output
-
-
-class Timer(Protocol):
-    """A call to come."""
-
-    def stop(self) -> None:
-        """Do not call, if that has not happened yet."""
-
-
-class Clock(Protocol):
-    """Time, timers and how busy the process is; tests bring their own."""
-
-    def now(self) -> float:
-        """Return monotonic seconds."""
-
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
-        """Call `callback`, which must not block, once after `delay_s`; keep the result until then."""
-
-    @property
-    def pressure(self) -> float:
-        """How much the process has to merge: 0 while it is not busy, 1 when it lately used a whole core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +48,7 @@ class Output:
         budget: Budget,
         limits: LiveLimits,
         owner: Owner,
+        feed: Feed,
     ) -> None:
         self.publication = publication
         self.framing = framing
@@ -79,6 +63,8 @@ class Output:
         self._timer_at = 0.0
         self._held_from: int | None = None  # position from which all is kept for players to come
         self._holding: Timer | None = None
+        self._feed = feed
+        self._early: dict[Player, None] = {}  # ahead of a log that is on its way from another process
         self._to_come = 0  # players that are known to be on their way
 
     # --- flushing ---------------------------------------------------------------------------------
@@ -94,6 +80,9 @@ class Output:
         if not unsent:
             return
         began = self._now()
+        feed = self._feed
+        if feed.taps:
+            feed.flushed(self, begin, self._owner.contents)
         late = audience.send(log, begin, unsent)
         for player, sent in late:
             self._fall_behind(player, begin + sent)
@@ -105,7 +94,9 @@ class Output:
             player.sink.kick()
         for player in walkers:
             player.sink.kick()
-        self.schedule.flushed(began, self._now())
+        if self._early:
+            self._kick_early()
+        self.schedule.flushed(began, self._now(), feed.cost_s)
 
     def flush_if_due(self) -> None:
         """Flush now, or see to it that it happens in time."""
@@ -226,6 +217,10 @@ class Output:
         else:
             self.audience.walk(player)
 
+    def await_log(self, player: Player) -> None:
+        """Kick a player again when there is more: it was sent more, by another process, than is here yet."""
+        self._early[player] = None
+
     def fall_behind(self, player: Player) -> None:
         """Give a player that is up to date a cursor of its own: its sink has something else to write first,
         or it wants something else."""
@@ -233,12 +228,18 @@ class Output:
 
     def leave(self, player: Player) -> None:
         """Forget a player, whose state then says where it was."""
+        self._early.pop(player, None)
         if self.audience.remove(player, self.log.flushed):
             player.take_cursor(self.log, self.log.flushed)
 
     def followed_bytes(self, player: Player) -> int:
         """Return what the fast lane has sent a player that its sink was not told of yet."""
         return self.audience.followed_bytes(player, self.log.flushed)
+
+    def _kick_early(self) -> None:
+        early, self._early = self._early, {}
+        for player in early:
+            player.sink.kick()
 
     def _fall_behind(self, player: Player, position: int) -> None:
         self.audience.remove(player, position)
@@ -325,6 +326,8 @@ class Output:
 
 class Owner(Protocol):
     """The channel, as its outputs know it."""
+
+    contents: Contents
 
     def finished(self, output: Output, player: Player) -> None:
         """A player has read an ended log to its end."""

@@ -272,6 +272,9 @@ class Player:
     def _caught_up(self) -> bool | None:
         output = self.output
         assert output is not None, "a player with a cursor was started by an output"
+        if self.state.position > output.log.flushed and not output.log.closed:
+            output.await_log(self)
+            return None
         output.arrived(self)
         return True if self._log is not None or self.state.waiting else None
 

@@ -8,7 +8,8 @@ from typing import Any, Generic, TypeVar
 from ..errors import CannotMove
 from .budget import UNFINISHED, Budget
 from .channel import Channel
-from .output import Clock, LiveLimits
+from .clock import Clock
+from .output import LiveLimits
 
 Name = TypeVar("Name", bound=Hashable)
 

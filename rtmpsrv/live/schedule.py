@@ -41,6 +41,11 @@ class FlushSchedule:
         self._began_at = self._flushed_at = 0.0
         self._took_s = 0.0, 0.0  # the last but one, the last
 
+    @property
+    def took_s(self) -> float:
+        """What a flush costs."""
+        return min(self._took_s)
+
     def keyframe(self) -> None:
         """Take note that a keyframe waits: joiners and eyes wait for it."""
         self.hurry = True
@@ -85,9 +90,9 @@ class FlushSchedule:
         self.spent_s = value["spent_s"]
         self.hurry = value["hurry"]
 
-    def flushed(self, began: float, ended: float) -> None:
-        """Take note of a flush."""
+    def flushed(self, began: float, ended: float, elsewhere_s: float = 0.0) -> None:
+        """Take note of a flush, and what it costs in mirrors: all merge as one process would."""
         self._began_at, self._flushed_at = began, ended
-        self._took_s = self._took_s[1], ended - began
+        self._took_s = self._took_s[1], ended - began + elsewhere_s
         self.spent_s += ended - began
         self.hurry = False

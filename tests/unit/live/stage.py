@@ -78,7 +78,7 @@ class Stage:
         self._options: dict[str, Any] = {"total_bytes": total_bytes, "clock": self.clock, **limits}
         self.registry: Registry[str] = Registry(self.clock, LiveLimits(**limits), total_bytes, CHUNK_SIZE)
         self.channel: Channel = self.registry.open("channel")
-        self._heard: list[NewsOf] = []
+        self.heard: list[NewsOf] = []
         self._sinks: dict[Player, FakeSink] = {}
         if live:
             self.start("key")
@@ -90,7 +90,7 @@ class Stage:
 
     def batch(self, messages: Iterable[Message]) -> None:
         """Append messages together, as one read brings them."""
-        self._heard += self.channel.append(list(messages))
+        self.heard += self.channel.append(list(messages))
 
     def join(
         self,
@@ -179,11 +179,11 @@ class Stage:
 
     def start(self, key: str | None = None) -> None:
         """Let a publisher go on the air."""
-        self._heard += self.channel.start(key)
+        self.heard += self.channel.start(key)
 
     def news(self) -> list[tuple[News, FakeSink]]:
         """What happened to players since the last call."""
-        heard, self._heard = self._heard + self.channel.take_news(), []
+        heard, self.heard = self.heard + self.channel.take_news(), []
         return [(what, self._sinks[player]) for what, player in heard]
 
     def used_bytes(self) -> int:

@@ -54,6 +54,16 @@ def audience(stage: Stage) -> dict[str, FakeSink]:
     }
 
 
+def talk(stage: Stage, sinks: dict[str, FakeSink], number: int) -> None:
+    """What players ask for before a message."""
+    if number == 6:
+        stage.channel.pause(stage.player(sinks["paused"]))
+        stage.channel.receive(stage.player(sinks["returned"]), DATA)
+    if number == 11:
+        stage.channel.unpause(stage.player(sinks["paused"]))
+        stage.channel.receive(stage.player(sinks["returned"]), AUDIO | DATA)
+
+
 def run(split: int | None, *, splits: int = 1) -> Heard:
     """Play the stream, moved before a message, or never; return what each player heard."""
     stage = Stage(live=False)
@@ -63,12 +73,7 @@ def run(split: int | None, *, splits: int = 1) -> Heard:
         if number == split:
             for _ in range(splits):
                 stage = stage.hand_over()
-        if number == 6:
-            stage.channel.pause(stage.player(sinks["paused"]))
-            stage.channel.receive(stage.player(sinks["returned"]), DATA)
-        if number == 11:
-            stage.channel.unpause(stage.player(sinks["paused"]))
-            stage.channel.receive(stage.player(sinks["returned"]), AUDIO | DATA)
+        talk(stage, sinks, number)
         stage.publish(message)
         sinks["slow"].open(97)
         if number % 5 == 2:
@@ -162,6 +167,18 @@ def test_what_was_waiting_to_be_sent_is_sent_first_and_its_timer_ends() -> None:
     assert stage.clock.timers == []
     stage.publish(inter("3"))
     assert len(stage.clock.timers) == 1, "what flushes cost is known"
+
+
+def test_an_endless_gop_is_still_one() -> None:
+    stage = Stage()
+    stage.publish(AVC, key("0"))
+    for number in range(1, 30):
+        stage.clock.advance(1)
+        stage.publish(inter(f"{number}"))
+    assert not stage.channel.keyframe_to_come()
+    stage = stage.hand_over()
+    stage.publish(inter("next"))
+    assert not stage.channel.keyframe_to_come()
 
 
 def test_a_publication_without_messages_goes_on() -> None:

@@ -14,6 +14,7 @@ from rtmpsrv.live.segment import AUDIO, DATA, VIDEO
 from rtmpsrv.protocol import amf0, messages
 from rtmpsrv.protocol.chunks import ChunkReader
 from tests.unit.live.fakes import CHUNK_SIZE, FakeSink, Message, is_header
+from tests.unit.live.mirrored import Mirrored
 from tests.unit.live.stage import AAC, AAC_2, AVC, AVC_2, META, Stage, inter, key, tone
 
 MAX_FRAME = 900  # bytes
@@ -48,6 +49,7 @@ class World:
             lag_bytes=chance.choice((2000, 8000, 1 << 20)),
             lag_s=chance.choice((0.5, 5.0)),
         )
+        self.owner = self.stage  # where it is published; here unless the stage is a mirror
         self.next_id = 0
         self.sent: dict[int, Message] = {}
         self.first = 1  # of this publication
@@ -74,7 +76,7 @@ class World:
         for seat in self.seats:
             self.check(seat)
             self.stage.channel.leave(seat.player)
-        self.stage.channel.stop()
+        self.owner.channel.stop()
         self.stage.clock.advance(RETURN_S)  # nobody else comes
         budget = self.stage.registry.budget.describe()
         assert (budget["used_bytes"], budget["descriptors"]) == (0, 0)
@@ -95,8 +97,8 @@ class World:
         return message
 
     def append(self) -> None:
-        if self.stage.channel.live:
-            self.stage.batch(self.frame() for _ in range(self.random.randint(1, MAX_BATCH)))
+        if self.owner.channel.live:
+            self.owner.batch(self.frame() for _ in range(self.random.randint(1, MAX_BATCH)))
             assert self.stage.used_bytes() <= TOTAL
 
     def join(self) -> None:
@@ -133,7 +135,7 @@ class World:
 
     def hand_over(self) -> None:
         """Let another process go on with all of it."""
-        self.stage = self.stage.hand_over()
+        self.owner = self.stage = self.stage.hand_over()
         for seat in self.seats:
             seat.player = self.stage.player(seat.sink)
 
@@ -180,11 +182,11 @@ class World:
             seat.sink.cost_s = self.random.choice((0.0, 0.001, 0.05))
 
     def stop(self) -> None:
-        self.stage.channel.stop()
+        self.owner.channel.stop()
 
     def start(self) -> None:
-        if not self.stage.channel.live:
-            self.stage.start()
+        if not self.owner.channel.live:
+            self.owner.start()
             self.first = self.next_id + 1
 
     # --- what must hold ---------------------------------------------------------------------------
@@ -258,13 +260,39 @@ class World:
         return not any(self.sent[one][3][0] == 0x17 for one in range(self.first_of[number], number))
 
 
+class MirroredWorld(World):
+    """Players of a mirror. Its owner moves, and the mirror follows, or moves itself."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.mirrored = Mirrored(self.owner)
+        self.stage = self.mirrored.stage
+
+    def hand_over(self) -> None:
+        if self.random.random() < 0.5:
+            self.owner = self.owner.hand_over()
+            self.mirrored.tap_again(self.owner)
+        else:
+            self.stage = self.stage.hand_over()
+            for seat in self.seats:
+                seat.player = self.stage.player(seat.sink)
+            self.mirrored.tap.close()
+            self.mirrored = Mirrored(self.owner, stage=self.stage)
+
+    def run(self) -> None:
+        super().run()
+        budget = self.owner.registry.budget.describe()
+        assert (budget["used_bytes"], budget["descriptors"]) == (0, 0)
+
+
+@pytest.mark.parametrize("world", [World, MirroredWorld])
 @pytest.mark.parametrize("lane", ["file", "copies"])
 @pytest.mark.parametrize("seed", range(80))
 def test_players_receive_whole_messages_in_order(
-    seed: int, lane: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    seed: int, lane: str, world: type[World], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     if lane == "copies":
         monkeypatch.setattr(audience, "SENDFILE_FROM", 1 << 30)
     if seed % 2:
         request.getfixturevalue("small_segments")
-    World(seed).run()
+    world(seed).run()

@@ -92,6 +92,9 @@ def test_adopted_log_keeps_no_more_than_it_may_here() -> None:
     other = adopted(log, limit_bytes=10)
     add(other, 10)
     assert (other.joint, other.first) == (None, 70)
+    other = adopted(log, limit_bytes=2 * (10 + MESSAGE_OVERHEAD))
+    add(other, 10)
+    assert (other.joint, other.first) == (None, 70), "what was cached there counts"
 
 
 def test_closed_log_stays_closed() -> None:

@@ -113,3 +113,23 @@ def test_one_flush_that_took_long_says_nothing(took_s: float, before_s: float) -
 
 def test_what_flushes_took_is_summed_up() -> None:
     assert flushed(0.25, 0.5).spent_s == 0.75
+
+
+def test_cost_in_other_processes_counts_like_our_own() -> None:
+    alone, shared = FlushSchedule(8), FlushSchedule(8)
+    for time in (1.0, 2.0):
+        alone.flushed(time, time + 0.008)
+        shared.flushed(time, time + 0.008 - 0.005, 0.005)
+    assert shared.took_s == pytest.approx(alone.took_s) == pytest.approx(0.008)
+    assert shared.spent_s == pytest.approx(0.006)
+    assert shared.due_at(1, 2.02, 0.0) == pytest.approx(alone.due_at(1, 2.02, 0.0))
+
+
+def test_schedule_goes_on_in_another_process() -> None:
+    schedule, other = FlushSchedule(8), FlushSchedule(8)
+    schedule.flushed(1.0, 1.001)
+    schedule.flushed(2.0, 2.002)
+    schedule.keyframe()
+    other.adopt(schedule.snapshot())
+    assert other.snapshot() == schedule.snapshot()
+    assert other.due_at(1, 2.0, 0.5) == schedule.due_at(1, 2.0, 0.5)
