@@ -148,20 +148,22 @@ class Channel:
 
     # --- to another process -----------------------------------------------------------------------
 
-    def snapshot(self, fds: list[int], ended: bool = True) -> dict[str, object]:
-        """Return plain values with which `adopt` goes on in another process; flushes, changes nothing else.
+    def snapshot(self, fds: list[int], moves: bool = True) -> dict[str, object]:
+        """Return plain values with which `adopt` goes on in another process; flushes first.
 
-        Appends the descriptors of the segments, which stay ours; the values refer to them by their places in
-        `fds`. To be taken before players are frozen: a channel without any may be forgotten with what it has.
-        Without `ended` publications that are over are left out.
+        Appends the descriptors of the segments, which stay ours; the values refer to their places in `fds`.
+        To be taken before players are frozen, without whom a channel may be forgotten. In case they come back
+        nothing is let go of before. Where it only is mirrored, publications that are over are left out.
         """
         output = self.output
+        for one in self._outputs() if moves else ():
+            one.hold(len(one.audience))
         return {
             "chunk_size": self._framing.chunk_size,
             "publication": self.publication,
             "key": self._key,
             "output": output.snapshot(fds) if output is not None else None,
-            "ended": [one.snapshot(fds) for one in self._ended.values()] if ended else [],
+            "ended": [one.snapshot(fds) for one in self._ended.values()] if moves else [],
             "contents": self.contents.snapshot(),
             "video_at": self._video_at,
         }

@@ -159,7 +159,13 @@ class Output:
         """
         self.log.adopt(value["log"], fds)
         self.schedule.adopt(value["schedule"])
-        self._held_from, self._to_come = self.log.begin, value["players"]
+        self.hold(value["players"])
+
+    def hold(self, players: int) -> None:
+        """Let go of nothing until so many players are here, or for `RETURN_S`."""
+        if self._holding is not None:
+            self._holding.stop()
+        self._held_from, self._to_come = self.log.begin, players
         self._holding = self._clock.call_later(RETURN_S, self.let_go)
 
     @property

@@ -115,7 +115,7 @@ class Feed:
     def _start(self, channel: Channel, fds: list[int]) -> dict[str, Any]:
         self._known = -1
         self._changes = channel.contents.preamble.changes
-        return {"kind": START, "channel": channel.snapshot(fds, ended=False)}
+        return {"kind": START, "channel": channel.snapshot(fds, moves=False)}
 
     def _flush(
         self, output: Output, begin: int, known: int, contents: Contents, fds: list[int]

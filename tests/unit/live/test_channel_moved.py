@@ -256,6 +256,37 @@ def test_nothing_is_let_go_of_before_they_are_there(ends: bool, small_segments: 
     assert sink.frames() == payloads(*many(4), key("newest"), *many(3))
 
 
+def test_a_channel_that_stays_after_all_has_kept_everything(small_segments: None) -> None:
+    stage = Stage()
+    sinks = [playing(stage, AVC, key("k")), playing(stage)]
+    for sink in sinks:
+        sink.room = 0
+    stage.publish(*many(4))
+    stage.channel.snapshot([])
+    frozen = [(sink, stage.freeze(sink)) for sink in sinks]
+    stage.publish(key("newest"), *many(3))
+    for sink, state in frozen:
+        stage.take_in(sink, state)
+        sink.open()
+        assert sink.frames() == payloads(*many(4), key("newest"), *many(3))
+    assert stage.clock.timers == []
+    stage.publish(key("last"))
+    assert stage.output().log.begin > 0
+
+
+def test_what_waits_to_be_sent_is_sent_in_time_all_the_same() -> None:
+    stage = Stage(merge_messages=8)
+    sink = stage.join()
+    sink.cost_s = 0.001
+    stage.publish(AVC, key("0"), inter("1"))
+    for _ in range(2):
+        stage.channel.snapshot([])
+    assert len(stage.clock.timers) == 1
+    stage.publish(inter("2"))
+    stage.clock.advance(1)
+    assert sink.frames() == payloads(key("0"), inter("1"), inter("2"))
+
+
 def test_who_does_not_come_holds_nothing(small_segments: None) -> None:
     stage = Stage()
     playing(stage, AVC, key("k"), *many(4), room=0)
