@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from posix import close  # that of `os` is replaced by gevent's, which asks the hub each time
 from time import monotonic
 from typing import Any
 
@@ -14,12 +16,13 @@ from gevent.pool import Group
 from gevent.server import StreamServer
 
 from .. import log
+from ..errors import CannotMove
 from .host import Client, Host
 from .parts import ServerParts
 from .proxies import read_header
 from .proxy_protocol import BadHeader, ProxyHeader
 from .session import Session
-from .session_state import begin
+from .session_state import Frozen, SessionState, begin
 from .transport import PlainTransport, Transport
 from .trim import Trim
 
@@ -54,6 +57,7 @@ class Listener(StreamServer):
         self._host = host
         self._parts = parts
         self._resume_timer: object = None
+        self._paused = False
         self._trim = Trim(parts.clock)
         self._accept_errors = log.RateLimited(
             lambda n: self.log.error("accept failed %d times: out of descriptors or memory", n)
@@ -82,7 +86,7 @@ class Listener(StreamServer):
 
     def _resume(self) -> None:
         self._resume_timer = None
-        if self.started:
+        if self.started and not self._paused:
             self.start_accepting()
 
     def _serve(self, sock: gsocket.socket, peer: tuple[Any, ...]) -> None:
@@ -149,6 +153,15 @@ class Listener(StreamServer):
         self._refused_headers.add()
         sock.close()
 
+    def _serve_adopted(self, frozen: Frozen) -> None:
+        sock, address = _adopt(frozen.descriptor), frozen.state.client.ip
+        self._parts.slots.take(address)
+        try:
+            self._run(frozen.state, PlainTransport(sock))
+        finally:
+            self._parts.slots.release(address)
+            sock.close()
+
     def _open(self, sock: gsocket.socket, address: str, accepted_at: float) -> Transport | None:
         """Return what a session reads from and writes to; None when the connection is over.
 
@@ -161,9 +174,11 @@ class Listener(StreamServer):
         transport = self._open(accepted, address, accepted_at)
         if transport is None:
             return
-        number = next(self._parts.numbers)
-        logger = log.session_logger(self.prefix, number)
-        state = begin(Client(number, address, self.port, secure), self._parts.settings, accepted_at)
+        client = Client(next(self._parts.numbers), address, self.port, secure)
+        self._run(begin(client, self._parts.settings, accepted_at), transport)
+
+    def _run(self, state: SessionState, transport: Transport) -> None:
+        logger = log.session_logger(self.prefix, state.client.number)
         session = Session(state, transport, self._host, self._parts, logger)
         self.sessions.add(session)
         try:
@@ -172,13 +187,47 @@ class Listener(StreamServer):
             self.sessions.discard(session)
             self._trim.freed(state.bytes_in)
 
+    @property
+    def bound_to(self) -> tuple[str, int]:
+        """Where it listens: the address as it was configured, and the port."""
+        return self._address, self.port
+
+    def pause(self) -> None:
+        """Accept nobody until `resume`; the kernel holds newcomers. Never blocks."""
+        self._paused = True
+        self.stop_accepting()
+
+    def resume(self) -> None:
+        """Accept again; also begins, without a word, where `start` was never called. Never blocks."""
+        self._paused = False
+        super().start()
+
+    def release(self, session: Session) -> Frozen:
+        """Freeze a session of this port. Never blocks. Raises CannotMove, and nothing was changed."""
+        try:
+            # gevent closes the descriptor that it accepted when the session's greenlet ends.
+            descriptor = os.dup(session.fileno())
+        except OSError as exc:
+            raise CannotMove(exc.strerror or str(exc)) from exc
+        try:
+            state = session.freeze()
+        except CannotMove:
+            close(descriptor)
+            raise
+        self.sessions.discard(session)
+        return Frozen(state, descriptor)
+
+    def adopt(self, frozen: Frozen) -> None:
+        """Let a session go on that another process, or this one, has frozen. Never blocks."""
+        self.greenlets.spawn(self._serve_adopted, frozen)
+
     def describe(self) -> dict[str, Any]:
         """Return what an operator wants to know."""
         return {
             "address": self._address,
             "port": self.port,
             "secure": self.secure,
-            "accepting": self.started and self._resume_timer is None,
+            "accepting": self.started and not self._paused and self._resume_timer is None,
             "sessions": len(self.sessions),
         }
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from .clock import LoopClock
 from .held import Held
+from .hold import Hold
 from .ingest import Ingest
 from .proxies import Proxies
 from .session_state import SessionSettings
@@ -19,6 +20,9 @@ class Slots(Protocol):
 
     def admit(self, address: str) -> str | None:
         """Take a slot; return why not, None for yes."""
+
+    def take(self, address: str) -> None:
+        """Take a slot whatever the limits say: for a connection that another session served until now."""
 
     def release(self, address: str) -> None:
         """Give it back."""
@@ -36,3 +40,4 @@ class ServerParts:
     ingest: Ingest
     numbers: Iterator[int]  # of connections
     proxies: Proxies = field(default_factory=Proxies)
+    hold: Hold = field(default_factory=Hold)

@@ -70,6 +70,8 @@ class Requests:
 
     def handle(self, event: events.Event) -> None:
         """Do what the peer asks, and answer. Raises Ended; may block as long as the host does."""
+        if self._parts.hold.closed and isinstance(event, (events.PublishAsked, events.PlayAsked)):
+            self._wait_outside(event)
         self.busy = True
         _HANDLERS[type(event)](self, event)
         self.answer()
@@ -88,8 +90,14 @@ class Requests:
             owed = connection.owed
             self._outlet.reply(connection.data_to_send(), owed)
 
+    def ask_again(self) -> None:
+        """Handle the request, if any, that was held where the session came from. As `handle`."""
+        asked, self._state.asked = self._state.asked, None
+        if asked is not None:
+            self.handle(asked)
+
     def interrupt(self) -> None:
-        """Cut short the delay before a refusal. From any greenlet."""
+        """Cut short the delay before a refusal, or the wait of a request. From any greenlet."""
         if self._signal is not None:
             self._signal.set()
 
@@ -151,6 +159,16 @@ class Requests:
         self.publication = publication
         self._state.account.trust()
         self._parts.ingest.publisher_began()
+
+    def _wait_outside(self, event: events.Event) -> None:
+        """Block while the hold is closed. A session that is frozen meanwhile takes the request along."""
+        self._state.asked = event
+        self._signal = signal = Signal()
+        self._parts.hold.wait(signal)
+        self._signal = None
+        self._state.asked = None
+        if self._peer.has_left():
+            raise Ended("left while its request waited")
 
     # --- requests ---------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from ..errors import CannotMove, PeerLost, RemoteProtocolError
 from ..log import Logger
 from ..protocol import events
 from .ending import Dismissed, Ended, Moved
-from .host import Client, Host
+from .host import Client, Host, Playback, Publication
 from .outlet import Outlet
 from .parts import ServerParts
 from .reading import Reader
@@ -59,6 +59,7 @@ class Session:
             self._greenlet = gevent.getcurrent()
             self._requests.resume()
             self.outlet.kick()
+            self._requests.ask_again()
             self._reader.serve()
         except Ended as exc:
             reason = self._cause(str(exc))
@@ -156,6 +157,36 @@ class Session:
         if not self._over:
             self._requests.end_publication(reason)
 
+    @property
+    def role(self) -> str:
+        """What it does, in a word: publisher or player; empty for nothing (any more)."""
+        return "" if self._over else self._requests.role
+
+    @property
+    def granted(self) -> list[Publication | Playback]:
+        """What it was granted by the host, and has not ended."""
+        if self._over:
+            return []
+        return [one for one in (self._requests.publication, self._requests.playback) if one is not None]
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it can never move, since it is on TLS."""
+        return not self._transport.can_move
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits with a request until a succession is over."""
+        return self._state.asked is not None
+
+    def can_move(self) -> bool:
+        """Tell whether `freeze` would succeed, but for what the host may say. Never blocks."""
+        try:
+            self._check_movable()
+        except CannotMove:
+            return False
+        return True
+
     def freeze(self) -> SessionState:
         """Stop, without a word to the peer, and return all that another session needs to go on.
 
@@ -171,6 +202,10 @@ class Session:
         if self._greenlet is not None:
             gevent.kill(self._greenlet, Moved)
         return self._state
+
+    def fileno(self) -> int:
+        """Return the descriptor of its socket."""
+        return self._transport.fileno()
 
     def describe(self) -> dict[str, Any]:
         """Return what an operator wants to know; no keys, no queries."""

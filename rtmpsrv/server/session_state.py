@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ..protocol.chunks import Limits
 from ..protocol.connection import ServerConnection
+from ..protocol.events import Event
 from .host import Client
 from .outlet import OutletState
 from .turns import Account
@@ -46,6 +47,15 @@ class SessionState:
     outlet: OutletState = field(default_factory=OutletState)
     publication: object = None  # what the host's own returned when it was frozen; None while it lives
     playback: object = None
+    asked: Event | None = None  # a request that nobody has handled yet: it was held
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A session between two owners."""
+
+    state: SessionState
+    descriptor: int  # of its socket; whoever has this object owns it
 
 
 def begin(client: Client, settings: SessionSettings, accepted_at: float) -> SessionState:

@@ -69,6 +69,9 @@ class FakeSlots:
             self.taken.append(address)
         return self.refusal
 
+    def take(self, address: str) -> None:
+        self.taken.append(address)
+
     def release(self, address: str) -> None:
         self.taken.remove(address)
 

@@ -6,13 +6,14 @@ import errno
 import logging
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import gevent
 import pytest
 from gevent import socket as gsocket
 from gevent.server import StreamServer
 
+from rtmpsrv.errors import CannotMove
 from rtmpsrv.server import listener as listener_module
 from rtmpsrv.server.listener import Listener
 from rtmpsrv.server.proxies import Proxies
@@ -286,3 +287,78 @@ def test_connections_without_a_client_are_bounded(lines: Callable[[], list[str]]
     for peer in (*held, more):
         peer.close()
     listener.close()
+
+
+# --- sessions that come from elsewhere ----------------------------------------------------------------
+
+
+def test_a_session_goes_on_at_another_listener_with_a_slot_of_its_own(listener: Listener) -> None:
+    other = Listener("127.0.0.1", 0, FakeHost(), make_parts())
+    peer = dial(listener)
+    peer.sendall(b"\x03")
+    eventually(lambda: listener.sessions)
+    (session,) = listener.sessions
+    eventually(lambda: session._state.bytes_in)
+    frozen = listener.release(session)
+    assert listener.sessions == set()
+    slots, others_slots = cast(Any, listener._parts.slots), cast(Any, other._parts.slots)
+    others_slots.refusal = "too many"
+    other.adopt(frozen)
+    eventually(lambda: other.sessions)
+    assert others_slots.taken == ["127.0.0.1"]
+    eventually(lambda: not listener.greenlets)
+    assert slots.taken == []
+    peer.sendall(bytes(1536))
+    assert peer.recv(1) == b"\x03"
+    peer.close()
+    eventually(lambda: not other.greenlets)
+    assert others_slots.taken == []
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(frozen.descriptor)
+    other.close()
+
+
+def test_a_session_that_cannot_move_stays_and_no_descriptor_is_left(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = dial(listener)
+    eventually(lambda: listener.sessions)
+    (session,) = listener.sessions
+    duplicates: list[int] = []
+    duplicate = os.dup
+
+    def noted(descriptor: int) -> int:
+        duplicates.append(duplicate(descriptor))
+        return duplicates[-1]
+
+    monkeypatch.setattr(os, "dup", noted)
+    session._requests.busy = True
+    with pytest.raises(CannotMove, match="in the middle"):
+        listener.release(session)
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(duplicates[0])
+    session._requests.busy = False
+
+    def no_room(descriptor: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "dup", no_room)
+    with pytest.raises(CannotMove, match="Too many open files"):
+        listener.release(session)
+    assert listener.sessions == {session}
+    monkeypatch.undo()
+    peer.close()
+
+
+def test_a_paused_listener_leaves_newcomers_to_the_kernel(listener: Listener) -> None:
+    listener.pause()
+    assert not listener.describe()["accepting"]
+    peer = dial(listener)
+    listener._resume()  # a pause for want of descriptors that is over now
+    gevent.sleep(0.01)
+    assert not listener.sessions
+    listener.resume()
+    eventually(lambda: listener.sessions)
+    assert listener.describe()["accepting"]
+    assert listener.bound_to == ("127.0.0.1", listener.port)
+    peer.close()

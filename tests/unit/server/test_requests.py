@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from collections.abc import Iterator
 from time import monotonic
 from typing import Any
@@ -309,3 +310,63 @@ def test_a_publisher_that_plays_too_keeps_its_time(stage: Stage) -> None:
     stage.ping(1)
     assert stage.expect_control(messages.PING_RESPONSE) == 1
     assert stage.state.deadline == NEVER
+
+
+# --- during a succession ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["publish", "play"])
+def test_a_request_waits_while_the_hold_is_closed(stage: Stage, command: str) -> None:
+    stage.connect()
+    stage.parts.hold.close()
+    stage.command(command, None, "key", msid=1)
+    eventually(lambda: stage.session.is_held)
+    assert stage.host.asked == 0
+    assert stage.session.can_move()
+    stage.parts.hold.open()
+    eventually(lambda: stage.host.asked)
+    eventually(lambda: stage.session.role)
+    assert not stage.session.is_held
+    assert stage.session.role == {"publish": "publisher", "play": "player"}[command]
+
+
+def test_other_requests_do_not_wait(stage: Stage) -> None:
+    stage.parts.hold.close()
+    playback = None
+    stage.connect()
+    stage.parts.hold.open()
+    stage.command("play", None, "key", msid=1)
+    eventually(lambda: stage.host.playbacks)
+    playback = stage.host.playbacks[-1]
+    stage.parts.hold.close()
+    stage.command("pause", None, True, 0.0, msid=1)
+    eventually(lambda: True in playback.asked)
+
+
+def test_a_held_request_goes_along_and_is_handled_once_where_the_session_goes_on(stage: Stage) -> None:
+    stage.connect()
+    stage.parts.hold.close()
+    stage.command("publish", None, "key", msid=1)
+    eventually(lambda: stage.session.is_held)
+    old, greenlet = stage.session, stage.greenlet
+    state = pickle.loads(pickle.dumps(old.freeze()))
+    greenlet.join(PATIENCE_S)
+    assert stage.host.asked == 0
+    stage.run(state)
+    eventually(lambda: stage.session.is_held, "waiting again")
+    stage.parts.hold.open()
+    assert stage.expect("onStatus")[1]["code"] == "NetStream.Publish.Start"
+    assert stage.host.asked == 1
+    assert stage.state.asked is None
+
+
+def test_a_session_that_ends_while_its_request_waits_asks_nothing(stage: Stage) -> None:
+    stage.connect()
+    stage.parts.hold.close()
+    stage.command("publish", None, "key", msid=1)
+    eventually(lambda: stage.session.is_held)
+    stage.session.drop("enough")
+    stage.greenlet.join(PATIENCE_S)
+    assert stage.greenlet.dead
+    stage.parts.hold.open()
+    assert stage.host.asked == 0
