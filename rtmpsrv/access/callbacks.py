@@ -48,11 +48,12 @@ class CallbackTimeout(OSError):
 class _StopLine:
     """The stops of one channel that still have to go out, oldest first; one greenlet serves it."""
 
-    __slots__ = ("done", "grants", "hurry")
+    __slots__ = ("done", "grants", "hurry", "sending")
 
     def __init__(self, grant: Grant) -> None:
         self.grants = deque([grant])
         self.done = Event()
+        self.sending = False  # the first one is on its way
         self.hurry = Event()  # a start of this channel waits: do not sit out the back-off
 
 
@@ -141,6 +142,17 @@ class CallbackAuthority:
         else:
             line.grants.append(grant)
 
+    def take_unsent(self) -> list[Grant]:
+        """Give up, for another process to send, the stops that are not on their way. Never blocks."""
+        taken: list[Grant] = []
+        for line in self._stop_lines.values():
+            kept = deque(list(line.grants)[: line.sending])
+            taken += list(line.grants)[len(kept) :]
+            line.grants = kept
+            line.hurry.set()  # whoever waits to try again has nothing left to try
+        self._count_down(len(taken))
+        return taken
+
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until every stop was delivered or given up. Blocks up to `timeout_s`."""
         for line in self._stop_lines.values():
@@ -156,9 +168,11 @@ class CallbackAuthority:
     def _serve(self, channel: str, line: _StopLine) -> None:
         try:
             while line.grants:
-                self._deliver(line)
-                self.on_reported(line.grants.popleft())
-                self._count_down(1)
+                grant = line.grants[0]
+                self._deliver(line, grant)
+                if line.grants and line.grants[0] is grant:
+                    self.on_reported(line.grants.popleft())
+                    self._count_down(1)
         finally:
             # Stops are left only after close() or a bug: the count must be right all the same.
             for grant in line.grants:
@@ -172,12 +186,11 @@ class CallbackAuthority:
         if not self._stops_waiting:
             self._no_stops.set()
 
-    def _deliver(self, line: _StopLine) -> None:
-        grant = line.grants[0]
+    def _deliver(self, line: _StopLine, grant: Grant) -> None:
         backoff = self._backoff()
         give_up_at = time.monotonic() + self._stop_give_up_s
         while True:
-            problem = self._try_stop(grant)
+            problem = self._try_stop(line, grant)
             if problem is None:
                 return
             wait_s = backoff.next_s()
@@ -193,14 +206,21 @@ class CallbackAuthority:
             )
             if line.hurry.wait(wait_s):
                 line.hurry.clear()
+            if not line.grants or line.grants[0] is not grant:
+                return  # it was taken away
 
-    def _try_stop(self, grant: Grant) -> str | None:
-        """Send one `stop`; return why to send it again, or None: it has arrived."""
+    def _try_stop(self, line: _StopLine, grant: Grant) -> str | None:
+        """Send one `stop`; return why to send it again, or None: it has arrived, or was taken away."""
         with self._stop_slots:
+            if not line.grants or line.grants[0] is not grant:
+                return None
+            line.sending = True
             try:
                 answer = self._post("stop", grant, self._timeout_s)
             except HTTP_ERRORS as exc:
                 return describe(exc)
+            finally:
+                line.sending = False
         status = answer.status_code
         self._log.debug("stop sent channel=%s stream_id=%s status=%d", grant.channel, grant.stream_id, status)
         return f"status {status}" if status >= 500 or status in TRY_AGAIN_STATUS else None

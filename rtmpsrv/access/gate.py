@@ -15,8 +15,8 @@ import hmac
 import itertools
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypedDict
 
 import gevent.event
 
@@ -45,6 +45,13 @@ class Grant:
     client_ip: str
     stream_id: str
     serial: int = 0
+
+
+class Note(TypedDict):
+    """What a gate knows of a publication that is on the air, beside its grant."""
+
+    killed: bool
+    notify: bool
 
 
 class Authority(Protocol):
@@ -93,10 +100,11 @@ class OpenAuthority:
 class _Publication:
     """The gate's own note about one publication; changed by Gate only, in methods that do not block."""
 
-    __slots__ = ("killed", "kills_by_id", "notify", "on_kill", "request", "stream_id")
+    __slots__ = ("authority", "killed", "kills_by_id", "notify", "on_kill", "request", "stream_id")
 
-    def __init__(self, request: PublishRequest, on_kill: Callable[[str], None]) -> None:
+    def __init__(self, request: PublishRequest, on_kill: Callable[[str], None], authority: Authority) -> None:
         self.request = request
+        self.authority = authority  # who granted it, and is told of its end
         self.on_kill = on_kill
         self.stream_id: str | None = None  # None while the authority is being asked
         self.killed = False
@@ -132,7 +140,7 @@ class Gate:
         """
         if self._closed:
             raise refusal("the server is shutting down")
-        publication = _Publication(request, on_kill)
+        publication = _Publication(request, on_kill, self._authority)
         self._by_channel.setdefault(request.channel, []).append(publication)
         self._asking += 1
         self._none_asking.clear()
@@ -172,7 +180,8 @@ class Gate:
         if grant.serial in self._granted:
             self._granted[grant.serial].rebind(on_kill)
             return
-        publication = _Publication(PublishRequest(grant.channel, grant.key, grant.client_ip), on_kill)
+        request = PublishRequest(grant.channel, grant.key, grant.client_ip)
+        publication = _Publication(request, on_kill, self._authority)
         publication.stream_id, publication.notify = grant.stream_id, notify
         self._by_channel.setdefault(grant.channel, []).append(publication)
         self._granted[grant.serial] = publication
@@ -196,7 +205,40 @@ class Gate:
             return
         self._forget(publication)
         if notify and publication.notify:
-            self._authority.ended(grant)
+            publication.authority.ended(grant)
+
+    def note(self, grant: Grant) -> Note | None:
+        """Return what another process's gate needs to `inherit` a publication; None if it was released."""
+        publication = self._granted.get(grant.serial)
+        if publication is None:
+            return None
+        return {"killed": publication.killed, "notify": publication.notify}
+
+    def granted_by(self, grant: Grant) -> Authority | None:
+        """Return who granted a publication; None if it was released."""
+        publication = self._granted.get(grant.serial)
+        return publication.authority if publication is not None else None
+
+    def inherit(self, grant: Grant, note: Note, authority: Authority | None = None) -> Grant:
+        """Take over a publication from the process before this one; return the grant to go on with.
+
+        `authority` is told of its end, this process's own if none is given. Until the session has called
+        `rebind` a kill is kept. Never blocks.
+        """
+        request = PublishRequest(grant.channel, grant.key, grant.client_ip)
+        publication = _Publication(request, lambda reason: None, authority or self._authority)
+        publication.stream_id = grant.stream_id
+        publication.killed, publication.notify = note["killed"], note["notify"]
+        own = replace(grant, serial=next(self._serials))
+        self._by_channel.setdefault(grant.channel, []).append(publication)
+        self._granted[own.serial] = publication
+        return own
+
+    def abandon(self, grant: Grant) -> None:
+        """Forget a publication that another process has inherited; nobody is told. Never blocks."""
+        publication = self._granted.pop(grant.serial, None)
+        if publication is not None:
+            self._forget(publication)
 
     def kill(self, channel: str, stream_id: str | None, reason: str) -> bool:
         """End what is published on a channel, if its stream id is this one; None is any. Never blocks.
@@ -211,9 +253,17 @@ class Gate:
                 publication.kills_by_id.append(stream_id)
         return found
 
-    def kill_all(self, reason: str, notify: bool) -> None:
-        """End everything; with `notify` False nothing is reported, then or later. Never blocks."""
-        everything = [publication for group in self._by_channel.values() for publication in group]
+    def kill_all(self, reason: str, notify: bool, of: Authority | None = None) -> None:
+        """End everything, or what one authority granted; with `notify` False nothing is reported any more.
+
+        Never blocks.
+        """
+        everything = [
+            publication
+            for group in self._by_channel.values()
+            for publication in group
+            if of is None or publication.authority is of
+        ]
         for publication in everything:
             publication.notify = publication.notify and notify
         for publication in everything:
@@ -245,7 +295,7 @@ class Gate:
 
     def _is_named(self, publication: _Publication, name: str) -> bool:
         names = [] if publication.stream_id is None else [publication.stream_id]
-        if self._authority.key_names_stream:
+        if publication.authority.key_names_stream:
             names.append(publication.request.key)
         # A list, not a generator: every name is compared, so the time taken tells nothing.
         return any([_same(name, candidate) for candidate in names])  # noqa: C419

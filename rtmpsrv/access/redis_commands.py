@@ -13,6 +13,7 @@ from typing import Any
 
 import gevent
 import redis
+from gevent.event import Event
 from redis.backoff import NoBackoff
 from redis.client import PubSub
 from redis.retry import Retry
@@ -105,6 +106,7 @@ class RedisCommands:
         self._stable_after_s = stable_after_s
         self._greenlet: gevent.Greenlet[..., None] | None = None
         self._subscribed = False
+        self._ever_subscribed = Event()
         self._share = give_way.share()
         self._meter = self._new_meter()
         self._ignored = RateLimited(lambda count: log.debug("%d unknown commands ignored", count))
@@ -137,6 +139,10 @@ class RedisCommands:
         """Begin to listen, in a greenlet of its own. Never blocks."""
         if self._greenlet is None:
             self._greenlet = gevent.spawn(self._run)
+
+    def wait_subscribed(self, timeout_s: float) -> bool:
+        """Wait until it has subscribed once; return whether it has. Blocks up to `timeout_s`."""
+        return bool(self._ever_subscribed.wait(timeout_s))
 
     def stop(self) -> None:
         """Stop listening. Blocks for a second or two at most."""
@@ -202,6 +208,7 @@ class RedisCommands:
     def _take(self, kind: object, data: object) -> None:
         if kind == "subscribe" and not self._subscribed:
             self._subscribed = True
+            self._ever_subscribed.set()
             self._log.info("Subscribed: %s", self._channel)
         if kind != "message" or not isinstance(data, bytes):
             return

@@ -528,3 +528,71 @@ def test_the_example_backend_accepts_refuses_and_hears_the_end(make: Make) -> No
             assert backend.stdout.readline() == f"stop news {stream_id}\n"
         finally:
             backend.kill()
+
+
+# --- stops that another process is to send ------------------------------------------------------------
+
+
+def test_a_stop_on_its_way_is_kept_and_those_behind_it_are_given_up(
+    server: CallbackServer, make: Make
+) -> None:
+    goes_on = Event()
+
+    def answer(received: Received) -> Answer:
+        goes_on.wait(PATIENCE_S)
+        return accept(received)
+
+    server.answer = answer
+    authority = make()
+    told: list[str] = []
+    authority.on_reported = lambda grant: told.append(grant.stream_id)
+    for number in range(3):
+        authority.ended(grant("news", str(number)))
+    assert authority._stops_waiting == 3
+    while not authority._stop_lines["news"].sending:
+        gevent.sleep(0.005)
+    assert [one.stream_id for one in authority.take_unsent()] == ["1", "2"]
+    assert authority.take_unsent() == []
+    authority.ended(grant("news", "3"))
+    goes_on.set()
+    assert authority.wait_idle(PATIENCE_S)
+    assert [one.claims["stream_id"] for one in server.received] == ["0", "3"]
+    assert told == ["0", "3"]
+
+
+def test_a_stop_that_waits_to_be_tried_again_is_given_up_too(server: CallbackServer, make: Make) -> None:
+    server.answer = lambda received: Answer(503) if len(server.received) < 1 else accept(received)
+    authority = make(backoff=SlowBackoff)
+    authority.ended(grant("news", "a"))
+    assert server.wait_for("stop")
+    while authority._stop_lines["news"].sending:
+        gevent.sleep(0.005)
+    assert [one.stream_id for one in authority.take_unsent()] == ["a"]
+    assert authority.wait_idle(PATIENCE_S)
+    authority.ended(grant("news", "b"))
+    assert authority.wait_idle(PATIENCE_S)
+    assert [one.claims["stream_id"] for one in server.received] == ["a", "b"]
+
+
+def test_a_stop_that_waits_for_its_turn_among_many_is_given_up(
+    server: CallbackServer, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callbacks, "STOP_CONCURRENCY", 1)
+    goes_on = Event()
+
+    def answer(received: Received) -> Answer:
+        goes_on.wait(PATIENCE_S)
+        return accept(received)
+
+    server.answer = answer
+    authority = make()
+    authority.ended(grant("first", "a"))
+    authority.ended(grant("second", "b"))
+    while not authority._stop_lines["first"].sending:
+        gevent.sleep(0.005)
+    assert [one.stream_id for one in authority.take_unsent()] == ["b"]
+    goes_on.set()
+    assert authority.wait_idle(PATIENCE_S)
+    while authority._stop_lines:
+        gevent.sleep(0.005)
+    assert [one.claims["stream_id"] for one in server.received] == ["a"]

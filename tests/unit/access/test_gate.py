@@ -323,3 +323,68 @@ def test_a_grant_may_have_a_serial_of_the_caller_s() -> None:
     gate = Gate(Desk())
     assert gate.admit(REQUEST, lambda reason: None, 1 << 40).serial == 1 << 40
     assert gate.admit(REQUEST, lambda reason: None).serial == 1
+
+
+# --- publications that go from one process to the next ------------------------------------------------
+
+
+def handed_over(old: Gate, new: Gate, grant: Grant, authority: Desk | None = None) -> Grant:
+    note = old.note(grant)
+    assert note is not None
+    inherited = new.inherit(grant, note, authority)
+    old.abandon(grant)
+    return inherited
+
+
+def test_an_inherited_publication_is_reported_once_by_its_last_gate() -> None:
+    first, second = Desk(), Desk()
+    old, new = Gate(first), Gate(second)
+    new.release(new.admit(REQUEST, lambda reason: None))
+    grant = handed_over(old, new, old.admit(REQUEST, lambda reason: None))
+    other = new.admit(REQUEST, lambda reason: None)
+    assert grant.serial != other.serial
+    assert new.activate(grant)
+    old.kill_all("late", notify=True)
+    second.ends.clear()
+    new.release(grant)
+    new.release(grant)
+    assert (first.ends, second.ends) == ([], [grant.stream_id])
+
+
+def test_what_was_granted_elsewhere_is_reported_to_who_granted_it_and_ended_with_it() -> None:
+    own, before = Desk(), Desk()
+    old, new = Gate(before), Gate(own)
+    reasons: list[str] = []
+    grants = [
+        handed_over(old, new, old.admit(REQUEST, lambda reason: None), before),
+        handed_over(old, new, old.admit(REQUEST, lambda reason: None), before),
+        new.admit(REQUEST, reasons.append),
+    ]
+    assert [new.granted_by(grant) for grant in grants] == [before, before, own]
+    for grant in grants:
+        assert new.rebind(grant, reasons.append)
+    new.release(grants[0])
+    assert new.granted_by(grants[0]) is None
+    new.kill_all("link lost", notify=False, of=before)
+    assert reasons == ["link lost"]
+    new.release(grants[1])
+    new.release(grants[2])
+    assert (before.ends, own.ends) == ([grants[0].stream_id], [grants[2].stream_id])
+
+
+def test_a_kill_on_the_way_is_kept_until_the_session_asks() -> None:
+    old, new = Gate(Desk()), Gate(Desk())
+    grant = handed_over(old, new, old.admit(REQUEST, lambda reason: None))
+    assert new.kill(REQUEST.channel, None, "enough")
+    assert not new.rebind(grant, lambda reason: None)
+    killed = new.admit(REQUEST, lambda reason: None)
+    new.kill(REQUEST.channel, None, "enough")
+    assert not new.rebind(handed_over(new, old, killed), lambda reason: None)
+
+
+def test_what_was_released_has_nothing_to_note() -> None:
+    gate = Gate(Desk())
+    grant = gate.admit(REQUEST, lambda reason: None)
+    gate.release(grant)
+    assert gate.note(grant) is None
+    gate.abandon(grant)

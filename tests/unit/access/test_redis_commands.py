@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -461,3 +462,12 @@ def test_stop_ends_the_subscription(server: RedisServer, connect: Connect) -> No
         while server.subscribers(CHANNEL):
             gevent.sleep(0.01)
     commands.stop()
+
+
+def test_that_commands_arrive_can_be_waited_for(server: RedisServer, connect: Connect) -> None:
+    commands = connect(server.port, lambda channel, stream_id: False)
+    assert commands.wait_subscribed(5)
+    assert server.subscribers(CHANNEL)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        assert not connect(nobody.getsockname()[1], lambda channel, stream_id: False).wait_subscribed(0.01)
