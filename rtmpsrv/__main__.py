@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 from typing import Any, TextIO, cast
 
 import gevent
@@ -19,18 +20,21 @@ from rtmpsrv.advice import EMPTY_SECRET
 from rtmpsrv.app import App
 from rtmpsrv.config import Config
 from rtmpsrv.errors import ConfigError
-from rtmpsrv.server.ports import choose, offers
+from rtmpsrv.server.ports import Ports, choose, offers
 from rtmpsrv.service import Service
 from rtmpsrv.systemd import take_sockets
+from rtmpsrv.workers import child
 from rtmpsrv.workers.heart import Heart
 from rtmpsrv.workers.role import Role, take_role
+from rtmpsrv.workers.successor import Successor
+from rtmpsrv.workers.wire import Wire, WireLost
 
 AT_ONCE_S = 1.0  # what a worker takes to end at once
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 # They would end the process, or halt it; who sends one does not mean that. Those of a crash are not here, nor
 # that of Ctrl-Z.
 IGNORED = (
-    signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO,
+    signal.SIGUSR1, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO,
     signal.SIGPWR, signal.SIGTTIN, signal.SIGTTOU, *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
 )  # fmt: skip
 
@@ -70,6 +74,9 @@ def main(arguments: list[str] | None = None) -> int:
     gevent.get_hub().exception_stream = cast(TextIO, log.ErrorStream())
     if not config.jwt_secret and EMPTY_SECRET not in warnings:
         warnings.append(EMPTY_SECRET)  # as the reference server does, whether tokens are made or not
+    predecessor = child.inherited()
+    if predecessor is not None:
+        return _succeed(predecessor, config, warnings)
     sockets = role.sockets if role else take_sockets(os.environ)
     app = App(config, choose(offers(sockets), config.rtmp_port, config.ssl_port))
     if role:
@@ -77,11 +84,27 @@ def main(arguments: list[str] | None = None) -> int:
     return _serve(app, config, warnings)
 
 
-def _serve(app: App, config: Config, warnings: list[str]) -> int:
+def _succeed(predecessor: Wire, config: Config, warnings: list[str]) -> int:
+    """Serve from where another process stops."""
+    successor = Successor(predecessor, log.get(), patience_s=float(config.handover_timeout_seconds))
+    try:
+        successor.greet()
+    except WireLost as exc:
+        _log(logging.ERROR, [f"succession failed, this process ends: {exc}"])
+        return 1
+    plain, secure = successor.take_listening(config.bind_address, config.rtmp_port), None
+    if config.tls_enabled:
+        secure = successor.take_listening(config.ssl_bind_address, config.ssl_port)
+    return _serve(App(config, Ports(plain, secure)), config, warnings, successor)
+
+
+def _serve(app: App, config: Config, warnings: list[str], successor: Successor | None = None) -> int:
     service = Service(config.pid_file, os.environ.get("NOTIFY_SOCKET", ""))
     _handle_signals(app, service)
-    problem = _start(app, config)
-    if problem is None:
+    if successor is not None:
+        app.on_serving = partial(_tell_serving, service)
+    problem = _start(app, config, successor)
+    if problem is None and successor is None:
         try:
             service.started()
         except OSError as exc:
@@ -90,9 +113,16 @@ def _serve(app: App, config: Config, warnings: list[str]) -> int:
     if problem is not None:
         _log(logging.ERROR, [problem])
         return 1
-    app.run()
+    code = app.run()
     service.ended()
-    return 0
+    return code
+
+
+def _tell_serving(service: Service) -> None:
+    try:
+        service.started()
+    except OSError as exc:  # too late to give up: the sessions are here
+        _log(logging.ERROR, [f"PID_FILE cannot be written: {exc.strerror or exc}"])
 
 
 def _serve_as_worker(app: App, config: Config, warnings: list[str], role: Role) -> int:
@@ -101,7 +131,8 @@ def _serve_as_worker(app: App, config: Config, warnings: list[str], role: Role) 
     heart = Heart(role, app.stop)
     gevent.signal_handler(signal.SIGTERM, app.stop)
     gevent.signal_handler(signal.SIGQUIT, app.stop, AT_ONCE_S)
-    for number in (signal.SIGINT, signal.SIGHUP, *IGNORED):  # a terminal sends the first two to all processes
+    # A terminal sends the first two to all processes.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, *IGNORED):
         signal.signal(number, signal.SIG_IGN)
     problem = _start(app, config)
     if not role.manager:
@@ -116,10 +147,10 @@ def _serve_as_worker(app: App, config: Config, warnings: list[str], role: Role) 
     return 0
 
 
-def _start(app: App, config: Config) -> str | None:
+def _start(app: App, config: Config, successor: Successor | None = None) -> str | None:
     """Open the ports; return what is wrong, if anything is."""
     try:
-        app.start()
+        app.start(successor)
     except OSError as exc:
         where = f"{config.bind_address}:{config.rtmp_port}"
         return f"could not create TCP listener: {where}: {exc.strerror or exc} (BIND_ADDRESS, RTMP_PORT)"
@@ -142,10 +173,14 @@ def _log(level: int, lines: list[str]) -> None:
 
 
 def _handle_signals(app: App, service: Service) -> None:
-    """Let three signals end the server, one reload it, and no other harm it. Each runs in a greenlet."""
+    """Let three signals end the server, one reload it, one replace it, and no other harm it.
+
+    Each runs in a greenlet.
+    """
     for number in STOPS:
         gevent.signal_handler(number, _stop, app, service)
     gevent.signal_handler(signal.SIGHUP, _reload, app, service)
+    gevent.signal_handler(signal.SIGUSR2, app.hand_over)
     watchers: dict[int, Any] = {}
     for number in IGNORED:
         watchers[number] = gevent.signal_handler(number, _tell_ignored, number, watchers)

@@ -12,6 +12,7 @@ from . import log
 from .access.gate import Authority, Gate, OpenAuthority
 from .access.give_way import GiveWay
 from .config import Config
+from .workers.estate import Kills
 
 if TYPE_CHECKING:
     from .access.callbacks import CallbackAuthority
@@ -27,19 +28,24 @@ class Admission:
         self.coordinator: Coordinator | None = None
         self.authority = self._authority(config, give_way)
         self.gate = Gate(self.authority)
-        self._redis = self._redis_commands(config, give_way) if config.redis_use else None
+        self.kills = Kills(self.gate)
+        self.redis = self._redis_commands(config, give_way) if config.redis_use else None
 
     def start(self) -> None:
-        """Connect to the control server and to Redis. Never blocks."""
+        """Connect to the control server and to Redis. Idempotent, never blocks."""
         if self.coordinator is not None:
             self.coordinator.start()
-        if self._redis is not None:
-            self._redis.start()
+        self.start_commands()
+
+    def start_commands(self) -> None:
+        """Take commands from Redis. Idempotent, never blocks."""
+        if self.redis is not None:
+            self.redis.start()
 
     def stop_commands(self) -> None:
         """Take no more commands from Redis; the gate is closed by itself."""
-        if self._redis is not None:
-            self._redis.stop()
+        if self.redis is not None:
+            self.redis.stop()
 
     def _authority(self, config: Config, give_way: GiveWay) -> Authority:
         """Return who decides about publishers: the control server, the callback, or nobody."""
@@ -59,7 +65,7 @@ class Admission:
                 give_way=give_way,
             )
             coordinator.on_link_lost = lambda: self.gate.kill_all("control link lost", notify=False)
-            coordinator.on_stream_kill = lambda channel, stream_id: self.gate.kill(
+            coordinator.on_stream_kill = lambda channel, stream_id: self.kills.kill(
                 channel, stream_id, "killed by the control server"
             )
             return coordinator
@@ -88,7 +94,7 @@ class Admission:
             host=config.redis_host,
             port=config.redis_port,
             channel=config.redis_channel,
-            kill=lambda channel, stream_id: self.gate.kill(channel, stream_id, "killed by a Redis command"),
+            kill=lambda channel, stream_id: self.kills.kill(channel, stream_id, "killed by a Redis command"),
             log=log.get("REDIS"),
             username=config.redis_username,
             password=config.redis_password,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import resource
-from itertools import count
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import gevent
@@ -33,6 +33,9 @@ from .server.proxies import Proxies
 from .server.session_state import SessionSettings
 from .server.trim import keep_large_blocks_apart
 from .server.turns import Turns
+from .workers.estate import Estate, Numbers
+from .workers.succession import Succession
+from .workers.successor import Abandoned, Successor
 
 if TYPE_CHECKING:
     from .server.certificates import CertificatePair
@@ -81,15 +84,37 @@ class App:
         # With MSG_BUFFER_SIZE=1 the operator asked for the lowest latency: reads are not merged either.
         ingest = Ingest(clock, enabled=config.msg_buffer_size > 1)
         proxies = Proxies(config.proxy_protocol_from, config.max_connections)
+        numbers = Numbers()
         self._parts = ServerParts(
-            session_settings(config), slots, self.registry.budget, clock, turns, ingest, count(1), proxies
+            session_settings(config), slots, self.registry.budget, clock, turns, ingest, numbers, proxies
         )
         self.listeners: list[Listener] = []
+        admission = self._admission
+        self.estate = Estate(
+            self.registry, self.gate, admission.kills, self._parts, numbers, self.listeners, agreed(config),
+            self.relay.tell, admission.callbacks, admission.redis,
+            [admission.coordinator] if admission.coordinator else [],
+        )  # fmt: skip
+        if admission.coordinator is not None:
+            admission.coordinator.on_link_lost = lambda: self.estate.link_lost(admission.authority)
+        self._succession = Succession(
+            self.estate,
+            self.log,
+            start_s=float(config.handover_timeout_seconds),
+            linger_s=float(config.linger_seconds),
+            over=self.stop,
+        )
+        self._successor: Successor | None = None  # this process, until it serves
+        self._failed = False
+        self.on_serving: Callable[[], None] = lambda: None  # clients are let in from now on
         self._tls_listener: TlsListener | None = None  # none before the first good certificate
         self._certificates = self._certificate_reloader(config) if config.tls_enabled else None
 
-    def start(self) -> None:
-        """Open the ports. Raises OSError when the plain port cannot be bound."""
+    def start(self, successor: Successor | None = None) -> None:
+        """Open the ports. Raises OSError when the plain port cannot be bound.
+
+        As the successor of another process it lets nobody in before that has handed over.
+        """
         config = self._config
         self.registry.budget.limit_descriptors(raise_descriptor_limit())
         tune_collector()
@@ -104,16 +129,28 @@ class App:
         self.log.info("Watch the same, for example with: ffplay %s", here)
         self.log.info("RTMP server rtmpsrv (%s)", __version__)
         self.log.info("Play policy: %s", config.play_policy)
-        listener.start()
         self.listeners.append(listener)
-        if self._certificates is not None:
-            self._certificates.start()
-        self._admission.start()
+        self._successor = successor
+        if successor is None:
+            self._serve()
+        else:
+            self._admission.start_commands()
+            gevent.spawn(self._take_over, successor)
 
-    def run(self) -> None:
-        """Serve until `stop` was asked for, then drain. Blocks."""
+    def run(self) -> int:
+        """Serve until `stop` was asked for, then drain; return the exit code. Blocks."""
         self._stopping.wait()
+        if self._failed:
+            return 1
         self._drain()
+        return 0
+
+    def hand_over(self) -> None:
+        """Start a process that succeeds this one, and hand everything over to it. Blocks for the fork."""
+        if self._successor is None:
+            self._succession.begin()
+        else:
+            self.log.info("succession: this process does not serve yet")
 
     def stop(self, drain_s: float | None = None) -> None:
         """Ask `run` to end, within DRAIN_TIMEOUT_SECONDS or `drain_s`. Never blocks.
@@ -139,6 +176,30 @@ class App:
         ]
         if waiting:
             self.log.warning("Changed, but in force after a restart only: %s", ", ".join(waiting))
+
+    def _serve(self) -> None:
+        """Let clients in."""
+        self._successor = None
+        self.listeners[0].start()
+        if self._certificates is not None:
+            self._certificates.start()
+        self._admission.start()
+        self.on_serving()
+
+    def _take_over(self, successor: Successor) -> None:
+        """Succeed another process; the top of a greenlet."""
+        try:
+            successor.run(self.estate, self._serve)
+        except Abandoned as exc:
+            self.log.error("succession failed, this process ends: %s", exc)
+            self._failed = True
+        except Exception:  # a bug of ours: the other process goes on
+            self.log.exception("succession failed, this process ends")
+            self._failed = True
+        finally:
+            successor.close()
+        if self._failed:
+            self.stop()
 
     def _tell_refusals(self, count: int, address: str) -> None:
         self.log.info("requests refused since the last such line: %d, the last from %s", count, address)
@@ -174,6 +235,7 @@ class App:
         """Stop accepting, end publications so that players are told, wait for all, bounded."""
         timeout_s = self._drain_s
         reason = "server is shutting down"
+        self._succession.cancel()
         self.log.info("Shutting down, %d connections", sum(len(one.sessions) for one in self.listeners))
         if self._certificates is not None:
             self._certificates.close()
@@ -201,6 +263,15 @@ def urls(config: Config, port: int) -> tuple[str, str]:
 
 def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+def agreed(config: Config) -> dict[str, object]:
+    """Return the settings that a successor must share, or else sessions cannot move."""
+    names = (
+        "rtmp_chunk_size", "control_use", "url_layout", "id_max_length", "id_allow_empty",
+        "id_allow_special_characters",
+    )  # fmt: skip
+    return {name.upper(): getattr(config, name) for name in names}
 
 
 def live_limits(config: Config) -> LiveLimits:

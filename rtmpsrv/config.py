@@ -116,6 +116,12 @@ class Config:
         unit="seconds", low=1, high=HOUR)
     drain_timeout_seconds: int = setting(TIMES, NUMBER, 8,
         "Time for connections to end after SIGTERM or SIGINT.", unit="seconds", high=HOUR)
+    handover_timeout_seconds: int = setting(TIMES, NUMBER, 30,
+        "Time for a new process to be ready after SIGUSR2; then this one goes on.",
+        unit="seconds", low=1, high=HOUR)
+    linger_seconds: int = setting(TIMES, NUMBER, 3600,
+        "How long a process that has a successor serves what could not move, such as RTMPS.",
+        unit="seconds", high=24 * HOUR)
 
     ssl_port: int = setting(TLS, NUMBER, 443, "Port for RTMPS.", **PORT)
     ssl_bind_address: str = setting(TLS, ADDRESS, "0.0.0.0",

@@ -152,10 +152,14 @@ class ServerProcess:
                 if len(found) >= count:
                     return found
                 left = until - monotonic()
-                if left <= 0 or self.process.poll() is not None:
+                if left <= 0 or self.is_over():
                     tail = "\n".join((self.lines + self.stderr_lines)[-30:])
                     raise AssertionError(f"no line with {pattern!r} ({len(found)} of {count}); log:\n{tail}")
                 self._changed.wait(min(left, 0.5))
+
+    def is_over(self) -> bool:
+        """Tell whether nobody is left who could write a line."""
+        return self.process.poll() is not None
 
     def session_lines(self, number: int) -> list[str]:
         """Return the lines of one connection."""

@@ -1,0 +1,43 @@
+"""Which sessions and channels travel together: whole channels, few enough to be frozen at once. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+MOST_SESSIONS: Final = 256  # of one slice, unless one channel has more: a freeze takes some 0.2 ms each
+
+Item = TypeVar("Item")
+
+
+@dataclass(slots=True)
+class Slice(Generic[Item]):
+    """What goes in one step."""
+
+    sessions: list[Item] = field(default_factory=list)
+    channels: list[str] = field(default_factory=list)
+
+
+def plan(sessions: Iterable[tuple[Item, str | None]], most: int = MOST_SESSIONS) -> list[Slice[Item]]:
+    """Divide sessions, each with the channel that it publishes or plays on, into slices.
+
+    Those without a channel come first. Channels keep the order in which they were met, and are not divided;
+    small ones share a slice.
+    """
+    free: list[Item] = []
+    by_channel: dict[str, list[Item]] = {}
+    for session, channel in sessions:
+        if channel is None:
+            free.append(session)
+        else:
+            by_channel.setdefault(channel, []).append(session)
+    slices = [Slice(free[begin : begin + most]) for begin in range(0, len(free), most)]
+    last: Slice[Item] | None = None
+    for channel, members in by_channel.items():
+        if last is None or len(last.sessions) + len(members) > most:
+            last = Slice()
+            slices.append(last)
+        last.sessions += members
+        last.channels.append(channel)
+    return slices

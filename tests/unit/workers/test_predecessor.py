@@ -1,0 +1,303 @@
+"""The old side, with a new side that a test plays by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from posix import close
+from typing import Any
+
+import gevent
+import pytest
+
+from rtmpsrv.client import Client
+from rtmpsrv.protocol import messages
+from rtmpsrv.workers import predecessor as module
+from rtmpsrv.workers import schema
+from rtmpsrv.workers.wire import Wire
+from tests.unit.server.stage import PATIENCE_S, eventually
+from tests.unit.workers.houses import Handover
+
+QUICK_S = 0.1
+
+
+class Scripted(Handover):
+    """The new side says what a test says."""
+
+    def __init__(self, **times: float) -> None:
+        super().__init__(**times)
+        self.wire = Wire(self.far)
+        self.heir.on_kill = self.wire.close
+
+    def hear(self, kind: str) -> dict[str, Any]:
+        message, descriptors = self.wire.receive(PATIENCE_S)
+        for descriptor in descriptors:
+            close(descriptor)
+        assert message["kind"] == kind, message
+        return dict(message)
+
+    def say(self, kind: str, **values: object) -> None:
+        assert self.wire.post({"kind": kind} | values)
+
+    def ready(self, obstacle: str = "") -> dict[str, Any]:
+        hello = self.hear("hello")
+        self.say("ready", schema=schema.SCHEMA, obstacle=obstacle, reports=False)
+        return hello
+
+    def commit(self) -> None:
+        """Take one slice."""
+        self.say("prepared", number=self.hear("slice")["number"])
+        self.hear("commit")
+
+    def goes_on(self) -> None:
+        """See to it that the old side serves as before, old clients and new ones."""
+        old = self.old
+        assert not old.estate.parts.hold.closed
+        for client in self.clients:
+            answers(client)
+        self.player("another").close()
+
+    def close(self) -> None:
+        self.wire.close()
+        super().close()
+
+
+def answers(client: Client) -> None:
+    """Return when the server has answered a ping."""
+    client.ping(7)
+    pong = messages.PING_RESPONSE.to_bytes(2, "big")
+    while (message := client.read()).type_id != messages.USER_CONTROL or not message.payload.startswith(pong):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SETTLE_S", QUICK_S)
+    monkeypatch.setattr(module, "LOOK_S", 0.001)
+
+
+@pytest.fixture
+def scripted() -> Iterator[Scripted]:
+    made = Scripted()
+    yield made
+    made.close()
+
+
+def test_it_says_what_it_is_and_where_it_listens(scripted: Scripted) -> None:
+    running = scripted.begin()
+    hello = scripted.ready()
+    assert hello["schema"] == schema.SCHEMA
+    assert hello["clock"] == schema.clock_identity()
+    assert hello["agreed"] == {"RTMP_CHUNK_SIZE": 4096}
+    assert hello["listeners"] == [("127.0.0.1", scripted.old.listener.port)]
+    scripted.hear("serve")
+    assert scripted.old.estate.parts.hold.closed
+    scripted.say("serving")
+    scripted.hear("leaving")
+    assert running.get(timeout=PATIENCE_S)
+    assert scripted.old.listener.closed
+    assert scripted.heir.kills == 0
+
+
+@pytest.mark.parametrize("step", ["hello", "slice", "second slice", "serve"])
+@pytest.mark.parametrize("how", ["dies", "hangs", "babbles", "is no part of it"])
+def test_whatever_goes_wrong_everybody_that_was_not_committed_goes_on(
+    how: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STEP_S", QUICK_S)
+    scripted = Scripted(start_s=QUICK_S if (how, step) == ("hangs", "hello") else 2 * QUICK_S)
+    lost = scripted.client()
+    lost.shake_hands()
+    lost.connect("app")
+    scripted.publisher()
+    scripted.player()
+    everybody = list(scripted.clients)
+    running = scripted.begin()
+    if step == "hello":
+        scripted.hear("hello")
+    else:
+        scripted.ready()
+    if step in ("second slice", "serve"):
+        scripted.commit()
+        scripted.clients.remove(lost)
+    if step == "serve":
+        scripted.commit()
+        scripted.clients.clear()
+    if "slice" in step:
+        scripted.hear("slice")
+    if step == "serve":
+        scripted.hear("serve")
+    if how == "dies":
+        scripted.wire.close()
+    elif how == "babbles":
+        scripted.say("what")
+    elif how == "is no part of it":
+        scripted.wire.post("what")
+    assert not running.get(timeout=PATIENCE_S)
+    assert scripted.heir.kills == 1
+    scripted.goes_on()
+    scripted.clients += everybody
+    scripted.close()
+
+
+def test_a_refused_first_slice_is_the_end_of_it(scripted: Scripted) -> None:
+    scripted.publisher()
+    running = scripted.begin()
+    scripted.ready()
+    scripted.say("refused", number=scripted.hear("slice")["number"], reason="not this one")
+    assert not running.get(timeout=PATIENCE_S)
+    scripted.goes_on()
+
+
+def test_a_refused_later_slice_stays(scripted: Scripted) -> None:
+    scripted.client()
+    scripted.publisher()
+    running = scripted.begin()
+    scripted.ready()
+    scripted.commit()
+    scripted.say("refused", number=scripted.hear("slice")["number"], reason="not this one")
+    scripted.hear("serve")
+    scripted.say("serving")
+    scripted.commit()  # tried again
+    scripted.hear("leaving")
+    assert running.get(timeout=PATIENCE_S)
+    assert not scripted.old.sessions
+    assert len(scripted.old.estate.registry) == 0
+
+
+def test_a_session_in_the_middle_of_a_request_goes_when_that_is_answered(scripted: Scripted) -> None:
+    asked, answer = gevent.event.Event(), gevent.event.Event()
+
+    def authorise(request: object) -> str:
+        asked.set()
+        answer.wait()
+        return "id"
+
+    scripted.old.desk.authorise = authorise  # type: ignore[method-assign]
+    client = scripted.client()
+    client.shake_hands()
+    client.connect("app")
+    publishing = gevent.spawn(client.publish, "key")
+    assert asked.wait(PATIENCE_S)
+    running = scripted.begin()
+    scripted.ready()
+    scripted.hear("serve")
+    scripted.say("serving")
+    assert scripted.old.sessions
+    answer.set()
+    publishing.get(timeout=PATIENCE_S)
+    late = scripted.hear("slice")
+    assert [name for name, _value, _count in late["channels"]] == ["app"]
+    assert [note["lent"] for note in late["notes"].values()] == [False]
+    scripted.say("refused", number=late["number"], reason="somebody publishes app there")
+    eventually(lambda: not scripted.old.sessions)
+    assert running.get(timeout=PATIENCE_S)
+    assert scripted.old.desk.ended_ids == ["id"]
+
+
+def test_what_does_not_end_is_given_up_after_its_time() -> None:
+    scripted = Scripted(linger_s=QUICK_S)
+    scripted.publisher()
+    running = scripted.begin()
+    scripted.ready("its form is another")
+    message = scripted.hear("serve")
+    assert message["moves"] is False
+    scripted.say("serving")
+    scripted.hear("leaving")
+    assert running.get(timeout=PATIENCE_S)
+    assert len(scripted.old.sessions) == 1
+    assert not scripted.old.estate.parts.hold.closed
+    scripted.close()
+
+
+def test_it_can_be_cancelled(scripted: Scripted) -> None:
+    scripted.publisher()
+    running = scripted.begin()
+    scripted.hear("hello")
+    scripted.predecessor.cancel("this process is to end")
+    assert not running.get(timeout=PATIENCE_S)
+    assert scripted.heir.kills == 1
+    scripted.goes_on()
+
+
+def test_when_the_successor_is_lost_later_what_is_here_is_served_here() -> None:
+    scripted = Scripted(linger_s=PATIENCE_S)
+    scripted.publisher()
+    (session,) = scripted.old.sessions
+    session._requests.busy = True
+    running = scripted.begin()
+    scripted.ready()
+    scripted.hear("serve")
+    scripted.say("serving")
+    eventually(lambda: scripted.predecessor.serving)
+    scripted.wire.close()
+    eventually(lambda: not scripted.old.estate.parts.hold.closed)
+    session._requests.busy = False
+    assert len(scripted.old.sessions) == 1
+    scripted.clients[0].close()
+    assert running.get(timeout=PATIENCE_S)
+    scripted.close()
+
+
+def test_a_successor_that_is_lost_with_a_late_slice_gives_it_back() -> None:
+    scripted = Scripted(linger_s=PATIENCE_S)
+    scripted.publisher()
+    (session,) = scripted.old.sessions
+    session._requests.busy = True
+    running = scripted.begin()
+    scripted.ready()
+    scripted.hear("serve")
+    scripted.say("serving")
+    eventually(lambda: scripted.predecessor.serving)
+    session._requests.busy = False
+    scripted.hear("slice")
+    scripted.wire.close()
+    eventually(lambda: scripted.old.sessions)
+    client = scripted.clients[0]
+    answers(client)
+    assert scripted.heir.kills == 1
+    client.close()
+    assert running.get(timeout=PATIENCE_S)
+    scripted.close()
+
+
+def test_ends_and_kills_go_both_ways_while_publications_are_lent(scripted: Scripted) -> None:
+    old = scripted.old
+    old.estate.tied.append(old.desk)
+    scripted.publisher("one")
+    scripted.publisher("two")
+    scripted.publisher("three")
+    eventually(lambda: len(old.estate.registry) == 3)
+    running = scripted.begin()
+    scripted.ready()
+    slice_ = scripted.hear("slice")
+    serials = sorted(slice_["notes"])
+    assert [slice_["notes"][serial]["lent"] for serial in serials] == [True] * 3
+    scripted.say("prepared", number=slice_["number"])
+    scripted.hear("commit")
+    scripted.hear("serve")
+    scripted.say("serving")
+    eventually(lambda: scripted.predecessor.serving)
+    assert old.estate.kills.kill("one", "id-1", "killed")
+    kill = scripted.hear("kill")
+    assert (kill["channel"], kill["stream_id"], kill["reason"]) == ("one", "id-1", "killed")
+    for _ in range(2):
+        scripted.say("ended", serial=serials[0])
+    eventually(lambda: old.desk.ended_ids)
+    assert old.desk.ended_ids == ["id-1"]
+    asked: list[str] = []
+
+    def before(channel: str, stream_id: str | None, reason: str) -> bool:
+        asked.append(channel)
+        return True
+
+    old.estate.kills.before = before
+    scripted.say("kill", channel="four", stream_id=None, reason="by redis")
+    eventually(lambda: asked)
+    other = type(old.desk)()
+    old.estate.link_lost(other)
+    assert not running.dead
+    old.estate.link_lost(old.desk)
+    assert sorted(scripted.hear("link lost")["serials"]) == serials[1:]
+    scripted.hear("leaving")
+    assert running.get(timeout=PATIENCE_S)
+    assert old.desk.ended_ids == ["id-1"]
