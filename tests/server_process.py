@@ -70,6 +70,8 @@ def run(*arguments: str, cwd: str = "", **settings: str) -> subprocess.Completed
 class ServerProcess:
     """A running server on a free port. Use as a context; leaving it stops the server."""
 
+    module = "rtmpsrv"
+
     def __init__(self, *, shell_prefix: str = "", cwd: str = "", **settings: str) -> None:
         """Start it; `shell_prefix` are shell commands to run before, such as `ulimit -n 64;`."""
         self.port = free_port()
@@ -79,7 +81,7 @@ class ServerProcess:
         self._directory = tempfile.TemporaryDirectory()  # no .env in it
         settings = {"RTMP_PORT": str(self.port), "BIND_ADDRESS": "127.0.0.1"} | settings
         self.port = int(settings["RTMP_PORT"])
-        command: Sequence[str] = [sys.executable, "-m", "rtmpsrv"]
+        command: Sequence[str] = [sys.executable, "-m", self.module]
         if shell_prefix:
             command = ["sh", "-c", f'{shell_prefix} exec "$@"', "sh", *command]
         self.process = subprocess.Popen(

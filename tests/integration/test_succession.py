@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -159,18 +159,135 @@ def test_the_key_of_a_channel_and_that_it_is_taken_go_along(line: Lineage, on: S
 # --- when it fails ------------------------------------------------------------------------------------
 
 
-def test_a_successor_that_cannot_start_costs_nothing(line: Lineage, on: Stage) -> None:
-    publisher, player = on.publisher("app"), on.player("app")
-    since = line.signal()
-    line.wait_for_line(r"succession: process \d+ was started", since)
-    os.kill(line.successors[-1], signal.SIGKILL)
-    line.wait_for_line("succession failed: ", since, timeout_s=START_S)
-    some(publisher, 0)
-    assert len(media_of(on.passed(publisher, player))) >= 10
-    on.client().connect("app")
-    assert alive(line.pid)
-    line.lines[:] = [text for text in line.lines if "[ERROR]" not in text]
-    line.succeed()
-    some(publisher, 10)
-    assert len(media_of(on.passed(publisher, player))) == 10
-    line.end()
+FILE = "fault"  # that tests.doubles.faulty_server reads
+
+
+class FaultyLineage(Lineage):
+    module = "tests.doubles.faulty_server"
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Iterator[FaultyLineage]:
+    with FaultyLineage(cwd=str(tmp_path), HANDOVER_TIMEOUT_SECONDS="8") as made:
+        yield made
+
+
+def fail(line: FaultyLineage, tmp_path: Path, fault: str) -> None:
+    (tmp_path / FILE).write_text(fault)
+    line.fail()
+
+
+@pytest.mark.parametrize("step", ["start", "ready", "prepared", "committed", "serving"])
+def test_a_successor_that_dies_costs_at_most_what_was_committed(
+    faulty: FaultyLineage, tmp_path: Path, step: str
+) -> None:
+    with stage(faulty.port) as on:
+        publisher, player = on.publisher("app"), on.player("app")
+        shaken = on.client()
+        shaken.shake_hands()
+        fail(faulty, tmp_path, f"{step} kill")
+        if step in ("committed", "serving"):
+            shaken.expect_closed()  # it was in the first slice
+            (line,) = faulty.matching("succession failed: ")
+            assert "0 were lost" not in line
+        else:
+            assert shaken.ask_connect("two") == shaken.expect_command("_result")[0]
+        if step == "serving":
+            publisher.expect_closed()
+            publisher, player = on.publisher("app"), on.player("app")
+        some(publisher, 0)
+        assert len(media_of(on.passed(publisher, player))) >= 10
+        assert alive(faulty.pid)
+        faulty.succeed()
+        some(publisher, 10)
+        assert len(media_of(on.passed(publisher, player))) == 10
+    faulty.end()
+
+
+@pytest.mark.parametrize("step", ["prepared", "serving"])
+def test_a_successor_that_hangs_is_a_pause_of_two_seconds(
+    faulty: FaultyLineage, tmp_path: Path, step: str
+) -> None:
+    with stage(faulty.port) as on:
+        publisher, player = on.publisher("app"), on.player("app")
+        fail(faulty, tmp_path, f"{step} stop")
+        if step == "serving":
+            publisher.expect_closed()
+            publisher, player = on.publisher("app"), on.player("app")
+        some(publisher, 0)
+        assert len(media_of(on.passed(publisher, player))) >= 10
+        assert not any(alive(pid) for pid in faulty.successors)
+    faulty.end()
+
+
+@pytest.mark.parametrize("step", ["hello", "slice", "commit", "serve"])
+def test_when_the_old_one_dies_the_new_one_serves_with_what_it_has(
+    faulty: FaultyLineage, tmp_path: Path, step: str
+) -> None:
+    with stage(faulty.port) as on:
+        shaken = on.client()
+        shaken.shake_hands()
+        publisher, player = on.publisher("app"), on.player("app")
+        (tmp_path / FILE).write_text(f"{step} kill")
+        since = faulty.signal()
+        if step == "hello":
+            faulty.wait_for_line("succession failed, this process ends", since, timeout_s=START_S)
+            return
+        faulty.wait_for_line("succession: took over", since, timeout_s=START_S)
+        (faulty.pid,) = faulty.successors
+        if step == "slice":
+            shaken.expect_closed()
+        else:
+            assert shaken.ask_connect("two") == shaken.expect_command("_result")[0]
+        if step != "serve":
+            publisher.expect_closed()
+            player.expect_closed()
+            publisher, player = on.publisher("app"), on.player("app")
+        some(publisher, 0)
+        assert len(media_of(on.passed(publisher, player))) >= 10
+    faulty.end()
+
+
+def test_a_setting_that_must_agree_moves_nobody_and_the_log_says_so(tmp_path: Path) -> None:
+    settings = tmp_path / ".env"
+    with Lineage(cwd=str(tmp_path)) as line, stage(line.port) as on:
+        publisher, player = on.publisher("app"), on.player("app")
+        settings.write_text("RTMP_CHUNK_SIZE=8192\n")
+        line.succeed()
+        assert line.matching(r"\[WARNING\] succession: sessions cannot move: RTMP_CHUNK_SIZE changed")
+        other, viewer = on.publisher("app"), on.player("app")
+        some(publisher, 0)
+        assert len(media_of(on.passed(publisher, player))) >= 10
+        some(other, 10)
+        assert len(media_of(on.passed(other, viewer))) >= 10
+        assert alive(line.process.pid)
+        publisher.close()
+        player.close()
+        assert line.process.wait(START_S) == 0
+        some(other, 20)
+        assert len(media_of(on.passed(other, viewer))) == 10
+        line.end()
+
+
+def test_what_stays_is_closed_when_its_time_is_over(tmp_path: Path) -> None:
+    settings = tmp_path / ".env"
+    with Lineage(cwd=str(tmp_path), LINGER_SECONDS="1") as line, stage(line.port) as on:
+        publisher, player = on.publisher("app"), on.player("app")
+        settings.write_text("RTMP_CHUNK_SIZE=8192\n")
+        line.succeed()
+        assert "NetStream.Play.UnpublishNotify" in names_of(player.expect_closed())
+        publisher.expect_closed()
+        assert line.process.wait(START_S) == 0
+        line.end()
+
+
+def test_the_end_of_the_old_one_ends_an_attempt(faulty: FaultyLineage, tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text("ready stop")
+    since = faulty.signal()
+    faulty.wait_for_line(r"succession: process \d+ was started", since)
+    with stage(faulty.port) as on:
+        publisher = on.publisher("app")
+        faulty.signal(signal.SIGTERM)
+        publisher.expect_closed()
+    assert faulty.process.wait(START_S) == 0
+    assert not any(alive(pid) for pid in faulty.successors)
