@@ -46,8 +46,8 @@ def patch() -> None:
         commit(successor, *arguments)
         obey("committed")
 
-    Wire.post = posting  # type: ignore[method-assign]
-    Successor._commit = committing  # type: ignore[method-assign]
+    Wire.post = posting  # type: ignore[method-assign, assignment]
+    Successor._commit = committing  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":
