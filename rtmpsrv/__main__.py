@@ -15,7 +15,7 @@ from typing import Any, TextIO, cast
 
 import gevent
 
-from rtmpsrv import __version__, build, log
+from rtmpsrv import __version__, build, log, token_command
 from rtmpsrv.advice import EMPTY_SECRET
 from rtmpsrv.app import App
 from rtmpsrv.config import Config
@@ -51,9 +51,15 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="print the settings in force, secrets masked, and what is wrong; exit with 1 if anything is",
     )
+    commands = parser.add_subparsers(dest="command", metavar="[token]")
+    token_command.describe_arguments(
+        commands.add_parser("token", help="print a signed token for publishers or players, and end")
+    )
     _open_standard_streams()
     options = parser.parse_args(arguments)
     log.setup()
+    if options.command == "token":
+        return _print_token(options)
     if options.check_config:
         from rtmpsrv.check import check  # not needed to serve
 
@@ -78,7 +84,11 @@ def main(arguments: list[str] | None = None) -> int:
     if predecessor is not None:
         return _succeed(predecessor, config, warnings)
     sockets = role.sockets if role else take_sockets(os.environ)
-    app = App(config, choose(offers(sockets), config.rtmp_port, config.ssl_port))
+    try:
+        app = App(config, choose(offers(sockets), config.rtmp_port, config.ssl_port))
+    except ConfigError as exc:
+        _log(logging.ERROR, exc.problems)
+        return 1
     if role:
         return _serve_as_worker(app, config, warnings, role)
     return _serve(app, config, warnings)
@@ -165,6 +175,15 @@ def _manage(config: Config) -> int:
         return 1
     logging.shutdown()  # lines that are not written yet
     os.execv(sys.executable, [sys.executable, "-m", "rtmpsrv.workers.manager"])
+
+
+def _print_token(options: argparse.Namespace) -> int:
+    try:
+        print(token_command.make(options))
+    except ConfigError as exc:
+        print(*exc.problems, sep="\n", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _log(level: int, lines: list[str]) -> None:

@@ -1,4 +1,7 @@
-"""What is allowed in the settings but hardly meant, seen from one setting to another. Changes nothing."""
+"""What is wrong with settings that are right one by one: what cannot be, and what is hardly meant.
+
+Changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,23 @@ if TYPE_CHECKING:
     from rtmpsrv.config import Config
 
 EMPTY_SECRET = "JWT_SECRET is empty: tokens of callbacks are signed with an empty secret"
+
+
+MIN_SECRET_BYTES = 32  # RFC 7518, 3.2
+
+
+def conflicts(config: Config) -> list[str]:
+    """Name what cannot be in force together; the server does not start."""
+    keys = {
+        "TOKEN_SECRET": config.token_secret,
+        "TOKEN_JWKS_URL": config.token_jwks_url,
+        "TOKEN_JWKS_FILE": config.token_jwks_file,
+    }
+    given = [name for name, value in keys.items() if value]
+    if config.tokens_used and len(given) != 1:
+        found = " and ".join(given) or "none"
+        return [f"PUBLISH_ACCESS, PLAY_ACCESS: tokens need one of {', '.join(keys)}; given is {found}"]
+    return []
 
 
 def between(config: Config) -> list[str]:
@@ -23,6 +43,8 @@ def between(config: Config) -> list[str]:
         advice.append(f"SSL_PORT is {config.ssl_port}, which is RTMP_PORT: there is no RTMPS")
     if config.control_use and not config.control_base_url:
         advice.append("CONTROL_USE=YES without CONTROL_BASE_URL: every publisher will be refused")
+    if config.tokens_used and 0 < len(config.token_secret.encode()) < MIN_SECRET_BYTES:
+        advice.append(f"TOKEN_SECRET has less than {MIN_SECRET_BYTES} bytes: it can be guessed")
     if config.ping_interval_seconds >= config.idle_timeout_seconds:
         advice.append(
             "PING_INTERVAL_SECONDS is not below IDLE_TIMEOUT_SECONDS: healthy players will be disconnected"

@@ -17,10 +17,11 @@ from gevent.pool import Group
 
 from . import __version__, log
 from .access.limits import ConnectionLimits
-from .access.names import CHANNEL_KEY, PATHS, IdRules, Names
+from .access.names import CHANNEL_KEY, PATHS
 from .access.refusals import RefusalDelay
 from .admission import Admission
 from .config import LOGS, SETTINGS, Config
+from .entrance import entrance_from
 from .live.output import LiveLimits
 from .live.registry import Registry
 from .relay import Relay, play_policy
@@ -51,7 +52,10 @@ class App:
     """One stand-alone server process."""
 
     def __init__(self, config: Config, ports: Ports = NO_PORTS) -> None:
-        """Take over `ports` that others have opened; open those that are not among them."""
+        """Take over `ports` that others have opened; open those that are not among them.
+
+        Raises ConfigError for a file that cannot be used.
+        """
         self.log = log.get()
         self._ports = ports
         self._drain_s = float(config.drain_timeout_seconds)
@@ -64,13 +68,11 @@ class App:
         turns = Turns()
         self._admission = Admission(config, turns)
         self.gate = self._admission.gate
+        self._entrance = entrance_from(config, turns)
         self.relay = Relay(
             self.registry,
             self.gate,
-            Names(
-                IdRules(config.id_max_length, config.id_allow_empty, config.id_allow_special_characters),
-                config.url_layout,
-            ),
+            self._entrance,
             play_policy(config.rtmp_play_whitelist),
             RefusalDelay(self._tell_refusals),
         )
@@ -129,6 +131,7 @@ class App:
         self.log.info("Watch the same, for example with: ffplay %s", here)
         self.log.info("RTMP server rtmpsrv (%s)", __version__)
         self.log.info("Play policy: %s", config.play_policy)
+        self._entrance.start()
         self.listeners.append(listener)
         self._successor = successor
         if successor is None:
@@ -162,9 +165,10 @@ class App:
         self._stopping.set()
 
     def reload(self, config: Config | None = None) -> None:
-        """Look at the certificate now, and take over what may change of new settings. Never blocks."""
+        """Look at all files now, and take over what may change of new settings. Never blocks."""
         if self._certificates is not None:
             self._certificates.ask()
+        self._entrance.ask()
         if config is None:
             return
         log.switch_levels(config)
@@ -239,6 +243,7 @@ class App:
         self.log.info("Shutting down, %d connections", sum(len(one.sessions) for one in self.listeners))
         if self._certificates is not None:
             self._certificates.close()
+        self._entrance.close()
         for listener in self.listeners:
             listener.close()
         for listener in self.listeners:

@@ -16,13 +16,14 @@ from typing import Any
 
 from rtmpsrv import memory
 from rtmpsrv.access.ip_rules import IpRules
-from rtmpsrv.advice import between
+from rtmpsrv.advice import between, conflicts
 from rtmpsrv.errors import ConfigError
 from rtmpsrv.misspelt import misspelt
 from rtmpsrv.settings import Kind, Reader, display, setting, settings_of
 
 LISTEN = "Listening and protocol"
 ACCESS = "Who may connect, publish and play"
+TOKENS = "Signed tokens of publishers and players"
 STREAMS = "Streams and players"
 TIMES = "Deadlines"
 TLS = "TLS (RTMPS)"
@@ -82,6 +83,20 @@ class Config:
     id_allow_special_characters: bool = setting(ACCESS, SWITCH, False,
         "Whether they may hold any character but `>`, `|` and line feed. "
         "NO: only letters, digits, `-` and `_`.")
+
+    publish_access: str = setting(ACCESS, CHOICE, "open",
+        "What a publisher must show, besides what a callback or control server asks: `open` is nothing, "
+        "`token` is a signed token.", choices=("open", "token"))
+    play_access: str = setting(ACCESS, CHOICE, "key",
+        "What a player must show: `key` is the publisher's key, `open` is nothing, `token` is a signed "
+        "token.", choices=("key", "open", "token"))
+
+    token_secret: str = setting(TOKENS, TEXT, "", "Secret (HS256) that signs tokens.", secret=True)
+    token_jwks_url: str = setting(TOKENS, URL, "",
+        "Where the public keys (RS256, ES256) for tokens are fetched, a JSON Web Key Set.",
+        choices=("https", "http"))
+    token_jwks_file: str = setting(TOKENS, TEXT, "",
+        "File with such a set. It is read again when it changes.")
 
     gop_cache_size_mb: int = setting(STREAMS, NUMBER, 256,
         "Most that is kept of one channel for players that join. 0 keeps nothing: they wait for a keyframe.",
@@ -223,6 +238,7 @@ class Config:
             reader.warnings.append("MSG_BUFFER_SIZE=0 is raised to 1")
             values["msg_buffer_size"] = 1
         config = cls(**values)
+        reader.problems += conflicts(config)
         refused = [problem.partition(":")[0] for problem in reader.problems]
         advice = [one for one in between(config) if not any(name in one for name in refused)]
         warnings = [*reader.warnings, *misspelt(environ, KNOWN), *advice]
@@ -241,16 +257,26 @@ class Config:
         return bool(self.callback_url) and not self.control_use
 
     @property
+    def tokens_used(self) -> bool:
+        """True when publishers or players show signed tokens."""
+        return "token" in (self.publish_access, self.play_access)
+
+    @property
     def play_policy(self) -> str:
         """Say for the start-up log who may play."""
         rules = self.rtmp_play_whitelist
-        if rules.empty or rules.everything:
-            return "every address may play (the stream key is needed)"
-        return f"only {rules} may play (the stream key is needed)"
+        who = "every address" if rules.empty or rules.everything else f"only {rules}"
+        return f"{who} may play ({_NEEDED[self.play_access]})"
 
     def __repr__(self) -> str:
         return f"Config({', '.join(f'{name}={value}' for name, value in effective_settings(self))})"
 
+
+_NEEDED = {
+    "key": "the stream key is needed",
+    "open": "no key is needed",
+    "token": "a token is needed",
+}
 
 SETTINGS = settings_of(Config)
 KNOWN = {name.upper() for name in SETTINGS} | {alias for one in SETTINGS.values() for alias in one.aliases}

@@ -13,8 +13,10 @@ import gevent
 
 from .access.gate import INVALID_KEY, KILLED, Gate, Grant, PublishRequest, refusal
 from .access.ip_rules import IpRules
-from .access.names import Names, StreamName
+from .access.names import StreamName
 from .access.refusals import RefusalDelay
+from .access.terms import Terms
+from .entrance import Entrance
 from .errors import AccessDenied
 from .live.channel import Channel
 from .live.news import News, NewsOf
@@ -22,7 +24,7 @@ from .live.playback import ChannelPlayback
 from .live.player import Player, PlayerState
 from .live.registry import Registry
 from .log import RateLimited
-from .server.host import Client, Peer
+from .server.host import Peer
 from .server.outlet import Outlet
 
 SOUNDING_S = 0.3  # for a peer's system to answer: an encoder that comes back must find its channel free
@@ -35,13 +37,13 @@ class Relay:
         self,
         registry: Registry[str],
         gate: Gate,
-        names: Names,
+        entrance: Entrance,
         may_play: Callable[[str], bool],
         refusals: RefusalDelay,
     ) -> None:
         self._registry = registry
         self._gate = gate
-        self._names = names
+        self._entrance = entrance
         self._may_play = may_play
         self._refusals = refusals
         self._playbacks: dict[Player, RelayPlayback] = {}
@@ -49,12 +51,13 @@ class Relay:
 
     def connect(self, peer: Peer) -> None:
         """Accept an application name that can be a channel."""
-        self._names.check_app(peer.client.app)
+        self._entrance.check_app(peer.client)
 
     def publish(self, peer: Peer, name: str | None, msid: int) -> RelayPublication:
         """Ask the gate, then go on the air. Blocks as long as the gate does."""
         client = peer.client
-        stream = self._stream(client, name, "NetStream.Publish.BadName")
+        stream = self._entrance.published(client, name)
+        terms = self._entrance.publish(client, stream)
         if not self._is_free(stream.channel):
             raise _taken()
         peer.log.info("PUBLISH (%d): %s", msid, stream.channel)
@@ -68,25 +71,26 @@ class Relay:
             self._registry.release(stream.channel)
             raise refusal(KILLED)
         news = channel.start(stream.key)
-        publication = self._publication(peer, channel, grant, stream)
+        publication = self._publication(peer, channel, grant, stream, terms)
         peer.log.info("publish accepted channel=%s", grant.channel)
         self.tell(news)
         return publication
 
     def play(self, peer: Peer, name: str | None, msid: int, outlet: Outlet) -> RelayPlayback:
-        """Let a client play, or wait for a publisher with its key."""
+        """Let a client play, or wait for a publisher with its key. Blocks as long as the entrance does."""
         client = peer.client
-        stream = self._stream(client, name, "NetStream.Play.BadName")
+        stream = self._entrance.played(client, name)
         if not self._may_play(client.ip):
             description = "Your net address is not whitelisted for playing"
             raise AccessDenied("NetStream.Play.BadName", description, "RTMP_PLAY_WHITELIST")
+        terms = self._entrance.play(client, stream)
         peer.log.info("PLAY (%d): %s", msid, stream.channel)
         channel = self._registry.find(stream.channel)
         is_live = channel is not None and channel.live
-        if channel is not None and is_live and not channel.accepts_key(stream.key or ""):
+        if channel is not None and is_live and terms.key is not None and not channel.accepts_key(terms.key):
             raise _wrong_key()
         peer.log.debug("= player %s", "starts" if is_live else "waits for a publisher")
-        return self._playback(peer, Player(outlet, PlayerState(msid, stream.key or "", stream.cache)), stream)
+        return self._playback(peer, Player(outlet, PlayerState(msid, terms.key, stream.cache)), stream, terms)
 
     def resume_publication(self, peer: Peer, frozen: object) -> RelayPublication:
         """Take a publication over from a frozen session. Raises AccessDenied if it was ended meanwhile."""
@@ -95,7 +99,7 @@ class Relay:
         if channel is None or not channel.live:
             self._gate.release(frozen)
             raise refusal(KILLED)
-        stream = self._stream(peer.client, peer.client.stream_name, "NetStream.Publish.BadName")
+        stream = self._entrance.published(peer.client, peer.client.stream_name)
         publication = self._publication(peer, channel, frozen, stream)
         if not self._gate.rebind(frozen, peer.drop):
             # Nobody else does it: the session that was told to end had given the publication away.
@@ -106,7 +110,7 @@ class Relay:
     def resume_playback(self, peer: Peer, frozen: object, outlet: Outlet) -> RelayPlayback:
         """Take a player over from a frozen session; it goes on where it was."""
         assert isinstance(frozen, PlayerState), "what `RelayPlayback.freeze` returned"
-        stream = self._stream(peer.client, peer.client.stream_name, "NetStream.Play.BadName")
+        stream = self._entrance.played(peer.client, peer.client.stream_name)
         return self._playback(peer, Player(outlet, frozen), stream)
 
     def refusal_delay(self, address: str) -> float:
@@ -152,23 +156,20 @@ class Relay:
         return channel is None or not channel.live
 
     def _publication(
-        self, peer: Peer, channel: Channel, grant: Grant, stream: StreamName
+        self, peer: Peer, channel: Channel, grant: Grant, stream: StreamName, terms: Terms | None = None
     ) -> RelayPublication:
-        publication = RelayPublication(self, peer, channel, grant, stream.path)
+        unwatch = self._entrance.watch_publisher(peer, stream, terms, channel.end_position)
+        publication = RelayPublication(self, peer, channel, grant, stream.path, unwatch)
         self._publications[channel.name] = publication
         return publication
 
-    def _playback(self, peer: Peer, player: Player, stream: StreamName) -> RelayPlayback:
-        playback = RelayPlayback(self, peer, self._registry.open(stream.channel), player)
-        self._playbacks[player] = playback
+    def _playback(
+        self, peer: Peer, player: Player, stream: StreamName, terms: Terms | None = None
+    ) -> RelayPlayback:
+        unwatch = self._entrance.watch_player(peer, stream, terms)
+        channel = self._registry.open(stream.channel)
+        self._playbacks[player] = playback = RelayPlayback(self, peer, channel, player, unwatch)
         return playback
-
-    def _stream(self, client: Client, name: str | None, code: str) -> StreamName:
-        """Return what a client means and offers, or refuse it."""
-        tc_url = client.properties.get("tcUrl")
-        return self._names.read(
-            client.app, client.app_query, name, tc_url if isinstance(tc_url, str) else "", code
-        )
 
 
 class RelayPublication:
@@ -176,13 +177,16 @@ class RelayPublication:
 
     may_block = False
 
-    def __init__(self, relay: Relay, peer: Peer, channel: Channel, grant: Grant, path: str) -> None:
+    def __init__(
+        self, relay: Relay, peer: Peer, channel: Channel, grant: Grant, path: str, unwatch: Callable[[], None]
+    ) -> None:
         self.channel = channel
         self.grant = grant
         self.started = f"{path} is now published."
         self.ended = f"{path} is now unpublished."
         self._relay = relay
         self.peer = peer
+        self._unwatch = unwatch
         self._over = False
 
     def append(self, batch: Iterable[tuple[int, int, int, bytes, int]]) -> None:
@@ -197,6 +201,7 @@ class RelayPublication:
         if self._over:
             return
         self._over = True
+        self._unwatch()
         sent = self.channel.end_position()
         self._relay.published(self)
         self.peer.log.info("PUBLISH END: %s, reason=%s relayed=%d bytes", self.grant.channel, reason, sent)
@@ -208,16 +213,20 @@ class RelayPublication:
     def freeze(self) -> Grant:
         """Leave the stream on the air for another session, which resumes it by the grant."""
         self._over = True
+        self._unwatch()
         return self.grant
 
 
 class RelayPlayback(ChannelPlayback):
     """A client that plays or waits."""
 
-    def __init__(self, relay: Relay, peer: Peer, channel: Channel, player: Player) -> None:
+    def __init__(
+        self, relay: Relay, peer: Peer, channel: Channel, player: Player, unwatch: Callable[[], None]
+    ) -> None:
         super().__init__(channel, player)
         self._relay = relay
         self._peer = peer
+        self._unwatch = unwatch
         self._over = False
         self._jumps = RateLimited(
             lambda n: peer.log.info("player was too far behind: %d jumps to a keyframe", n)
@@ -228,6 +237,7 @@ class RelayPlayback(ChannelPlayback):
         if self._over:
             return
         self._over = True
+        self._unwatch()
         self.channel.leave(self.feed)
         self._relay.tell(self.channel.take_news())
         self._relay.forget(self)
@@ -240,6 +250,7 @@ class RelayPlayback(ChannelPlayback):
     def freeze(self) -> PlayerState:
         """Leave the channel without a word; another session resumes by the state."""
         self._over = True
+        self._unwatch()
         self.channel.release(self.feed)
         state = self.feed.freeze()
         self._relay.forget(self)

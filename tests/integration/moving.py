@@ -23,9 +23,9 @@ from gevent import socket as gsocket
 from rtmpsrv import log
 from rtmpsrv.access.gate import Gate, Grant, PublishRequest
 from rtmpsrv.access.ip_rules import IpRules
-from rtmpsrv.access.names import IdRules, Names
 from rtmpsrv.access.refusals import RefusalDelay
 from rtmpsrv.client import Client
+from rtmpsrv.entrance import Entrance
 from rtmpsrv.live.output import LiveLimits
 from rtmpsrv.live.player import Player, PlayerState
 from rtmpsrv.live.registry import Registry
@@ -219,7 +219,7 @@ class House:
         self.desk: Desk = Desk() if beside is None else beside.desk
         self.gate: Gate = Gate(self.desk) if beside is None else beside.gate
         policy = play_policy(IpRules.parse(""))
-        self.relay = Relay(self.registry, self.gate, Names(IdRules()), policy, RefusalDelay())
+        self.relay = Relay(self.registry, self.gate, Entrance(), policy, RefusalDelay())
         settings = SessionSettings(chunk_size=CHUNK_SIZE)
         budget, ingest = self.registry.budget, Ingest(clock)
         self.parts = ServerParts(settings, FakeSlots(), budget, clock, Turns(), ingest, self.numbers)

@@ -82,6 +82,7 @@ RUN = {
     ("docs/callbacks.md", "Try it"),
     ("docs/control.md", "Try it"),
     HLS,
+    ("docs/names.md", "Signed tokens"),
     ("docs/tls.md", "To try it out"),
     ("docs/hostile.md", ""),
     ("docs/operations.md", "Start and end"),
@@ -115,6 +116,13 @@ def test_the_control_page_can_be_followed(served: Clone) -> None:
 
 def test_the_settings_can_be_checked(served: Clone) -> None:
     run_all(of("docs/operations.md", "Start and end"), served)
+
+
+def test_the_tokens_can_be_made(served: Clone) -> None:
+    file = served.directory / ".env"
+    file.write_text("TOKEN_SECRET=a-secret-of-this-test-with-32-bytes\n")
+    run_all(of("docs/names.md", "Signed tokens"), served)
+    file.unlink()
 
 
 def test_the_page_about_tls_can_be_followed(served: Clone) -> None:

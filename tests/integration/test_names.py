@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from rtmpsrv.access.stream_tokens import make_token
 from tests.access_run import AccessServer, Encoder
-from tests.client import Stage, stage
+from tests.client import Client, Stage, describe, stage, values_of
 from tests.doubles.secrets import KEY, OTHER_KEY
 from tests.media_files import system_tool
 
 PLAY_S = 20.0
 BAD_NAME = "NetStream.Play.BadName"
+
+
+def status(client: Client, code: str) -> str:
+    """Wait for a status among media and others; return its description."""
+    _, message = client.read_until(lambda one: describe(one) == code)
+    return str(values_of(message)[3]["description"])
+
+
+TOKEN_SECRET = "jwt-secret-Kp3-and-some-more-letters"
+TOKENS = {"PUBLISH_ACCESS": "token", "PLAY_ACCESS": "token", "TOKEN_SECRET": TOKEN_SECRET}
 
 
 def plays(port: int, path: str) -> tuple[bool, str]:
@@ -80,3 +93,71 @@ def test_a_key_may_stand_behind_the_app_or_in_the_tc_url(on: Stage) -> None:
     without = on.client().connect("live")
     without.ask_play("dave", without.create_stream())
     without.expect_status(BAD_NAME)
+
+
+# --- tokens -------------------------------------------------------------------------------------------------
+
+
+def token(action: str, lifetime_s: float = 60, **claims: Any) -> str:
+    claims = {"exp": int(time.time() + lifetime_s), "channel": "live/*", "action": action} | claims
+    return make_token(claims, TOKEN_SECRET)
+
+
+@pytest.fixture(scope="module")
+def locked() -> Iterator[AccessServer]:
+    with AccessServer(URL_LAYOUT="app-stream", **TOKENS) as running:
+        yield running
+
+
+def test_ffmpeg_publishes_and_plays_by_tokens(locked: AccessServer) -> None:
+    with Encoder(locked.port, "live", f"alice?token={token('publish')}"):
+        locked.wait_for_line("publish accepted channel=live/alice")
+        assert plays(locked.port, f"live/alice?token={token('play')}")[0]
+        for wrong, why in (
+            ("live/alice", "no token was given"),
+            (f"live/alice?token={token('publish')}", "the token is not for play"),
+            (f"live/alice?token={token('play', channel='live/bob')}", "the token is for another channel"),
+            (f"live/alice?token={token('play', -1)}", "the token has run out"),
+            (f"live/alice?token={token('play')[:-2]}AA", "the token is not genuine"),
+        ):
+            right, said = plays(locked.port, wrong)
+            assert not right
+            assert why in said
+
+
+def test_ffmpeg_is_refused_with_a_token_of_others(locked: AccessServer) -> None:
+    for wrong, why in (
+        ("carol", "no token was given"),
+        (f"carol?token={token('play')}", "the token is not for publish"),
+        (f"carol?token={token('publish', nbf=time.time() + 100)}", "the token is not valid yet"),
+    ):
+        with Encoder(locked.port, "live", wrong) as encoder:
+            assert encoder.ended()[0] != 0
+        locked.wait_for_line(rf"publish refused: Invalid stream key provided: {why} \(PUBLISH_ACCESS\)")
+
+
+def test_a_token_that_runs_out_ends_its_stream_within_a_second(locked: AccessServer) -> None:
+    with stage(locked.port) as on:
+        player = on.client().connect("live")
+        ends_at = int(time.time()) + 3
+        player.ask_play(f"bob?token={token('play')}", player.create_stream())
+        short = on.client().connect("live")
+        short.ask_play(f"bob?token={token('play', exp=ends_at)}", short.create_stream())
+        with Encoder(locked.port, "live", f"bob?token={token('publish', exp=ends_at)}") as encoder:
+            assert status(short, "NetStream.Play.Stop") == "the token has run out"
+            short.expect_closed()
+            status(player, "NetStream.Play.UnpublishNotify")
+            assert ends_at <= time.time(), "not before"
+            assert encoder.ended()[0] != 0
+    assert len(locked.wait_for_line("closed: the token has run out", count=2)) == 2
+
+
+def test_limits_of_a_token_end_its_stream(locked: AccessServer) -> None:
+    limits = {"max_seconds": 1}
+    with Encoder(locked.port, "live", f"dave?token={token('publish', limits=limits)}") as encoder:
+        assert encoder.ended()[0] != 0
+    limits = {"max_bitrate": 100}
+    with Encoder(locked.port, "live", f"dave?token={token('publish', limits=limits)}") as encoder:
+        assert encoder.ended()[0] != 0
+    locked.wait_for_line("closed: the time of 1 s is over")
+    locked.wait_for_line("closed: more than 100 bits per second")

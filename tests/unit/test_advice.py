@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_config import warnings_of
+from tests.unit.test_config import problems_of, warnings_of
 
 
 def test_one_port_for_both_is_warned_of() -> None:
@@ -41,3 +41,20 @@ def test_an_authority_file_that_is_used_and_cannot_be_read_is_warned_of(
     assert warnings_of(**{variable: str(tmp_path / "none.pem")}) == []
     (tmp_path / "none.pem").touch()
     assert warnings_of(**used, **{variable: str(tmp_path / "none.pem")}) == []
+
+
+@pytest.mark.parametrize("which", ["PUBLISH_ACCESS", "PLAY_ACCESS"])
+def test_tokens_need_one_source_of_keys(which: str) -> None:
+    tokens = {which: "token"}
+    (problem,) = problems_of(**tokens)
+    assert problem.endswith("given is none")
+    (problem,) = problems_of(**tokens, TOKEN_SECRET="x" * 32, TOKEN_JWKS_FILE="y")
+    assert problem.endswith("given is TOKEN_SECRET and TOKEN_JWKS_FILE")
+    assert warnings_of(**tokens, TOKEN_JWKS_URL="https://h/keys") == []
+    assert warnings_of(TOKEN_SECRET="x", TOKEN_JWKS_FILE="y") == [], "nobody shows tokens"
+
+
+def test_a_short_secret_of_tokens_is_warned_of() -> None:
+    assert warnings_of(PLAY_ACCESS="token", TOKEN_SECRET="x" * 32) == []
+    (warning,) = warnings_of(PLAY_ACCESS="token", TOKEN_SECRET="x" * 31)
+    assert warning == "TOKEN_SECRET has less than 32 bytes: it can be guessed"

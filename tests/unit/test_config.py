@@ -234,6 +234,13 @@ def test_s14_without_a_play_whitelist_everybody_may_play() -> None:
     assert config.play_policy == "every address may play (the stream key is needed)"
 
 
+def test_the_start_says_what_players_must_show() -> None:
+    assert load(PLAY_ACCESS="open").play_policy == "every address may play (no key is needed)"
+    by_token = load(PLAY_ACCESS="token", TOKEN_SECRET="x", RTMP_PLAY_WHITELIST="10.0.0.1")
+    assert by_token.play_policy == "only 10.0.0.1 may play (a token is needed)"
+    assert by_token.tokens_used
+
+
 def test_s15_play_allowed_from_is_an_alias() -> None:
     config = load(PLAY_ALLOWED_FROM="*")
     assert config.rtmp_play_whitelist.everything
@@ -299,7 +306,7 @@ def test_trace_follows_debug() -> None:
 
 def test_no_secret_is_ever_shown() -> None:
     secrets = {name.upper(): SECRET for name, described in SETTINGS.items() if described.secret}
-    assert set(secrets) == {"JWT_SECRET", "REDIS_PASSWORD", "CONTROL_SECRET"}
+    assert set(secrets) == {"JWT_SECRET", "REDIS_PASSWORD", "CONTROL_SECRET", "TOKEN_SECRET"}
     config, warnings = Config.load(
         secrets | {"CALLBACK_URL": f"https://user:{SECRET}@host/?token={SECRET}"}, memory_bytes=0
     )

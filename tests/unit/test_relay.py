@@ -8,10 +8,13 @@ from typing import cast
 import pytest
 
 from rtmpsrv import log, relay
+from rtmpsrv.access.doors import Doors
 from rtmpsrv.access.gate import Gate, Grant, PublishRequest, refusal
 from rtmpsrv.access.ip_rules import IpRules
-from rtmpsrv.access.names import APP_STREAM, CHANNEL_KEY, IdRules, Names
+from rtmpsrv.access.names import APP_STREAM, CHANNEL_KEY, IdRules, Names, StreamName
 from rtmpsrv.access.refusals import FIRST_DELAY_S, FREE_REFUSALS, RefusalDelay
+from rtmpsrv.access.terms import Terms
+from rtmpsrv.entrance import Entrance
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.live.output import LiveLimits
 from rtmpsrv.live.player import PlayerState
@@ -67,7 +70,7 @@ class FakePeer:
         self.drops.append(reason)
 
     def dismiss(self, reason: str) -> None:
-        raise AssertionError("this host only drops")
+        raise AssertionError("only the entrance does")
 
     def refuse_play(self, code: str, description: str) -> None:
         self.refusals.append((code, description))
@@ -83,14 +86,15 @@ class FakePeer:
 class House:
     """A relay with all that belongs to it."""
 
-    def __init__(self, *, rules: str = "", layout: str = CHANNEL_KEY) -> None:
+    def __init__(self, *, rules: str = "", layout: str = CHANNEL_KEY, doors: Doors | None = None) -> None:
         self.clock = FakeClock()
         limits = LiveLimits(merge_messages=1, lag_bytes=2000, keep_stream=True)
         self.registry: Registry[str] = Registry(self.clock, limits, 1 << 30, CHUNK_SIZE)
         self.desk = Desk()
         self.gate = Gate(self.desk)
         policy = play_policy(IpRules.parse(rules))
-        self.relay = Relay(self.registry, self.gate, Names(IdRules(), layout), policy, RefusalDelay())
+        self.entrance = Entrance(Names(IdRules(), layout), doors)
+        self.relay = Relay(self.registry, self.gate, self.entrance, policy, RefusalDelay())
         self.publisher = FakePeer()
         self.player = FakePeer()
 
@@ -332,6 +336,31 @@ def test_waiting_player_with_a_wrong_key_is_refused_later() -> None:
     house.play("another")
     house.publish()
     assert house.player.refusals == [(PLAY_BAD_NAME, WRONG_KEY)]
+
+
+def test_players_need_no_key_where_doors_are_open() -> None:
+    house = House(doors=Doors(play_access="open"))
+    _, early = house.play("another")
+    publication = house.publish()
+    _, late = house.play("a-third")
+    publication.append([AVC, key("0")])
+    assert early.frames() == late.frames() == payloads(key("0"))
+
+
+def test_who_shows_no_token_is_told_before_anybody_is_asked() -> None:
+    class Locked(Doors):
+        def publish(self, stream: StreamName, asked_at: float, *, again: bool = False) -> Terms:
+            raise refusal("no token was given")
+
+        def play(self, stream: StreamName, asked_at: float, *, again: bool = False) -> Terms:
+            raise AccessDenied(PLAY_BAD_NAME, "no token was given")
+
+    house = House(doors=Locked())
+    with refused(PUBLISH_BAD_NAME, "Invalid stream key provided: no token was given"):
+        house.publish()
+    with refused(PLAY_BAD_NAME, "no token was given"):
+        house.play()
+    assert (house.desk.asked, len(house.registry)) == ([], 0)
 
 
 def test_refusals_of_an_address_wait_longer_each_time() -> None:

@@ -1,0 +1,153 @@
+"""What the relay asks about each client: which channel it means, may it, and until when. One for the process.
+
+Joins what `access` has for that: names, doors, and the watch over those who were let in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from . import log
+from .access.doors import Doors
+from .access.give_way import GiveWay
+from .access.names import IdRules, Names, StreamName
+from .access.terms import Terms
+from .access.watch import Watch
+from .access.watched_file import WatchedFile
+from .config import Config
+from .server.host import Client, Peer
+
+if TYPE_CHECKING:
+    from .access.stream_tokens import StreamTokens
+
+PUBLISH_CODE = "NetStream.Publish.BadName"
+PLAY_CODE = "NetStream.Play.BadName"
+
+
+class Source(Protocol):
+    """Where rules or keys come from, looked at in the background."""
+
+    def start(self) -> None:
+        """Begin to look."""
+
+    def ask(self) -> None:
+        """Look now."""
+
+    def close(self) -> None:
+        """Look no more."""
+
+
+class Entrance:
+    """Lets clients in, and has them watched."""
+
+    def __init__(
+        self, names: Names | None = None, doors: Doors | None = None, sources: Sequence[Source] = ()
+    ) -> None:
+        """Keep what is needed; without any the rules are those of the default settings."""
+        self._names = names or Names(IdRules())
+        self._doors = doors or Doors()
+        self._watch = Watch(log.get("ACCESS"))
+        self._sources = sources
+
+    def start(self) -> None:
+        """Begin to look at what the rules come from. Never blocks."""
+        for source in self._sources:
+            source.start()
+
+    def ask(self) -> None:
+        """Look at what the rules come from now. Never blocks."""
+        for source in self._sources:
+            source.ask()
+
+    def close(self) -> None:
+        """End what runs in the background. Blocks for a second or two at most."""
+        self._watch.close()
+        for source in self._sources:
+            source.close()
+
+    def check_app(self, client: Client) -> None:
+        """Raise AccessDenied for an app that can be no channel. Never blocks."""
+        self._names.check_app(client.app)
+
+    def published(self, client: Client, name: str | None) -> StreamName:
+        """Return what a publisher means by a stream name. Raises AccessDenied. Never blocks."""
+        return self._read(client, name, PUBLISH_CODE)
+
+    def played(self, client: Client, name: str | None) -> StreamName:
+        """Return what a player means by a stream name. Raises AccessDenied. Never blocks."""
+        return self._read(client, name, PLAY_CODE)
+
+    def publish(self, client: Client, stream: StreamName) -> Terms:
+        """Return on what terms a client may publish, or raise AccessDenied. May block for some seconds."""
+        return self._doors.publish(stream, client.asked_at)
+
+    def play(self, client: Client, stream: StreamName) -> Terms:
+        """Return on what terms a client may play, or raise AccessDenied. May block for some seconds."""
+        return self._doors.play(stream, client.asked_at)
+
+    def watch_publisher(
+        self, peer: Peer, stream: StreamName, terms: Terms | None, sent: Callable[[], int]
+    ) -> Callable[[], None]:
+        """Dismiss a publisher when its terms end; without any they are found again, for one that moved.
+
+        Return what to call when it has ended. Never blocks.
+        """
+        judge = partial(self._doors.publish, stream, peer.client.asked_at, again=True)
+        return self._enter(peer, judge, terms, sent)
+
+    def watch_player(self, peer: Peer, stream: StreamName, terms: Terms | None) -> Callable[[], None]:
+        """Dismiss a player when its terms end, as for a publisher."""
+        judge = partial(self._doors.play, stream, peer.client.asked_at, again=True)
+        return self._enter(peer, judge, terms, None)
+
+    def _enter(
+        self, peer: Peer, judge: Callable[[], Terms], terms: Terms | None, sent: Callable[[], int] | None
+    ) -> Callable[[], None]:
+        if not (self._doors.may_end if terms is None else terms.may_end):
+            return _nothing
+        return partial(self._watch.leave, self._watch.enter(judge, terms, peer.dismiss, sent))
+
+    def _read(self, client: Client, name: str | None, code: str) -> StreamName:
+        tc_url = client.properties.get("tcUrl")
+        return self._names.read(
+            client.app, client.app_query, name, tc_url if isinstance(tc_url, str) else "", code
+        )
+
+
+def entrance_from(config: Config, give_way: GiveWay) -> Entrance:
+    """Return what the settings ask for. Raises ConfigError for a file that cannot be used."""
+    rules = IdRules(config.id_max_length, config.id_allow_empty, config.id_allow_special_characters)
+    sources: list[Source] = []
+    tokens = _tokens(config, give_way, sources) if config.tokens_used else None
+    doors = Doors(config.publish_access, config.play_access, tokens)
+    return Entrance(Names(rules, config.url_layout), doors, sources)
+
+
+def _tokens(config: Config, give_way: GiveWay, sources: list[Source]) -> StreamTokens:
+    """Return the reader of tokens; where its keys come from is added to the sources."""
+    from .access.stream_tokens import SecretKey, StreamTokens  # loads PyJWT
+
+    if config.token_secret:
+        return StreamTokens(SecretKey(config.token_secret))
+    from .access.jwks import KeyFetcher, KeyRing, read_keys  # loads requests and cryptography
+
+    if config.token_jwks_url:
+        fetcher = KeyFetcher(config.token_jwks_url, log.get("ACCESS"), give_way)
+        sources.append(fetcher)
+        return StreamTokens(fetcher.ring)
+    ring = KeyRing()
+    file = WatchedFile(
+        "TOKEN_JWKS_FILE",
+        config.token_jwks_file,
+        lambda contents: ring.replace(read_keys(contents)),
+        log.get("ACCESS"),
+    )
+    file.load()
+    sources.append(file)
+    return StreamTokens(ring)
+
+
+def _nothing() -> None:
+    """Nobody watches."""

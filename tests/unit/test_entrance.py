@@ -1,0 +1,141 @@
+"""Who is let in by the settings, and who is watched from then on."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import gevent
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
+
+from rtmpsrv.access.stream_tokens import make_token
+from rtmpsrv.access.terms import Terms
+from rtmpsrv.config import Config
+from rtmpsrv.entrance import Entrance, entrance_from
+from rtmpsrv.errors import AccessDenied, ConfigError
+from rtmpsrv.server.host import Client, Peer
+from rtmpsrv.server.turns import Turns
+
+SECRET = "token-secret-Qn4-that-is-long-enough"
+TOKENS = {"PUBLISH_ACCESS": "token", "PLAY_ACCESS": "token"}
+
+
+class Visitor:
+    """A peer that notes why it is dismissed."""
+
+    def __init__(self, name: str, app: str = "live") -> None:
+        self.client = Client(1, "10.0.0.1", 1935, False, app, stream_name=name, asked_at=time.time())
+        self.why: gevent.event.AsyncResult[str] = gevent.event.AsyncResult()
+
+    @property
+    def peer(self) -> Peer:
+        return cast(Peer, self)
+
+    def dismiss(self, reason: str) -> None:
+        self.why.set(reason)
+
+
+def entrance(**settings: str) -> Entrance:
+    made = entrance_from(Config.load(settings, memory_bytes=0)[0], Turns())
+    made.start()
+    return made
+
+
+def token(action: str = "publish", **claims: Any) -> str:
+    claims = {"exp": time.time() + 60, "action": action, "channel": "*"} | claims
+    return make_token(claims, SECRET)
+
+
+@pytest.fixture
+def by_token() -> Iterator[Entrance]:
+    made = entrance(TOKEN_SECRET=SECRET, **TOKENS)
+    yield made
+    made.close()
+
+
+def test_by_default_nobody_is_watched() -> None:
+    usual = entrance()
+    visitor = Visitor("key")
+    stream = usual.published(visitor.client, "key")
+    assert usual.publish(visitor.client, stream) == Terms()
+    assert usual.play(visitor.client, usual.played(visitor.client, "key")) == Terms("key")
+    leaves = [
+        usual.watch_publisher(visitor.peer, stream, Terms(), lambda: 0),
+        usual.watch_player(visitor.peer, stream, None),
+    ]
+    assert leaves[0] is leaves[1], "nothing to do"
+    leaves[0]()
+    usual.ask()
+    usual.close()
+
+
+def test_the_tc_url_is_looked_at_if_it_is_a_text(by_token: Entrance) -> None:
+    visitor = Visitor("key")
+    visitor.client.properties = {"tcUrl": f"rtmp://h/live?token={token()}"}
+    assert by_token.published(visitor.client, "key").token
+    visitor.client.properties = {"tcUrl": 5}
+    assert not by_token.published(visitor.client, "key").token
+
+
+@pytest.mark.parametrize("action", ["publish", "play"])
+def test_a_token_that_runs_out_ends_whom_it_let_in(by_token: Entrance, action: str) -> None:
+    visitor = Visitor(f"key?token={token(action)}")
+    if action == "publish":
+        stream = by_token.published(visitor.client, visitor.client.stream_name)
+        terms = replace(by_token.publish(visitor.client, stream), until=1.0)  # as if time had passed
+        by_token.watch_publisher(visitor.peer, stream, terms, lambda: 0)
+    else:
+        stream = by_token.played(visitor.client, visitor.client.stream_name)
+        terms = replace(by_token.play(visitor.client, stream), until=1.0)
+        by_token.watch_player(visitor.peer, stream, terms)
+    assert visitor.why.get(timeout=5) == "the token has run out"
+
+
+def test_one_that_moved_here_is_judged_by_what_it_showed_elsewhere(by_token: Entrance) -> None:
+    over = Visitor(f"key?token={make_token({'exp': 1, 'action': 'play', 'channel': '*'}, 'another secret')}")
+    good = Visitor(f"key?token={make_token({'exp': 1 << 40, 'action': 'play', 'channel': '*'}, 'another')}")
+    for visitor in (good, over):
+        stream = by_token.played(visitor.client, visitor.client.stream_name)
+        by_token.watch_player(visitor.peer, stream, None)
+    assert over.why.get(timeout=5) == "Invalid stream key provided: the token has run out"
+    assert not good.why.ready()
+
+
+def test_who_has_left_is_not_watched(by_token: Entrance) -> None:
+    gone, there = Visitor("key"), Visitor("key")
+    stream = by_token.played(gone.client, "key")
+    leave = by_token.watch_player(gone.peer, stream, Terms(until=1.0, why="over"))
+    leave()
+    by_token.watch_player(there.peer, stream, Terms(until=1.0, why="over"))
+    assert there.why.get(timeout=5) == "over"
+    assert not gone.why.ready()
+
+
+def test_keys_may_be_in_a_file(tmp_path: Path) -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    path = tmp_path / "keys.json"
+    with pytest.raises(ConfigError, match=r"TOKEN_JWKS_FILE: .* cannot be read"):
+        entrance(TOKEN_JWKS_FILE=str(path), **TOKENS)
+    path.write_text(json.dumps({"keys": [ECAlgorithm.to_jwk(private.public_key(), as_dict=True)]}))
+    by_file = entrance(TOKEN_JWKS_FILE=str(path), **TOKENS)
+    signed = jwt.encode({"exp": time.time() + 60, "action": "publish", "channel": "live"}, private, "ES256")
+    visitor = Visitor(f"key?token={signed}")
+    stream = by_file.published(visitor.client, visitor.client.stream_name)
+    assert by_file.publish(visitor.client, stream).may_end
+    path.write_text("junk")
+    by_file.ask()
+    with pytest.raises(AccessDenied, match="not genuine"):
+        by_file.publish(visitor.client, by_file.published(visitor.client, f"key?token={token()}"))
+    by_file.close()
+
+
+def test_keys_may_be_behind_a_url() -> None:
+    by_url = entrance(TOKEN_JWKS_URL="http://127.0.0.1:1/keys", **TOKENS)
+    by_url.close()
