@@ -6,17 +6,14 @@ The variable of a field is its name in upper case. Reading the texts is the busi
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rtmpsrv import memory
 from rtmpsrv.access.ip_rules import IpRules
 from rtmpsrv.advice import between, conflicts
+from rtmpsrv.environment import load_environment
 from rtmpsrv.errors import ConfigError
 from rtmpsrv.misspelt import misspelt
 from rtmpsrv.settings import Kind, Reader, display, setting, settings_of
@@ -318,43 +315,6 @@ def _read_all(
         values[name] = reader.read(name, described, default, judged=bool(judged))
     del values["memory_bytes"]
     return values
-
-
-def load_environment(*, again: bool = False) -> tuple[dict[str, str], list[str]]:
-    """Give the environment, completed by the first `.env` in the working directory or one above it.
-
-    A variable that is in the environment wins over the file. The second part are lines of the file to warn
-    of. Raises ConfigError when there is a file that cannot be read; a named pipe cannot be `again`, while
-    clients are served, who would wait for its other end too.
-    """
-    path = _dotenv_file()
-    if path is None:
-        return dict(os.environ), []
-    if again and path.is_fifo():
-        raise ConfigError([f"{path} is a named pipe, which is read at the start only"])
-    from dotenv import dotenv_values  # needed by few, and it takes a tenth of the time to start
-    from dotenv.parser import parse_stream
-
-    try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError([f"{path} cannot be read: {exc}"]) from exc
-    wrong = [one.original.line for one in parse_stream(io.StringIO(text)) if one.error]
-    from_file = {name: value for name, value in dotenv_values(stream=io.StringIO(text)).items() if value}
-    return from_file | dict(os.environ), [
-        f"{path}, line {line}: not of the form NAME=VALUE, and ignored" for line in wrong
-    ]
-
-
-def _dotenv_file() -> Path | None:
-    """Find the first `.env` from the working directory upwards; a named pipe will do."""
-    with contextlib.suppress(OSError):  # the working directory was removed, or may not be looked into
-        here = Path.cwd()
-        for directory in (here, *here.parents):
-            path = directory / ".env"
-            if path.is_file() or path.is_fifo():
-                return path
-    return None
 
 
 def effective_settings(config: Config) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import Any
 
-from rtmpsrv.config import load_environment
+from rtmpsrv.environment import load_environment
 from rtmpsrv.errors import ConfigError
 
 DEFAULT_LIFETIME_S = 3600
