@@ -25,10 +25,15 @@ def conflicts(config: Config) -> list[str]:
         "TOKEN_JWKS_FILE": config.token_jwks_file,
     }
     given = [name for name, value in keys.items() if value]
-    if config.tokens_used and len(given) != 1:
+    problems = []
+    if (config.tokens_used and not given) or (config.tokens_given and len(given) > 1):
         found = " and ".join(given) or "none"
-        return [f"PUBLISH_ACCESS, PLAY_ACCESS: tokens need one of {', '.join(keys)}; given is {found}"]
-    return []
+        problems.append(
+            f"PUBLISH_ACCESS, PLAY_ACCESS: tokens need one of {', '.join(keys)}; given is {found}"
+        )
+    if config.publish_access == "key" and not config.channels_file:
+        problems.append("PUBLISH_ACCESS: the keys are in CHANNELS_FILE, which is not given")
+    return problems
 
 
 def between(config: Config) -> list[str]:
@@ -43,7 +48,7 @@ def between(config: Config) -> list[str]:
         advice.append(f"SSL_PORT is {config.ssl_port}, which is RTMP_PORT: there is no RTMPS")
     if config.control_use and not config.control_base_url:
         advice.append("CONTROL_USE=YES without CONTROL_BASE_URL: every publisher will be refused")
-    if config.tokens_used and 0 < len(config.token_secret.encode()) < MIN_SECRET_BYTES:
+    if config.tokens_given and 0 < len(config.token_secret.encode()) < MIN_SECRET_BYTES:
         advice.append(f"TOKEN_SECRET has less than {MIN_SECRET_BYTES} bytes: it can be guessed")
     if config.ping_interval_seconds >= config.idle_timeout_seconds:
         advice.append(

@@ -13,8 +13,10 @@ from . import run_dir
 from .access.trust import Trust
 from .advice import authorities
 from .config import Config, effective_settings
+from .entrance import entrance_from
 from .errors import CertificateError, ConfigError
 from .server.listener import bind
+from .server.turns import Turns
 
 
 def check() -> tuple[list[str], bool]:
@@ -35,7 +37,7 @@ def _marked(level: str, lines: list[str]) -> list[str]:
 
 
 def _problems(config: Config) -> Iterator[str]:
-    """Find what only this machine knows: whether it has the addresses, and reads the authorities' files."""
+    """Find what only this machine knows: whether it has the addresses, and what is in files."""
     addresses = {"BIND_ADDRESS": config.bind_address}
     if config.tls_enabled:
         addresses["SSL_BIND_ADDRESS"] = config.ssl_bind_address
@@ -44,6 +46,10 @@ def _problems(config: Config) -> Iterator[str]:
             bind(address, 0).close()  # whichever port is free: the server itself may be running
         except OSError as exc:
             yield f"{name}: cannot listen on {address}: {exc.strerror or exc}"
+    try:
+        entrance_from(config, Turns()).close()
+    except ConfigError as exc:
+        yield from exc.problems
     for name, path in authorities(config):
         try:
             Trust(path).context()

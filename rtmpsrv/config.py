@@ -83,10 +83,13 @@ class Config:
 
     publish_access: str = setting(ACCESS, CHOICE, "open",
         "What a publisher must show, besides what a callback or control server asks: `open` is nothing, "
-        "`token` is a signed token.", choices=("open", "token"))
+        "`key` is a key of CHANNELS_FILE, `token` is a signed token.", choices=("open", "key", "token"))
     play_access: str = setting(ACCESS, CHOICE, "key",
         "What a player must show: `key` is the publisher's key, `open` is nothing, `token` is a signed "
         "token.", choices=("key", "open", "token"))
+
+    channels_file: str = setting(ACCESS, TEXT, "",
+        "File with keys and limits of channels (TOML). It is read again when it changes.")
 
     token_secret: str = setting(TOKENS, TEXT, "", "Secret (HS256) that signs tokens.", secret=True)
     token_jwks_url: str = setting(TOKENS, URL, "",
@@ -257,6 +260,12 @@ class Config:
     def tokens_used(self) -> bool:
         """True when publishers or players show signed tokens."""
         return "token" in (self.publish_access, self.play_access)
+
+    @property
+    def tokens_given(self) -> bool:
+        """True when there is something to check tokens with, and may be a reason to."""
+        given = self.token_secret or self.token_jwks_url or self.token_jwks_file
+        return bool(given) and (self.tokens_used or bool(self.channels_file))
 
     @property
     def play_policy(self) -> str:

@@ -5,12 +5,13 @@ Joins what `access` has for that: names, doors, and the watch over those who wer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from . import log
-from .access.doors import Doors
+from .access.channel_rules import ChannelRules, read_rules
+from .access.doors import Doors, play_refusal
 from .access.give_way import GiveWay
 from .access.names import IdRules, Names, StreamName
 from .access.terms import Terms
@@ -43,13 +44,13 @@ class Entrance:
     """Lets clients in, and has them watched."""
 
     def __init__(
-        self, names: Names | None = None, doors: Doors | None = None, sources: Sequence[Source] = ()
+        self, names: Names | None = None, doors: Doors | None = None, sources: list[Source] | None = None
     ) -> None:
         """Keep what is needed; without any the rules are those of the default settings."""
         self._names = names or Names(IdRules())
         self._doors = doors or Doors()
         self._watch = Watch(log.get("ACCESS"))
-        self._sources = sources
+        self._sources = sources if sources is not None else []
 
     def start(self) -> None:
         """Begin to look at what the rules come from. Never blocks."""
@@ -66,6 +67,11 @@ class Entrance:
         self._watch.close()
         for source in self._sources:
             source.close()
+
+    def use(self, rules: ChannelRules) -> None:
+        """Let these rules be in force, for those who are there too. Never blocks."""
+        self._doors.use(rules)
+        self._watch.judge_again()
 
     def check_app(self, client: Client) -> None:
         """Raise AccessDenied for an app that can be no channel. Never blocks."""
@@ -97,17 +103,26 @@ class Entrance:
         judge = partial(self._doors.publish, stream, peer.client.asked_at, again=True)
         return self._enter(peer, judge, terms, sent)
 
-    def watch_player(self, peer: Peer, stream: StreamName, terms: Terms | None) -> Callable[[], None]:
-        """Dismiss a player when its terms end, as for a publisher."""
-        judge = partial(self._doors.play, stream, peer.client.asked_at, again=True)
-        return self._enter(peer, judge, terms, None)
+    def watch_player(
+        self, peer: Peer, stream: StreamName, terms: Terms | None, key: str | None
+    ) -> Callable[[], None]:
+        """Dismiss a player when its terms end, as for a publisher; `key` is the one it plays with, if any."""
+        return self._enter(peer, partial(self._judge_player, peer.client, stream, key), terms, None)
 
     def _enter(
         self, peer: Peer, judge: Callable[[], Terms], terms: Terms | None, sent: Callable[[], int] | None
     ) -> Callable[[], None]:
-        if not (self._doors.may_end if terms is None else terms.may_end):
+        if terms is not None and terms.revision != self._doors.revision:
+            terms = None  # the rules changed while a backend was asked
+        if not (self._doors.may_end if terms is None else self._doors.may_change or terms.may_end):
             return _nothing
         return partial(self._watch.leave, self._watch.enter(judge, terms, peer.dismiss, sent))
+
+    def _judge_player(self, client: Client, stream: StreamName, key: str | None) -> Terms:
+        terms = self._doors.play(stream, client.asked_at, again=True)
+        if terms.key is not None and key is None:  # its channel would let it in with the next publisher too
+            raise play_refusal("the rules of the channel have changed")
+        return terms
 
     def _read(self, client: Client, name: str | None, code: str) -> StreamName:
         tc_url = client.properties.get("tcUrl")
@@ -120,9 +135,19 @@ def entrance_from(config: Config, give_way: GiveWay) -> Entrance:
     """Return what the settings ask for. Raises ConfigError for a file that cannot be used."""
     rules = IdRules(config.id_max_length, config.id_allow_empty, config.id_allow_special_characters)
     sources: list[Source] = []
-    tokens = _tokens(config, give_way, sources) if config.tokens_used else None
+    tokens = _tokens(config, give_way, sources) if config.tokens_given else None
     doors = Doors(config.publish_access, config.play_access, tokens)
-    return Entrance(Names(rules, config.url_layout), doors, sources)
+    entrance = Entrance(Names(rules, config.url_layout), doors, sources)
+    if config.channels_file:
+        file = WatchedFile(
+            "CHANNELS_FILE",
+            config.channels_file,
+            lambda contents: entrance.use(read_rules(contents, has_tokens=tokens is not None)),
+            log.get("ACCESS"),
+        )
+        file.load()
+        sources.append(file)
+    return entrance
 
 
 def _tokens(config: Config, give_way: GiveWay, sources: list[Source]) -> StreamTokens:

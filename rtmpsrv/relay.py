@@ -89,6 +89,9 @@ class Relay:
         is_live = channel is not None and channel.live
         if channel is not None and is_live and terms.key is not None and not channel.accepts_key(terms.key):
             raise _wrong_key()
+        if channel is not None and terms.max_players and len(channel.players) >= terms.max_players:
+            description = f"The channel has its {terms.max_players} players"
+            raise AccessDenied("NetStream.Play.BadName", description, "CHANNELS_FILE")
         peer.log.debug("= player %s", "starts" if is_live else "waits for a publisher")
         return self._playback(peer, Player(outlet, PlayerState(msid, terms.key, stream.cache)), stream, terms)
 
@@ -166,7 +169,7 @@ class Relay:
     def _playback(
         self, peer: Peer, player: Player, stream: StreamName, terms: Terms | None = None
     ) -> RelayPlayback:
-        unwatch = self._entrance.watch_player(peer, stream, terms)
+        unwatch = self._entrance.watch_player(peer, stream, terms, player.state.key)
         channel = self._registry.open(stream.channel)
         self._playbacks[player] = playback = RelayPlayback(self, peer, channel, player, unwatch)
         return playback

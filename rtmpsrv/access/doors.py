@@ -9,6 +9,7 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING
 
+from rtmpsrv.access.channel_rules import ChannelRule, ChannelRules, fits
 from rtmpsrv.access.gate import INVALID_KEY, refusal
 from rtmpsrv.access.names import StreamName
 from rtmpsrv.access.terms import NO_LIMIT, Terms
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rtmpsrv.access.stream_tokens import StreamTokens, TokenClaims
 
 OPEN, KEY, TOKEN = "open", "key", "token"
+FILE = "CHANNELS_FILE"
 
 
 class Doors:
@@ -32,51 +34,78 @@ class Doors:
         self._publish_access = publish_access
         self._play_access = play_access
         self._tokens = tokens
+        self._rules = ChannelRules()
+        self.revision = 0  # counts the rules
+
+    def use(self, rules: ChannelRules) -> None:
+        """Let these rules for channels be in force, and no others."""
+        self._rules = rules
+        self.revision += 1
 
     @property
     def may_end(self) -> bool:
-        """Whether there are any terms that end."""
-        return TOKEN in (self._publish_access, self._play_access)
+        """Whether there may be terms that end."""
+        return self.may_change or TOKEN in (self._publish_access, self._play_access)
+
+    @property
+    def may_change(self) -> bool:
+        """Whether the rules may be others tomorrow."""
+        return self.revision > 0
 
     def publish(self, stream: StreamName, asked_at: float, *, again: bool = False) -> Terms:
         """Return a publisher's terms; `asked_at` is on the wall clock. May block for the keys of tokens."""
+        rule = self._rules.find(stream.channel)
+        if rule.publish_keys:
+            if not fits(stream.key, rule.publish_keys):
+                raise refusal("it is none of the channel's", FILE)
+            return self._terms(rule, asked_at)
+        if self._publish_access == KEY:
+            raise refusal("the channel has no keys", FILE)
         if self._publish_access == TOKEN:
-            return self._by_token("publish", stream, asked_at, again, refusal)
-        return Terms()
+            return self._terms(rule, asked_at, self._claims("publish", stream, again, refusal))
+        return self._terms(rule, asked_at)
 
     def play(self, stream: StreamName, asked_at: float, *, again: bool = False) -> Terms:
         """Return a player's terms. May block for the keys of tokens."""
-        if self._play_access == TOKEN:
-            return self._by_token("play", stream, asked_at, again, play_refusal)
-        return Terms(None if self._play_access == OPEN else stream.key or "")
+        rule = self._rules.find(stream.channel)
+        access = rule.play_access or (KEY if rule.play_keys else self._play_access)
+        if access == TOKEN:
+            return self._terms(rule, asked_at, self._claims("play", stream, again, play_refusal))
+        if access == OPEN:
+            return self._terms(rule, asked_at)
+        if rule.play_keys:
+            if not fits(stream.key, rule.play_keys):
+                raise play_refusal("it is none of the channel's", FILE)
+            return self._terms(rule, asked_at)
+        return self._terms(rule, asked_at, key=stream.key or "")
 
-    def _by_token(
-        self,
-        action: str,
-        stream: StreamName,
-        asked_at: float,
-        again: bool,
-        denial: Callable[[str, str], AccessDenied],
-    ) -> Terms:
+    def _claims(
+        self, action: str, stream: StreamName, again: bool, denial: Callable[[str, str], AccessDenied]
+    ) -> TokenClaims:
         from rtmpsrv.access.stream_tokens import TokenRefused  # loads PyJWT
 
-        assert self._tokens is not None, "the settings were checked"
+        assert self._tokens is not None, "settings and file were checked"
         try:
-            claims = self._tokens.read(stream.token, action, stream.channel, again=again)
+            return self._tokens.read(stream.token, action, stream.channel, again=again)
         except TokenRefused as exc:
             raise denial(str(exc), f"{action.upper()}_ACCESS") from None
-        until, why = _end(claims, asked_at)
-        return Terms(None, until, why, claims.max_bitrate)
+
+    def _terms(
+        self, rule: ChannelRule, asked_at: float, claims: TokenClaims | None = None, key: str | None = None
+    ) -> Terms:
+        ends = [(asked_at + rule.max_seconds, rule.max_seconds)] if rule.max_seconds else []
+        bitrates = [rule.max_bitrate] if rule.max_bitrate else []
+        until, why = inf, ""
+        if claims is not None:
+            until, why = claims.until, "the token has run out"
+            ends += [(asked_at + claims.max_seconds, claims.max_seconds)] if claims.max_seconds else []
+            bitrates += [claims.max_bitrate] if claims.max_bitrate else []
+        for end, seconds in ends:
+            if end < until:
+                until, why = end, f"the time of {seconds} s is over"
+        return Terms(key, until, why, min(bitrates, default=NO_LIMIT), rule.max_players, self.revision)
 
 
 def play_refusal(why: str, variable: str = "") -> AccessDenied:
     """Return the refusal of a player; `variable` is the setting to look at."""
     return AccessDenied("NetStream.Play.BadName", f"{INVALID_KEY}: {why}", variable)
-
-
-def _end(claims: TokenClaims, asked_at: float) -> tuple[float, str]:
-    """Return when it is over, and why."""
-    limit = asked_at + claims.max_seconds if claims.max_seconds != NO_LIMIT else inf
-    if limit < claims.until:
-        return limit, f"the time of {claims.max_seconds} s is over"
-    return claims.until, "the token has run out"

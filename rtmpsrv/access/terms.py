@@ -19,6 +19,7 @@ class Terms:
     why: str = ""  # it ends then
     max_bitrate: int = NO_LIMIT  # bits per second, of a publisher
     max_players: int = NO_LIMIT  # of the channel
+    revision: int = 0  # of the rules that say so
 
     @property
     def may_end(self) -> bool:

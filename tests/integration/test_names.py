@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rtmpsrv.access.channel_rules import ChannelRule, read_rules
 from rtmpsrv.access.stream_tokens import make_token
 from tests.access_run import AccessServer, Encoder
 from tests.client import Client, Stage, describe, stage, values_of
 from tests.doubles.secrets import KEY, OTHER_KEY
 from tests.media_files import system_tool
+from tests.pages import fenced, page
+from tests.server_process import run
 
 PLAY_S = 20.0
 BAD_NAME = "NetStream.Play.BadName"
@@ -161,3 +167,106 @@ def test_limits_of_a_token_end_its_stream(locked: AccessServer) -> None:
         assert encoder.ended()[0] != 0
     locked.wait_for_line("closed: the time of 1 s is over")
     locked.wait_for_line("closed: more than 100 bits per second")
+
+
+# --- the file of channels -----------------------------------------------------------------------------------
+
+CHANNELS = f"""
+[[channel]]
+name = "live/alice"
+publish_keys = ["{KEY}", "{OTHER_KEY}"]
+play_access = "key"
+play_keys = ["viewers", "friends"]
+max_players = 2
+"""
+
+
+class Edited:
+    """A server with a file of channels, which the test changes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.write_text(CHANNELS)
+        settings = {"URL_LAYOUT": "app-stream", "PUBLISH_ACCESS": "key", "CHANNELS_FILE": str(path)}
+        self.server = AccessServer(**settings)
+
+    def save(self, text: str, said: str) -> None:
+        """Write the file, and wait until the server says so."""
+        since = self.server.mark()
+        self.path.write_text(text)
+        self.server.wait_for_line(said, since=since)
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> Iterator[Edited]:
+    made = Edited(tmp_path / "channels.toml")
+    with made.server:
+        yield made
+
+
+def asked(on: Stage, name: str, *, to_play: bool) -> Client:
+    """Return a client that has asked to publish or play a name of `live`."""
+    client = on.client().connect("live")
+    ask = client.ask_play if to_play else client.ask_publish
+    ask(name, client.create_stream())
+    return client
+
+
+def test_a_key_that_is_taken_away_ends_publisher_and_players(edited: Edited) -> None:
+    server = edited.server
+    with Encoder(server.port, "live", f"alice?key={KEY}") as encoder, stage(server.port) as on:
+        server.wait_for_line("publish accepted channel=live/alice")
+        viewer, friend = (asked(on, f"alice?key={key}", to_play=True) for key in ("viewers", "friends"))
+        status(viewer, "NetStream.Play.Start")
+        status(friend, "NetStream.Play.Start")
+        third = asked(on, "alice?key=viewers", to_play=True)
+        assert status(third, BAD_NAME) == "The channel has its 2 players"
+        edited.save(CHANNELS.replace(', "friends"', ""), "CHANNELS_FILE read again")
+        assert "it is none of the channel's" in status(friend, "NetStream.Play.Stop")
+        friend.expect_closed()
+        assert "it is none of the channel's" in status(asked(on, f"alice?key={KEY}", to_play=True), BAD_NAME)
+        edited.save(CHANNELS.replace(f'"{KEY}", ', ""), "CHANNELS_FILE read again")
+        assert encoder.ended()[0] != 0
+        status(viewer, "NetStream.Play.UnpublishNotify")
+        server.wait_for_line("closed: Invalid stream key provided: it is none of the channel's")
+    with Encoder(server.port, "live", f"alice?key={KEY}") as encoder:
+        assert encoder.ended()[0] != 0
+    with Encoder(server.port, "live", f"alice?key={OTHER_KEY}"):
+        server.wait_for_line("publish accepted channel=live/alice", count=2)
+        assert plays(server.port, "live/alice?key=viewers")[0]
+
+
+def test_a_bad_file_changes_nothing_and_is_told_once(edited: Edited) -> None:
+    server = edited.server
+    with Encoder(server.port, "live", f"alice?key={KEY}"), stage(server.port) as on:
+        server.wait_for_line("publish accepted channel=live/alice")
+        edited.save(CHANNELS.replace("max_players", "max_player"), "what was read before stays in use")
+        assert len(server.matching("CHANNELS_FILE: line 7: unknown key; the nearest is max_players")) == 1
+        edited.save("", "there is no")
+        edited.path.unlink()
+        server.wait_for_line("cannot be read: No such file")
+        status(asked(on, "alice?key=viewers", to_play=True), "NetStream.Play.Start")
+        assert "the channel has no keys" in status(
+            asked(on, "bob?key=x", to_play=False), "NetStream.Publish.BadName"
+        )
+        assert server.matching("unpublished|PUBLISH END") == []
+        edited.save(CHANNELS, "CHANNELS_FILE read again")
+        since = server.mark()
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for_line("CHANNELS_FILE has not changed", since=since)
+
+
+def test_a_server_does_not_start_with_a_bad_file(tmp_path: Path) -> None:
+    path = tmp_path / "channels.toml"
+    path.write_text(CHANNELS.replace("= 2", "= two"))
+    ended = run(CHANNELS_FILE=str(path))
+    assert ended.returncode == 1
+    assert "CHANNELS_FILE: line 7: invalid value" in ended.stdout
+    assert run("--check-config", CHANNELS_FILE=str(path)).returncode == 1
+
+
+def test_the_example_of_the_page_is_right() -> None:
+    (text,) = fenced(page("names.md"), "toml")
+    rules = read_rules(text.encode(), has_tokens=True)
+    assert rules.find("live/alice").max_players == 500
+    assert set(re.findall(r"^(\w+) =", text, re.MULTILINE)) == set(ChannelRule.__slots__)

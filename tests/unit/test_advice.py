@@ -58,3 +58,16 @@ def test_a_short_secret_of_tokens_is_warned_of() -> None:
     assert warnings_of(PLAY_ACCESS="token", TOKEN_SECRET="x" * 32) == []
     (warning,) = warnings_of(PLAY_ACCESS="token", TOKEN_SECRET="x" * 31)
     assert warning == "TOKEN_SECRET has less than 32 bytes: it can be guessed"
+
+
+def test_keys_need_the_file_that_they_are_in() -> None:
+    assert problems_of(PUBLISH_ACCESS="key") == [
+        "PUBLISH_ACCESS: the keys are in CHANNELS_FILE, which is not given"
+    ]
+    assert warnings_of(PUBLISH_ACCESS="key", CHANNELS_FILE="x") == []
+
+
+def test_the_file_may_be_why_there_are_tokens() -> None:
+    assert "TOKEN_SECRET has less" in warnings_of(CHANNELS_FILE="x", TOKEN_SECRET="y")[0]
+    (problem,) = problems_of(CHANNELS_FILE="x", TOKEN_SECRET="y" * 32, TOKEN_JWKS_FILE="z")
+    assert problem.endswith("given is TOKEN_SECRET and TOKEN_JWKS_FILE")

@@ -47,6 +47,11 @@ def found(monkeypatch: pytest.MonkeyPatch, **settings: str) -> list[str]:
         ({"RTMP_PLAY_WHITELIST": "10.0.0.0/8;::1"}, ("RTMP_PLAY_WHITELIST", "10.0.0.0/8;::1")),
         ({"WORKERS": "2", "RUN_DIR": "/tmp"}, ("RUN_DIR", "open to others")),
         ({"PID_FILE": "/none/pid"}, ("PID_FILE", "cannot be written")),
+        ({"URL_LAYOUT": "srs"}, ("URL_LAYOUT", "app-stream")),
+        ({"PLAY_ACCESS": "token"}, ("PLAY_ACCESS", "TOKEN_SECRET")),
+        ({"PUBLISH_ACCESS": "key"}, ("PUBLISH_ACCESS", "CHANNELS_FILE")),
+        ({"CHANNELS_FILE": "none.toml"}, ("CHANNELS_FILE", "none.toml cannot be read")),
+        ({"CHANNELS_FILE": "/dev/null"}, ("CHANNELS_FILE", "it is not a regular file")),
         ({"REDIS_USE": "YES", "REDIS_TLS": "YES", "REDIS_CA": "setup.cfg"}, ("REDIS_CA", "cannot be read")),
     ],
 )
@@ -90,6 +95,18 @@ def test_the_certificate_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert line == "# WARNING: SSL_CERT, SSL_KEY: the certificate expires in 3 days"
     (line,) = of_pair(ends=timedelta(hours=-1))
     assert line.startswith("# WARNING: SSL_CERT, SSL_KEY: certificate 1 expired on ")
+
+
+def test_all_that_is_wrong_with_channels_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "channels.toml"
+    path.write_text('[[channel]]\nname = "a"\n')
+    assert found(monkeypatch, CHANNELS_FILE=str(path)) == []
+    path.write_text('[[channel]]\nnaem = "a"\nmax_players = "5"\n')
+    assert found(monkeypatch) == [
+        "# ERROR: CHANNELS_FILE: line 2: unknown key; the nearest is name",
+        "# ERROR: CHANNELS_FILE: line 3: must be a whole number above 0",
+        "# ERROR: CHANNELS_FILE: line 1: name is missing",
+    ]
 
 
 def test_a_file_of_authorities_without_one_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
+from rtmpsrv.access.channel_rules import read_rules
 from rtmpsrv.access.stream_tokens import make_token
 from rtmpsrv.access.terms import Terms
 from rtmpsrv.config import Config
@@ -68,7 +69,7 @@ def test_by_default_nobody_is_watched() -> None:
     assert usual.play(visitor.client, usual.played(visitor.client, "key")) == Terms("key")
     leaves = [
         usual.watch_publisher(visitor.peer, stream, Terms(), lambda: 0),
-        usual.watch_player(visitor.peer, stream, None),
+        usual.watch_player(visitor.peer, stream, None, "key"),
     ]
     assert leaves[0] is leaves[1], "nothing to do"
     leaves[0]()
@@ -94,7 +95,7 @@ def test_a_token_that_runs_out_ends_whom_it_let_in(by_token: Entrance, action: s
     else:
         stream = by_token.played(visitor.client, visitor.client.stream_name)
         terms = replace(by_token.play(visitor.client, stream), until=1.0)
-        by_token.watch_player(visitor.peer, stream, terms)
+        by_token.watch_player(visitor.peer, stream, terms, None)
     assert visitor.why.get(timeout=5) == "the token has run out"
 
 
@@ -103,7 +104,7 @@ def test_one_that_moved_here_is_judged_by_what_it_showed_elsewhere(by_token: Ent
     good = Visitor(f"key?token={make_token({'exp': 1 << 40, 'action': 'play', 'channel': '*'}, 'another')}")
     for visitor in (good, over):
         stream = by_token.played(visitor.client, visitor.client.stream_name)
-        by_token.watch_player(visitor.peer, stream, None)
+        by_token.watch_player(visitor.peer, stream, None, None)
     assert over.why.get(timeout=5) == "Invalid stream key provided: the token has run out"
     assert not good.why.ready()
 
@@ -111,9 +112,9 @@ def test_one_that_moved_here_is_judged_by_what_it_showed_elsewhere(by_token: Ent
 def test_who_has_left_is_not_watched(by_token: Entrance) -> None:
     gone, there = Visitor("key"), Visitor("key")
     stream = by_token.played(gone.client, "key")
-    leave = by_token.watch_player(gone.peer, stream, Terms(until=1.0, why="over"))
+    leave = by_token.watch_player(gone.peer, stream, Terms(until=1.0, why="over"), None)
     leave()
-    by_token.watch_player(there.peer, stream, Terms(until=1.0, why="over"))
+    by_token.watch_player(there.peer, stream, Terms(until=1.0, why="over"), None)
     assert there.why.get(timeout=5) == "over"
     assert not gone.why.ready()
 
@@ -139,3 +140,89 @@ def test_keys_may_be_in_a_file(tmp_path: Path) -> None:
 def test_keys_may_be_behind_a_url() -> None:
     by_url = entrance(TOKEN_JWKS_URL="http://127.0.0.1:1/keys", **TOKENS)
     by_url.close()
+
+
+# --- the file of channels ---------------------------------------------------------------------------
+
+
+FILE = """
+[[channel]]
+name = "live/alice"
+publish_keys = ["a", "b"]
+play_access = "open"
+max_players = 5
+
+[[channel]]
+name = "live/*"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "channels.toml"
+    path.write_text(FILE)
+    return path
+
+
+@pytest.fixture
+def by_file(file: Path) -> Iterator[Entrance]:
+    made = entrance(CHANNELS_FILE=str(file), URL_LAYOUT="app-stream")
+    yield made
+    made.close()
+
+
+def test_a_key_that_is_taken_away_ends_its_publisher(by_file: Entrance, file: Path) -> None:
+    loses, keeps = Visitor("alice?key=a"), Visitor("alice?key=b")
+    for visitor in (loses, keeps):
+        stream = by_file.published(visitor.client, visitor.client.stream_name)
+        by_file.watch_publisher(visitor.peer, stream, by_file.publish(visitor.client, stream), lambda: 0)
+    file.write_text(FILE.replace('"a", ', ""))
+    by_file.ask()
+    assert loses.why.get(timeout=5) == "Invalid stream key provided: it is none of the channel's"
+    assert not keeps.why.ready()
+    with pytest.raises(AccessDenied, match="it is none of the channel's"):
+        by_file.publish(loses.client, by_file.published(loses.client, "alice?key=a"))
+
+
+def test_players_who_came_without_a_key_go_when_one_is_needed(by_file: Entrance, file: Path) -> None:
+    without, elsewhere, late = Visitor("alice"), Visitor("bob?key=k"), Visitor("alice?key=k")
+    for visitor, key in ((without, None), (elsewhere, "k")):
+        stream = by_file.played(visitor.client, visitor.client.stream_name)
+        terms = by_file.play(visitor.client, stream)
+        assert (terms.key, terms.max_players) == (key, 5 if key is None else 0)
+        by_file.watch_player(visitor.peer, stream, terms, terms.key)
+    file.write_text(FILE.replace('"open"', '"key"'))
+    by_file.ask()
+    assert without.why.get(timeout=5) == (
+        "Invalid stream key provided: the rules of the channel have changed"
+    )
+    assert not elsewhere.why.ready()
+    assert by_file.play(late.client, by_file.played(late.client, "alice?key=k")).key == "k"
+
+
+def test_rules_that_change_while_a_backend_is_asked_count_too(by_file: Entrance) -> None:
+    visitor = Visitor("alice?key=a")
+    stream = by_file.published(visitor.client, visitor.client.stream_name)
+    terms = by_file.publish(visitor.client, stream)
+    by_file.use(read_rules(FILE.replace('"a", ', "").encode(), has_tokens=False))
+    by_file.watch_publisher(visitor.peer, stream, terms, lambda: 0)
+    assert visitor.why.get(timeout=5) == "Invalid stream key provided: it is none of the channel's"
+
+
+def test_a_first_file_that_is_bad_is_an_error(file: Path) -> None:
+    file.write_text(FILE.replace("max_players", "max_player"))
+    with pytest.raises(ConfigError) as caught:
+        entrance(CHANNELS_FILE=str(file))
+    assert caught.value.problems == ["CHANNELS_FILE: line 6: unknown key; the nearest is max_players"]
+
+
+def test_a_file_may_ask_for_tokens_where_there_are_keys_for_them(file: Path) -> None:
+    file.write_text(FILE.replace('"open"', '"token"'))
+    with pytest.raises(ConfigError, match="line 5: tokens need TOKEN_SECRET"):
+        entrance(CHANNELS_FILE=str(file))
+    made = entrance(CHANNELS_FILE=str(file), TOKEN_SECRET=SECRET, URL_LAYOUT="app-stream")
+    visitor = Visitor("alice")
+    assert made.play(visitor.client, made.played(visitor.client, f"alice?token={token('play')}")).may_end
+    with pytest.raises(AccessDenied, match="no token was given"):
+        made.play(visitor.client, made.played(visitor.client, "alice"))
+    made.close()

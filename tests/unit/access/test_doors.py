@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from math import inf
 from typing import Any
 
 import pytest
 
+from rtmpsrv.access.channel_rules import ChannelRules, read_rules
 from rtmpsrv.access.doors import Doors
 from rtmpsrv.access.names import StreamName
 from rtmpsrv.access.stream_tokens import SecretKey, StreamTokens, make_token
@@ -76,3 +78,91 @@ def test_a_bad_token_is_a_refusal_that_names_the_setting(again: bool) -> None:
 
 def test_a_token_is_not_read_where_none_is_asked_for() -> None:
     assert Doors().publish(StreamName("news", KEY, "junk"), ASKED_AT) == Terms()
+
+
+# --- rules for channels -----------------------------------------------------------------------------
+
+
+def ruled(rule: str, publish: str = "open", play: str = "key", *, tokens: bool = True) -> Doors:
+    """Return doors with one rule for `live/alice`."""
+    made = Doors(publish, play, StreamTokens(SecretKey(SECRET)) if tokens else None)
+    text = f'[[channel]]\nname = "live/alice"\n{rule}'
+    made.use(read_rules(text.encode(), has_tokens=tokens))
+    return made
+
+
+def named(key: str | None, channel: str = "live/alice") -> StreamName:
+    return StreamName(channel, key)
+
+
+def test_a_channel_with_keys_takes_no_others() -> None:
+    made = ruled('publish_keys = ["one", "two"]', publish="token")
+    for key in ("one", "two"):
+        assert made.publish(named(key), ASKED_AT).until == inf
+    for wrong in ("three", "", None, "ONE"):
+        with pytest.raises(AccessDenied) as caught:
+            made.publish(named(wrong), ASKED_AT)
+        assert caught.value.for_log == (
+            "Invalid stream key provided: it is none of the channel's (CHANNELS_FILE)"
+        )
+    with pytest.raises(AccessDenied, match="no token was given"):
+        made.publish(named("one", "live/bob"), ASKED_AT)
+
+
+def test_where_keys_are_needed_a_channel_without_any_is_closed() -> None:
+    made = ruled('publish_keys = ["one"]', publish="key")
+    assert made.publish(named("one"), ASKED_AT)
+    with pytest.raises(AccessDenied, match="the channel has no keys"):
+        made.publish(named("one", "live/bob"), ASKED_AT)
+
+
+@pytest.mark.parametrize(
+    ("rule", "usual", "wanted"),
+    [
+        ("", "key", "k"),
+        ("", "open", None),
+        ('play_access = "open"', "key", None),
+        ('play_access = "key"', "open", "k"),
+        ('play_keys = ["k"]', "open", None),
+        ('play_access = "key"\nplay_keys = ["x", "k"]', "token", None),
+    ],
+)
+def test_what_players_must_show(rule: str, usual: str, wanted: str | None) -> None:
+    assert ruled(rule, play=usual).play(named("k"), ASKED_AT).key == wanted
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ('play_keys = ["x"]', r"it is none of the channel's \(CHANNELS_FILE\)"),
+        ('play_access = "token"', r"no token was given \(PLAY_ACCESS\)"),
+    ],
+)
+def test_which_players_a_rule_refuses(rule: str, why: str) -> None:
+    with pytest.raises(AccessDenied) as caught:
+        ruled(rule).play(named("k"), ASKED_AT)
+    assert re.search(why, caught.value.for_log)
+
+
+def test_limits_come_from_the_rule_and_the_token_whichever_is_less() -> None:
+    rule = "max_bitrate = 1000\nmax_seconds = 300\nmax_players = 7"
+    made = ruled(rule, publish="token", play="open")
+    assert made.play(named(None), ASKED_AT) == Terms(
+        None, ASKED_AT + 300, "the time of 300 s is over", 1000, 7, 1
+    )
+    for limits, bitrate, seconds in (({}, 1000, 300), ({"max_bitrate": 5, "max_seconds": 200}, 5, 200)):
+        found = made.publish(shown(limits=limits), ASKED_AT)
+        assert (found.max_bitrate, found.until) == (bitrate, ASKED_AT + seconds)
+        assert found.why == f"the time of {seconds} s is over"
+    assert made.publish(shown(lifetime_s=10, limits={"max_bitrate": 5000}), ASKED_AT).why == (
+        "the token has run out"
+    )
+
+
+def test_rules_may_change_and_terms_tell_which_they_are_from() -> None:
+    made = ruled("")
+    assert (made.may_change, made.may_end) == (True, True)
+    assert made.play(named("k"), ASKED_AT).revision == 1
+    made.use(ChannelRules())
+    assert made.play(named("k"), ASKED_AT).revision == 2
+    assert not Doors().may_change

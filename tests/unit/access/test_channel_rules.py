@@ -1,0 +1,153 @@
+"""What may stand in the file of channels, what is said of the rest, and which rule counts."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from rtmpsrv.access import channel_rules
+from rtmpsrv.access.channel_rules import MAX_KEYS, MAX_RULES, NO_RULE, ChannelRule, fits, read_rules
+from rtmpsrv.errors import ConfigError
+from tests.doubles.secrets import KEY, OTHER_KEY
+
+HASHED = hashlib.sha256(OTHER_KEY.encode()).hexdigest()
+EVERYTHING = f"""# of the studio
+[[channel]]
+name = "live/*"
+publish_keys = ["{KEY}", "sha256:{HASHED.upper()}"]
+play_access = "key"
+play_keys = ["viewers"]
+max_players = 500
+max_bitrate = 8_000_000
+max_seconds = 14_400
+
+[[channel]]
+name = "*"
+"""
+
+
+def problems_of(text: str | bytes, *, has_tokens: bool = True) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read_rules(text.encode() if isinstance(text, str) else text, has_tokens=has_tokens)
+    assert KEY not in str(caught.value)
+    return caught.value.problems
+
+
+def entry(text: str) -> str:
+    return f'[[channel]]\nname = "a"\n{text}\n'
+
+
+def test_everything_that_may_stand_in_it() -> None:
+    rules = read_rules(EVERYTHING.encode(), has_tokens=False)
+    found = rules.find("live/alice")
+    assert (found.name, found.play_access) == ("live/*", "key")
+    assert (found.max_players, found.max_bitrate, found.max_seconds) == (500, 8_000_000, 14_400)
+    for key in (KEY, OTHER_KEY):
+        assert fits(key, found.publish_keys)
+        assert not fits(key, found.play_keys)
+    assert fits("viewers", found.play_keys)
+    assert KEY not in repr(found)
+    assert rules.find("news") == ChannelRule("*")
+
+
+@pytest.mark.parametrize("key", ["", None, KEY.lower(), KEY + "x", HASHED, f"sha256:{HASHED}", "\udcff"])
+def test_keys_that_do_not_fit(key: str | None) -> None:
+    assert not fits(key, read_rules(EVERYTHING.encode(), has_tokens=False).find("live/a").publish_keys)
+
+
+def test_no_key_fits_where_the_empty_one_would() -> None:
+    assert not fits(None, (hashlib.sha256(b"").digest(),))
+
+
+def test_the_first_rule_whose_pattern_fits_counts() -> None:
+    text = "".join(f'[[channel]]\nname = "{name}"\n' for name in ("live/a?c", "live/[xy]", "live/*", "Live"))
+    rules = read_rules(text.encode(), has_tokens=False)
+    wanted = {
+        "live/abc": "live/a?c",
+        "live/ac": "live/*",
+        "live/x": "live/[xy]",
+        "live/room/alice": "live/*",
+        "live": NO_RULE.name,
+        "Live": "Live",
+    }
+    for _ in range(2):  # found, and remembered
+        assert {channel: rules.find(channel).name for channel in wanted} == wanted
+    assert rules.find("nobody") is NO_RULE
+
+
+def test_only_so_many_channels_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel_rules, "FOUND_KEPT", 3)
+    rules = read_rules(EVERYTHING.encode(), has_tokens=False)
+    for number in range(10):
+        assert rules.find(f"live/{number}").name == "live/*"
+        assert len(rules._found) <= 3
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        (entry("publish_key = []"), ["line 3: unknown key; the nearest is publish_keys"]),
+        (entry(f'"{KEY}" = 5'), ["line 3: unknown key"]),
+        (entry('users = { alice = "x" }'), ["line 3: users is to come"]),
+        (entry('[channel.users]\nalice = "x"'), ["line 3: users is to come"]),
+        (entry('record.format = "mp4"'), ["line 3: record is to come"]),
+        (entry("reconnect_seconds = 5\nsecond_publisher = 5"),
+            ["line 3: reconnect_seconds is to come", "line 4: second_publisher is to come"]),
+        (entry(f'publish_keys = "{KEY}"'), ["line 3: keys must be a list of texts"]),
+        (entry("publish_keys = []"), ["line 3: keys must be a list of texts"]),
+        (entry('publish_keys = [""]'), ["line 3: keys must be a list of texts"]),
+        (entry("publish_keys = [5]"), ["line 3: keys must be a list of texts"]),
+        (entry('play_keys = ["sha256:abc"]'), ["line 3: sha256: is to be followed by 64 hexadecimal digits"]),
+        (entry('play_access = "closed"'), ["line 3: play_access must be one of key, open, token"]),
+        (entry("play_access = []"), ["line 3: play_access must be one of key, open, token"]),
+        (entry("max_players = 0"), ["line 3: must be a whole number above 0"]),
+        (entry("max_players = true"), ["line 3: must be a whole number above 0"]),
+        (entry("max_bitrate = 1.5"), ["line 3: must be a whole number above 0"]),
+        (entry("max_seconds = 9007199254740993"), ["line 3: must be a whole number above 0"]),
+        (entry('play_access = "open"\nplay_keys = ["x"]'),
+            ['line 4: play_keys are of no use without play_access = "key"']),
+        ("[[channel]]\nmax_players = 5\n", ["line 1: name is missing"]),
+        ("[[channel]]\nname = 5\n", ["line 2: name must be a text, a pattern of channels"]),
+        ('[[channel]]\nname = ""\n', ["line 2: name must be a text, a pattern of channels"]),
+        (entry("") + entry(""), ["line 5: this name was there before, and the first one counts"]),
+        (f"{KEY} = 5\n" + entry(""), ["line 1: only [[channel]] may stand here"]),
+        ("channel = 5", ["line 1: channels are written as [[channel]]"]),
+        ("channel = [5]", ["line 1: channels are written as [[channel]]"]),
+        ('channel = [{ name = "a", x = 5 }]', ["unknown key"]),
+        ("", ["there is no [[channel]] in it"]),
+        ("# nothing", ["there is no [[channel]] in it"]),
+        ("channels = 5", ["line 1: only [[channel]] may stand here", "there is no [[channel]] in it"]),
+        (f"\n[[channel]]\nname = {KEY}", ["line 3: invalid value"]),
+        (entry(f'"{KEY}" = 5\n"{KEY}" = 6'), ["line 4: cannot overwrite a value"]),
+        (entry(f'users = {{ "{KEY}" = 5, "{KEY}" = 6 }}'), ["line 3: not TOML"]),
+        ('[[channel]]\nname = "a', ["line 2: unterminated string"]),
+        (b"[[channel]]\n\xff", ["not UTF-8"]),
+        ("channel = " + "[" * 100_000, ["nested too deep"]),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_with_its_line(text: str | bytes, problems: list[str]) -> None:
+    assert problems_of(text) == problems
+
+
+def test_tokens_need_keys_of_their_own() -> None:
+    text = entry('play_access = "token"')
+    assert read_rules(text.encode(), has_tokens=True).find("a").play_access == "token"
+    assert problems_of(text, has_tokens=False) == [
+        "line 3: tokens need TOKEN_SECRET, TOKEN_JWKS_URL or TOKEN_JWKS_FILE"
+    ]
+
+
+def test_there_are_limits() -> None:
+    keys = ", ".join(f'"{number}"' for number in range(MAX_KEYS))
+    assert (
+        len(read_rules(entry(f"play_keys = [{keys}]").encode(), has_tokens=False).find("a").play_keys)
+        == MAX_KEYS
+    )
+    assert problems_of(entry(f'play_keys = [{keys}, "x"]')) == ["line 3: more than 1000 keys"]
+    many = "".join(f'[[channel]]\nname="{number}"\n' for number in range(MAX_RULES + 1))
+    assert problems_of(many) == ["more than 10000 channels"]
+
+
+def test_a_mark_at_the_beginning_is_no_matter() -> None:
+    assert read_rules(b"\xef\xbb\xbf" + entry("").encode(), has_tokens=False).find("a").name == "a"
