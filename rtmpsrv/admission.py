@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .access.coordinator import Coordinator
     from .access.redis_commands import RedisCommands
 
+KILLED_BY_REDIS = "killed by a Redis command"
+
 
 class Admission:
     """The gate of one server, however many processes it has, and what belongs to it."""
@@ -46,6 +48,10 @@ class Admission:
         """Take no more commands from Redis; the gate is closed by itself."""
         if self.redis is not None:
             self.redis.stop()
+
+    def _block(self, channel: str, seconds: float) -> bool:
+        ended = self.gate.block(channel, seconds, KILLED_BY_REDIS)
+        return ended or self.kills.kill(channel, None, KILLED_BY_REDIS)
 
     def _authority(self, config: Config, give_way: GiveWay) -> Authority:
         """Return who decides about publishers: the control server, the callback, or nobody."""
@@ -94,7 +100,8 @@ class Admission:
             host=config.redis_host,
             port=config.redis_port,
             channel=config.redis_channel,
-            kill=lambda channel, stream_id: self.kills.kill(channel, stream_id, "killed by a Redis command"),
+            kill=lambda channel, stream_id: self.kills.kill(channel, stream_id, KILLED_BY_REDIS),
+            block=self._block,
             log=log.get("REDIS"),
             username=config.redis_username,
             password=config.redis_password,

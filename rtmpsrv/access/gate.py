@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import hmac
 import itertools
+import math
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypedDict
 
 import gevent.event
 
+from rtmpsrv.access.blocks import Blocks
 from rtmpsrv.errors import AccessDenied
 
 INVALID_KEY = "Invalid stream key provided"  # known to clients and tools; why follows
@@ -119,8 +122,10 @@ class _Publication:
 class Gate:
     """Admit publishers, and end publications."""
 
-    def __init__(self, authority: Authority) -> None:
+    def __init__(self, authority: Authority, clock: Callable[[], float] = time.monotonic) -> None:
         self._authority = authority
+        self._clock = clock
+        self._blocks = Blocks()
         self._serials = itertools.count(1)
         self._by_channel: dict[str, list[_Publication]] = {}
         self._granted: dict[int, _Publication] = {}
@@ -140,6 +145,9 @@ class Gate:
         """
         if self._closed:
             raise refusal("the server is shutting down")
+        blocked_s = self._blocks.left_s(request.channel, self._clock())
+        if blocked_s:
+            raise refusal(f"the channel is closed for {math.ceil(blocked_s)} s more")
         publication = _Publication(request, on_kill, self._authority)
         self._by_channel.setdefault(request.channel, []).append(publication)
         self._asking += 1
@@ -252,6 +260,14 @@ class Gate:
             elif publication.stream_id is None and len(publication.kills_by_id) < MAX_KEPT_KILLS:
                 publication.kills_by_id.append(stream_id)
         return found
+
+    def block(self, channel: str, seconds: float, reason: str) -> bool:
+        """Do as `kill` for whatever is published on a channel, and refuse its publishers from now on.
+
+        For so many seconds, 0 to admit them again. Return whether something was ended. Never blocks.
+        """
+        self._blocks.add(channel, seconds, self._clock())
+        return self.kill(channel, None, reason)
 
     def kill_all(self, reason: str, notify: bool, of: Authority | None = None) -> None:
         """End everything, or what one authority granted; with `notify` False nothing is reported any more.

@@ -29,6 +29,7 @@ HEALTH_CHECK_S = 10.0  # silence before a PING is sent; as much again after it e
 STABLE_AFTER_S = 10.0
 STOP_TIMEOUT_S = 1.0
 MAX_COMMAND_BYTES = 4096  # a channel and a stream id need a few hundred
+MAX_BLOCK_S = 31_536_000  # a year
 READ_BYTES = 16_384
 MAX_REPLY_BYTES = 65_536  # what is read until a reply is complete, the beginning of the next one included
 MAX_REPLY_S = 10.0
@@ -43,6 +44,7 @@ class Command:
 
     channel: str
     stream_id: str | None
+    block_s: int | None = None  # refuse its publishers for so long, 0: no more; None: nothing is said
 
 
 class RedisSilent(ConnectionError):
@@ -57,11 +59,19 @@ def parse_command(text: str) -> Command | None:
     arguments = rest.split("|")
     match name.lower():
         case "kill-session":
-            return Command(arguments[0], None)
+            return Command(arguments[0], None, _seconds(arguments[1:2]))
         case "close-stream" if len(arguments) >= 2:
             return Command(arguments[0], arguments[1])
         case _:
             return None
+
+
+def _seconds(arguments: list[str]) -> int | None:
+    """Read for how long to block; None for what is no such number, which was always ignored there."""
+    text = arguments[0] if arguments else ""
+    if not text.isascii() or not text.isdigit() or len(text) > len(str(MAX_BLOCK_S)):
+        return None
+    return int(text) if int(text) <= MAX_BLOCK_S else None
 
 
 def read_command(data: bytes) -> Command | None:
@@ -75,7 +85,10 @@ def read_command(data: bytes) -> Command | None:
 
 
 class RedisCommands:
-    """The subscription; `kill` gets channel and stream id (None: any) and must not block."""
+    """The subscription; `kill` gets channel and stream id (None: any), `block` channel and seconds.
+
+    Neither may block; both say whether they ended something.
+    """
 
     def __init__(
         self,
@@ -84,6 +97,7 @@ class RedisCommands:
         port: int,
         channel: str,
         kill: Callable[[str, str | None], bool],
+        block: Callable[[str, int], bool] = lambda channel, seconds: False,
         log: Logger,
         give_way: GiveWay,
         username: str = "",
@@ -100,6 +114,7 @@ class RedisCommands:
         self._channel = channel
         self._tls, self._ca = tls, ca
         self._kill = kill
+        self._block = block
         self._log = log
         self._health_check_s = health_check_s
         self._backoff = backoff or Backoff()
@@ -215,10 +230,16 @@ class RedisCommands:
         command = read_command(data)
         if command is None:
             self._ignored.add()  # not quoted: a mistyped `close-stream` may hold a stream key
-        elif self._kill(command.channel, command.stream_id):
+        elif self._obey(command):
             self._log.debug("command ended channel=%r", command.channel)
         else:
             self._missed.add()
+
+    def _obey(self, command: Command) -> bool:
+        if command.block_s is None:
+            return self._kill(command.channel, command.stream_id)
+        self._log.info("channel=%r is closed for %d s", command.channel, command.block_s)
+        return self._block(command.channel, command.block_s)
 
 
 def _metered(kind: type[Any], took: Callable[[int], None]) -> type[Any]:

@@ -84,6 +84,22 @@ def test_s89_kill_session_disconnects_the_publisher_and_tells_its_players(
     assert "NetStream.Play.Start" in names_of(on.passed(again, player))
 
 
+def test_a_killed_encoder_stays_away_for_as_long_as_it_was_told_to(
+    on: Stage, redis: RedisServer, server: AccessServer, channel: str
+) -> None:
+    publisher, player = pair(on, channel)
+    redis.publish(COMMANDS, f"kill-session>{channel}|1000")
+    publisher.expect_closed()
+    assert names_of([player.read(), player.read()]) == ENDED
+    with Encoder(server.port, channel) as encoder:
+        assert encoder.ended()[0] != 0
+    server.wait_for_line(r"publish refused: Invalid .*: the channel is closed for \d+ s more")
+    redis.publish(COMMANDS, f"kill-session>{channel}|0")
+    settled(on, redis)
+    again = on.publisher(channel, KEY)
+    assert "NetStream.Play.Start" in names_of(on.passed(again, player))
+
+
 def test_s88_s90_close_stream_takes_the_key_for_the_stream_id_where_nobody_gives_one(
     on: Stage, redis: RedisServer, channel: str
 ) -> None:

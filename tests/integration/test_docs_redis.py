@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.access_run import AccessServer
+from tests.access_run import REFUSED, AccessServer, refusal
 from tests.client import Stage, names_of, stage
 from tests.doubles import certificates
 from tests.doubles.callback_server import Answer, CallbackServer
@@ -100,6 +100,16 @@ def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
         with server_of(redis, CALLBACK_URL=backend.url, JWT_SECRET=JWT_SECRET) as (_server, on):
             run_and_see(kill, terminal, on)
             run_and_see(close_id, terminal, on)
+
+
+def test_a_channel_is_closed_and_opened_as_the_page_says(tmp_path: Path) -> None:
+    close, reopen = redis_lines("Keep it closed")
+    with RedisServer() as redis, server_of(redis) as (_server, on):
+        terminal = Terminal(tmp_path, redis)
+        run_and_see(close, terminal, on)
+        assert refusal(on, "news", KEY) == REFUSED
+        assert terminal.run(reopen) == "1"
+        run_and_see(redis_lines("Commands")[0], terminal, on)
 
 
 def test_a_command_to_nobody_prints_0(tmp_path: Path) -> None:

@@ -388,3 +388,36 @@ def test_what_was_released_has_nothing_to_note() -> None:
     gate.release(grant)
     assert gate.note(grant) is None
     gate.abandon(grant)
+
+
+def test_a_blocked_channel_admits_nobody_until_it_is_over() -> None:
+    desk, kills, now = Desk(), list[str](), 100.0
+    gate = Gate(desk, lambda: now)
+    grant = gate.admit(REQUEST, kills.append)
+    assert gate.block("news", 30, "killed")
+    assert kills == ["killed"]
+    gate.release(grant)
+    desk.asked.clear()
+    now = 100.5
+    with pytest.raises(AccessDenied) as caught:
+        gate.admit(REQUEST, kills.append)
+    assert caught.value.for_log == "Invalid stream key provided: the channel is closed for 30 s more"
+    assert not desk.asked.is_set()
+    assert gate.admit(PublishRequest("other", KEY, "10.0.0.1"), kills.append)
+    now = 130.0
+    assert gate.admit(REQUEST, kills.append)
+
+
+def test_a_block_that_comes_while_the_authority_is_asked_counts() -> None:
+    desk = Desk(at_once=False)
+    gate = Gate(desk)
+    asking = Asking(desk, gate)
+    assert gate.block("news", 30, "killed")
+    assert asking.answer() == "Invalid stream key provided: the stream was ended meanwhile"
+
+
+def test_a_block_may_be_taken_back() -> None:
+    gate = Gate(Desk())
+    assert not gate.block("news", 30, "nobody is there")
+    assert not gate.block("news", 0, "nobody is there")
+    assert gate.admit(REQUEST, lambda reason: None)

@@ -19,6 +19,7 @@ from rtmpsrv.access import redis_commands
 from rtmpsrv.access.backoff import Backoff
 from rtmpsrv.access.gate import Gate, OpenAuthority, PublishRequest
 from rtmpsrv.access.redis_commands import (
+    MAX_BLOCK_S,
     MAX_COMMAND_BYTES,
     Command,
     RedisCommands,
@@ -41,6 +42,19 @@ CHANNEL = "rtmp_commands"
         ("kill-session>news", Command("news", None)),
         ("KILL-SESSION>news", Command("news", None)),
         ("kill-session>news|surplus|more", Command("news", None)),
+        ("kill-session>news|60", Command("news", None, 60)),
+        ("Kill-Session>news|0060|more", Command("news", None, 60)),
+        ("kill-session>news|0", Command("news", None, 0)),
+        (f"kill-session>news|{MAX_BLOCK_S}", Command("news", None, MAX_BLOCK_S)),
+        (f"kill-session>news|{MAX_BLOCK_S + 1}", Command("news", None)),
+        ("kill-session>news|123456789", Command("news", None)),
+        ("kill-session>news|", Command("news", None)),
+        ("kill-session>news|-1", Command("news", None)),
+        ("kill-session>news| 60", Command("news", None)),
+        ("kill-session>news|6.0", Command("news", None)),
+        ("kill-session>news|\u0666", Command("news", None)),
+        ("kill-session>news|more|60", Command("news", None)),
+        ("close-stream>news|abc|60", Command("news", "abc")),
         ("kill-session>", Command("", None)),
         ("kill-session>a>b", Command("a>b", None)),
         ("kill-session> news ", Command(" news ", None)),
@@ -135,6 +149,23 @@ def test_s89_kill_session_ends_the_publication(server: RedisServer, connect: Con
     assert server.wait_for_subscriber(CHANNEL)
     server.publish(CHANNEL, "kill-session>news")
     assert ended.wait(5)
+
+
+def test_a_kill_with_a_time_blocks(server: RedisServer, connect: Connect, log_lines: LogLines) -> None:
+    killer, blocks = Killer(), Queue[tuple[str, int]]()
+
+    def block(channel: str, seconds: int) -> bool:
+        blocks.put((channel, seconds))
+        return True
+
+    connect(server.port, killer, block=block)
+    assert server.wait_for_subscriber(CHANNEL)
+    server.publish(CHANNEL, "kill-session>news|60")
+    assert blocks.get(timeout=5) == ("news", 60)
+    assert log_lines.count("channel='news' is closed for 60 s") == 1
+    server.publish(CHANNEL, "kill-session>news|x")
+    assert killer.next() == ("news", None)
+    assert blocks.empty()
 
 
 def test_s88_s90_close_stream_takes_the_right_id_or_key_only(server: RedisServer, connect: Connect) -> None:

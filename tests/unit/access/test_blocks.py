@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from rtmpsrv.access.blocks import MAX_BLOCKS, Blocks
+
+
+def test_a_channel_is_closed_for_so_long() -> None:
+    blocks = Blocks()
+    assert blocks.left_s("news", 0.0) == 0
+    blocks.add("news", 10, 100.0)
+    assert [blocks.left_s("news", now) for now in (100.0, 109.5, 110.0)] == [10, 0.5, 0]
+    assert blocks.describe() == {"blocked": 0}
+
+
+def test_the_last_word_counts() -> None:
+    blocks = Blocks()
+    blocks.add("news", 10, 100.0)
+    blocks.add("news", 50, 101.0)
+    assert blocks.left_s("news", 101.0) == 50
+    blocks.add("news", 5, 102.0)
+    assert blocks.left_s("news", 102.0) == 5
+    blocks.add("news", 0, 103.0)
+    blocks.add("other", 0, 103.0)
+    assert blocks.left_s("news", 103.0) == 0
+    assert blocks.describe() == {"blocked": 0}
+
+
+def test_what_is_over_makes_room_and_then_the_oldest() -> None:
+    blocks = Blocks()
+    blocks.add("short", 1, 0.0)
+    blocks.add("first", 1000, 0.0)
+    blocks.add("last", 1000, 2.0)
+    assert blocks.describe() == {"blocked": 2}
+    for number in range(MAX_BLOCKS - 2):
+        blocks.add(str(number), 1000, 2.0)
+    assert blocks.left_s("first", 2.0) == 998
+    blocks.add("one more", 1000, 2.0)
+    assert blocks.left_s("first", 2.0) == 0
+    assert blocks.left_s("last", 2.0) == 1000
+    assert blocks.describe() == {"blocked": MAX_BLOCKS}
