@@ -50,6 +50,10 @@ def between(config: Config) -> list[str]:
         advice.append("CONTROL_USE=YES without CONTROL_BASE_URL: every publisher will be refused")
     if config.tokens_given and 0 < len(config.token_secret.encode()) < MIN_SECRET_BYTES:
         advice.append(f"TOKEN_SECRET has less than {MIN_SECRET_BYTES} bytes: it can be guessed")
+    if (config.url_layout, config.publish_access, config.play_access) == ("app-stream", "token", "key"):
+        advice.append(
+            "PUBLISH_ACCESS=token with PLAY_ACCESS=key: who publishes without a key can be watched by all"
+        )
     if config.ping_interval_seconds >= config.idle_timeout_seconds:
         advice.append(
             "PING_INTERVAL_SECONDS is not below IDLE_TIMEOUT_SECONDS: healthy players will be disconnected"

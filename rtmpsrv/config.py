@@ -67,7 +67,7 @@ class Config:
     concurrent_limit_whitelist: IpRules = setting(ACCESS, IP_RULES, NOBODY,
         "Addresses that MAX_IP_CONCURRENT_CONNECTIONS does not apply to.")
     rtmp_play_whitelist: IpRules = setting(ACCESS, IP_RULES, NOBODY,
-        "Addresses that may play. Empty: everybody. The stream key is needed in any case.",
+        "Addresses that may play. Empty: everybody. What PLAY_ACCESS asks for is needed in any case.",
         aliases=("PLAY_ALLOWED_FROM",))
     url_layout: str = setting(ACCESS, CHOICE, "channel-key",
         "What follows the host in a URL: `channel-key` is the channel, then the stream key; `app-stream` is "

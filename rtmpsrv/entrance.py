@@ -85,6 +85,11 @@ class Entrance:
         """Return what a player means by a stream name. Raises AccessDenied. Never blocks."""
         return self._read(client, name, PLAY_CODE)
 
+    def resumed(self, client: Client) -> StreamName:
+        """Return what a client meant that was let in before, perhaps by another process. Never blocks."""
+        name = client.stream_name or ""
+        return self._names.read_again(client.app, client.app_query, name, _tc_url(client))
+
     def publish(self, client: Client, stream: StreamName) -> Terms:
         """Return on what terms a client may publish, or raise AccessDenied. May block for some seconds."""
         return self._doors.publish(stream, client.asked_at)
@@ -125,10 +130,12 @@ class Entrance:
         return terms
 
     def _read(self, client: Client, name: str | None, code: str) -> StreamName:
-        tc_url = client.properties.get("tcUrl")
-        return self._names.read(
-            client.app, client.app_query, name, tc_url if isinstance(tc_url, str) else "", code
-        )
+        return self._names.read(client.app, client.app_query, name, _tc_url(client), code)
+
+
+def _tc_url(client: Client) -> str:
+    found = client.properties.get("tcUrl")
+    return found if isinstance(found, str) else ""
 
 
 def entrance_from(config: Config, give_way: GiveWay) -> Entrance:

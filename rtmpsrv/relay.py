@@ -90,7 +90,7 @@ class Relay:
         if channel is not None and is_live and terms.key is not None and not channel.accepts_key(terms.key):
             raise _wrong_key()
         if channel is not None and terms.max_players and len(channel.players) >= terms.max_players:
-            description = f"The channel has its {terms.max_players} players"
+            description = f"The channel is full ({terms.max_players})"
             raise AccessDenied("NetStream.Play.BadName", description, "CHANNELS_FILE")
         peer.log.debug("= player %s", "starts" if is_live else "waits for a publisher")
         return self._playback(peer, Player(outlet, PlayerState(msid, terms.key, stream.cache)), stream, terms)
@@ -102,8 +102,7 @@ class Relay:
         if channel is None or not channel.live:
             self._gate.release(frozen)
             raise refusal(KILLED)
-        stream = self._entrance.published(peer.client, peer.client.stream_name)
-        publication = self._publication(peer, channel, frozen, stream)
+        publication = self._publication(peer, channel, frozen, self._entrance.resumed(peer.client))
         if not self._gate.rebind(frozen, peer.drop):
             # Nobody else does it: the session that was told to end had given the publication away.
             publication.end("ended on the way to another session")
@@ -113,8 +112,7 @@ class Relay:
     def resume_playback(self, peer: Peer, frozen: object, outlet: Outlet) -> RelayPlayback:
         """Take a player over from a frozen session; it goes on where it was."""
         assert isinstance(frozen, PlayerState), "what `RelayPlayback.freeze` returned"
-        stream = self._entrance.played(peer.client, peer.client.stream_name)
-        return self._playback(peer, Player(outlet, frozen), stream)
+        return self._playback(peer, Player(outlet, frozen), self._entrance.resumed(peer.client))
 
     def refusal_delay(self, address: str) -> float:
         """Count a refusal; return for how long it is kept from the client, in seconds. Never blocks."""

@@ -104,6 +104,10 @@ class Names:
             self._rules.check(found.key or "", code, INVALID_KEY)
         return found
 
+    def read_again(self, app: str, app_query: str, name: str, tc_url: str) -> StreamName:
+        """Return what was meant by somebody who was let in, perhaps by another process, with other rules."""
+        return self._read(app, app_query, name, tc_url)
+
     def _check_path(self, found: StreamName, code: str) -> None:
         beginning = "Invalid stream name"
         parts = _parts(found.channel)

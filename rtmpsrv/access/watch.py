@@ -102,8 +102,8 @@ class Watch:
                 judged += 1
                 if judged % JUDGED_AT_ONCE == 0:
                     gevent.sleep(0)
-            if not stay.over:
-                reason = self._reason(stay)
+            if not stay.over and stay.terms is not None:
+                reason = self._reason(stay, stay.terms)
                 if reason:
                     self._end(stay, reason)
 
@@ -130,24 +130,21 @@ class Watch:
         except AccessDenied as exc:
             self._end(stay, exc.description)
 
-    def _reason(self, stay: Stay) -> str:
-        terms = stay.terms
-        if terms is None:
-            return ""
+    def _reason(self, stay: Stay, terms: Terms) -> str:
         if terms.until <= self._wall_clock():
             return terms.why
-        if terms.max_bitrate != NO_LIMIT and stay.sent is not None and self._is_too_fast(stay, stay.sent()):
-            return f"more than {terms.max_bitrate} bits per second"
+        limit = terms.max_bitrate
+        if limit != NO_LIMIT and stay.sent is not None and self._is_too_fast(stay, stay.sent(), limit):
+            return f"more than {limit} bits per second"
         return ""
 
-    def _is_too_fast(self, stay: Stay, sent: int) -> bool:
-        assert stay.terms is not None, "the caller looked"
+    def _is_too_fast(self, stay: Stay, sent: int, limit: int) -> bool:
         now, samples = self._clock(), stay.samples
         samples.append((now, sent))
         while len(samples) > 1 and now - samples[1][0] >= BITRATE_WINDOW_S:
             samples.popleft()
         began, before = samples[0]
-        return (sent - before) * 8 > stay.terms.max_bitrate * max(now - began, BITRATE_WINDOW_S)
+        return (sent - before) * 8 > limit * max(now - began, BITRATE_WINDOW_S)
 
     def _end(self, stay: Stay, reason: str) -> None:
         self.leave(stay)

@@ -220,7 +220,7 @@ def test_a_key_that_is_taken_away_ends_publisher_and_players(edited: Edited) -> 
         status(viewer, "NetStream.Play.Start")
         status(friend, "NetStream.Play.Start")
         third = asked(on, "alice?key=viewers", to_play=True)
-        assert status(third, BAD_NAME) == "The channel has its 2 players"
+        assert status(third, BAD_NAME) == "The channel is full (2)"
         edited.save(CHANNELS.replace(', "friends"', ""), "CHANNELS_FILE read again")
         assert "it is none of the channel's" in status(friend, "NetStream.Play.Stop")
         friend.expect_closed()

@@ -71,3 +71,11 @@ def test_the_file_may_be_why_there_are_tokens() -> None:
     assert "TOKEN_SECRET has less" in warnings_of(CHANNELS_FILE="x", TOKEN_SECRET="y")[0]
     (problem,) = problems_of(CHANNELS_FILE="x", TOKEN_SECRET="y" * 32, TOKEN_JWKS_FILE="z")
     assert problem.endswith("given is TOKEN_SECRET and TOKEN_JWKS_FILE")
+
+
+def test_streams_that_everybody_may_watch_by_mistake_are_warned_of() -> None:
+    tokens = {"PUBLISH_ACCESS": "token", "TOKEN_SECRET": "x" * 32}
+    (warning,) = warnings_of(URL_LAYOUT="app-stream", **tokens)
+    assert warning.startswith("PUBLISH_ACCESS=token with PLAY_ACCESS=key")
+    assert warnings_of(URL_LAYOUT="app-stream", PLAY_ACCESS="token", **tokens) == []
+    assert warnings_of(**tokens) == []

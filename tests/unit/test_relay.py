@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from rtmpsrv import log, relay
+from rtmpsrv.access.channel_rules import read_rules
 from rtmpsrv.access.doors import Doors
 from rtmpsrv.access.gate import Gate, Grant, PublishRequest, refusal
 from rtmpsrv.access.ip_rules import IpRules
@@ -491,3 +492,31 @@ def test_jumps_of_a_player_are_logged_in_one_line(
         "player was too far behind: 1 jumps to a keyframe",
         "player was too far behind: 4 jumps to a keyframe",
     ]
+
+
+def test_who_moved_goes_on_though_the_rules_for_names_are_others_now() -> None:
+    house = House()
+    publication = house.publish("a" * 100)
+    playback, _ = house.play("a" * 100)
+    frozen, player = publication.freeze(), playback.freeze()
+    strict = Entrance(Names(IdRules(max_bytes=5)))
+    successor = Relay(house.registry, house.gate, strict, play_policy(IpRules()), RefusalDelay())
+    resumed = successor.resume_publication(FakePeer(name="a" * 100), frozen)
+    again = successor.resume_playback(FakePeer(name="a" * 100), player, cast(Outlet, FakeSink(house.clock)))
+    again.resume()
+    assert again.channel is resumed.channel
+    resumed.end("test")
+    again.end("test")
+    assert len(house.registry) == 0
+
+
+def test_a_channel_takes_no_more_players_than_its_rule_says() -> None:
+    doors = Doors()
+    doors.use(read_rules(b'[[channel]]\nname = "news"\nmax_players = 1\n', has_tokens=False))
+    house = House(doors=doors)
+    first, _ = house.play()
+    with refused(PLAY_BAD_NAME, r"The channel is full \(1\)"):
+        house.play()
+    assert house.play(app="sport")[0].channel is not first.channel
+    first.end("test")
+    house.play()

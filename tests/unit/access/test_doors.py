@@ -22,9 +22,9 @@ NOW = time.time()
 ASKED_AT = NOW - 100
 
 
-def shown(action: str = "publish", lifetime_s: int = 3600, **claims: Any) -> StreamName:
+def shown(action: str = "publish", **claims: Any) -> StreamName:
     """Return the name of somebody who shows a token."""
-    claims = {"exp": int(NOW) + lifetime_s, "channel": "live/*", "action": action} | claims
+    claims = {"exp": int(NOW) + 3600, "channel": "live/*", "action": action} | claims
     return StreamName("live/alice", KEY, make_token(claims, SECRET))
 
 
@@ -154,9 +154,8 @@ def test_limits_come_from_the_rule_and_the_token_whichever_is_less() -> None:
         found = made.publish(shown(limits=limits), ASKED_AT)
         assert (found.max_bitrate, found.until) == (bitrate, ASKED_AT + seconds)
         assert found.why == f"the time of {seconds} s is over"
-    assert made.publish(shown(lifetime_s=10, limits={"max_bitrate": 5000}), ASKED_AT).why == (
-        "the token has run out"
-    )
+    longer = ruled("max_seconds = 1000000", publish="token")
+    assert longer.publish(shown(), ASKED_AT).why == "the token has run out"
 
 
 def test_rules_may_change_and_terms_tell_which_they_are_from() -> None:
