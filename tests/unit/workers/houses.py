@@ -13,9 +13,9 @@ from rtmpsrv import log
 from rtmpsrv.access.gate import Gate
 from rtmpsrv.access.ip_rules import IpRules
 from rtmpsrv.access.limits import ConnectionLimits
-from rtmpsrv.access.names import IdRules, Names
 from rtmpsrv.access.refusals import RefusalDelay
 from rtmpsrv.client import Client
+from rtmpsrv.entrance import Entrance
 from rtmpsrv.live.output import LiveLimits
 from rtmpsrv.live.registry import Registry
 from rtmpsrv.relay import Relay, play_policy
@@ -46,7 +46,7 @@ class House:
         registry: Registry[str] = Registry(clock, LiveLimits(), 1 << 30, CHUNK_SIZE)
         gate = Gate(self.desk)
         policy = play_policy(IpRules.parse(""))
-        self.relay = Relay(registry, gate, Names(IdRules()), policy, RefusalDelay())
+        self.relay = Relay(registry, gate, Entrance(), policy, RefusalDelay())
         self.slots = ConnectionLimits(1000, IpRules.parse(""), 1000)
         numbers = Numbers()
         settings = SessionSettings(chunk_size=CHUNK_SIZE)
