@@ -18,7 +18,7 @@ from .access.terms import Terms
 from .access.watch import Watch
 from .access.watched_file import WatchedFile
 from .config import Config
-from .server.host import Client, Peer
+from .server.host import Asked, Client, Peer
 
 if TYPE_CHECKING:
     from .access.stream_tokens import StreamTokens
@@ -85,18 +85,17 @@ class Entrance:
         """Return what a player means by a stream name. Raises AccessDenied. Never blocks."""
         return self._read(client, name, PLAY_CODE)
 
-    def resumed(self, client: Client) -> StreamName:
+    def resumed(self, client: Client, asked: Asked) -> StreamName:
         """Return what a client meant that was let in before, perhaps by another process. Never blocks."""
-        name = client.stream_name or ""
-        return self._names.read_again(client.app, client.app_query, name, _tc_url(client))
+        return self._names.read_again(client.app, client.app_query, asked.name or "", _tc_url(client))
 
     def publish(self, client: Client, stream: StreamName) -> Terms:
         """Return on what terms a client may publish, or raise AccessDenied. May block for some seconds."""
-        return self._doors.publish(stream, client.asked_at)
+        return self._doors.publish(stream, client.to_publish.at)
 
     def play(self, client: Client, stream: StreamName) -> Terms:
         """Return on what terms a client may play, or raise AccessDenied. May block for some seconds."""
-        return self._doors.play(stream, client.asked_at)
+        return self._doors.play(stream, client.to_play.at)
 
     def watch_publisher(
         self, peer: Peer, stream: StreamName, terms: Terms | None, sent: Callable[[], int]
@@ -105,14 +104,16 @@ class Entrance:
 
         Return what to call when it has ended. Never blocks.
         """
-        judge = partial(self._doors.publish, stream, peer.client.asked_at, again=True)
+        judge = partial(self._doors.publish, stream, peer.client.to_publish.at, again=True)
         return self._enter(peer, judge, terms, sent)
 
     def watch_player(
         self, peer: Peer, stream: StreamName, terms: Terms | None, key: str | None
     ) -> Callable[[], None]:
         """Dismiss a player when its terms end, as for a publisher; `key` is the one it plays with, if any."""
-        return self._enter(peer, partial(self._judge_player, peer.client, stream, key), terms, None)
+        return self._enter(
+            peer, partial(self._judge_player, stream, peer.client.to_play.at, key), terms, None
+        )
 
     def _enter(
         self, peer: Peer, judge: Callable[[], Terms], terms: Terms | None, sent: Callable[[], int] | None
@@ -123,8 +124,8 @@ class Entrance:
             return _nothing
         return partial(self._watch.leave, self._watch.enter(judge, terms, peer.dismiss, sent))
 
-    def _judge_player(self, client: Client, stream: StreamName, key: str | None) -> Terms:
-        terms = self._doors.play(stream, client.asked_at, again=True)
+    def _judge_player(self, stream: StreamName, asked_at: float, key: str | None) -> Terms:
+        terms = self._doors.play(stream, asked_at, again=True)
         if terms.key is not None and key is None:  # its channel would let it in with the next publisher too
             raise play_refusal("the rules of the channel have changed")
         return terms

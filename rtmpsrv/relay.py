@@ -102,7 +102,8 @@ class Relay:
         if channel is None or not channel.live:
             self._gate.release(frozen)
             raise refusal(KILLED)
-        publication = self._publication(peer, channel, frozen, self._entrance.resumed(peer.client))
+        stream = self._entrance.resumed(peer.client, peer.client.to_publish)
+        publication = self._publication(peer, channel, frozen, stream)
         if not self._gate.rebind(frozen, peer.drop):
             # Nobody else does it: the session that was told to end had given the publication away.
             publication.end("ended on the way to another session")
@@ -112,7 +113,8 @@ class Relay:
     def resume_playback(self, peer: Peer, frozen: object, outlet: Outlet) -> RelayPlayback:
         """Take a player over from a frozen session; it goes on where it was."""
         assert isinstance(frozen, PlayerState), "what `RelayPlayback.freeze` returned"
-        return self._playback(peer, Player(outlet, frozen), self._entrance.resumed(peer.client))
+        stream = self._entrance.resumed(peer.client, peer.client.to_play)
+        return self._playback(peer, Player(outlet, frozen), stream)
 
     def refusal_delay(self, address: str) -> float:
         """Count a refusal; return for how long it is kept from the client, in seconds. Never blocks."""

@@ -13,6 +13,17 @@ from ..log import Logger
 from .outlet import Feed, Outlet
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A publish or play command: the stream name as it was sent, and when it came. Plain and picklable."""
+
+    name: str | None = field(default=None, repr=False)
+    at: float = 0.0  # wall clock, s
+
+
+NOTHING = Asked()
+
+
 @dataclass(slots=True)
 class Client:
     """The facts about one connection. Plain and picklable."""
@@ -25,8 +36,13 @@ class Client:
     properties: dict[str, Any] = field(default_factory=dict, repr=False)  # of the connect command
     publish_mode: str = ""  # of the publish command: live, record or append
     app_query: str = field(default="", repr=False)  # stood behind the app: tokens, perhaps
-    stream_name: str | None = field(default=None, repr=False)  # of the last publish or play command
-    asked_at: float = 0.0  # wall clock, s: when that command came
+    to_publish: Asked = NOTHING  # what it asked for last; it may publish and play at one time
+    to_play: Asked = NOTHING
+
+    @property
+    def asked_at(self) -> float:
+        """When it asked for something last, on the wall clock."""
+        return max(self.to_publish.at, self.to_play.at)
 
 
 class Peer(Protocol):

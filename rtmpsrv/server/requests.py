@@ -16,7 +16,7 @@ from ..errors import AccessDenied
 from ..protocol import events
 from . import exchange_log
 from .ending import Ended
-from .host import Host, Peer, Playback, Publication
+from .host import Asked, Host, Peer, Playback, Publication
 from .outlet import Outlet
 from .parts import ServerParts
 from .session_state import NEVER, SessionState
@@ -190,7 +190,7 @@ class Requests:
 
     def _on_publish(self, event: events.PublishAsked) -> None:
         self._state.client.publish_mode = event.mode
-        self._note(event.name)
+        self._state.client.to_publish = Asked(event.name, time())
         try:
             if not self._parts.budget.admits_publisher():
                 variable = self._parts.settings.room_variable
@@ -202,11 +202,6 @@ class Requests:
         self._state.deadline = NEVER
         self.send(events.PublishAccepted(publication.started))
 
-    def _note(self, name: str | None) -> None:
-        """Keep what the peer asks for: a host that goes on with the session elsewhere needs it again."""
-        client = self._state.client
-        client.stream_name, client.asked_at = name, time()
-
     def _on_publish_stop(self, event: events.PublishStopAsked) -> None:
         # The publisher is told before its players are, which happens in `end`.
         self.send(events.PublishEnded(self.publication.ended if self.publication is not None else None))
@@ -216,7 +211,7 @@ class Requests:
 
     def _on_play(self, event: events.PlayAsked) -> None:
         self.units += PLAY_UNITS
-        self._note(event.name)
+        self._state.client.to_play = Asked(event.name, time())
         if not self._transport.limit_unsent(NOTSENT_LOWAT_BYTES):
             self._peer.log.debug("TCP_NOTSENT_LOWAT is not available: lagging players skip later")
         try:

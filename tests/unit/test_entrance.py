@@ -21,7 +21,7 @@ from rtmpsrv.access.terms import Terms
 from rtmpsrv.config import Config
 from rtmpsrv.entrance import Entrance, entrance_from
 from rtmpsrv.errors import AccessDenied, ConfigError
-from rtmpsrv.server.host import Client, Peer
+from rtmpsrv.server.host import Asked, Client, Peer
 from rtmpsrv.server.turns import Turns
 
 SECRET = "token-secret-Qn4-that-is-long-enough"
@@ -32,7 +32,9 @@ class Visitor:
     """A peer that notes why it is dismissed."""
 
     def __init__(self, name: str, app: str = "live") -> None:
-        self.client = Client(1, "10.0.0.1", 1935, False, app, stream_name=name, asked_at=time.time())
+        self.name = name
+        asked = Asked(name, time.time())
+        self.client = Client(1, "10.0.0.1", 1935, False, app, to_publish=asked, to_play=asked)
         self.why: gevent.event.AsyncResult[str] = gevent.event.AsyncResult()
 
     @property
@@ -89,11 +91,11 @@ def test_the_tc_url_is_looked_at_if_it_is_a_text(by_token: Entrance) -> None:
 def test_a_token_that_runs_out_ends_whom_it_let_in(by_token: Entrance, action: str) -> None:
     visitor = Visitor(f"key?token={token(action)}")
     if action == "publish":
-        stream = by_token.published(visitor.client, visitor.client.stream_name)
+        stream = by_token.published(visitor.client, visitor.name)
         terms = replace(by_token.publish(visitor.client, stream), until=1.0)  # as if time had passed
         by_token.watch_publisher(visitor.peer, stream, terms, lambda: 0)
     else:
-        stream = by_token.played(visitor.client, visitor.client.stream_name)
+        stream = by_token.played(visitor.client, visitor.name)
         terms = replace(by_token.play(visitor.client, stream), until=1.0)
         by_token.watch_player(visitor.peer, stream, terms, None)
     assert visitor.why.get(timeout=5) == "the token has run out"
@@ -103,7 +105,7 @@ def test_one_that_moved_here_is_judged_by_what_it_showed_elsewhere(by_token: Ent
     over = Visitor(f"key?token={make_token({'exp': 1, 'action': 'play', 'channel': '*'}, 'another secret')}")
     good = Visitor(f"key?token={make_token({'exp': 1 << 40, 'action': 'play', 'channel': '*'}, 'another')}")
     for visitor in (good, over):
-        stream = by_token.played(visitor.client, visitor.client.stream_name)
+        stream = by_token.played(visitor.client, visitor.name)
         by_token.watch_player(visitor.peer, stream, None, None)
     assert over.why.get(timeout=5) == "Invalid stream key provided: the token has run out"
     assert not good.why.ready()
@@ -128,7 +130,7 @@ def test_keys_may_be_in_a_file(tmp_path: Path) -> None:
     by_file = entrance(TOKEN_JWKS_FILE=str(path), **TOKENS)
     signed = jwt.encode({"exp": time.time() + 60, "action": "publish", "channel": "live"}, private, "ES256")
     visitor = Visitor(f"key?token={signed}")
-    stream = by_file.published(visitor.client, visitor.client.stream_name)
+    stream = by_file.published(visitor.client, visitor.name)
     assert by_file.publish(visitor.client, stream).may_end
     path.write_text("junk")
     by_file.ask()
@@ -174,7 +176,7 @@ def by_file(file: Path) -> Iterator[Entrance]:
 def test_a_key_that_is_taken_away_ends_its_publisher(by_file: Entrance, file: Path) -> None:
     loses, keeps = Visitor("alice?key=a"), Visitor("alice?key=b")
     for visitor in (loses, keeps):
-        stream = by_file.published(visitor.client, visitor.client.stream_name)
+        stream = by_file.published(visitor.client, visitor.name)
         by_file.watch_publisher(visitor.peer, stream, by_file.publish(visitor.client, stream), lambda: 0)
     file.write_text(FILE.replace('"a", ', ""))
     by_file.ask()
@@ -187,7 +189,7 @@ def test_a_key_that_is_taken_away_ends_its_publisher(by_file: Entrance, file: Pa
 def test_players_who_came_without_a_key_go_when_one_is_needed(by_file: Entrance, file: Path) -> None:
     without, elsewhere, late = Visitor("alice"), Visitor("bob?key=k"), Visitor("alice?key=k")
     for visitor, key in ((without, None), (elsewhere, "k")):
-        stream = by_file.played(visitor.client, visitor.client.stream_name)
+        stream = by_file.played(visitor.client, visitor.name)
         terms = by_file.play(visitor.client, stream)
         assert (terms.key, terms.max_players) == (key, 5 if key is None else 0)
         by_file.watch_player(visitor.peer, stream, terms, terms.key)
@@ -201,10 +203,12 @@ def test_players_who_came_without_a_key_go_when_one_is_needed(by_file: Entrance,
 
 
 def test_rules_that_change_while_a_backend_is_asked_count_too(by_file: Entrance) -> None:
-    visitor = Visitor("alice?key=a")
-    stream = by_file.published(visitor.client, visitor.client.stream_name)
+    present, visitor = Visitor("alice?key=a"), Visitor("alice?key=a")
+    stream = by_file.published(visitor.client, visitor.name)
     terms = by_file.publish(visitor.client, stream)
+    by_file.watch_publisher(present.peer, stream, terms, lambda: 0)
     by_file.use(read_rules(FILE.replace('"a", ', "").encode(), has_tokens=False))
+    assert present.why.get(timeout=5), "those who are there have been judged by now"
     by_file.watch_publisher(visitor.peer, stream, terms, lambda: 0)
     assert visitor.why.get(timeout=5) == "Invalid stream key provided: it is none of the channel's"
 

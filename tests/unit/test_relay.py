@@ -21,7 +21,7 @@ from rtmpsrv.live.output import LiveLimits
 from rtmpsrv.live.player import PlayerState
 from rtmpsrv.live.registry import Registry
 from rtmpsrv.relay import Relay, RelayPlayback, RelayPublication, play_policy
-from rtmpsrv.server.host import Client
+from rtmpsrv.server.host import Asked, Client, Peer
 from rtmpsrv.server.outlet import Outlet
 from tests.unit.live.fakes import CHUNK_SIZE, FakeClock, FakeSink
 from tests.unit.live.stage import AVC, HEADERS, inter, key, payloads, tone
@@ -60,7 +60,8 @@ class FakePeer:
     """A session as the relay sees it."""
 
     def __init__(self, app: str = "news", ip: str = "10.0.0.1", name: str | None = KEY) -> None:
-        self.client = Client(1, ip, 1935, False, app, stream_name=name)
+        asked = Asked(name, 1.0)
+        self.client = Client(1, ip, 1935, False, app, to_publish=asked, to_play=asked)
         self.log = log.session_logger("SERVER:TCP", 1)
         self.left = False
         self.hides = False  # that it has left, until it is sounded
@@ -87,14 +88,21 @@ class FakePeer:
 class House:
     """A relay with all that belongs to it."""
 
-    def __init__(self, *, rules: str = "", layout: str = CHANNEL_KEY, doors: Doors | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        rules: str = "",
+        layout: str = CHANNEL_KEY,
+        doors: Doors | None = None,
+        entrance: Entrance | None = None,
+    ) -> None:
         self.clock = FakeClock()
         limits = LiveLimits(merge_messages=1, lag_bytes=2000, keep_stream=True)
         self.registry: Registry[str] = Registry(self.clock, limits, 1 << 30, CHUNK_SIZE)
         self.desk = Desk()
         self.gate = Gate(self.desk)
         policy = play_policy(IpRules.parse(rules))
-        self.entrance = Entrance(Names(IdRules(), layout), doors)
+        self.entrance = entrance or Entrance(Names(IdRules(), layout), doors)
         self.relay = Relay(self.registry, self.gate, self.entrance, policy, RefusalDelay())
         self.publisher = FakePeer()
         self.player = FakePeer()
@@ -520,3 +528,56 @@ def test_a_channel_takes_no_more_players_than_its_rule_says() -> None:
     assert house.play(app="sport")[0].channel is not first.channel
     first.end("test")
     house.play()
+
+
+class Noted(Entrance):
+    """An entrance that notes who is watched, on what terms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watched: list[tuple[str, object]] = []
+
+    def watch_publisher(
+        self, peer: Peer, stream: StreamName, terms: Terms | None, sent: Callable[[], int]
+    ) -> Callable[[], None]:
+        return self._note("publisher", terms)
+
+    def watch_player(
+        self, peer: Peer, stream: StreamName, terms: Terms | None, key: str | None
+    ) -> Callable[[], None]:
+        return self._note(f"player with {key}", terms)
+
+    def _note(self, who: str, terms: Terms | None) -> Callable[[], None]:
+        self.watched.append(entry := (who, terms))
+        return lambda: self.watched.remove(entry)
+
+
+def test_who_is_let_in_is_watched_until_it_ends_or_moves() -> None:
+    noted = Noted()
+    house = House(entrance=noted)
+    publication = house.publish("k")
+    playback, _ = house.play("k")
+    assert noted.watched == [("publisher", Terms()), ("player with k", Terms("k"))]
+    frozen, player = publication.freeze(), playback.freeze()
+    assert noted.watched == []
+    publication = house.relay.resume_publication(FakePeer(name="k"), frozen)
+    playback = house.relay.resume_playback(FakePeer(name="k"), player, cast(Outlet, FakeSink(house.clock)))
+    assert noted.watched == [("publisher", None), ("player with k", None)], "on what terms is found again"
+    playback.end("test")
+    publication.end("test")
+    assert noted.watched == []
+
+
+def test_a_session_that_publishes_and_plays_moves_with_both() -> None:
+    house = House(layout=APP_STREAM)
+    publication = house.publish("alice?key=a", "live")
+    other = house.publish("bob", "live")
+    playback, _ = house.play("bob", "live")
+    both = FakePeer("live")
+    both.client.to_publish, both.client.to_play = Asked("alice?key=a", 1.0), Asked("bob", 2.0)
+    resumed = house.relay.resume_publication(both, publication.freeze())
+    sink = cast(Outlet, FakeSink(house.clock))
+    again = house.relay.resume_playback(both, playback.freeze(), sink)
+    assert resumed.ended == "/live/alice is now unpublished."
+    assert again.channel is other.channel
+    assert both.client.asked_at == 2.0

@@ -14,6 +14,7 @@ from rtmpsrv.app import session_settings
 from rtmpsrv.config import Config
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.protocol import messages
+from rtmpsrv.server.host import NOTHING
 from rtmpsrv.server.requests import CHOICE_UNITS, NO_ROOM, PLAY_UNITS, split_app
 from rtmpsrv.server.session_state import NEVER
 from tests.unit.server.stage import PATIENCE_S, Stage, audio, eventually
@@ -42,7 +43,10 @@ def test_a_publisher_is_told_that_it_is_on_the_air_and_has_all_the_time_it_wants
     assert stage.expect("onStatus")[1]["description"] == "it has begun"
     assert stage.state.deadline == NEVER
     assert stage.parts.ingest.publishers == 1
-    assert stage.session.client.publish_mode == "record"
+    client = stage.session.client
+    assert (client.publish_mode, client.to_publish.name, client.to_play) == ("record", "key", NOTHING)
+    assert client.to_publish.at > 0
+    assert "key" not in repr(client)
 
 
 def test_a_publisher_that_stops_is_told_and_gets_its_time_to_publish_again(stage: Stage) -> None:
@@ -68,6 +72,16 @@ def test_only_who_was_granted_something_may_work_as_long_as_it_likes(stage: Stag
     stage.command("publish", None, "key", msid=1)
     stage.expect("onStatus")
     assert stage.state.account.trusted
+
+
+def test_what_was_asked_for_is_kept_for_both_roles(stage: Stage) -> None:
+    stage.publish()
+    published = stage.session.client.to_publish
+    stage.command("play", None, "other", msid=1)
+    eventually(lambda: stage.host.playbacks and asked(stage))
+    client = stage.session.client
+    assert (client.to_publish, client.to_play.name) == (published, "other")
+    assert client.asked_at == client.to_play.at >= published.at > 0
 
 
 def test_a_player_is_trusted_as_well(stage: Stage) -> None:
