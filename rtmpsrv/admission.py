@@ -50,8 +50,9 @@ class Admission:
             self.redis.stop()
 
     def _block(self, channel: str, seconds: float) -> bool:
-        ended = self.gate.block(channel, seconds, KILLED_BY_REDIS)
-        return ended or self.kills.kill(channel, None, KILLED_BY_REDIS)
+        """End what is published on a channel, wherever that is, and refuse what comes, for so long."""
+        self.gate.block(channel, seconds)
+        return self.kills.kill(channel, None, KILLED_BY_REDIS)
 
     def _authority(self, config: Config, give_way: GiveWay) -> Authority:
         """Return who decides about publishers: the control server, the callback, or nobody."""

@@ -28,6 +28,10 @@ class Blocks:
             return 0.0
         return until - now
 
+    def left(self, now: float) -> dict[str, float]:
+        """Return for how long each channel is closed still, in the order of `add`."""
+        return {channel: until - now for channel, until in self._until.items() if until > now}
+
     def describe(self) -> dict[str, int]:
         """Say how many channels are in the book."""
         return {"blocked": len(self._until)}

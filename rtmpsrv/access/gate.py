@@ -261,13 +261,16 @@ class Gate:
                 publication.kills_by_id.append(stream_id)
         return found
 
-    def block(self, channel: str, seconds: float, reason: str) -> bool:
-        """Do as `kill` for whatever is published on a channel, and refuse its publishers from now on.
+    def block(self, channel: str, seconds: float) -> None:
+        """Refuse the publishers of a channel for so long, 0 to admit them again. Never blocks.
 
-        For so many seconds, 0 to admit them again. Return whether something was ended. Never blocks.
+        Who is there already is for `kill`.
         """
         self._blocks.add(channel, seconds, self._clock())
-        return self.kill(channel, None, reason)
+
+    def blocks(self) -> dict[str, float]:
+        """Return what `block` is to be told in the process that goes on. Never blocks."""
+        return self._blocks.left(self._clock())
 
     def kill_all(self, reason: str, notify: bool, of: Authority | None = None) -> None:
         """End everything, or what one authority granted; with `notify` False nothing is reported any more.

@@ -185,7 +185,8 @@ class Predecessor:
         estate = self._estate
         handshakes = sum(len(listener.greenlets) for listener in estate.listeners)  # each may take a number
         number = next(estate.parts.numbers) + handshakes
-        self._talk.say({"kind": "serve", "moves": moves, "number": number})
+        closed = estate.gate.blocks()
+        self._talk.say({"kind": "serve", "moves": moves, "number": number, "blocks": closed})
         self._talk.answer(max(STEP_S, self._start_s / 2), "serving")
         self.serving = True
         for listener in estate.listeners:

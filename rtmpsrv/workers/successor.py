@@ -131,6 +131,8 @@ class Successor:
             message, descriptors = self._receive(self._patience_s)
             if message["kind"] == "serve":
                 estate.numbers.begin_at(int(message["number"]))
+                for channel, seconds in message["blocks"].items():
+                    estate.gate.block(channel, seconds)
                 self._wire.post({"kind": "serving"})
                 return
             self._act(message, descriptors, estate)

@@ -30,6 +30,8 @@ def test_what_is_over_makes_room_and_then_the_oldest() -> None:
     blocks.add("first", 1000, 0.0)
     blocks.add("last", 1000, 2.0)
     assert blocks.describe() == {"blocked": 2}
+    assert list(blocks.left(3.0).items()) == [("first", 997.0), ("last", 999.0)]
+    assert blocks.left(1000.0) == {"last": 2.0}
     for number in range(MAX_BLOCKS - 2):
         blocks.add(str(number), 1000, 2.0)
     assert blocks.left_s("first", 2.0) == 998

@@ -221,10 +221,11 @@ def test_it_tells_when_it_is_ready_and_what_is_in_the_way(played: Played) -> Non
         "kind": "ready", "schema": schema.SCHEMA, "obstacle": "", "reports": False,
     }  # fmt: skip
     assert played.house.estate.parts.hold.closed
-    played.say("serve", number=77, moves=True)
+    played.say("serve", number=77, moves=True, blocks={"news": 30.0})
     played.hear("serving")
     eventually(lambda: played.served)
     assert next(played.house.estate.numbers) == 77
+    assert 0 < played.house.estate.gate.blocks()["news"] <= 30.0
     played.say("leaving")
     played.result()
 
@@ -330,7 +331,7 @@ def test_unsent_reports_are_taken_over(played: Played) -> None:
     played.say("stops", grants=[grant])
     estate.reports = played.house.desk  # type: ignore[assignment]
     played.say("stops", grants=[grant])
-    played.say("serve", number=1, moves=True)
+    played.say("serve", number=1, moves=True, blocks={})
     played.hear("serving")
     assert played.house.desk.ended_ids.count("id") >= 1
     played.say("kill", channel="app", stream_id=None, reason="enough")
