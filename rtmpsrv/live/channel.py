@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable
 from math import inf
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import CannotMove
 from ..media import classify
@@ -25,6 +25,9 @@ from .output import LiveLimits, Output
 from .player import Player
 from .segment import AUDIO, VIDEO
 from .tap import Feed
+
+if TYPE_CHECKING:
+    from .mirror import Mirror
 
 CHECK_S: Final = 0.5  # how often laggards whose sockets stay full are looked at
 
@@ -47,6 +50,7 @@ class Channel:
         self._ended: dict[int, Output] = {}  # by publication; players still read them
         self._news: list[NewsOf] = []
         self.feed = Feed()  # to mirrors in other processes
+        self._mirror: Mirror | None = None  # that feeds this one
         self._next_check = 0.0
         self._key: bytes | None = None
         self.contents = self._no_contents()
@@ -131,16 +135,6 @@ class Channel:
             self._ended[output.publication] = output
         self.feed.stopped(output.publication)
 
-    def tidy(self, output: Output) -> list[NewsOf]:
-        """See to laggards and memory, as `append` does, for whoever adds messages otherwise."""
-        now = self._now()
-        output.trim()
-        if now >= self._next_check:
-            self._check(output, now)
-        if self._budget.used_bytes > self._budget.limit_bytes:
-            self._budget.relieve()
-        return self.take_news()
-
     def take_news(self) -> list[NewsOf]:
         """Return what happened to players since the last call, for the host to tell of."""
         news, self._news = self._news, []
@@ -151,19 +145,17 @@ class Channel:
     def snapshot(self, fds: list[int], moves: bool = True) -> dict[str, object]:
         """Return plain values with which `adopt` goes on in another process; flushes first.
 
-        Appends the descriptors of the segments, which stay ours; the values refer to their places in `fds`.
-        To be taken before players are frozen, without whom a channel may be forgotten. In case they come back
-        nothing is let go of before. Where it only is mirrored, publications that are over are left out.
+        Appends the descriptors of the segments, which stay ours, to `fds`. To be taken before players are
+        frozen, without whom a channel may be forgotten; until they are back nothing is let go of. Where it
+        only is mirrored, publications that are over are left out.
         """
-        output = self.output
-        for one in self._outputs() if moves else ():
-            one.hold(len(one.audience))
+        outputs = self._outputs()[0 if moves else len(self._ended) :]
         return {
             "chunk_size": self._framing.chunk_size,
             "publication": self.publication,
             "key": self._key,
-            "output": output.snapshot(fds) if output is not None else None,
-            "ended": [one.snapshot(fds) for one in self._ended.values()] if moves else [],
+            "live": self.live,
+            "outputs": [one.snapshot(fds, moves) for one in outputs],  # the live one is the last
             "contents": self.contents.snapshot(),
             "video_at": self._video_at,
         }
@@ -178,7 +170,7 @@ class Channel:
             raise CannotMove(f"somebody publishes {self.name} here")
         if value["chunk_size"] != self._framing.chunk_size:
             raise CannotMove(f"chunks of {value['chunk_size']} bytes, here {self._framing.chunk_size}")
-        for one in [*value["ended"], *([value["output"]] if value["output"] is not None else [])]:
+        for one in value["outputs"]:
             number: int = one["publication"]
             # Players tell publications by their numbers.
             for player in list(self._ended[number].audience) if number in self._ended else ():
@@ -187,13 +179,19 @@ class Channel:
             self._ended[number] = self._new_output(number)
             self._ended[number].adopt(one, fds)
         self.publication = value["publication"]
-        if value["output"] is not None:
+        if value["live"]:
             self._key = value["key"]
             self.contents = self._no_contents()
             self.contents.follow(value["contents"])
             self._video_at = value["video_at"]
             self.output = self._ended.pop(self.publication)
             self._welcome_all()
+
+    def follow(self, mirror: Mirror | None) -> None:
+        """Be fed by a mirror, and by nobody else; or no longer."""
+        self._mirror = mirror
+        if mirror is not None and self.output is not None:
+            self.output.log.follow_another()
 
     def abandon(self) -> None:
         """Let go of all, without a word to anybody: another process goes on. Players were frozen before."""
@@ -230,6 +228,8 @@ class Channel:
     def resume(self, player: Player) -> None:
         """Take in a player that was released, perhaps by another process."""
         self.players.add(player)
+        if self._mirror is not None and self._mirror.awaits(player):
+            return
         state, live = player.state, self.output
         output = live if state.publication == self.publication else None
         output = output or self._ended.get(state.publication)

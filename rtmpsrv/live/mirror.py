@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import CannotMove
 from .channel import Channel
 from .news import NewsOf
+from .player import Player
 from .tap import FLUSH, START
 
 
@@ -25,8 +26,8 @@ class Mirror:
     def __init__(self, channel: Channel) -> None:
         """Follow the owner of a channel, which may be one that was handed over to it a moment ago."""
         self._channel = channel
-        if channel.output is not None:
-            channel.output.log.follow_another()
+        self._awaiting: list[Player] = []
+        channel.follow(self)
 
     @property
     def place(self) -> tuple[int, int]:
@@ -59,6 +60,23 @@ class Mirror:
         To be called only when nobody goes on as the owner: another tap can begin at `place`.
         """
         self._channel.stop()
+        self._channel.follow(None)
+        return self._recall()
+
+    def awaits(self, player: Player) -> bool:
+        """Tell whether a player plays what is on its way only; it is resumed when that is here."""
+        state = player.state
+        if state.waiting or state.publication <= self._channel.publication:
+            return False
+        player.finish(waits=False)
+        self._awaiting.append(player)
+        return True
+
+    def _recall(self) -> list[NewsOf]:
+        awaiting, self._awaiting = self._awaiting, []
+        for player in awaiting:
+            if player in self._channel.players:
+                self._channel.resume(player)
         return self._channel.take_news()
 
     def _start(self, value: dict[str, Any], fds: list[int]) -> list[NewsOf]:
@@ -69,9 +87,8 @@ class Mirror:
         except CannotMove as exc:
             _close(fds)
             raise OutOfStep(str(exc)) from exc
-        if channel.output is not None:
-            channel.output.log.follow_another()
-        return channel.take_news()
+        channel.follow(self)
+        return self._recall()
 
     def _follow(self, message: dict[str, Any], fds: list[int]) -> list[NewsOf]:
         channel = self._channel
@@ -85,7 +102,8 @@ class Mirror:
         output.log.follow(message["log"])
         channel.contents.follow(message["contents"])
         output.flush()
-        return channel.tidy(output)
+        output.trim()
+        return list(channel.append(()))
 
 
 def _close(fds: list[int]) -> None:

@@ -142,9 +142,11 @@ class Output:
 
     # --- to another process -----------------------------------------------------------------------
 
-    def snapshot(self, fds: list[int]) -> dict[str, Any]:
-        """Return what another process needs, as `adopt` takes it; appends descriptors, which stay ours."""
+    def snapshot(self, fds: list[int], moves: bool) -> dict[str, Any]:
+        """Return what `adopt` takes elsewhere; appends descriptors. Where it `moves` all is kept a while."""
         self.flush()
+        if moves:
+            self.hold(len(self.audience))
         return {
             "publication": self.publication,
             "log": self.log.snapshot(fds),

@@ -141,12 +141,12 @@ class Player:
         self._log = None
         self._segment = None
 
-    def finish(self) -> None:
-        """Read no more of a publication; a begun message is completed, since others follow it."""
+    def finish(self, waits: bool = True) -> None:
+        """Read no more of a publication, or not yet; a begun message is completed, since others follow it."""
         rest = self._take_rest()
         if rest:
             self.sink.offer(rest)
-        self.state.waiting = True
+        self.state.waiting = waits
 
     def allow(self, allowance_bytes: int, allowance_s: float) -> None:
         """Set how far behind it may be from now on."""

@@ -27,8 +27,9 @@ PING = messages.user_control(messages.PING_REQUEST, 7)
 class Seat:
     """A player and what it should have received."""
 
-    def __init__(self, sink: FakeSink, filtered: bool) -> None:
+    def __init__(self, sink: FakeSink, filtered: bool, stage: Stage) -> None:
         assert sink.player is not None
+        self.stage = stage  # where it plays
         self.sink = sink
         self.player: Player = sink.player
         self.filtered = filtered  # it paused, or chose, at some time
@@ -70,12 +71,13 @@ class World:
             self.check_counts()
         while self.frozen:
             self.thaw()
+        self.settle()
         for seat in self.seats:
             seat.sink.open()
         self.stage.clock.advance(1)
         for seat in self.seats:
             self.check(seat)
-            self.stage.channel.leave(seat.player)
+            seat.stage.channel.leave(seat.player)
         self.owner.channel.stop()
         self.stage.clock.advance(RETURN_S)  # nobody else comes
         budget = self.stage.registry.budget.describe()
@@ -111,12 +113,12 @@ class World:
             cache=chance.choice(("", "", "no", "clear")),
             wants=wants,
         )
-        self.seats.append(Seat(sink, wants != EVERYTHING))
+        self.seats.append(Seat(sink, wants != EVERYTHING, self.stage))
 
     def leave(self) -> None:
         if self.seats:
             seat = self.seats.pop(self.random.randrange(len(self.seats)))
-            self.stage.channel.leave(seat.player)
+            seat.stage.channel.leave(seat.player)
             seat.sink.player = None
             seat.sink.open()
             self.check(seat)
@@ -124,20 +126,34 @@ class World:
     def freeze(self) -> None:
         if self.seats:
             seat = self.seats.pop(self.random.randrange(len(self.seats)))
-            self.frozen.append((seat, self.stage.freeze(seat.sink)))
+            self.frozen.append((seat, seat.stage.freeze(seat.sink)))
 
     def thaw(self) -> None:
         if self.frozen:
             seat, frozen = self.frozen.pop(self.random.randrange(len(self.frozen)))
-            seat.sink = self.stage.resume(seat.sink, frozen)
-            seat.player = self.stage.player(seat.sink)
+            seat.stage = self.place()
+            seat.sink = seat.stage.resume(seat.sink, frozen)
+            seat.player = seat.stage.player(seat.sink)
             self.seats.append(seat)
 
     def hand_over(self) -> None:
         """Let another process go on with all of it."""
-        self.owner = self.stage = self.stage.hand_over()
+        self.owner = self.stage = self.moved(self.stage)
+
+    def moved(self, stage: Stage) -> Stage:
+        """Let another process go on with a stage and its players."""
+        successor = stage.hand_over()
         for seat in self.seats:
-            seat.player = self.stage.player(seat.sink)
+            if seat.stage is stage:
+                seat.stage, seat.player = successor, successor.player(seat.sink)
+        return successor
+
+    def settle(self) -> None:
+        """Let everything arrive."""
+
+    def place(self) -> Stage:
+        """Where a player goes on that has moved."""
+        return self.stage
 
     def relieve(self) -> None:
         self.random.choice((self.stage.channel.shed, self.stage.channel.skip_laggards))()
@@ -156,17 +172,17 @@ class World:
     def pause(self) -> None:
         if seat := self.some_seat():
             seat.filtered = True
-            self.stage.channel.pause(seat.player)
+            seat.stage.channel.pause(seat.player)
 
     def unpause(self) -> None:
         if seat := self.some_seat():
-            self.stage.channel.unpause(seat.player)
+            seat.stage.channel.unpause(seat.player)
 
     def receive(self) -> None:
         if seat := self.some_seat():
             seat.filtered = True
             wants = self.random.choice((EVERYTHING, AUDIO | DATA, VIDEO | DATA, DATA))
-            self.stage.channel.receive(seat.player, wants)
+            seat.stage.channel.receive(seat.player, wants)
 
     def ping(self) -> None:
         if seat := self.some_seat():
@@ -195,8 +211,9 @@ class World:
         """Look at what must be true at any moment."""
         for seat in self.seats:
             assert seat.sink.sent_bytes + seat.player.uncounted_bytes == len(seat.sink.received)
-        output = self.stage.channel.output
-        if output is not None:
+        for output in {self.stage.channel.output, self.owner.channel.output}:
+            if output is None:
+                continue
             assert all(output.log.is_boundary(player.position) for player in output.audience.walkers)
             assert len(output.audience) == len([seat for seat in self.seats if seat.player.output is output])
 
@@ -267,15 +284,29 @@ class MirroredWorld(World):
         super().__init__(seed)
         self.mirrored = Mirrored(self.owner)
         self.stage = self.mirrored.stage
+        self.operations += [(10, self.be_late), (10, self.arrive)]
+
+    def be_late(self) -> None:
+        self.mirrored.arrives = False
+
+    def arrive(self) -> None:
+        self.mirrored.arrive(self.random.randint(1, 5))
+        if self.random.random() < 0.3:
+            self.settle()
+
+    def settle(self) -> None:
+        self.mirrored.arrive()
+        self.mirrored.arrives = True
+
+    def place(self) -> Stage:
+        return self.random.choice((self.owner, self.stage))
 
     def hand_over(self) -> None:
         if self.random.random() < 0.5:
-            self.owner = self.owner.hand_over()
+            self.owner = self.moved(self.owner)
             self.mirrored.tap_again(self.owner)
         else:
-            self.stage = self.stage.hand_over()
-            for seat in self.seats:
-                seat.player = self.stage.player(seat.sink)
+            self.stage = self.moved(self.stage)
             self.mirrored.tap.close()
             self.mirrored = Mirrored(self.owner, stage=self.stage)
 

@@ -406,6 +406,43 @@ def test_player_that_is_ahead_of_a_mirror_which_ends_there_is_told_so() -> None:
     assert sink.received[: len(framed(inter("1")))] == framed(inter("1"))
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_player_of_a_publication_that_is_on_its_way_waits_for_it(goes_on: bool) -> None:
+    stage = Stage()
+    mirrored = Mirrored(stage, arrives=False)
+    stage.publish(AVC, key("0"))
+    mirrored.arrive()
+    stage.channel.stop()
+    stage.start("key")
+    sinks = [stage.join() for _ in range(3)]
+    stage.publish(AVC, key("1"))
+    sinks[1].room = 100
+    stage.publish(inter(bytes(500)))
+    for sink in sinks:
+        mirrored.stage.take_in(sink, stage.freeze(sink))
+    follower, laggard, leaver = sinks
+    mirrored.stage.channel.pause(mirrored.stage.player(laggard))
+    mirrored.stage.channel.leave(mirrored.stage.player(leaver))
+    laggard.open()
+    begun = laggard.frames()
+    assert begun == follower.frames()[: len(begun)]
+    if goes_on:
+        mirrored.arrive()
+        laggard.open()
+        stage.publish(inter("2"))
+        mirrored.arrive()
+        assert follower.told() == STARTED
+        assert follower.frames() == payloads(key("1"), inter(bytes(500)), inter("2"))
+        assert laggard.told() == [*STARTED, "StreamEOF", "Pause.Notify"]
+    else:
+        mirrored.mirror.lost()
+        laggard.open()
+        assert follower.told() == STARTED + UNPUBLISHED
+        assert laggard.told() == [*STARTED, "StreamEOF", "Pause.Notify", *UNPUBLISHED]
+    assert laggard.frames() == begun
+    assert leaver.frames() == payloads(key("1"), inter(bytes(500)))
+
+
 def test_player_that_is_ahead_does_not_skip() -> None:
     _, mirrored, sink = ahead()
     mirrored.stage.channel.skip_laggards()

@@ -28,7 +28,7 @@ def test_what_one_flush_sends_is_told_at_once() -> None:
     mirrored = Mirrored(stage)
     stage.batch([*HEADERS, key("0"), inter("1"), tone("2")])
     start, before, rest = mirrored.messages
-    assert start["channel"]["output"]["log"]["segments"][0]["size"] == 0
+    assert start["channel"]["outputs"][0]["log"]["segments"][0]["size"] == 0
     (record,) = rest["records"]
     assert (record["first"], len(record["flags"])) == (3, 3)
     assert (rest["begin"], rest["records"][0]["size"]) == (
@@ -155,7 +155,7 @@ def test_tap_begins_with_all_where_its_place_was_let_go_of(small_segments: None)
 def test_tap_of_a_channel_off_the_air_says_so() -> None:
     stage = Stage(live=False)
     mirrored = Mirrored(stage)
-    assert mirrored.messages[0]["channel"]["output"] is None
+    assert mirrored.messages[0]["channel"]["outputs"] == []
     stage.start("key")
     assert mirrored.kinds == ["start", "start"]
 
@@ -167,7 +167,10 @@ def test_publications_that_are_over_are_the_owners_affair() -> None:
     sink.room = 0
     stage.publish(inter("1"))
     stage.channel.stop()
-    assert Mirrored(stage).messages[0]["channel"]["ended"] == []
+    assert Mirrored(stage).messages[0]["channel"]["outputs"] == []
+    stage.start("key")
+    (output,) = Mirrored(stage).messages[0]["channel"]["outputs"]
+    assert output["publication"] == 2
 
 
 def test_mirror_is_not_tapped() -> None:
