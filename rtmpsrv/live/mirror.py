@@ -64,9 +64,11 @@ class Mirror:
         return self._recall()
 
     def awaits(self, player: Player) -> bool:
-        """Tell whether a player plays what is on its way only; it is resumed when that is here."""
-        state = player.state
-        if state.waiting or state.publication <= self._channel.publication:
+        """Tell whether a player that comes knows more than is here, and has to wait for it."""
+        state, publication = player.state, self._channel.publication
+        if state.waiting:
+            return self._channel.live and state.publication == publication  # it was told the end of that
+        if state.publication <= publication:
             return False
         player.finish(waits=False)
         self._awaiting.append(player)

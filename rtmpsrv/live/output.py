@@ -95,7 +95,9 @@ class Output:
         for player in walkers:
             player.sink.kick()
         if self._early:
-            self._kick_early()
+            early, self._early = self._early, {}
+            for player in early:
+                player.sink.kick()
         self.schedule.flushed(began, self._now(), feed.cost_s)
 
     def flush_if_due(self) -> None:
@@ -239,15 +241,12 @@ class Output:
         self._early.pop(player, None)
         if self.audience.remove(player, self.log.flushed):
             player.take_cursor(self.log, self.log.flushed)
+        elif self.log.closed and not self.is_needed:
+            self._clock.call_later(RETURN_S, self._owner.drop_ended)  # if it moved, and does not come back
 
     def followed_bytes(self, player: Player) -> int:
         """Return what the fast lane has sent a player that its sink was not told of yet."""
         return self.audience.followed_bytes(player, self.log.flushed)
-
-    def _kick_early(self) -> None:
-        early, self._early = self._early, {}
-        for player in early:
-            player.sink.kick()
 
     def _fall_behind(self, player: Player, position: int) -> None:
         self.audience.remove(player, position)

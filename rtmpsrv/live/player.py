@@ -74,7 +74,8 @@ class PlayerState:
     allowance_s: float = 0.0
     skipped_messages: int = 0
     jumps: int = 0
-    rest: bytes = field(default=b"", repr=False)  # to be sent before the position, of a frozen player
+    rest: bytes = field(default=b"", repr=False)  # of a begun message, of a frozen player
+    then: bytes = field(default=b"", repr=False)  # to be sent behind it and what waits, before the position
 
     def __reduce__(self) -> Reduced:
         return by_fields(self)
@@ -97,8 +98,10 @@ class Player:
         self._log: Log | None = None  # None while the output holds its place
         self._segment: Segment | None = None  # that the position was in
         self._rest: tuple[Segment, int, int] | None = None  # of a message begun before a jump
-        self._then = b""  # what follows it
-        self.has_rest = bool(state.rest)  # something must be sent before what is at the position
+        self._then = state.then  # what follows it
+        self.has_rest = bool(
+            state.rest or state.then
+        )  # something must be sent before what is at the position
 
     # --- called by the output and the channel -----------------------------------------------------
 
@@ -143,8 +146,7 @@ class Player:
 
     def finish(self, waits: bool = True) -> None:
         """Read no more of a publication, or not yet; a begun message is completed, since others follow it."""
-        rest = self._take_rest()
-        if rest:
+        if rest := self._take_rest():
             self.sink.offer(rest)
         self.state.waiting = waits
 
@@ -194,7 +196,8 @@ class Player:
 
     def freeze(self) -> PlayerState:
         """Return the state, with what must be sent before its position. The player is dead afterwards."""
-        self.state.rest = self._take_rest()
+        then, self._then = self._then, b""
+        self.state.rest, self.state.then = self._take_rest(), then
         return self.state
 
     # --- called by the sink -----------------------------------------------------------------------
@@ -236,9 +239,7 @@ class Player:
         if segment is None or position >= segment.base + segment.size:
             self._segment = segment = log.segment_at(position)
         offset = position - segment.base
-        limit = log.flushed - segment.base
-        if limit > segment.size:
-            limit = segment.size
+        limit = min(log.flushed - segment.base, segment.size)
         if to_boundary or not state.is_plain:
             boundary = segment.next_boundary(offset)
             if boundary == offset:

@@ -124,7 +124,7 @@ class Feed:
         records = log.records(begin, fds, known)
         # Where a segment got no descriptor so far its bytes went along, and the first descriptor is told.
         if records:
-            self._known = log.tail.base if records[-1]["data"] is None else -1
+            self._known = records[-1]["base"] if records[-1]["data"] is None else -1
         marks = contents.marks()
         if contents.preamble.changes != self._changes:
             self._changes = contents.preamble.changes

@@ -335,6 +335,18 @@ def test_nor_where_the_process_holds_too_much(small_segments: None) -> None:
     assert stage.used_bytes() <= 6000
 
 
+def test_what_the_last_reader_read_who_has_moved_is_not_kept_for_others_that_wait() -> None:
+    stage = Stage()
+    sink = playing(stage, AVC, key("k"), room=0)
+    stage.publish(inter("1"))
+    stage.channel.stop()
+    stage.join()
+    stage.freeze(sink)
+    stage.clock.advance(RETURN_S)
+    assert stage.channel.describe()["ended_outputs"] == 0
+    assert stage.used_bytes() == 0
+
+
 def test_who_never_comes_to_an_ended_publication_is_not_waited_for() -> None:
     stage = Stage()
     playing(stage, AVC, key("k"), room=0)

@@ -443,6 +443,25 @@ def test_player_of_a_publication_that_is_on_its_way_waits_for_it(goes_on: bool) 
     assert leaver.frames() == payloads(key("1"), inter(bytes(500)))
 
 
+def test_player_that_was_told_the_end_is_not_started_again_where_that_is_on_its_way() -> None:
+    stage = Stage()
+    mirrored = Mirrored(stage, arrives=False)
+    sink, newcomer = stage.join(), stage.join()
+    stage.publish(AVC, key("0"))
+    mirrored.arrive()
+    stage.channel.stop()
+    mirrored.stage.take_in(sink, stage.freeze(sink))
+    assert sink.told() == STARTED + UNPUBLISHED
+    mirrored.arrive()
+    mirrored.stage.take_in(newcomer, stage.freeze(newcomer))
+    stage.start("key")
+    stage.publish(AVC, key("1"))
+    mirrored.arrive()
+    for one in (sink, newcomer):
+        assert one.told() == STARTED + UNPUBLISHED + STARTED
+        assert one.frames() == payloads(key("0"), key("1"))
+
+
 def test_player_that_is_ahead_does_not_skip() -> None:
     _, mirrored, sink = ahead()
     mirrored.stage.channel.skip_laggards()

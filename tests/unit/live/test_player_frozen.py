@@ -189,6 +189,24 @@ def test_reply_to_a_resumed_laggard_waits_for_the_rest() -> None:
     assert sink.frames() == payloads(*many(3))
 
 
+def test_start_that_waits_comes_before_the_headers_of_a_jump() -> None:
+    stage = Stage(lag_bytes=5000)
+    stage.publish(AVC, AAC, key("k"))
+    sink = stage.join(room=0)
+    stage.publish(*many(6), AAC_2, key("newest"))
+    assert stage.player(sink).skip_if_behind()
+    assert stage.player(sink).has_rest
+    for _ in range(2):
+        frozen = stage.freeze(sink)
+        assert state_of(frozen).rest == b""
+        assert state_of(frozen).then
+        sink = stage.resume(sink, frozen)
+    sink.open()
+    assert sink.told() == STARTED
+    assert [message[0] for message in sink.messages()][:4] == [4, 20, 20, 18]
+    assert [payload for _, _, payload in sink.media()] == payloads(AAC, AVC, AAC_2, key("newest"))
+
+
 def test_laggard_that_jumps_before_its_rest_was_taken_completes_it() -> None:
     stage = Stage(lag_bytes=5000)
     sink = playing(stage, AVC, key("k"))

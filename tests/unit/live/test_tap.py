@@ -55,6 +55,17 @@ def test_media_goes_once_and_by_its_descriptor(small_segments: None) -> None:
     assert data == [None] * 6
 
 
+def test_segment_that_was_begun_and_is_empty_yet_is_told_of_with_its_first_message() -> None:
+    stage = Stage()
+    mirrored = Mirrored(stage)
+    mirrored.tap.close()
+    stage.publish(AVC, key("0"))
+    stage.channel.skip_laggards()  # begins a segment
+    mirrored.tap_again(stage)
+    stage.publish(inter("1"))
+    assert mirrored.stage.join().frames() == stage.join().frames()
+
+
 def test_each_flush_is_in_the_file() -> None:
     stage = Stage()
     stage.join(can_sendfile=False)  # needs no file
