@@ -149,7 +149,9 @@ class Relay:
         channel = self._registry.find(name)
         if channel is None or not channel.live:
             return True
-        present = self._publications[name]
+        present = self._publications.get(name)
+        if present is None:
+            return False  # on the air from another process, or its session is on its way here
         if not present.has_left() and present.peer.sound():
             gevent.sleep(SOUNDING_S)
         if present.has_left():

@@ -211,6 +211,14 @@ def test_second_publisher_is_refused_and_the_authority_not_asked() -> None:
     assert house.publish(app="sport").channel.live
 
 
+def test_publisher_of_a_channel_that_another_process_has_on_the_air_is_refused() -> None:
+    house = House()
+    house.registry.open("news").start(KEY)  # as a mirror does
+    with refused(PUBLISH_BAD_NAME, "Stream already publishing"):
+        house.publish()
+    assert house.desk.asked == []
+
+
 @pytest.mark.parametrize("hides", [False, True])
 def test_second_publisher_gets_the_channel_of_one_that_has_left_unnoticed(
     hides: bool, monkeypatch: pytest.MonkeyPatch
