@@ -194,7 +194,8 @@ class Channel:
             self.output.log.follow_another()
 
     def abandon(self) -> None:
-        """Let go of all, without a word to anybody: another process goes on. Players were frozen before."""
+        """Let go of all, with a word to mirrors only: another process goes on. Players were frozen before."""
+        self.feed.moved()
         for output in self._outputs():
             output.withdraw()
         self.output = None
@@ -318,9 +319,8 @@ class Channel:
     def _check(self, output: Output, now: float) -> None:
         self._next_check = now + CHECK_S
         self.drop_ended()
-        joints = self.contents.joints
-        joints.check(output.log, now)
-        output.see_to_laggards(joints.waits_in_vain(now))
+        self.contents.joints.check(output.log, now)
+        output.see_to_laggards(self.contents.joints.waits_in_vain(now))
         output.trim()
 
     def _tell_end(self, player: Player) -> None:

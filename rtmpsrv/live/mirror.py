@@ -13,7 +13,7 @@ from ..errors import CannotMove
 from .channel import Channel
 from .news import NewsOf
 from .player import Player
-from .tap import FLUSH, START
+from .tap import FLUSH, START, STOP
 
 
 class OutOfStep(ValueError):
@@ -24,10 +24,14 @@ class Mirror:
     """Feeds one channel. Nobody else publishes in it meanwhile."""
 
     def __init__(self, channel: Channel) -> None:
-        """Follow the owner of a channel, which may be one that was handed over to it a moment ago."""
+        """Follow the owner of a channel, which may be one that was handed over to it a moment ago.
+
+        Mirrors that it had are told that it has moved.
+        """
         self._channel = channel
         self._awaiting: list[Player] = []
         channel.follow(self)
+        channel.feed.moved()
 
     @property
     def place(self) -> tuple[int, int]:
@@ -51,7 +55,8 @@ class Mirror:
             return self._start(message["channel"], fds)
         if kind == FLUSH:
             return self._follow(message, fds)
-        self._channel.stop()
+        if kind == STOP:
+            self._channel.stop()
         return self._channel.take_news()
 
     def lost(self) -> list[NewsOf]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 START: Final = "start"  # all of the channel, on the air or not
 FLUSH: Final = "flush"  # what was flushed
 STOP: Final = "stop"  # the publisher has left
+MOVED: Final = "moved"  # the channel is another process's now: the mirror needs a tap there, from its place
 
 # Takes a message, and descriptors that stay the channel's; False when there is nobody any more.
 Deliver = Callable[[dict[str, Any], list[int]], bool]
@@ -104,6 +105,12 @@ class Feed:
     def stopped(self, publication: int) -> None:
         """Tell of the end of a publication."""
         self._tell({"kind": STOP, "publication": publication}, [])
+
+    def moved(self) -> None:
+        """Tell that another process goes on with the channel; the last that is told."""
+        self._tell({"kind": MOVED}, [])
+        self.taps.clear()
+        self.count_costs()
 
     # --- private ----------------------------------------------------------------------------------
 

@@ -121,8 +121,10 @@ def test_a_process_whose_channels_moved_serves_the_players_that_stay(split: int)
     value, copies = parted_value(stage)
     frozen = stage.freeze(moved)
     other.channel = other.registry.adopt("channel", value, copies)
+    third = Mirrored(stage)
     mirrored = Mirrored(other, stage=stage)
     assert mirrored.kinds == ["flush"]
+    assert third.kinds == ["start", "moved"]
     other.take_in(moved, frozen)
     other.publish(*STREAM[split:])
     assert tls.received == follower.received == moved.received
@@ -131,6 +133,21 @@ def test_a_process_whose_channels_moved_serves_the_players_that_stay(split: int)
     other.channel.stop()
     for sink in (tls, moved, follower, late):
         assert sink.told()[-2:] == UNPUBLISHED
+
+
+def test_mirror_is_told_where_its_owner_has_moved_and_waits_for_another_tap() -> None:
+    stage = Stage()
+    mirrored = Mirrored(stage)
+    sink = mirrored.stage.join()
+    stage.publish(AVC, key("0"))
+    successor = stage.hand_over()
+    assert mirrored.kinds[-1] == "moved"
+    assert mirrored.tap.lost
+    successor.publish(inter("1"))
+    mirrored.tap_again(successor)
+    successor.publish(inter("2"))
+    assert sink.told() == STARTED
+    assert sink.frames() == payloads(key("0"), inter("1"), inter("2"))
 
 
 # --- what is the mirror's own -------------------------------------------------------------------------
