@@ -16,7 +16,7 @@ import itertools
 import math
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypedDict
 
@@ -272,8 +272,16 @@ class Gate:
         """Return what `block` is to be told in the process that goes on. Never blocks."""
         return self._blocks.left(self._clock())
 
-    def kill_all(self, reason: str, notify: bool, of: Authority | None = None) -> None:
-        """End everything, or what one authority granted; with `notify` False nothing is reported any more.
+    def kill_all(
+        self,
+        reason: str,
+        notify: bool,
+        of: Authority | None = None,
+        serials: Collection[int] | None = None,
+    ) -> None:
+        """End everything; or what one authority granted; or of that, what has certain serials.
+
+        With `notify` False nothing is reported any more.
 
         Never blocks.
         """
@@ -281,7 +289,8 @@ class Gate:
             publication
             for group in self._by_channel.values()
             for publication in group
-            if of is None or publication.authority is of
+            if (of is None or publication.authority is of)
+            and (serials is None or any(self._granted.get(one) is publication for one in serials))
         ]
         for publication in everything:
             publication.notify = publication.notify and notify

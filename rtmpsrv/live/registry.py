@@ -48,9 +48,9 @@ class Registry(Generic[Name]):
         return channel
 
     def release(self, name: Name) -> None:
-        """Forget the channel if nobody publishes or plays it any more. Idempotent."""
+        """Forget the channel if nobody publishes, plays or mirrors it any more. Idempotent."""
         channel = self._channels.get(name)
-        if channel is not None and not channel.live and not channel.players:
+        if channel is not None and not (channel.live or channel.players or channel.feed.taps):
             del self._channels[name]
             self._publications = max(self._publications, channel.publication)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from ..access.gate import Authority, Gate, Grant
 from ..live.channel import Channel
@@ -13,6 +13,8 @@ from ..live.registry import Registry
 from ..server.listener import Listener
 from ..server.parts import ServerParts
 from ..server.session import Session
+
+Kill: TypeAlias = Callable[[str, str | None, str], bool]  # channel, stream id (None: any), reason
 
 MOST_HELD: Final = 1000  # kills that are kept during a succession
 
@@ -40,8 +42,8 @@ class Kills:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._held: list[tuple[str, str | None, str]] | None = None
-        self.before: Callable[[str, str | None, str], bool] | None = None  # passes one on to the predecessor
-        self.after: Callable[[str, str | None, str], bool] | None = None
+        self.before: list[Kill] = []  # pass one on to a process before this one
+        self.after: Kill | None = None
 
     def hold(self) -> None:
         """Keep what comes until `release`. Never blocks."""
@@ -61,25 +63,26 @@ class Kills:
             return True
         return (
             self._gate.kill(channel, stream_id, reason)
-            or _passed(self.before, channel, stream_id, reason)
-            or _passed(self.after, channel, stream_id, reason)
+            or self._pass_back(channel, stream_id, reason)
+            or self._pass_on(channel, stream_id, reason)
         )
 
     def from_before(self, channel: str, stream_id: str | None, reason: str) -> None:
-        """Do what the predecessor passes on; it is not passed back. Never blocks."""
+        """Do what a predecessor passes on; it is not passed back. Never blocks."""
         if not self._gate.kill(channel, stream_id, reason):
-            _passed(self.after, channel, stream_id, reason)
+            self._pass_on(channel, stream_id, reason)
 
     def from_after(self, channel: str, stream_id: str | None, reason: str) -> None:
         """Do what the successor passes on. Never blocks."""
         if not self._gate.kill(channel, stream_id, reason):
-            _passed(self.before, channel, stream_id, reason)
+            self._pass_back(channel, stream_id, reason)
 
+    def _pass_back(self, channel: str, stream_id: str | None, reason: str) -> bool:
+        # A list, not a generator: all of them are asked, since each passes on to nobody else.
+        return any([kill(channel, stream_id, reason) for kill in self.before])  # noqa: C419
 
-def _passed(
-    to: Callable[[str, str | None, str], bool] | None, channel: str, stream_id: str | None, reason: str
-) -> bool:
-    return to is not None and to(channel, stream_id, reason)
+    def _pass_on(self, channel: str, stream_id: str | None, reason: str) -> bool:
+        return self.after is not None and self.after(channel, stream_id, reason)
 
 
 class Numbers:
@@ -100,6 +103,29 @@ class Numbers:
         self._next = max(self._next, number)
 
 
+class Mirrored(Protocol):
+    """Channels here that another process owns."""
+
+    def __contains__(self, name: str) -> bool:
+        """Tell whether a channel is one of them."""
+
+    def end(self, name: str) -> None:
+        """Follow one no more. Idempotent."""
+
+
+class Elder(Protocol):
+    """A process before this one."""
+
+    pid: int
+
+    @property
+    def mirroring(self) -> Mirrored:
+        """What it owns of the channels here."""
+
+    def turn_to_heir(self, descriptor: int, kept: set[str]) -> None:
+        """Let it talk to this process's successor, but for channels that stay here. Never blocks."""
+
+
 @dataclass(slots=True)
 class Estate:
     """All that there is of one process. Made by the application."""
@@ -116,13 +142,14 @@ class Estate:
     commands: Commands | None = None
     # Authorities that stay in this process, with a connection of its own; what they granted remains theirs.
     tied: list[Authority] = field(default_factory=list)
-    link_lost_after: Callable[[Authority], None] | None = None  # tells the successor
+    elders: list[Elder] = field(default_factory=list)  # processes before this one, with sessions left
+    link_lost_after: Callable[[Authority, set[int] | None], None] | None = None  # tells the successor
 
-    def link_lost(self, authority: Authority) -> None:
-        """End all that a tied authority has granted, here and in the successor. Never blocks."""
-        self.gate.kill_all("control link lost", notify=False, of=authority)
+    def link_lost(self, authority: Authority, serials: set[int] | None = None) -> None:
+        """End what a tied authority has granted, or some of it, here and in the successor. Never blocks."""
+        self.gate.kill_all("control link lost", notify=False, of=authority, serials=serials)
         if self.link_lost_after is not None:
-            self.link_lost_after(authority)
+            self.link_lost_after(authority, serials)
 
 
 @runtime_checkable
@@ -140,3 +167,14 @@ def channels_of(session: Session) -> set[str]:
 def is_fixed(session: Session) -> bool:
     """Tell whether a session can never move: for TLS, or for two channels, of which its state names one."""
     return session.is_bound or len(channels_of(session)) > 1
+
+
+def published_here(estate: Estate, *, fixed: bool = False) -> set[str]:
+    """Name the channels that sessions of this process publish, all of them or those that can never move."""
+    return {
+        name
+        for listener in estate.listeners
+        for session in listener.sessions
+        if session.role == "publisher" and (is_fixed(session) or not fixed)
+        for name in channels_of(session)
+    }

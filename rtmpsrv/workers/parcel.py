@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from posix import close
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..access.gate import Authority, Grant
 from ..errors import CannotMove
 from ..server.listener import Listener
 from ..server.session import Session
 from ..server.session_state import Frozen
-from .estate import Estate, channels_of
+from .estate import Estate, channels_of, published_here
 from .slices import Slice
+
+
+class Moved(NamedTuple):
+    """A channel in a slice."""
+
+    name: str
+    value: dict[str, object]
+    segments: int  # descriptors among those of the slice
+    owner: int | None  # process that goes on publishing it; None for the successor
 
 
 @dataclass(slots=True)
@@ -20,7 +30,7 @@ class Parcel:
     """What is on its way to the successor. All of it is still here until `let_go`."""
 
     frozen: list[tuple[Listener, Frozen]] = field(default_factory=list)
-    channels: list[tuple[str, dict[str, object], int]] = field(default_factory=list)  # with how many segments
+    channels: list[Moved] = field(default_factory=list)
     notes: dict[int, dict[str, bool]] = field(default_factory=dict)  # of the gate, by serial
     grants: list[Grant] = field(default_factory=list)
     lent: dict[int, tuple[Authority, Grant]] = field(default_factory=dict)  # that end over a link of ours
@@ -32,7 +42,7 @@ class Parcel:
             "kind": "slice",
             "number": number,
             "sessions": [frozen.state for _listener, frozen in self.frozen],
-            "channels": self.channels,
+            "channels": [tuple(moved) for moved in self.channels],
             "notes": self.notes,
         }
 
@@ -41,14 +51,28 @@ class Parcel:
         for listener, frozen in self.frozen:
             listener.adopt(frozen)
 
-    def let_go(self, estate: Estate) -> None:
-        """Close and forget what is another process's now, and tell nobody. Never blocks."""
+    def let_go(self, estate: Estate) -> list[str]:
+        """Close and forget what is another process's now, and tell nobody; return what is still played here.
+
+        Never blocks.
+        """
         for _listener, frozen in self.frozen:
             close(frozen.descriptor)
-        for name, _value, _segments in self.channels:
-            estate.registry.abandon(name)
         for grant in self.grants:
             estate.gate.abandon(grant)
+        left = []
+        for moved in self.channels:
+            channel = estate.registry.find(moved.name)
+            if channel is None or moved.owner == os.getpid():
+                continue
+            if channel.players:
+                if moved.owner is None:
+                    left.append(moved.name)
+                continue
+            for elder in estate.elders:
+                elder.mirroring.end(moved.name)
+            estate.registry.abandon(moved.name)
+        return left
 
 
 def freeze(part: Slice[Session], estate: Estate) -> Parcel:
@@ -77,14 +101,20 @@ def freeze(part: Slice[Session], estate: Estate) -> Parcel:
                 for name in channels:
                     del values[name]
     parcel.descriptors += [frozen.descriptor for _listener, frozen in parcel.frozen]
+    fixed = published_here(estate, fixed=True)
     for name, value in values.items():
-        parcel.channels.append((name, value, len(segments[name])))
+        owner = os.getpid() if name in fixed else _elder_that_owns(name, estate)
+        parcel.channels.append(Moved(name, value, len(segments[name]), owner))
         parcel.descriptors += segments[name]
     for _listener, frozen in parcel.frozen:
         grant = frozen.state.publication
         if isinstance(grant, Grant):
             _add(parcel, grant, estate)
     return parcel
+
+
+def _elder_that_owns(name: str, estate: Estate) -> int | None:
+    return next((elder.pid for elder in estate.elders if name in elder.mirroring), None)
 
 
 def _add(parcel: Parcel, grant: Grant, estate: Estate) -> None:

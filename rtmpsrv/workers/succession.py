@@ -9,7 +9,8 @@ import gevent
 from ..log import Logger
 from . import child
 from .estate import Estate
-from .predecessor import STEP_S, Predecessor
+from .handing import STEP_S
+from .predecessor import Predecessor
 
 
 class Succession:

@@ -14,11 +14,10 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from rtmpsrv.__main__ import main  # patches the standard library first
 from rtmpsrv.workers import child
-from rtmpsrv.workers.successor import Successor
+from rtmpsrv.workers.before import Before
 from rtmpsrv.workers.wire import Wire
 
 FILE = "fault"  # in the working directory
@@ -35,19 +34,19 @@ def obey(step: object) -> None:
 
 
 def patch() -> None:
-    post, commit = Wire.post, Successor._commit
+    post, commit = Wire.post, Before.commit
 
     def posting(wire: Wire, value: object, fds: Sequence[int] = ()) -> bool:
         if isinstance(value, dict):
             obey(value.get("kind"))
         return post(wire, value, fds)
 
-    def committing(successor: Successor, *arguments: Any) -> None:
-        commit(successor, *arguments)
+    def committing(before: Before) -> None:
+        commit(before)
         obey("committed")
 
-    Wire.post = posting  # type: ignore[method-assign, assignment]
-    Successor._commit = committing  # type: ignore[method-assign, assignment]
+    Wire.post = posting  # type: ignore[assignment, method-assign]
+    Before.commit = committing  # type: ignore[assignment, method-assign]
 
 
 if __name__ == "__main__":

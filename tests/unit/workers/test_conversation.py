@@ -18,7 +18,9 @@ class Both:
     def __init__(self) -> None:
         one, other = gsocket.socketpair(gsocket.AF_UNIX)
         self.unasked: list[Message] = []
-        self.talk = Conversation(Wire(one), {"news": self.unasked.append})
+        self.talk = Conversation(Wire(one))
+        self.talk.handle("news", lambda message, descriptors: self.unasked.append(message))
+        self.talk.listen()
         self.far = Wire(other)
 
 

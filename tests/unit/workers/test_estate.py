@@ -35,7 +35,7 @@ def test_a_kill_is_passed_on_only_where_nothing_is_found(gate: Gate) -> None:
     reasons: list[str] = []
     admit(gate, "here", reasons)
     assert not kills.kill("elsewhere", None, "enough")
-    kills.before, kills.after = before, after
+    kills.before, kills.after = [before], after
     assert kills.kill("here", None, "enough")
     assert kills.kill("elsewhere", "id", "enough")
     assert reasons == ["enough"]
@@ -44,7 +44,7 @@ def test_a_kill_is_passed_on_only_where_nothing_is_found(gate: Gate) -> None:
 
 def test_a_kill_that_was_passed_on_does_not_go_back(gate: Gate) -> None:
     kills, before, after = Kills(gate), Neighbour(), Neighbour()
-    kills.before, kills.after = before, after
+    kills.before, kills.after = [before], after
     reasons: list[str] = []
     admit(gate, "one", reasons)
     admit(gate, "two", reasons)
@@ -88,10 +88,10 @@ def test_what_a_lost_link_granted_ends_here_and_later(gate: Gate) -> None:
     estate.link_lost(other)
     assert reasons == []
     told: list[object] = []
-    estate.link_lost_after = told.append
+    estate.link_lost_after = lambda authority, serials: told.append((authority, serials))
     estate.link_lost(desk)
     assert reasons == ["control link lost"]
-    assert told == [desk]
+    assert told == [(desk, None)]
 
 
 class Granted:

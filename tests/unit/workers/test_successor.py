@@ -19,8 +19,7 @@ from rtmpsrv.access.gate import Grant
 from rtmpsrv.errors import CannotMove
 from rtmpsrv.server.host import Client
 from rtmpsrv.server.session_state import SessionSettings, SessionState, begin
-from rtmpsrv.workers import predecessor as old_side
-from rtmpsrv.workers import schema, successor
+from rtmpsrv.workers import remainder, schema, successor
 from rtmpsrv.workers.successor import Abandoned, Successor
 from rtmpsrv.workers.wire import Wire, WireLost
 from tests.unit.server.stage import PATIENCE_S, eventually
@@ -45,7 +44,7 @@ def lines() -> Iterator[Lines]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(successor, "DEATH_S", QUICK_S)
-    monkeypatch.setattr(old_side, "LOOK_S", 0.001)
+    monkeypatch.setattr(remainder, "LOOK_S", 0.001)
 
 
 # --- with a real old side -----------------------------------------------------------------------------
@@ -309,7 +308,9 @@ def test_a_channel_that_cannot_be_taken_is_refused_and_nothing_is_left_of_the_sl
     monkeypatch.setattr(registry, "abandon", abandoned.append)
     played.begin()
     read, write = os.pipe()
-    channels: list[tuple[str, dict[str, object], int]] = [("good", {}, 0), ("bad", {}, 1), ("never", {}, 1)]
+    channels = [
+        (name, dict[str, object](), count, None) for name, count in (("good", 0), ("bad", 1), ("never", 1))
+    ]
     played.say("slice", (write, write, write), number=1, sessions=[_state()], channels=channels, notes={})
     close(write)
     refused = played.hear("refused")

@@ -1,0 +1,179 @@
+"""A process before this one, as this one talks with it: slices come from there, and what belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from posix import close
+from typing import Any
+
+from ..access.gate import Grant
+from ..errors import CannotMove
+from ..live.mirror import Mirror
+from ..log import Logger
+from ..server.session_state import Frozen, SessionState
+from .conversation import Conversation, Message
+from .estate import Estate
+from .inherited import InheritedAuthority
+from .mirroring import Mirroring
+from .wire import WireLost
+
+
+@dataclass(slots=True)
+class _Slice:
+    """What was taken over, but not committed yet."""
+
+    number: int
+    frozen: list[Frozen] = field(default_factory=list)
+    channels: dict[str, int | None] = field(default_factory=dict)  # with the process that publishes them on
+
+
+class Before:
+    """Takes over from it as long as it lives."""
+
+    def __init__(self, estate: Estate, talk: Conversation, pid: int, log: Logger) -> None:
+        self.pid = pid
+        self.talk = talk
+        self.mirroring = Mirroring(estate, talk, to_the_end=True)
+        self.sessions = 0  # taken over
+        self.channels = 0
+        self.find: Callable[[int], Before | None] = lambda pid: self if pid == self.pid else None
+        self._estate = estate
+        self._log = log
+        self._authority = InheritedAuthority(talk)
+        self._prepared: _Slice | None = None
+        talk.handle("kill", self._take_kill)
+        talk.handle("stops", self._take_stops)
+        talk.handle("link lost", self._take_loss)
+
+    def act(self, message: Message, descriptors: list[int]) -> None:
+        """Take a slice, or let it run. Never blocks. Raises WireLost for what is no message."""
+        match message["kind"]:
+            case "slice":
+                self._prepare(message, descriptors)
+            case "commit" if self._prepared is not None and self._prepared.number == message["number"]:
+                self.commit()
+            case kind:
+                for descriptor in descriptors:
+                    close(descriptor)
+                raise WireLost(f"{kind!r} is no message")
+
+    def commit(self) -> None:
+        """Let run what was taken over last, if it does not yet. Never blocks."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is None:
+            return
+        for name, pid in prepared.channels.items():
+            if pid is not None:
+                self._mirror(name, pid)
+        for frozen in prepared.frozen:
+            self._estate.listeners[0].adopt(frozen)
+        self.sessions += len(prepared.frozen)
+        self.channels += len(prepared.channels)
+
+    def follow(self) -> None:
+        """Take what comes later: sessions that were busy, ends, kills. Blocks until it has left."""
+        estate = self._estate
+        estate.elders.append(self)
+        estate.kills.before.append(self._pass_kill)
+        try:
+            while True:
+                message, descriptors = self.talk.next(None)
+                if message["kind"] == "leaving":
+                    self._log.info("succession: process %d has left", self.pid)
+                    break
+                self.act(message, descriptors)
+        except WireLost as exc:
+            self._log.info("succession: process %d is gone: %s", self.pid, exc)
+        finally:
+            self._discard()
+            estate.kills.before.remove(self._pass_kill)
+            estate.elders.remove(self)
+            self.mirroring.lost()
+            if self._authority in estate.tied:
+                estate.tied.remove(self._authority)
+                estate.link_lost(self._authority)
+            self.talk.close()
+
+    def turn_to_heir(self, descriptor: int, kept: set[str]) -> None:
+        """Let it talk to this process's successor, but for channels that stay here. Never blocks."""
+        self.talk.tell({"kind": "heir", "kept": kept}, [descriptor])
+
+    # --- private ----------------------------------------------------------------------------------
+
+    def _prepare(self, message: Message, descriptors: list[int]) -> None:
+        """Build what a slice holds; whoever is in it does not run yet."""
+        estate, prepared = self._estate, _Slice(message["number"])
+        states: list[SessionState] = message["sessions"]
+        left = descriptors[len(states) :]
+        own: list[int] = []
+        try:
+            for name, value, segments, pid in message["channels"]:
+                own, left = left[:segments], left[segments:]
+                channel = estate.registry.adopt(name, value, own)
+                prepared.channels[name] = pid
+                estate.tell(channel.take_news())
+        except Exception as exc:  # noqa: BLE001 - it must cost this slice only, and goes on where it was
+            if isinstance(exc, CannotMove):
+                left += own  # it took nothing over
+            else:
+                self._log.exception("succession: a channel cannot be taken over")
+            for descriptor in descriptors[: len(states)] + left:
+                close(descriptor)
+            for name in prepared.channels:
+                estate.registry.abandon(name)
+            self.talk.tell({"kind": "refused", "number": prepared.number, "reason": str(exc)})
+            return
+        for state, descriptor in zip(states, descriptors, strict=False):
+            grant = state.publication
+            if isinstance(grant, Grant) and grant.serial in message["notes"]:
+                state.publication = self._inherit(grant, message["notes"][grant.serial])
+            prepared.frozen.append(Frozen(state, descriptor))
+        self._prepared = prepared
+        self.talk.tell({"kind": "prepared", "number": prepared.number})
+
+    def _discard(self) -> None:
+        """Let go of what was not committed: it goes on where it was."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            for frozen in prepared.frozen:
+                close(frozen.descriptor)
+                if isinstance(frozen.state.publication, Grant):
+                    self._estate.gate.abandon(frozen.state.publication)
+            for name in prepared.channels:
+                self._estate.registry.abandon(name)
+
+    def _inherit(self, grant: Grant, note: dict[str, bool]) -> Grant:
+        estate = self._estate
+        known: Any = {"killed": note["killed"], "notify": note["notify"]}
+        if not note["lent"]:
+            return estate.gate.inherit(grant, known)
+        if self._authority not in estate.tied:
+            estate.tied.append(self._authority)
+        own = estate.gate.inherit(grant, known, self._authority)
+        self._authority.adopted(own, grant.serial)
+        return own
+
+    def _mirror(self, name: str, pid: int) -> None:
+        """Follow a channel that another process publishes; the end of it, if that is gone."""
+        owner = self.find(pid)
+        if owner is not None:
+            owner.mirroring.begin(name)
+        else:
+            self._estate.tell(Mirror(self._estate.registry.open(name)).lost())
+
+    def _take_kill(self, message: Message, _descriptors: list[int]) -> None:
+        self._estate.kills.from_before(message["channel"], message["stream_id"], message["reason"])
+
+    def _take_stops(self, message: Message, _descriptors: list[int]) -> None:
+        reports = self._estate.reports
+        for grant in message["grants"]:
+            if reports is not None:
+                reports.ended(grant)
+
+    def _take_loss(self, message: Message, _descriptors: list[int]) -> None:
+        self._estate.link_lost(self._authority, self._authority.own_serials(message["serials"]))
+
+    def _pass_kill(self, channel: str, stream_id: str | None, reason: str) -> bool:
+        message = {"kind": "kill", "channel": channel, "stream_id": stream_id, "reason": reason}
+        return self.talk.tell(message)

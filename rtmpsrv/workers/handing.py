@@ -1,0 +1,122 @@
+"""Moving slices to the successor: which can go, and one of them from the freeze to its commit."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Final
+
+import gevent
+
+from ..access.gate import Authority, Grant
+from ..log import Logger
+from ..server.session import Session
+from .conversation import Conversation, Message
+from .estate import Estate, channels_of, is_fixed
+from .mirroring import Mirroring
+from .parcel import Parcel, freeze
+from .slices import Slice, plan
+
+STEP_S: Final = 2.0  # for the successor to answer; it is the pause of a session whose successor hangs
+SETTLE_S: Final = 0.5  # for publishers that are in the middle of something
+
+
+class Refused(Exception):
+    """The successor will not have a slice; it has let go of it."""
+
+
+class Handing:
+    """What has gone to the successor, and what is on its way."""
+
+    def __init__(self, estate: Estate, talk: Conversation, mirroring: Mirroring, log: Logger) -> None:
+        self.talk = talk
+        self.mirroring = mirroring
+        self.on_its_way: Parcel | None = None
+        self.committed = 0  # sessions
+        self.serving = False  # the successor is
+        self.lent: dict[int, tuple[Authority, Grant]] = {}  # by serial: their ends are reported here
+        self._estate = estate
+        self._log = log
+        talk.handle("ended", self._take_end)
+
+    def plan(
+        self, most: int | None = None, without: frozenset[int] | set[int] = frozenset()
+    ) -> list[Slice[Session]]:
+        """Divide what can go now, but for sessions of some numbers.
+
+        Each channel goes on its own with `most` 1.
+        """
+        going = []
+        for listener in self._estate.listeners:
+            for session in listener.sessions:
+                if is_fixed(session) or session.client.number in without:
+                    continue
+                names = channels_of(session)
+                if names or session.can_move():
+                    going.append((session, next(iter(names), None)))
+        return plan(going) if most is None else plan(going, most)
+
+    def hand_over(self, number: int, of: int, part: Slice[Session]) -> None:
+        """Move one slice. Raises Refused, or WireLost; `on_its_way` is then what has to go on here.
+
+        Blocks for a few seconds at most.
+        """
+        self._settle(part)
+        began = monotonic()
+        parcel = self.on_its_way = freeze(part, self._estate)
+        frozen_s = monotonic() - began
+        if not parcel.frozen:
+            self.on_its_way = None
+            return
+        self.talk.say(parcel.message(number), parcel.descriptors)
+        answer = self.talk.answer(STEP_S, "prepared", "refused")
+        if answer["kind"] == "refused":
+            self.take_back()
+            raise Refused(str(answer.get("reason")))
+        self.talk.say({"kind": "commit", "number": number})
+        if not self.serving:  # else it cannot be ended, and whatever becomes of this is its own
+            self.talk.flush(STEP_S)
+        self.on_its_way = None
+        self.committed += len(parcel.frozen)
+        self.lent.update(parcel.lent)
+        for name in parcel.let_go(self._estate):
+            self.mirroring.begin(name)
+        self._log.info(
+            "succession: slice %d of %d: %d sessions, %d channels, frozen in %d ms, done after %d ms",
+            number, of, len(parcel.frozen), len(parcel.channels),
+            1000 * frozen_s, 1000 * (monotonic() - began),
+        )  # fmt: skip
+
+    def take_back(self) -> int:
+        """Let what is on its way go on here; return how many sessions. Never blocks."""
+        parcel, self.on_its_way = self.on_its_way, None
+        if parcel is None:
+            return 0
+        parcel.take_back()
+        return len(parcel.frozen)
+
+    def link_lost(self, authority: Authority, serials: set[int] | None) -> None:
+        """Tell the successor that what an authority granted is over, or some of it. Never blocks."""
+        over = {
+            serial
+            for serial, (owner, _grant) in self.lent.items()
+            if owner is authority and (serials is None or serial in serials)
+        }
+        for serial in over:
+            del self.lent[serial]
+        if over:
+            self.talk.tell({"kind": "link lost", "serials": over})
+
+    def _settle(self, part: Slice[Session]) -> None:
+        """Give publishers that are in the middle of something a moment. Blocks up to `SETTLE_S`."""
+        until = monotonic() + SETTLE_S
+        while monotonic() < until and any(
+            session.role == "publisher" and not session.can_move() for session in part.sessions
+        ):
+            gevent.sleep(0.005)
+
+    def _take_end(self, message: Message, _descriptors: list[int]) -> None:
+        """Report an end over a connection of this process."""
+        lent = self.lent.pop(message["serial"], None)
+        if lent is not None:
+            authority, grant = lent
+            authority.ended(grant)
