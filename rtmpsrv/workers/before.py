@@ -99,6 +99,10 @@ class Before:
         """Let it talk to this process's successor, but for channels that stay here. Never blocks."""
         self.talk.tell({"kind": "heir", "kept": kept}, [descriptor])
 
+    def ask_to_end(self) -> None:
+        """Let it drain, as at SIGTERM: nobody serves any more. Never blocks."""
+        self.talk.tell({"kind": "end"})
+
     # --- private ----------------------------------------------------------------------------------
 
     def _prepare(self, message: Message, descriptors: list[int]) -> None:

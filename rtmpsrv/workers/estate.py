@@ -125,6 +125,9 @@ class Elder(Protocol):
     def turn_to_heir(self, descriptor: int, kept: set[str]) -> None:
         """Let it talk to this process's successor, but for channels that stay here. Never blocks."""
 
+    def ask_to_end(self) -> None:
+        """Let it drain, as at SIGTERM: nobody serves any more. Never blocks."""
+
 
 @dataclass(slots=True)
 class Estate:

@@ -34,6 +34,7 @@ class Remainder:
         self._former: list[Handing] = []  # with successors that were succeeded themselves
         self._unwanted: set[int] = set()  # sessions that a successor refused
         self._number = FIRST_NUMBER
+        self._until = 0.0  # when what is left is closed
         self._meet(handing)
         estate.kills.after = self._pass_kill
         estate.link_lost_after = self._link_lost
@@ -46,11 +47,11 @@ class Remainder:
     def run(self, linger_s: float) -> None:
         """Return when nothing is left, or the time is over. Blocks."""
         estate, hold = self._estate, self._estate.parts.hold
-        until = monotonic() + linger_s
+        self._until = monotonic() + linger_s
         self._log.info("succession: %d sessions stay here", self.sessions)
         if not self._moves:
             hold.open()
-        while monotonic() < until and (self.sessions or self._lends or self._reports_left()):
+        while monotonic() < self._until and (self.sessions or self._lends or self._reports_left()):
             if not self._moves:
                 pass
             elif self._handing.talk.goes_on:
@@ -137,6 +138,7 @@ class Remainder:
     def _meet(self, handing: Handing) -> None:
         handing.talk.handle("kill", self._take_kill)
         handing.talk.handle("heir", self._take_heir)
+        handing.talk.handle("end", self._take_end)
         handing.talk.on_lost = handing.mirroring.lost
 
     def _take_heir(self, message: Message, descriptors: list[int]) -> None:
@@ -151,6 +153,10 @@ class Remainder:
         for name in former.mirroring.names - set(message["kept"]):
             former.mirroring.end(name)
             self._handing.mirroring.begin(name)
+
+    def _take_end(self, _message: Message, _descriptors: list[int]) -> None:
+        """Leave: the server was told to stop."""
+        self._until = monotonic()
 
     def _take_kill(self, message: Message, _descriptors: list[int]) -> None:
         self._estate.kills.from_after(message["channel"], message["stream_id"], message["reason"])

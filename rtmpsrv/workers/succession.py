@@ -46,10 +46,18 @@ class Succession:
         self._greenlet = gevent.spawn(self._run, self._predecessor)
 
     def cancel(self) -> None:
-        """Give up what is not done yet, because this process ends. Blocks for a few seconds at most."""
-        if self._predecessor is not None and self._greenlet is not None and not self._predecessor.serving:
-            self._predecessor.cancel("this process is to end")
+        """Give up what is not done yet, because this process ends; those before it end too, if it serves.
+
+        Blocks for a few seconds at most.
+        """
+        predecessor = self._predecessor
+        if predecessor is not None and predecessor.serving:
+            return
+        if predecessor is not None and self._greenlet is not None:
+            predecessor.cancel("this process is to end")
             self._greenlet.join(3 * STEP_S)
+        for elder in self._estate.elders:
+            elder.ask_to_end()
 
     def _run(self, predecessor: Predecessor) -> None:
         if predecessor.run():
