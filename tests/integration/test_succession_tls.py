@@ -1,4 +1,4 @@
-"""Succession with RTMPS: what is on TLS stays in the old process, and follows the stream through the next ones."""
+"""Succession with RTMPS: what is on TLS stays in the old process, and follows the stream in the next ones."""
 
 from __future__ import annotations
 
