@@ -80,6 +80,11 @@ def refusal(why: str, variable: str = "") -> AccessDenied:
     return AccessDenied("NetStream.Publish.BadName", f"{INVALID_KEY}: {why}", variable)
 
 
+def taken() -> AccessDenied:
+    """Return the refusal of a publisher whose channel has one already."""
+    return AccessDenied("NetStream.Publish.BadName", "Stream already publishing")
+
+
 class OpenAuthority:
     """Accept everybody: neither callback nor control server is set. The stream id is random, not the key."""
 

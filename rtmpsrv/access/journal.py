@@ -51,9 +51,9 @@ class Journal:
             self._note(replace(kept, owner=owner))
 
     def ended(self, grant: Grant) -> None:
-        """Note that the end of a publication is to be reported."""
-        kept = self.kept.get(grant.serial)
-        if kept is not None and not kept.ended:
+        """Note that the end of a publication is to be reported, also of one that never began."""
+        kept = self.kept.get(grant.serial) or Kept(grant)
+        if not kept.ended:
             self._note(replace(kept, ended=True))
 
     def reported(self, grant: Grant) -> None:

@@ -42,7 +42,7 @@ class Book:
         return self._by_serial.get(serial)
 
     def add(self, grant: Grant, worker: str) -> bool:
-        """Note a publication; False when its channel has another one."""
+        """Note a publication, and who serves it now; False when its channel has another one."""
         if self._by_channel.get(grant.channel, grant.serial) != grant.serial:
             return False
         self._by_serial[grant.serial] = Held(grant, worker)
@@ -61,14 +61,6 @@ class Book:
         held = self._by_serial.get(serial)
         if held is not None:
             held.travelling = True
-
-    def arrive(self, serial: int, worker: str) -> bool:
-        """Take note that a worker serves a publication from now on; False when it is not known."""
-        held = self._by_serial.get(serial)
-        if held is None:
-            return False
-        held.worker, held.travelling = worker, False
-        return True
 
     def of(self, worker: str) -> list[Grant]:
         """Return what a worker serves, without what is on its way to another one."""

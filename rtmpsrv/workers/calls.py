@@ -124,6 +124,7 @@ class Calls:
             self._wire.post(("failed", number, "too many questions at one time", ()))
             return
         self._answering.spawn(self._answer, number, name, arguments, fds)
+        gevent.sleep(0)  # it has begun before anything is read that was sent later: a withdrawal, perhaps
 
     def _answer(self, number: int, name: str, arguments: tuple[Any, ...], fds: list[int]) -> None:
         answer: tuple[object, ...] = ("failed", number, "ended", ())

@@ -59,15 +59,18 @@ def test_each_change_is_written_once_and_what_is_unknown_not_at_all(path: str) -
     journal.began(grant(), "w1")
     size = os.stat(path).st_size
     journal.passed_on(1, "w1")
-    for unknown in (2, 3):
-        journal.passed_on(unknown, "w1")
-        journal.ended(grant(unknown))
-        journal.reported(grant(unknown))
+    journal.passed_on(2, "w1")
+    journal.reported(grant(2))
     assert os.stat(path).st_size == size
     journal.ended(grant())
     size = os.stat(path).st_size
     journal.ended(grant())
     assert os.stat(path).st_size == size
+
+
+def test_an_end_is_kept_though_nobody_told_of_the_beginning(path: str) -> None:
+    opened(path).ended(grant())
+    assert kept_by_the_next(path) == {1: Kept(grant(), ended=True)}
 
 
 def test_names_of_any_kind_come_back(path: str) -> None:

@@ -1,0 +1,43 @@
+"""Which worker serves which channel, as the keeper tells. A replica for each worker; never blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rtmpsrv.workers.link import Link
+
+
+class Directory:
+    """Knows the channels that other workers have on the air. While the keeper is away it stays as it was."""
+
+    def __init__(self, link: Link) -> None:
+        self.on_change: Callable[[str], None] = lambda channel: None  # it is elsewhere now, or is no more
+        self._name = link.name
+        self._owners: dict[str, str] = {}
+        link.tells |= {"directory": self._replace, "on_air": self._on_air, "off_air": self._off_air}
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    def elsewhere(self, channel: str) -> str | None:
+        """Return the worker that serves a channel; None when that is this one, or when nobody publishes."""
+        return self._owners.get(channel)
+
+    def _replace(self, owners: dict[str, str]) -> None:
+        before = self._owners
+        self._owners = {channel: worker for channel, worker in owners.items() if worker != self._name}
+        for channel in before.keys() | self._owners.keys():
+            if before.get(channel) != self._owners.get(channel):
+                self.on_change(channel)
+
+    def _on_air(self, channel: str, worker: str) -> None:
+        before = self._owners.pop(channel, None)
+        if worker != self._name:
+            self._owners[channel] = worker
+        if self._owners.get(channel) != before:
+            self.on_change(channel)
+
+    def _off_air(self, channel: str, worker: str) -> None:
+        if self._owners.get(channel) == worker:  # else another one has it already
+            del self._owners[channel]
+            self.on_change(channel)

@@ -1,0 +1,53 @@
+"""The sockets of processes that belong together, by name, in their folder RUN_DIR."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+from typing import Final
+
+import gevent
+from gevent import socket as gsocket
+
+from rtmpsrv.workers.wire import Wire, WireLost
+
+KEEPER: Final = "keeper"
+BACKLOG: Final = 1024
+CONNECT_S: Final = 2.0
+
+
+def path_of(run_dir: str, name: str) -> str:
+    """Return where a process of that name listens."""
+    return os.path.join(run_dir, f"{name}.sock")
+
+
+def listen(path: str) -> gsocket.socket:
+    """Listen there instead of whoever did; at any moment there is one to connect to. Raises OSError."""
+    fresh = f"{path}.{os.getpid()}"
+    with suppress(FileNotFoundError):
+        os.unlink(fresh)
+    sock = gsocket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(fresh)
+        os.chmod(fresh, 0o600)
+        sock.listen(BACKLOG)
+        os.rename(fresh, path)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def connect(path: str) -> Wire:
+    """Connect to who listens there. Blocks up to `CONNECT_S`. Raises WireLost."""
+    sock = gsocket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with gevent.Timeout(CONNECT_S, TimeoutError(f"no connection within {CONNECT_S:g} s")):
+            sock.connect(path)
+    except BaseException as exc:
+        sock.close()
+        if isinstance(exc, OSError):
+            raise WireLost(exc.strerror or str(exc)) from exc
+        raise
+    return Wire(sock)

@@ -1,0 +1,72 @@
+"""One connection to the keeper: of a worker, once it has said its name, or of somebody who only asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from rtmpsrv.access.gate import Grant, PublishRequest
+from rtmpsrv.log import Logger
+from rtmpsrv.workers.calls import CallLost, Calls
+from rtmpsrv.workers.wire import Wire
+
+if TYPE_CHECKING:
+    from rtmpsrv.workers.keeper import Keeper
+
+DESCRIBE_S: Final = 2.0  # for all workers to answer
+
+
+class Member:
+    """Turns what comes into calls of the keeper's; `asking` is the keeper's."""
+
+    def __init__(self, keeper: Keeper, wire: Wire, log: Logger) -> None:
+        self.name = ""  # not known yet
+        self.asking: set[int] = set()  # numbers of publications and connections that are not decided yet
+        self._keeper = keeper
+        self.calls = Calls(
+            wire,
+            log,
+            tells={
+                "hello": self._hello,
+                "release": self._release,
+                "depart": keeper.depart,
+                "arrived": self._arrived,
+                "slot_taken": self._slot_taken,
+                "slot_passed_on": keeper.pass_on_connection,
+                "slot_over": self._slot_over,
+            },
+            calls={
+                "admit": self._admit,
+                "slot": self._slot,
+                "describe": lambda: keeper.describe(DESCRIBE_S),
+            },
+        )
+
+    def describe(self, timeout_s: float) -> Any:
+        """Return what the worker says of itself; None when it does not answer. Blocks up to `timeout_s`."""
+        try:
+            return self.calls.call("describe", timeout_s=timeout_s)
+        except CallLost:
+            return None
+
+    def _hello(self, name: str, told: dict[str, Any]) -> None:
+        self._keeper.welcome(self, name, told)
+
+    def _admit(self, serial: int, channel: str, key: str, client_ip: str) -> str:
+        return self._keeper.admit(self, serial, PublishRequest(channel, key, client_ip))
+
+    def _slot(self, number: int, address: str) -> str | None:
+        return self._keeper.admit_connection(self, number, address)
+
+    def _release(self, serial: int) -> None:
+        self.asking.discard(serial)
+        self._keeper.release(serial)
+
+    def _slot_over(self, number: int) -> None:
+        self.asking.discard(number)
+        self._keeper.slots.release(number)
+
+    def _arrived(self, grant: Grant) -> None:
+        self._keeper.arrived(self, grant)
+
+    def _slot_taken(self, number: int, address: str) -> None:
+        self._keeper.slots.take(number, address, self.name)

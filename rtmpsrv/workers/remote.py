@@ -1,0 +1,214 @@
+"""The gate and the limits of connections as a worker has them: the keeper decides, the worker remembers.
+
+While the keeper is away streams go on: publishers wait a little for the next one, and connections are counted
+here alone. What a worker has it tells each new keeper.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from rtmpsrv.access.gate import KILLED, Grant, PublishRequest, refusal
+from rtmpsrv.access.limits import ConnectionLimits
+from rtmpsrv.workers.calls import CallLost
+from rtmpsrv.workers.link import Link
+
+AWAY_S: Final = 5.0  # that a publisher waits for a keeper
+SLOT_S: Final = 2.0  # that a connection waits for its answer
+TRAVEL_S: Final = 10.0  # for a publication to arrive at another worker
+NUMBER_BITS: Final = 62  # of publications and connections: no two are alike, in any process at any time
+
+
+class _Note:
+    """What a worker knows of a publication. Changed by `RemoteGate` only."""
+
+    __slots__ = ("grant", "killed", "on_kill")
+
+    def __init__(self, on_kill: Callable[[str], None], grant: Grant | None = None) -> None:
+        self.on_kill = on_kill
+        self.grant = grant  # None while the keeper is asked
+        self.killed = False
+
+
+class RemoteGate:
+    """What a relay knows as its gate. Nothing but `admit` blocks."""
+
+    def __init__(self, link: Link, ask_s: float) -> None:
+        """`ask_s`: what the authority may take at most."""
+        self._link = link
+        self._ask_s = ask_s
+        self._notes: dict[int, _Note] = {}
+        self._departed: dict[int, float] = {}  # serials, and when
+        link.tells["kill"] = self._kill
+        link.says |= {"claims": self.claims, "departed": self._departed_lately}
+
+    def admit(self, request: PublishRequest, on_kill: Callable[[str], None]) -> Grant:
+        """Ask the keeper; return a grant that the caller must release, or raise AccessDenied.
+
+        Blocks up to the authority's deadline, and `AWAY_S` while there is no keeper. `on_kill` is called as
+        `Gate.admit` says.
+        """
+        until = monotonic() + AWAY_S
+        while True:
+            line = self._link.wait(max(until - monotonic(), 0.0))
+            if line is None:
+                raise refusal("the process that decides is not there")
+            serial = secrets.randbits(
+                NUMBER_BITS
+            )  # a new one each time: the keeper that died may have noted it
+            note = self._notes[serial] = _Note(on_kill)
+            stream_id: str | None = None
+            try:
+                stream_id = line.call(
+                    "admit", serial, request.channel, request.key, request.client_ip, timeout_s=self._ask_s
+                )
+            except CallLost:
+                if self._link.line is line:
+                    raise refusal("the process that decides did not answer") from None
+            finally:
+                if stream_id is None:
+                    del self._notes[serial]
+                    line.tell("release", serial)
+            if stream_id is not None:
+                break
+        note.grant = grant = Grant(request.channel, request.key, request.client_ip, stream_id, serial)
+        if note.killed:
+            self.release(grant)
+            raise refusal(KILLED)
+        return grant
+
+    def activate(self, grant: Grant) -> bool:
+        """Say whether a channel that just went live may stay so: False if it was killed since `admit`."""
+        note = self._notes.get(grant.serial)
+        return note is not None and not note.killed
+
+    def rebind(self, grant: Grant, on_kill: Callable[[str], None]) -> bool:
+        """Let another session answer for a publication, perhaps one that comes from another worker."""
+        note = self._notes.get(grant.serial)
+        if note is None:
+            self._departed.pop(grant.serial, None)
+            self._notes[grant.serial] = _Note(on_kill, grant)
+            self._link.tell("arrived", grant)
+            return True
+        if not note.killed:
+            note.on_kill = on_kill
+        return not note.killed
+
+    def depart(self, grant: Grant) -> None:
+        """Let a publication go to another worker, where it is bound anew, or here again if that fails."""
+        if self._notes.pop(grant.serial, None) is not None:
+            for serial in self._departed.keys() - set(self._departed_lately()):
+                del self._departed[serial]
+            self._departed[grant.serial] = monotonic()
+            self._link.tell("depart", grant.serial)
+
+    def release(self, grant: Grant, notify: bool = True) -> None:
+        """End a publication; the keeper reports it. Calls after the first do nothing."""
+        if self._notes.pop(grant.serial, None) is not None:
+            self._link.tell("release", grant.serial)
+
+    def claims(self) -> list[Grant]:
+        """Return what is on the air here."""
+        return [note.grant for note in self._notes.values() if note.grant is not None]
+
+    def close(self, timeout_s: float) -> bool:
+        """End what is left; return whether the keeper was told of all. Blocks up to `timeout_s`."""
+        for grant in self.claims():
+            self.release(grant)
+        return self._link.close(timeout_s)
+
+    def _departed_lately(self) -> list[int]:
+        since = monotonic() - TRAVEL_S
+        return [serial for serial, at in self._departed.items() if at > since]
+
+    def _kill(self, serial: int, reason: str) -> None:
+        note = self._notes.get(serial)
+        if note is None or note.killed:
+            return
+        note.killed = True
+        if note.grant is not None:
+            note.on_kill(reason)
+
+
+class RemoteSlots:
+    """What listeners know as their slots. Nothing but `admit` blocks."""
+
+    def __init__(self, link: Link, limits: ConnectionLimits) -> None:
+        """`limits` are those of a single process, for the time without a keeper."""
+        self._link = link
+        self._limits = limits
+        self._held: dict[str, list[int]] = {}  # connections of an address are as good as each other
+        self._gone: dict[str, int] = {}  # how many are still to be released here, but went elsewhere
+        link.says["slots"] = self.held
+
+    def admit(self, address: str) -> str | None:
+        """Take a slot; return why not, None for yes. Blocks for `SLOT_S` at most."""
+        number = secrets.randbits(NUMBER_BITS)
+        line = self._link.line
+        if line is not None:
+            try:
+                refused: str | None = line.call("slot", number, address, timeout_s=SLOT_S)
+            except CallLost:
+                pass  # as if there were no keeper
+            except BaseException:
+                line.tell("slot_over", number)
+                raise
+            else:
+                if refused is None:
+                    self._note(number, address)
+                return refused
+        refused = self._limits.admit(address)
+        if refused is None:
+            self._limits.release(address)  # counted below, like all others
+            self._note(number, address)
+            self._link.tell("slot_taken", number, address)
+        elif line is not None:
+            line.tell("slot_over", number)
+        return refused
+
+    def release(self, address: str) -> None:
+        """Give a slot back."""
+        gone = self._gone.get(address, 0)
+        if gone > 1:
+            self._gone[address] = gone - 1
+        elif gone:
+            del self._gone[address]
+        else:
+            self._link.tell("slot_over", self._take(address))
+
+    def depart(self, address: str) -> int:
+        """Let one connection of an address go, whose `release` will count for nothing; return its number."""
+        self._gone[address] = self._gone.get(address, 0) + 1
+        return self._take(address)
+
+    def arrive(self, number: int, address: str) -> None:
+        """Take in a connection that has departed elsewhere, or here."""
+        self._note(number, address)
+        self._link.tell("slot_taken", number, address)
+
+    def passed_on(self, number: int, worker: str) -> None:
+        """Say where a connection went that has departed."""
+        self._link.tell("slot_passed_on", number, worker)
+
+    def held(self) -> dict[int, str]:
+        """Return all connections, by number and address."""
+        return {number: address for address, numbers in self._held.items() for number in numbers}
+
+    def describe(self) -> dict[str, int]:
+        """Say how many slots are taken here, and by how many addresses."""
+        return self._limits.describe()
+
+    def _note(self, number: int, address: str) -> None:
+        self._limits.take(address)
+        self._held.setdefault(address, []).append(number)
+
+    def _take(self, address: str) -> int:
+        numbers = self._held[address]
+        number = numbers.pop()
+        if not numbers:
+            del self._held[address]
+        self._limits.release(address)
+        return number

@@ -1,0 +1,66 @@
+"""A worker's replica of who serves which channel."""
+
+from __future__ import annotations
+
+import pytest
+
+from rtmpsrv import log
+from rtmpsrv.workers.directory import Directory
+from rtmpsrv.workers.link import Link
+
+
+@pytest.fixture
+def changes() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def directory(changes: list[str]) -> Directory:
+    link = Link("w1", log.get("WORKER"))
+    directory = Directory(link)
+    directory.on_change = changes.append
+    for name, arguments in [
+        ("directory", ({"mine": "w1", "news": "w2", "sport": "w3"},)),
+        ("directory", ({"mine": "w1", "news": "w2", "sport": "w2"},)),
+    ]:
+        link.tells[name](*arguments)
+    changes.clear()
+    return directory
+
+
+def tell(directory: Directory, name: str, channel: str, worker: str) -> None:
+    {"on": directory._on_air, "off": directory._off_air}[name](channel, worker)
+
+
+def test_own_channels_are_not_elsewhere(directory: Directory) -> None:
+    assert [directory.elsewhere(name) for name in ("mine", "news", "sport", "none")] == [
+        None, "w2", "w2", None
+    ]  # fmt: skip
+    assert len(directory) == 2
+
+
+@pytest.mark.parametrize(
+    ("told", "owner", "changed"),
+    [
+        (("on", "news", "w2"), "w2", False),  # known
+        (("on", "news", "w3"), "w3", True),
+        (("on", "news", "w1"), None, True),  # it is here now
+        (("on", "new", "w2"), "w2", True),
+        (("on", "new", "w1"), None, False),
+        (("off", "news", "w2"), None, True),
+        (("off", "news", "w3"), "w2", False),  # late: another one has it
+        (("off", "new", "w3"), None, False),
+    ],
+)
+def test_changes(
+    directory: Directory, changes: list[str], told: tuple[str, str, str], owner: str | None, changed: bool
+) -> None:
+    tell(directory, *told)
+    assert directory.elsewhere(told[1]) == owner
+    assert changes == ([told[1]] if changed else [])
+
+
+def test_what_a_new_keeper_tells_is_all_there_is(directory: Directory, changes: list[str]) -> None:
+    directory._replace({"news": "w2", "new": "w3"})
+    assert [directory.elsewhere(name) for name in ("news", "sport", "new")] == ["w2", None, "w3"]
+    assert sorted(changes) == ["new", "sport"]

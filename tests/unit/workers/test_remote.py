@@ -1,0 +1,204 @@
+"""What a worker knows by itself: without a keeper, with one that is silent, and one that dies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import gevent
+import pytest
+
+from rtmpsrv.errors import AccessDenied
+from rtmpsrv.workers import remote
+from tests.unit.workers.lines import PATIENCE_S, eventually, wires
+from tests.unit.workers.stage import Cluster, Worker
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path)
+    yield cluster
+    cluster.close()
+
+
+# --- the gate -------------------------------------------------------------------------------------
+
+
+def test_publishers_are_refused_when_no_keeper_comes(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "AWAY_S", 0.01)
+    with pytest.raises(AccessDenied, match="the process that decides is not there"):
+        Worker("w1").publish()
+
+
+def test_publishers_wait_for_the_next_keeper(cluster: Cluster) -> None:
+    worker = Worker("w1")
+    cluster.workers.append(worker)
+    publishing = worker.publish_later()
+    cluster.connect(worker)
+    assert publishing.get(timeout=PATIENCE_S).stream_id == "id-1"
+
+
+def test_a_keeper_that_dies_while_it_is_asked_is_replaced(cluster: Cluster) -> None:
+    worker = cluster.worker()
+    cluster.desk.go_on.clear()
+    publishing = worker.publish_later()
+    eventually(lambda: cluster.desk.asked, "asked")
+    cluster.kill_keeper()
+    cluster.desk.go_on.set()
+    cluster.new_keeper()
+    cluster.connect(worker)
+    assert publishing.get(timeout=PATIENCE_S).stream_id == "id-2"
+    assert cluster.keeper.book.directory() == {"news": "w1"}
+
+
+def test_a_keeper_that_does_not_answer_refuses_and_its_late_yes_is_taken_back(cluster: Cluster) -> None:
+    worker = cluster.worker(ask_s=0.02)
+    cluster.desk.go_on.clear()
+    with pytest.raises(AccessDenied, match="the process that decides did not answer"):
+        worker.publish()
+    cluster.desk.go_on.set()
+    eventually(lambda: cluster.desk.ended_ids == ["id-1"], "the end")
+    assert worker.gate.claims() == []
+
+
+def test_another_session_may_answer_for_a_publication_until_it_is_killed(cluster: Cluster) -> None:
+    worker, second, third = cluster.worker(), list[str](), list[str]()
+    grant = worker.publish()
+    assert worker.gate.rebind(grant, second.append)
+    cluster.gate.kill("news", None, "killed")
+    eventually(lambda: second == ["killed"], "kill")
+    assert not worker.gate.rebind(grant, third.append)
+    worker.gate._kill(grant.serial, "again")
+    assert (worker.kills, second, third) == ([], ["killed"], [])
+
+
+def test_what_departed_long_ago_is_forgotten(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = cluster.worker()
+    first, second = worker.publish(), worker.gate
+    second.depart(first)
+    second.depart(first)
+    assert second._departed_lately() == [first.serial]
+    monkeypatch.setattr(remote, "TRAVEL_S", 0.0)
+    assert second._departed_lately() == []
+    cluster.keeper.release(first.serial)
+    second.depart(worker.publish())
+    assert first.serial not in second._departed
+
+
+def test_closing_releases_everything_and_says_whether_that_was_sent(cluster: Cluster) -> None:
+    worker, alone = cluster.worker(), Worker("alone")
+    worker.publish()
+    assert worker.gate.close(PATIENCE_S)
+    eventually(lambda: cluster.desk.ended_ids == ["id-1"], "the end")
+    assert not alone.gate.close(0.01)
+
+
+# --- slots ----------------------------------------------------------------------------------------
+
+
+def admitted(worker: Worker, address: str = "10.0.0.1") -> bool:
+    return worker.slots.admit(address) is None
+
+
+def test_the_limit_holds_over_all_workers_and_slots_come_back(cluster: Cluster) -> None:
+    one, other = cluster.worker(), cluster.worker()
+    assert [admitted(one), admitted(other), admitted(one), admitted(other)] == [True, True, False, False]
+    assert "limit of 2 connections from one address" in str(one.slots.admit("10.0.0.1"))
+    other.slots.release("10.0.0.1")
+    cluster.sync(other)
+    assert admitted(one)
+    assert (one.slots.describe()["open"], other.slots.describe()["open"]) == (2, 0)
+
+
+def test_without_a_keeper_connections_are_counted_here_and_the_next_one_is_told(cluster: Cluster) -> None:
+    one, other = cluster.worker(), cluster.worker()
+    assert admitted(one)
+    cluster.kill_keeper()
+    assert [admitted(one), admitted(one), admitted(other)] == [True, False, True]
+    cluster.new_keeper()
+    for worker in (one, other):
+        cluster.connect(worker)
+    assert len(cluster.keeper.slots) == 3
+    one.slots.release("10.0.0.1")
+    cluster.sync(one)
+    assert not admitted(other)
+    one.slots.release("10.0.0.1")
+    cluster.sync(one)
+    assert admitted(other)
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_keeper_that_is_silent_is_waited_for_a_little(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, here: bool
+) -> None:
+    monkeypatch.setattr(remote, "SLOT_S", 0.01)
+    worker = cluster.worker()
+    if not here:
+        for _ in range(2):
+            assert admitted(worker)
+    monkeypatch.setattr(cluster.keeper, "admit_connection", lambda *arguments: gevent.sleep(0.1))
+    assert admitted(worker) == here
+    cluster.sync(worker)
+    assert len(cluster.keeper.slots) == (1 if here else 2)
+
+
+def test_a_keeper_that_dies_meanwhile_is_as_none(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = cluster.worker()
+    monkeypatch.setattr(cluster.keeper, "admit_connection", lambda *arguments: cluster.keeper.leave())
+    assert admitted(worker)
+    assert worker.slots.held() != {}
+
+
+def test_a_connection_that_moves_keeps_its_slot(cluster: Cluster) -> None:
+    one, other = cluster.worker(), cluster.worker()
+    assert [admitted(one), admitted(one)] == [True, True]
+    number = one.slots.depart("10.0.0.1")
+    one.slots.release("10.0.0.1")  # by the listener, whose session is over
+    assert not admitted(other)
+    other.slots.arrive(number, "10.0.0.1")
+    one.slots.passed_on(number, "w2")
+    for worker in (one, other):
+        cluster.sync(worker)
+        assert not admitted(worker)
+    assert (len(one.slots.held()), len(other.slots.held())) == (1, 1)
+    cluster.kill(one)
+    assert len(cluster.keeper.slots) == 1
+    other.slots.release("10.0.0.1")
+    cluster.sync(other)
+    assert len(cluster.keeper.slots) == 0
+
+
+def test_a_move_that_fails_leaves_all_as_it_was(cluster: Cluster) -> None:
+    worker = cluster.worker()
+    assert [admitted(worker), admitted(worker)] == [True, True]
+    for _ in range(2):
+        worker.slots.arrive(worker.slots.depart("10.0.0.1"), "10.0.0.1")
+    for _ in range(3):  # the first two are those of the listener, whose sessions are over
+        cluster.sync(worker)
+        assert not admitted(worker)
+        worker.slots.release("10.0.0.1")
+    worker.slots.release("10.0.0.1")
+    cluster.sync(worker)
+    assert len(cluster.keeper.slots) == 0
+    assert admitted(worker)
+
+
+def test_a_connection_that_went_to_a_worker_that_died_is_over(cluster: Cluster) -> None:
+    worker = cluster.worker()
+    admitted(worker)
+    worker.slots.passed_on(worker.slots.depart("10.0.0.1"), "w7")
+    cluster.sync(worker)
+    assert len(cluster.keeper.slots) == 0
+
+
+def test_a_line_to_nobody_changes_nothing() -> None:
+    worker = Worker("w1")
+    near, far = wires()
+    serving = gevent.spawn(worker.link.serve, near)
+    far.close()
+    serving.join(PATIENCE_S)
+    assert admitted(worker)
+    worker.slots.release("10.0.0.1")
+    assert worker.slots.held() == {}
