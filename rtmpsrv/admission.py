@@ -6,11 +6,13 @@ settings ask for it: requests, redis, websocket and PyJWT take longer to load th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import log
 from .access.gate import Authority, Gate, OpenAuthority
 from .access.give_way import GiveWay
+from .access.limits import ConnectionLimits
 from .config import Config
 from .workers.estate import Kills
 
@@ -25,11 +27,17 @@ KILLED_BY_REDIS = "killed by a Redis command"
 class Admission:
     """The gate of one server, however many processes it has, and what belongs to it."""
 
-    def __init__(self, config: Config, give_way: GiveWay) -> None:
+    def __init__(
+        self,
+        config: Config,
+        give_way: GiveWay,
+        through: Callable[[Admission], Authority] = lambda admission: admission.authority,
+    ) -> None:
+        """The gate asks what `through` returns, which may stand before the authority."""
         self.callbacks: CallbackAuthority | None = None
         self.coordinator: Coordinator | None = None
-        self.authority = self._authority(config, give_way)
-        self.gate = Gate(self.authority)
+        self.authority: Authority = self._authority(config, give_way)
+        self.gate = Gate(through(self))
         self.kills = Kills(self.gate)
         self.redis = self._redis_commands(config, give_way) if config.redis_use else None
 
@@ -111,3 +119,21 @@ class Admission:
             ca=config.redis_ca,
             give_way=give_way,
         )
+
+
+def connection_limits(config: Config) -> ConnectionLimits:
+    """Return how many connections there may be."""
+    return ConnectionLimits(
+        config.max_ip_concurrent_connections,
+        config.concurrent_limit_whitelist,
+        config.max_connections,
+        per_address_variables="MAX_IP_CONCURRENT_CONNECTIONS, CONCURRENT_LIMIT_WHITELIST",
+        total_variable="MAX_CONNECTIONS",
+    )
+
+
+def longest_answer_s(config: Config) -> float:
+    """Return what the authority may take at most for an answer; it refuses then."""
+    if config.control_use:
+        return 2.0 * config.control_request_timeout_seconds  # it may have to be connected to first
+    return float(config.callback_timeout_seconds) if config.callback_url else 0.0

@@ -7,19 +7,19 @@ in `admission`), cryptography and OpenSSL together take longer to load than all 
 from __future__ import annotations
 
 import gc
+import os
 import resource
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.event import Event
 from gevent.pool import Group
 
 from . import __version__, log
-from .access.limits import ConnectionLimits
 from .access.names import CHANNEL_KEY, PATHS
 from .access.refusals import RefusalDelay
-from .admission import Admission
+from .admission import Admission, connection_limits, longest_answer_s
 from .config import LOGS, SETTINGS, Config
 from .entrance import entrance_from
 from .live.output import LiveLimits
@@ -28,7 +28,7 @@ from .relay import Relay, play_policy
 from .server.clock import LoopClock
 from .server.ingest import Ingest
 from .server.listener import Listener
-from .server.parts import ServerParts
+from .server.parts import ServerParts, Slots
 from .server.ports import NO_PORTS, Ports, listening
 from .server.proxies import Proxies
 from .server.session_state import SessionSettings
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .server.certificates import CertificatePair
     from .server.reloader import CertificateReloader
     from .server.tls import TlsListener
+    from .workers.membership import Membership
 
 MIB = 1 << 20
 EVERYWHERE = ("0.0.0.0", "::")  # addresses that are all of this machine's
@@ -51,9 +52,10 @@ COLLECTOR_THRESHOLDS = 50_000, 10, 10  # allocations before the youngest generat
 class App:
     """One stand-alone server process."""
 
-    def __init__(self, config: Config, ports: Ports = NO_PORTS) -> None:
+    def __init__(self, config: Config, ports: Ports = NO_PORTS, membership: Membership | None = None) -> None:
         """Take over `ports` that others have opened; open those that are not among them.
 
+        With a membership it is one of several workers, and the keeper decides who may publish and connect.
         Raises ConfigError for a file that cannot be used.
         """
         self.log = log.get()
@@ -66,7 +68,8 @@ class App:
             clock, live_limits(config), config.gop_cache_total_mb * MIB, config.rtmp_chunk_size
         )
         turns = Turns()
-        self._admission = Admission(config, turns)
+        self._membership = membership
+        self._admission: Admission | Membership = membership or Admission(config, turns)
         self.gate = self._admission.gate
         self._entrance = entrance_from(config, turns)
         self.relay = Relay(
@@ -76,13 +79,7 @@ class App:
             play_policy(config.rtmp_play_whitelist),
             RefusalDelay(self._tell_refusals),
         )
-        slots = ConnectionLimits(
-            config.max_ip_concurrent_connections,
-            config.concurrent_limit_whitelist,
-            config.max_connections,
-            per_address_variables="MAX_IP_CONCURRENT_CONNECTIONS, CONCURRENT_LIMIT_WHITELIST",
-            total_variable="MAX_CONNECTIONS",
-        )
+        slots: Slots = membership.slots if membership is not None else connection_limits(config)
         # With MSG_BUFFER_SIZE=1 the operator asked for the lowest latency: reads are not merged either.
         ingest = Ingest(clock, enabled=config.msg_buffer_size > 1)
         proxies = Proxies(config.proxy_protocol_from, config.max_connections)
@@ -97,7 +94,7 @@ class App:
             self.relay.tell, admission.callbacks, admission.redis,
             [admission.coordinator] if admission.coordinator else [],
         )  # fmt: skip
-        if admission.coordinator is not None:
+        if isinstance(admission, Admission) and admission.coordinator is not None:
             admission.coordinator.on_link_lost = lambda: self.estate.link_lost(admission.authority)
         self._succession = Succession(
             self.estate,
@@ -109,6 +106,8 @@ class App:
         self._successor: Successor | None = None  # this process, until it serves
         self._failed = False
         self.on_serving: Callable[[], None] = lambda: None  # clients are let in from now on
+        if membership is not None:
+            membership.join(self.relay, self.estate, config.spread_players, self.describe)
         self._tls_listener: TlsListener | None = None  # none before the first good certificate
         self._certificates = self._certificate_reloader(config) if config.tls_enabled else None
 
@@ -205,6 +204,16 @@ class App:
         if self._failed:
             self.stop()
 
+    def describe(self) -> dict[str, Any]:
+        """Return what an operator wants to know, as values that any program can read."""
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            **self.registry.describe(),
+            "listeners": [listener.describe() for listener in self.listeners],
+            "sessions": [one.describe() for listener in self.listeners for one in list(listener.sessions)],
+        }
+
     def _tell_refusals(self, count: int, address: str) -> None:
         self.log.info("requests refused since the last such line: %d, the last from %s", count, address)
 
@@ -244,6 +253,8 @@ class App:
         if self._certificates is not None:
             self._certificates.close()
         self._entrance.close()
+        if self._membership is not None:
+            self._membership.leave()
         for listener in self.listeners:
             listener.close()
         for listener in self.listeners:
@@ -254,6 +265,13 @@ class App:
         over = bool(reports.get()) and over
         self._admission.stop_commands()
         self.log.info("Stopped%s", "" if over else ", not everything ended in time")
+
+
+def membership(config: Config, name: str, run_dir: str) -> Membership:
+    """Return what makes an application one of several workers, of which this one has a new name."""
+    from .workers.membership import Membership  # a single process needs nothing of it
+
+    return Membership(name, run_dir, connection_limits(config), longest_answer_s(config), log.get("WORKER"))
 
 
 def urls(config: Config, port: int) -> tuple[str, str]:

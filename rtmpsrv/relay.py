@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from time import monotonic
+from typing import Protocol
 
 import gevent
 
-from .access.gate import INVALID_KEY, KILLED, Gate, Grant, PublishRequest, refusal
+from .access.gate import INVALID_KEY, KILLED, Grant, PublishRequest, refusal, taken
 from .access.ip_rules import IpRules
 from .access.names import StreamName
 from .access.refusals import RefusalDelay
@@ -30,6 +31,32 @@ from .server.outlet import Outlet
 SOUNDING_S = 0.3  # for a peer's system to answer: an encoder that comes back must find its channel free
 
 
+class Gate(Protocol):
+    """Who says whether somebody may publish: `access.gate`, or the keeper of several processes."""
+
+    def admit(self, request: PublishRequest, on_kill: Callable[[str], None]) -> Grant:
+        """Return a grant that must be released, or raise AccessDenied. May block."""
+
+    def activate(self, grant: Grant) -> bool:
+        """Say whether a channel that just went live may stay so. Never blocks."""
+
+    def rebind(self, grant: Grant, on_kill: Callable[[str], None]) -> bool:
+        """Let another session answer for a publication; False if it was ended meanwhile. Never blocks."""
+
+    def release(self, grant: Grant) -> None:
+        """End a publication. Idempotent, never blocks."""
+
+
+class Elsewhere(Protocol):
+    """The other processes, where there are any: channels that are on the air there. Never blocks."""
+
+    def wanted(self, name: str) -> None:
+        """Take note that a player waits here for a channel that may be on the air elsewhere."""
+
+    def published_here(self, name: str) -> None:
+        """Take note that a channel has a publisher here from now on: it is nobody's copy any more."""
+
+
 class Relay:
     """One publisher and any number of players per channel."""
 
@@ -46,8 +73,13 @@ class Relay:
         self._entrance = entrance
         self._may_play = may_play
         self._refusals = refusals
+        self.elsewhere: Elsewhere | None = None
         self._playbacks: dict[Player, RelayPlayback] = {}
         self._publications: dict[str, RelayPublication] = {}  # on the air, by channel
+
+    def share(self, elsewhere: Elsewhere) -> None:
+        """Serve together with other processes."""
+        self.elsewhere = elsewhere
 
     def connect(self, peer: Peer) -> None:
         """Accept an application name that can be a channel."""
@@ -58,14 +90,16 @@ class Relay:
         client = peer.client
         stream = self._entrance.published(client, name)
         terms = self._entrance.publish(client, stream)
-        if not self._is_free(stream.channel):
-            raise _taken()
+        if not self.is_free(stream.channel):
+            raise taken()
         peer.log.info("PUBLISH (%d): %s", msid, stream.channel)
         grant = self._gate.admit(PublishRequest(stream.channel, stream.shown, client.ip), peer.drop)
+        if self.elsewhere is not None:
+            self.elsewhere.published_here(stream.channel)
         channel = self._registry.open(stream.channel)
         if channel.live:  # somebody else was faster while the gate was asked
             self._gate.release(grant)
-            raise _taken()
+            raise taken()
         if not self._gate.activate(grant):
             self._gate.release(grant)
             self._registry.release(stream.channel)
@@ -120,6 +154,29 @@ class Relay:
         """Count a refusal; return for how long it is kept from the client, in seconds. Never blocks."""
         return self._refusals.refused(address, monotonic())
 
+    def is_free(self, name: str) -> bool:
+        """Tell whether nobody publishes a channel here, or nobody any more. Blocks up to `SOUNDING_S`."""
+        present = self._publications.get(name)
+        if present is None or not self._is_live(name):  # a copy of another process's, or handed over to it
+            return True
+        if not present.has_left() and present.peer.sound():
+            gevent.sleep(SOUNDING_S)
+        if present.has_left():
+            present.end("the peer has left")
+            present.peer.drop("closed by the peer")
+        return not self._is_live(name)
+
+    def waiting(self, name: str) -> list[Peer]:
+        """Return those who wait for a channel. Never blocks."""
+        channel = self._registry.find(name)
+        if channel is None:
+            return []
+        return [
+            playback.peer
+            for player in channel.players
+            if player.state.waiting and (playback := self._playbacks.get(player)) is not None
+        ]
+
     # --- called by publications and playbacks -----------------------------------------------------
 
     def tell(self, news: list[NewsOf]) -> None:
@@ -144,21 +201,9 @@ class Relay:
 
     # --- private ----------------------------------------------------------------------------------
 
-    def _is_free(self, name: str) -> bool:
-        """Tell whether nobody publishes on a channel, or nobody any more. Blocks for `SOUNDING_S` at most."""
+    def _is_live(self, name: str) -> bool:
         channel = self._registry.find(name)
-        if channel is None or not channel.live:
-            return True
-        present = self._publications.get(name)
-        if present is None:
-            return False  # on the air from another process, or its session is on its way here
-        if not present.has_left() and present.peer.sound():
-            gevent.sleep(SOUNDING_S)
-        if present.has_left():
-            present.end("the peer has left")
-            present.peer.drop("closed by the peer")
-        channel = self._registry.find(name)
-        return channel is None or not channel.live
+        return channel is not None and channel.live
 
     def _publication(
         self, peer: Peer, channel: Channel, grant: Grant, stream: StreamName, terms: Terms | None = None
@@ -230,12 +275,23 @@ class RelayPlayback(ChannelPlayback):
     ) -> None:
         super().__init__(channel, player)
         self._relay = relay
-        self._peer = peer
+        self.peer = peer
         self._unwatch = unwatch
         self._over = False
         self._jumps = RateLimited(
             lambda n: peer.log.info("player was too far behind: %d jumps to a keyframe", n)
         )
+
+    def start(self, audio: bool, video: bool) -> None:
+        """Join the channel; media starts now or with the next publisher, here or elsewhere."""
+        super().start(audio, video)
+        self._look_elsewhere()
+
+    def resume(self) -> None:
+        """Go on where the player was when it was frozen."""
+        super().resume()
+        self._relay.tell(self.channel.take_news())  # it may have waited elsewhere, with another key
+        self._look_elsewhere()
 
     def end(self, reason: str) -> None:
         """Leave the channel."""
@@ -247,7 +303,7 @@ class RelayPlayback(ChannelPlayback):
         self._relay.tell(self.channel.take_news())
         self._relay.forget(self)
         self._jumps.flush()
-        self._peer.log.info(
+        self.peer.log.info(
             "PLAY STOP: %s, reason=%s skipped=%d messages",
             self.channel.name, reason, self.feed.state.skipped_messages,
         )  # fmt: skip
@@ -268,7 +324,12 @@ class RelayPlayback(ChannelPlayback):
     def tell_refusal(self) -> None:
         """Tell a player that waited that its key is not the publisher's."""
         denial = _wrong_key()
-        self._peer.refuse_play(denial.code, denial.description)
+        self.peer.refuse_play(denial.code, denial.description)
+
+    def _look_elsewhere(self) -> None:
+        elsewhere = self._relay.elsewhere
+        if elsewhere is not None and self.feed.state.waiting:
+            elsewhere.wanted(self.channel.name)
 
 
 _TELL: dict[News, Callable[[RelayPlayback], None]] = {
@@ -286,7 +347,3 @@ def play_policy(rules: IpRules) -> Callable[[str], bool]:
 
 def _wrong_key() -> AccessDenied:
     return AccessDenied("NetStream.Play.BadName", f"{INVALID_KEY}: the publisher has another one")
-
-
-def _taken() -> AccessDenied:
-    return AccessDenied("NetStream.Publish.BadName", "Stream already publishing")

@@ -302,6 +302,10 @@ class Gate:
         for publication in everything:
             self._end(publication, reason)
 
+    def wait_idle(self, timeout_s: float) -> bool:
+        """Wait until all ends are reported; return whether they are. Blocks up to `timeout_s`."""
+        return self._authority.wait_idle(timeout_s)
+
     def close(self, timeout_s: float) -> bool:
         """Admit nobody more, end what is left, wait for the reports; return whether all went out.
 

@@ -6,7 +6,7 @@ does not matter which of two processes tells first that it has moved.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rtmpsrv.access.gate import Grant
@@ -32,6 +32,9 @@ class Book:
     def __len__(self) -> int:
         return len(self._by_serial)
 
+    def __iter__(self) -> Iterator[Held]:
+        return iter(list(self._by_serial.values()))
+
     def owner(self, channel: str) -> str | None:
         """Return the worker that serves a channel's publisher; None when nobody publishes."""
         serial = self._by_channel.get(channel)
@@ -56,11 +59,13 @@ class Book:
             del self._by_channel[held.grant.channel]
         return held
 
-    def depart(self, serial: int) -> None:
-        """Take note that a publication is on its way to another worker."""
+    def depart(self, serial: int, worker: str) -> bool:
+        """Take note that a publication leaves a worker for another; False when it is not there (any more)."""
         held = self._by_serial.get(serial)
-        if held is not None:
-            held.travelling = True
+        if held is None or held.worker != worker:
+            return False
+        held.travelling = True
+        return True
 
     def of(self, worker: str) -> list[Grant]:
         """Return what a worker serves, without what is on its way to another one."""

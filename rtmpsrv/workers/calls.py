@@ -20,6 +20,7 @@ from rtmpsrv.log import Logger
 from rtmpsrv.workers.wire import Wire, WireLost
 
 MAX_CALLS: Final = 20_000  # of the other process that are answered at one time
+FINISH_S: Final = 2.0
 _GIVE_WAY_AFTER: Final = 64  # messages that were there already
 
 # Gets the message's arguments, and a list of descriptors if any came; it takes out those that it keeps.
@@ -88,6 +89,10 @@ class Calls:
         """Wait until everything was handed to the kernel. Blocks up to `timeout_s`."""
         return self._wire.flush(timeout_s)
 
+    def finish(self) -> None:
+        """End the connection as soon as everything was sent. Never blocks."""
+        gevent.spawn(self._finish)
+
     def close(self, reason: str = "closed") -> None:
         """End the connection; whoever waits for an answer is told that there will be none. Idempotent."""
         self._wire.close()
@@ -98,6 +103,10 @@ class Calls:
     def kill_answers(self) -> None:
         """End what the other end has asked for and waits for; the process ends."""
         self._answering.kill(block=False)
+
+    def _finish(self) -> None:
+        self._wire.flush(FINISH_S)
+        self.close()
 
     def _take(self, message: Any, fds: list[int]) -> None:
         try:
@@ -119,17 +128,21 @@ class Calls:
             _close_all(fds)
 
     def _take_call(self, number: int, name: str, arguments: tuple[Any, ...], fds: list[int]) -> None:
-        if len(self._answering) >= MAX_CALLS:
+        handler = self._calls.get(name)
+        if handler is None or len(self._answering) >= MAX_CALLS:
             _close_all(fds)
-            self._wire.post(("failed", number, "too many questions at one time", ()))
+            why = f"{name} is not known there" if handler is None else "too many questions at one time"
+            self._wire.post(("failed", number, why, ()))
             return
-        self._answering.spawn(self._answer, number, name, arguments, fds)
+        self._answering.spawn(self._answer, number, name, handler, arguments, fds)
         gevent.sleep(0)  # it has begun before anything is read that was sent later: a withdrawal, perhaps
 
-    def _answer(self, number: int, name: str, arguments: tuple[Any, ...], fds: list[int]) -> None:
+    def _answer(
+        self, number: int, name: str, handler: Handler, arguments: tuple[Any, ...], fds: list[int]
+    ) -> None:
         answer: tuple[object, ...] = ("failed", number, "ended", ())
         try:
-            value = self._calls[name](*arguments, *([fds] if fds else ()))
+            value = handler(*arguments, *([fds] if fds else ()))
             answer = ("yes", number, "", (value,))
         except AccessDenied as exc:
             answer = ("no", number, "", (exc.code, exc.description, exc.variable))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -13,13 +14,15 @@ from gevent import socket as gsocket
 from rtmpsrv.workers.wire import Wire, WireLost
 
 KEEPER: Final = "keeper"
+SUFFIX: Final = ".sock"
 BACKLOG: Final = 1024
 CONNECT_S: Final = 2.0
+ACCEPT_PAUSE_S: Final = 0.1  # after an error
 
 
 def path_of(run_dir: str, name: str) -> str:
     """Return where a process of that name listens."""
-    return os.path.join(run_dir, f"{name}.sock")
+    return os.path.join(run_dir, f"{name}{SUFFIX}")
 
 
 def listen(path: str) -> gsocket.socket:
@@ -37,6 +40,19 @@ def listen(path: str) -> gsocket.socket:
         sock.close()
         raise
     return sock
+
+
+def accept(listener: gsocket.socket, welcome: Callable[[gsocket.socket], object]) -> None:
+    """Pass on whoever connects, until the listener is closed; out of descriptors is not the end. Blocks."""
+    while True:
+        try:
+            sock, _ = listener.accept()
+        except OSError:
+            if listener.fileno() < 0:
+                return
+            gevent.sleep(ACCEPT_PAUSE_S)
+        else:
+            welcome(sock)
 
 
 def connect(path: str) -> Wire:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
-from ..access.gate import Authority, Gate, Grant
+from ..access.gate import Authority, Grant, Note
 from ..live.channel import Channel
 from ..live.news import NewsOf
 from ..live.registry import Registry
@@ -36,10 +36,38 @@ class Commands(Protocol):
         """Listen no more. May block for a second or two."""
 
 
+class Grants(Protocol):
+    """What a process knows of its publications: its gate, or its part in the keeper's. Never blocks."""
+
+    def note(self, grant: Grant) -> Note | None:
+        """Return what another process needs to `inherit` a publication; None if it was released."""
+
+    def granted_by(self, grant: Grant) -> Authority | None:
+        """Return who granted a publication, if that is of this process."""
+
+    def inherit(self, grant: Grant, note: Note, authority: Authority | None = None) -> Grant:
+        """Take over a publication from the process before this one; return the grant to go on with."""
+
+    def abandon(self, grant: Grant) -> None:
+        """Forget a publication that another process has inherited; nobody is told."""
+
+    def kill(self, channel: str, stream_id: str | None, reason: str) -> bool:
+        """End what is published on a channel; return whether something was."""
+
+    def kill_all(self, reason: str, notify: bool, of: Authority | None = None) -> None:
+        """End everything, or what one authority granted."""
+
+    def block(self, channel: str, seconds: float) -> None:
+        """Refuse the publishers of a channel for so long."""
+
+    def blocks(self) -> dict[str, float]:
+        """Return what `block` is to be told in the process that goes on."""
+
+
 class Kills:
     """Ends publications wherever they are: in this process, the one before it, or the one after."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Grants) -> None:
         self._gate = gate
         self._held: list[tuple[str, str | None, str]] | None = None
         self.before: list[Kill] = []  # pass one on to a process before this one
@@ -134,7 +162,7 @@ class Estate:
     """All that there is of one process. Made by the application."""
 
     registry: Registry[str]
-    gate: Gate
+    gate: Grants
     kills: Kills
     parts: ServerParts
     numbers: Numbers  # the same as in the parts

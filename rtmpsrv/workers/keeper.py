@@ -7,7 +7,9 @@ the journal.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
+from time import monotonic
 from typing import Any, Final
 
 import gevent
@@ -18,15 +20,21 @@ from gevent.pool import Group
 from rtmpsrv.access.gate import KILLED, Gate, Grant, PublishRequest, refusal, taken
 from rtmpsrv.access.journal import Journal
 from rtmpsrv.log import Logger
+from rtmpsrv.workers import doors
 from rtmpsrv.workers.book import Book, SlotBook
 from rtmpsrv.workers.calls import CallLost
+from rtmpsrv.workers.former import Former
 from rtmpsrv.workers.member import Member
+from rtmpsrv.workers.members import Members
 from rtmpsrv.workers.wire import Wire
 
 CLAIM_S: Final = 5.0  # for the workers of the keeper before to come and say what they have
 TRAVEL_S: Final = 10.0  # for a publication to arrive at another worker
 SOUND_S: Final = 2.0  # for a worker to find out whether a publisher is still there
 FLUSH_S: Final = 1.0  # for a worker to read what it is told at the end
+REPORTS_S: Final = 5.0  # for ends to be reported, before the next keeper does it
+OVERLAP_S: Final = 2.0  # with the next keeper, which hears commands before this one does no more
+LOOK_EVERY_S: Final = 0.05
 FIRST_SLOTS_S: Final = 1.0  # for the same workers, before the first connections are counted without theirs
 
 
@@ -34,23 +42,33 @@ class Keeper:
     """The book, and all that is asked about it. Told by its members only, in methods that do not block."""
 
     def __init__(
-        self, gate: Gate, slots: SlotBook, journal: Journal, log: Logger, *, remembers: bool = True
+        self,
+        gate: Gate,
+        slots: SlotBook,
+        journal: Journal,
+        log: Logger,
+        former: Sequence[Former] = (),
+        *,
+        remembers: bool = True,
     ) -> None:
-        """`remembers`: the authority knows what it granted to a keeper that has died since."""
+        """`former` are keepers that retire; `remembers`: the authority does, when a keeper has died."""
         self.book = Book()
         self.slots = slots
         self._gate = gate
         self._journal = journal
         self._log = log
         self._remembers = remembers
-        self._members: dict[str, Member] = {}
+        self._members = Members()
         self._kills: dict[int, str] = {}  # of publications whose worker cannot be told now
         self._expected: set[str] = set()
         self._settled = Event()
         self._left = False
+        self._retired = False
+        self.retiring = Event()  # the next keeper is there: somebody is to call `retire`
+        self._next: list[Member] = []  # keepers, while this one retires
         self._tasks = Group()
         self._listener: gsocket.socket | None = None
-        self._connections: set[Member] = set()
+        self._former = list(former)
         self._restore()
 
     # --- its life ---------------------------------------------------------------------------------
@@ -58,44 +76,67 @@ class Keeper:
     def listen(self, sock: gsocket.socket) -> None:
         """Accept workers from now on. Never blocks."""
         self._listener = sock
-        self._tasks.spawn(self._accept, sock)
+        self._tasks.spawn(doors.accept, sock, lambda one: self._tasks.spawn(self.serve, one))
 
     def serve(self, sock: gsocket.socket) -> None:
         """Serve one connection of a worker, or of somebody who only asks, to its end. Blocks."""
         member = Member(self, Wire(sock), self._log)
-        self._connections.add(member)
+        self._members.connections.add(member)
         try:
             why = member.calls.serve()
         finally:
-            self._connections.discard(member)
+            self._members.connections.discard(member)
         self._lost(member, why)
 
     def close(self, timeout_s: float) -> bool:
         """Admit nobody, end everything, report it; return whether all was. Blocks up to `timeout_s`."""
         over = self._gate.close(timeout_s)
-        for member in list(self._connections):
-            member.calls.flush(FLUSH_S)
+        self._members.flush(FLUSH_S)
         self.leave()
         return over
+
+    def retire(self, door: gsocket.socket, handed_on: Callable[[], None], linger_s: float) -> None:
+        """Let the next keeper take over, and end what was begun. Blocks up to `linger_s`.
+
+        That is: the answers that workers wait for; and where the authority would forget what it granted with
+        the end of this process, all of that. The next keeper is heard at `door`; at `handed_on` it begins.
+        """
+        if self._listener is not None:
+            self._listener.close()
+        self.listen(door)
+        # In the meantime it does its work as ever: what is on its way is reported by it alone.
+        self._gate.wait_idle(REPORTS_S)
+        self._retired = True
+        self._journal.close()
+        handed_on()
+        self._members.tell_all("retiring", not self._remembers)
+        if self._remembers:
+            self.book = Book()  # the next keeper's now
+        gevent.sleep(OVERLAP_S)
+        until = monotonic() + linger_s
+        while not self._left and (len(self.book) or self._members.are_asking) and monotonic() < until:
+            gevent.sleep(LOOK_EVERY_S)
+        self._gate.wait_idle(REPORTS_S)
+        self.leave()
+
+    def held(self, member: Member) -> list[tuple[Grant, str]]:
+        """Return what this keeper still reports the ends of, and by which workers, to the next one."""
+        self._next.append(member)
+        return [(held.grant, held.worker) for held in self.book] if self._retired else []
 
     def leave(self) -> None:
         """Be gone, without a word to anybody, as if killed."""
         self._left = True
+        for former in self._former:
+            former.close()
         if self._listener is not None:
             self._listener.close()
-        for member in list(self._connections):
-            member.calls.close()
-            member.calls.kill_answers()
+        self._members.close()
         self._tasks.kill(timeout=1)
         self._journal.close()
 
     def describe(self, timeout_s: float) -> dict[str, Any]:
         """Return what an operator wants to know, of all workers. Blocks up to `timeout_s`."""
-        asked = {
-            name: gevent.spawn(member.describe, timeout_s) for name, member in sorted(self._members.items())
-        }
-        gevent.joinall(list(asked.values()), timeout_s)
-        workers = {name: greenlet.value for name, greenlet in asked.items() if greenlet.value is not None}
         return {
             "keeper": {
                 "on_air": self.book.directory(),
@@ -103,8 +144,7 @@ class Keeper:
                 "unreported": sum([kept.ended for kept in self._journal.kept.values()]),
                 "expected": sorted(self._expected),
             },
-            "workers": workers,
-            "silent": [name for name in asked if name not in workers],
+            **self._members.describe(timeout_s),
         }
 
     # --- asked by workers -------------------------------------------------------------------------
@@ -123,6 +163,8 @@ class Keeper:
         if not is_wanted:  # its session is over, or its worker
             self._report(grant)
             raise refusal(KILLED)
+        if self._retired and self._remembers:
+            return grant.stream_id  # the next keeper's: its worker tells of it
         if not self.book.add(grant, member.name):  # somebody else was faster while the gate was asked
             self._report(grant)
             raise taken()
@@ -145,49 +187,49 @@ class Keeper:
         claims: list[Grant] = told.get("claims", [])
         slots: dict[int, str] = told.get("slots", {})
         for serial in told.get("departed", []):
-            self.depart(serial)
-        member.name = name
-        before, self._members[name] = self._members.get(name), member
-        if before is not None:
-            before.calls.close("another one has that name")
+            self.depart(serial, name)
+        self._members.add(member, name)
         claimed = {grant.serial for grant in claims}
         for grant in self.book.of(name):
             if grant.serial not in claimed:
                 self.release(grant.serial)
         member.calls.tell("directory", self.book.directory())
         for grant in claims:
-            self.arrived(member, grant)
+            self.arrived(member, grant, held=False)
         self.slots.claim(name, slots)
         self._expected.discard(name)
         if not self._expected:
             self._settled.set()
         self._log.info("worker %s is here, publications=%d connections=%d", name, len(claims), len(slots))
 
-    def arrived(self, member: Member, grant: Grant) -> None:
-        """Take note that a worker serves a publication, which the keeper may have heard of or not."""
-        serial = grant.serial
+    def arrived(self, member: Member, grant: Grant, held: bool) -> None:
+        """Take note that a worker serves a publication, which the keeper may have heard of or not.
+
+        `held`: a keeper that has retired granted it a moment ago, and reports its end.
+        """
+        serial, is_ours = grant.serial, self._remembers and not held
         known = self.book.find(serial) is not None
         if not self.book.add(grant, member.name):
             self._log.warning("two publishers, one is ended channel=%s worker=%s", grant.channel, member.name)
-            self._gate.adopt(grant, partial(self._kill, serial), notify=self._remembers)
+            self._gate.adopt(grant, partial(self._kill, serial), notify=is_ours)
             self._report(grant)
             member.calls.tell("kill", serial, "the channel is published elsewhere")
             return
         if not known:
-            self._gate.adopt(grant, partial(self._kill, serial), notify=self._remembers)
-            if self._remembers:
+            self._gate.adopt(grant, partial(self._kill, serial), notify=is_ours)
+            if is_ours:
                 self._journal.began(grant, member.name)
         self._journal.passed_on(serial, member.name)
         self._tell_all("on_air", grant.channel, member.name)
-        if not known and not self._remembers:
+        if not (known or held or self._remembers):
             self._gate.kill(grant.channel, grant.stream_id, "control link lost")
         elif serial in self._kills:
             member.calls.tell("kill", serial, self._kills[serial])
 
-    def depart(self, serial: int) -> None:
-        """Take note that a publication is on its way to another worker, which says when it has arrived."""
-        self.book.depart(serial)
-        self._tasks.spawn(self._look_for, serial)
+    def depart(self, serial: int, worker: str) -> None:
+        """Take note that a publication is on its way to another worker, which may have told already."""
+        if self.book.depart(serial, worker):
+            self._tasks.spawn(self._look_for, serial)
 
     def release(self, serial: int) -> None:
         """End a publication, and report it once. Idempotent."""
@@ -197,9 +239,11 @@ class Keeper:
             return
         self._tell_all("off_air", held.grant.channel, held.worker)
         self._report(held.grant)
+        for one in self._former:
+            one.release(serial)
 
     def pass_on_connection(self, number: int, worker: str) -> None:
-        """Take note that a connection has gone to another worker."""
+        """Take note that a connection is another worker's now."""
         self.slots.pass_on(number, worker if worker in self._members else None)
 
     # --- private ----------------------------------------------------------------------------------
@@ -221,10 +265,23 @@ class Keeper:
             self._log.info(
                 "%d publications of the keeper before, %d of them on the air", len(kept), len(self.book)
             )
+        for former in self._former:
+            for grant, owner in former.held:
+                if self.book.add(grant, owner):
+                    self._gate.adopt(grant, partial(self._kill, grant.serial), notify=False)
+                    self._expected.add(owner)
+            self._tasks.spawn(self._hear_former, former)
         if self._expected:
             self._tasks.spawn(self._wait_for_claims)
         else:
             self._settled.set()
+
+    def _hear_former(self, former: Former) -> None:
+        """Pass on kills of a keeper that retires, which are all of them when it is gone."""
+        former.serve(self._kill)
+        self._former.remove(former)
+        for grant, _ in former.held:
+            self._kill(grant.serial, "control link lost")
 
     def _wait_for_claims(self) -> None:
         self._settled.wait(CLAIM_S)
@@ -249,17 +306,12 @@ class Keeper:
             self._log.warning("publication was lost between two workers channel=%s", held.grant.channel)
             self.release(serial)
 
-    def _accept(self, listener: gsocket.socket) -> None:
-        while True:
-            sock, _ = listener.accept()
-            self._tasks.spawn(self.serve, sock)
-
     def _make_sure_that_it_is_free(self, channel: str) -> None:
         """Let the worker that serves a channel look whether its publisher is gone. Raises AccessDenied."""
         owner = self.book.owner(channel)
         if owner is None:
             return
-        member = self._members.get(owner)
+        member = self._members.find(owner)
         if member is not None:
             try:
                 member.calls.call("is_free", channel, timeout_s=SOUND_S)
@@ -270,22 +322,22 @@ class Keeper:
 
     def _kill(self, serial: int, reason: str) -> None:
         """Let the worker that serves a publication end it, or the one that will."""
+        for one in self._next:
+            one.calls.tell("kill", serial, reason)
         held = self.book.find(serial)
-        if held is None:
-            return
-        self._kills[serial] = reason
-        member = self._members.get(held.worker)
-        if member is not None:
-            member.calls.tell("kill", serial, reason)
+        if held is not None:
+            self._kills[serial] = reason
+            self._members.tell(held.worker, "kill", serial, reason)
 
     def _lost(self, member: Member, why: str) -> None:
         """Release all that a worker had, unless it has come back over another connection."""
         member.asking.clear()
-        if self._left:
+        if member in self._next:
+            self._next.remove(member)
+        if self._left or self._retired:
             return
-        if self._members.get(member.name) is not member:
+        if not self._members.discard(member):
             return
-        del self._members[member.name]
         grants, numbers = self.book.of(member.name), self.slots.of(member.name)
         self._log.info("worker %s is gone: %s, publications=%d", member.name, why, len(grants))
         for grant in grants:
@@ -294,5 +346,5 @@ class Keeper:
             self.slots.release(number)
 
     def _tell_all(self, name: str, channel: str, worker: str) -> None:
-        for member in self._members.values():
-            member.calls.tell(name, channel, worker)
+        if not self._retired:  # else the next one does
+            self._members.tell_all(name, channel, worker)

@@ -31,7 +31,9 @@ class Link:
         self.calls: dict[str, Handler] = {}
         self.says: dict[str, Callable[[], Any]] = {}  # at the beginning
         self._log = log
+        self._former: set[Calls] = set()  # of keepers that have retired
         self._there = Event()
+        self._stepped_back = Event()
         self._greenlet: gevent.Greenlet[..., None] | None = None
         self._closed = False
 
@@ -52,7 +54,21 @@ class Link:
             if self.line is line:
                 self.line = None
                 self._there.clear()
+            self._former.discard(line)
             line.close()
+
+    def step_back(self) -> Calls | None:
+        """Turn to the next keeper: the one that is there retires, and ends what it has begun.
+
+        Its line is returned, to be closed by whoever has asked for something. Never blocks.
+        """
+        line = self.line
+        if line is not None:
+            self.line = None
+            self._there.clear()
+            self._former.add(line)
+            self._stepped_back.set()
+        return line
 
     def wait(self, timeout_s: float) -> Calls | None:
         """Return the keeper's line as soon as there is one; None after `timeout_s`. Blocks up to that."""
@@ -71,9 +87,10 @@ class Link:
         sent = line is not None and line.flush(flush_s)
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
-        if line is not None:
-            line.close()
-            line.kill_answers()
+        for one in [line, *self._former]:
+            if one is not None:
+                one.close()
+                one.kill_answers()
         self._there.set()  # nobody is waited for any more
         return sent
 
@@ -84,7 +101,14 @@ class Link:
                 wire = doors.connect(path)
                 told = False
                 self._log.info("connected to the keeper")
-                self._log.warning("the keeper is gone: %s", self.serve(wire))
+                self._stepped_back.clear()
+                serving = gevent.spawn(self.serve, wire)
+                serving.link(lambda _: self._stepped_back.set())
+                self._stepped_back.wait()
+                if serving.ready():
+                    self._log.warning("the keeper is gone: %s", serving.value)
+                else:
+                    self._log.info("the keeper retires")
             except WireLost as exc:
                 if not told:
                     self._log.debug("no keeper yet: %s", exc)

@@ -28,7 +28,8 @@ class Member:
             tells={
                 "hello": self._hello,
                 "release": self._release,
-                "depart": keeper.depart,
+                "depart": lambda serial: keeper.depart(serial, self.name),
+                "retire": keeper.retiring.set,
                 "arrived": self._arrived,
                 "slot_taken": self._slot_taken,
                 "slot_passed_on": keeper.pass_on_connection,
@@ -37,6 +38,7 @@ class Member:
             calls={
                 "admit": self._admit,
                 "slot": self._slot,
+                "held": lambda: keeper.held(self),
                 "describe": lambda: keeper.describe(DESCRIBE_S),
             },
         )
@@ -65,8 +67,8 @@ class Member:
         self.asking.discard(number)
         self._keeper.slots.release(number)
 
-    def _arrived(self, grant: Grant) -> None:
-        self._keeper.arrived(self, grant)
+    def _arrived(self, grant: Grant, held: bool) -> None:
+        self._keeper.arrived(self, grant, held)
 
     def _slot_taken(self, number: int, address: str) -> None:
         self._keeper.slots.take(number, address, self.name)

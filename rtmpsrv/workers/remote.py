@@ -11,9 +11,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from rtmpsrv.access.gate import KILLED, Grant, PublishRequest, refusal
+from rtmpsrv.access.gate import KILLED, Authority, Grant, Note, PublishRequest, refusal
 from rtmpsrv.access.limits import ConnectionLimits
-from rtmpsrv.workers.calls import CallLost
+from rtmpsrv.workers.calls import CallLost, Calls
 from rtmpsrv.workers.link import Link
 
 AWAY_S: Final = 5.0  # that a publisher waits for a keeper
@@ -42,7 +42,10 @@ class RemoteGate:
         self._ask_s = ask_s
         self._notes: dict[int, _Note] = {}
         self._departed: dict[int, float] = {}  # serials, and when
-        link.tells["kill"] = self._kill
+        self._inherited: dict[int, bool] = {}  # serials of what has no session yet; whether it was killed
+        self._asking: dict[Calls, int] = {}  # how many questions each keeper has not answered yet
+        self._retired: dict[Calls, bool] = {}  # keepers: whether they hold on to what they granted
+        link.tells |= {"kill": self._kill, "retiring": self._retiring}
         link.says |= {"claims": self.claims, "departed": self._departed_lately}
 
     def admit(self, request: PublishRequest, on_kill: Callable[[str], None]) -> Grant:
@@ -61,6 +64,7 @@ class RemoteGate:
             )  # a new one each time: the keeper that died may have noted it
             note = self._notes[serial] = _Note(on_kill)
             stream_id: str | None = None
+            self._asking[line] = self._asking.get(line, 0) + 1
             try:
                 stream_id = line.call(
                     "admit", serial, request.channel, request.key, request.client_ip, timeout_s=self._ask_s
@@ -69,12 +73,17 @@ class RemoteGate:
                 if self._link.line is line:
                     raise refusal("the process that decides did not answer") from None
             finally:
+                self._answered(line)
                 if stream_id is None:
                     del self._notes[serial]
                     line.tell("release", serial)
+                    self._part_with(line)
             if stream_id is not None:
                 break
         note.grant = grant = Grant(request.channel, request.key, request.client_ip, stream_id, serial)
+        if line in self._retired:  # while it was asked
+            self._link.tell("arrived", grant, self._retired[line])
+            self._part_with(line)
         if note.killed:
             self.release(grant)
             raise refusal(KILLED)
@@ -90,9 +99,9 @@ class RemoteGate:
         note = self._notes.get(grant.serial)
         if note is None:
             self._departed.pop(grant.serial, None)
-            self._notes[grant.serial] = _Note(on_kill, grant)
-            self._link.tell("arrived", grant)
-            return True
+            note = self._notes[grant.serial] = _Note(on_kill, grant)
+            note.killed = self._inherited.pop(grant.serial, False)
+            self._link.tell("arrived", grant, False)
         if not note.killed:
             note.on_kill = on_kill
         return not note.killed
@@ -105,9 +114,47 @@ class RemoteGate:
             self._departed[grant.serial] = monotonic()
             self._link.tell("depart", grant.serial)
 
+    # --- of a succession --------------------------------------------------------------------------
+
+    def note(self, grant: Grant) -> Note | None:
+        """Return what another process needs to `inherit` a publication; None if it was released."""
+        note = self._notes.get(grant.serial)
+        return {"killed": note.killed, "notify": True} if note is not None else None
+
+    def granted_by(self, grant: Grant) -> Authority | None:
+        """Return None: the keeper's authority granted it."""
+        return None
+
+    def inherit(self, grant: Grant, note: Note, authority: Authority | None = None) -> Grant:
+        """Take over a publication from the process before this one; its serial stays."""
+        # The keeper learns of it with `rebind`: until then the process before may have to go on with it.
+        self._inherited[grant.serial] = note["killed"]
+        return grant
+
+    def abandon(self, grant: Grant) -> None:
+        """Forget a publication that another process has inherited."""
+        self.depart(grant)
+
+    def kill(self, channel: str, stream_id: str | None, reason: str) -> bool:
+        """Return False: the keeper kills."""
+        return False
+
+    def kill_all(self, reason: str, notify: bool, of: Authority | None = None) -> None:
+        """Do nothing: the keeper kills."""
+
+    def block(self, channel: str, seconds: float) -> None:
+        """Do nothing: the keeper knows."""
+
+    def blocks(self) -> dict[str, float]:
+        """Return nothing: the keeper knows."""
+        return {}
+
+    # --- the end ----------------------------------------------------------------------------------
+
     def release(self, grant: Grant, notify: bool = True) -> None:
         """End a publication; the keeper reports it. Calls after the first do nothing."""
-        if self._notes.pop(grant.serial, None) is not None:
+        inherited = self._inherited.pop(grant.serial, None)
+        if self._notes.pop(grant.serial, None) is not None or inherited is not None:
             self._link.tell("release", grant.serial)
 
     def claims(self) -> list[Grant]:
@@ -123,6 +170,24 @@ class RemoteGate:
     def _departed_lately(self) -> list[int]:
         since = monotonic() - TRAVEL_S
         return [serial for serial, at in self._departed.items() if at > since]
+
+    def _retiring(self, holds: bool) -> None:
+        """Turn to the next keeper; this one answers what it was asked."""
+        line = self._link.step_back()
+        if line is not None:
+            self._retired[line] = holds
+            self._part_with(line)
+
+    def _answered(self, line: Calls) -> None:
+        self._asking[line] -= 1
+        if not self._asking[line]:
+            del self._asking[line]
+
+    def _part_with(self, line: Calls) -> None:
+        """Hang up on a keeper that has retired and owes no answer."""
+        if line in self._retired and line not in self._asking:
+            del self._retired[line]
+            line.finish()
 
     def _kill(self, serial: int, reason: str) -> None:
         note = self._notes.get(serial)
@@ -142,6 +207,7 @@ class RemoteSlots:
         self._limits = limits
         self._held: dict[str, list[int]] = {}  # connections of an address are as good as each other
         self._gone: dict[str, int] = {}  # how many are still to be released here, but went elsewhere
+        self._coming: dict[str, int] = {}  # how many are counted, and are still to be taken
         link.says["slots"] = self.held
 
     def admit(self, address: str) -> str | None:
@@ -169,23 +235,26 @@ class RemoteSlots:
             line.tell("slot_over", number)
         return refused
 
+    def take(self, address: str) -> None:
+        """Take a slot whatever the limits say: for a connection that has moved here."""
+        if not _count_down(self._coming, address):
+            number = secrets.randbits(NUMBER_BITS)
+            self._note(number, address)
+            self._link.tell("slot_taken", number, address)
+
     def release(self, address: str) -> None:
         """Give a slot back."""
-        gone = self._gone.get(address, 0)
-        if gone > 1:
-            self._gone[address] = gone - 1
-        elif gone:
-            del self._gone[address]
-        else:
-            self._link.tell("slot_over", self._take(address))
+        if not _count_down(self._gone, address):
+            self._link.tell("slot_over", self._give(address))
 
     def depart(self, address: str) -> int:
         """Let one connection of an address go, whose `release` will count for nothing; return its number."""
         self._gone[address] = self._gone.get(address, 0) + 1
-        return self._take(address)
+        return self._give(address)
 
     def arrive(self, number: int, address: str) -> None:
-        """Take in a connection that has departed elsewhere, or here."""
+        """Count a connection that has departed elsewhere, or here; its `take` will count for nothing."""
+        self._coming[address] = self._coming.get(address, 0) + 1
         self._note(number, address)
         self._link.tell("slot_taken", number, address)
 
@@ -205,10 +274,20 @@ class RemoteSlots:
         self._limits.take(address)
         self._held.setdefault(address, []).append(number)
 
-    def _take(self, address: str) -> int:
+    def _give(self, address: str) -> int:
         numbers = self._held[address]
         number = numbers.pop()
         if not numbers:
             del self._held[address]
         self._limits.release(address)
         return number
+
+
+def _count_down(counts: dict[str, int], address: str) -> bool:
+    """Take one off; False when there is none."""
+    count = counts.get(address, 0)
+    if count > 1:
+        counts[address] = count - 1
+    else:
+        counts.pop(address, None)
+    return count > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rtmpsrv.access.limits import ConnectionLimits
 from rtmpsrv.workers.book import SlotBook
 from rtmpsrv.workers.calls import CallLost
 from rtmpsrv.workers.directory import Directory
+from rtmpsrv.workers.former import Former
 from rtmpsrv.workers.keeper import Keeper
 from rtmpsrv.workers.link import Link
 from rtmpsrv.workers.remote import RemoteGate, RemoteSlots
@@ -98,7 +100,7 @@ class Cluster:
         self._remembers = remembers
         self.new_keeper()
 
-    def new_keeper(self) -> None:
+    def new_keeper(self, former: Sequence[Former] = ()) -> None:
         self.journal = Journal(self._path, log.get("KEEPER"))
         authority = JournaledAuthority(self.desk, self.journal, reports_later=self.reports_later)
         self.gate = Gate(authority)
@@ -107,6 +109,7 @@ class Cluster:
             SlotBook(limits(self._per_address)),
             self.journal,
             log.get("KEEPER"),
+            former,
             remembers=self._remembers,
         )
 

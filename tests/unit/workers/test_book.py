@@ -40,13 +40,14 @@ def test_what_travels_does_not_go_down_with_the_worker_that_it_leaves() -> None:
     book = Book()
     book.add(grant(1, "one"), "w1")
     book.add(grant(2, "two"), "w1")
-    book.depart(1)
+    assert book.depart(1, "w1")
     assert book.of("w1") == [grant(2, "two")]
     assert book.owner("one") == "w1"
     assert book.add(grant(1, "one"), "w2")
     assert book.of("w2") == [grant(1, "one")]
-    book.depart(3)
-    assert len(book) == 2
+    assert not book.depart(3, "w1")
+    assert not book.depart(1, "w1")  # told late
+    assert book.of("w2") == [grant(1, "one")]
 
 
 def slots(per_address: int = 2) -> SlotBook:

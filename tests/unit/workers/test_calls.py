@@ -165,6 +165,12 @@ def test_what_is_no_message_ends_the_connection(ends: Ends) -> None:
     assert ends.served[1].get(timeout=PATIENCE_S) == "what came is no message"
 
 
+def test_a_question_of_a_later_version_fails(ends: Ends) -> None:
+    with pytest.raises(CallLost, match=r"^later is not known there$"):
+        ask(ends, "later", fds=[0])
+    assert ask(ends, "add", 1, 1) == 2
+
+
 def test_only_so_many_questions_at_one_time(
     ends: Ends, answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

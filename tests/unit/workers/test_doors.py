@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
+from gevent import socket as gsocket
 
 from rtmpsrv.workers import doors
 from rtmpsrv.workers.wire import Wire, WireLost
-from tests.unit.workers.lines import PATIENCE_S
+from tests.unit.workers.lines import PATIENCE_S, eventually
 
 
 def test_who_connects_is_heard_and_nobody_else_may(tmp_path: Path) -> None:
@@ -65,3 +68,34 @@ def test_who_is_told_to_stop_while_connecting_leaves_nothing(tmp_path: Path) -> 
     connecting = gevent.spawn(doors.connect, path)
     connecting.kill()
     assert connecting.dead
+
+
+class Scarce:
+    """A listener that finds no descriptor once."""
+
+    def __init__(self, listener: gsocket.socket) -> None:
+        self.listener = listener
+        self.failures = [OSError(errno.EMFILE, "Too many open files")]
+
+    def accept(self) -> object:
+        if self.failures:
+            raise self.failures.pop()
+        return self.listener.accept()
+
+    def fileno(self) -> int:
+        return self.listener.fileno()
+
+
+def test_running_out_of_descriptors_is_not_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "ACCEPT_PAUSE_S", 0.0)
+    path = doors.path_of(str(tmp_path), "w1")
+    listener, welcomed = doors.listen(path), list[Wire]()
+    scarce: Any = Scarce(listener)
+    accepting = gevent.spawn(doors.accept, scarce, lambda sock: welcomed.append(Wire(sock)))
+    near = doors.connect(path)
+    eventually(lambda: welcomed, "welcome")
+    assert scarce.failures == []
+    listener.close()
+    accepting.get(timeout=PATIENCE_S)
+    for wire in (near, *welcomed):
+        wire.close()

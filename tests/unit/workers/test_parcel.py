@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rtmpsrv.access.gate import Grant
+from rtmpsrv.access.gate import Gate, Grant
 from rtmpsrv.errors import CannotMove
 from rtmpsrv.server.session import Session
 from rtmpsrv.workers.parcel import Parcel, freeze
@@ -96,8 +96,10 @@ def test_who_has_left_or_belongs_elsewhere_is_not_taken(handover: Handover) -> N
 def test_a_publication_that_was_released_has_no_note(handover: Handover) -> None:
     handover.publisher()
     estate = handover.old.estate
-    (publication,) = estate.gate._granted.values()
-    estate.gate._granted.clear()
+    gate = estate.gate
+    assert isinstance(gate, Gate)
+    (publication,) = gate._granted.values()
+    gate._granted.clear()
     parcel = freeze(whole(handover), estate)
     assert (parcel.notes, parcel.grants, len(parcel.frozen)) == ({}, [], 1)
     assert publication.stream_id

@@ -158,6 +158,7 @@ def test_a_connection_that_moves_keeps_its_slot(cluster: Cluster) -> None:
     one.slots.release("10.0.0.1")  # by the listener, whose session is over
     assert not admitted(other)
     other.slots.arrive(number, "10.0.0.1")
+    other.slots.take("10.0.0.1")  # by the listener, for its new session
     one.slots.passed_on(number, "w2")
     for worker in (one, other):
         cluster.sync(worker)
@@ -183,6 +184,15 @@ def test_a_move_that_fails_leaves_all_as_it_was(cluster: Cluster) -> None:
     cluster.sync(worker)
     assert len(cluster.keeper.slots) == 0
     assert admitted(worker)
+
+
+def test_a_connection_that_comes_by_another_way_is_counted_whatever_the_limit(cluster: Cluster) -> None:
+    worker = cluster.worker()
+    for _ in range(3):
+        worker.slots.take("10.0.0.1")
+    cluster.sync(worker)
+    assert len(cluster.keeper.slots) == 3
+    assert not admitted(worker)
 
 
 def test_a_connection_that_went_to_a_worker_that_died_is_over(cluster: Cluster) -> None:

@@ -1,0 +1,91 @@
+"""Players that wait in this worker for a channel of another one: they move there, or a copy comes here.
+
+A copy is made where a player cannot move, or where there are so many already that a copy costs less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import gevent
+
+from rtmpsrv.log import Logger
+from rtmpsrv.server.host import Peer
+from rtmpsrv.server.session import Session
+from rtmpsrv.workers.directory import Directory
+from rtmpsrv.workers.moving import Moving
+
+FIRST_RETRY_S: Final = 0.02
+LONGEST_RETRY_S: Final = 2.0
+
+
+class Copies(Protocol):
+    """Channels of other workers that are played here too."""
+
+    def open(self, channel: str, worker: str) -> None:
+        """Begin one, unless there is one. Never blocks."""
+
+    def close(self, channel: str) -> None:
+        """End one, if there is one: its players are told, and wait. Never blocks."""
+
+
+class Elsewhere:
+    """What a relay asks about the other workers. Never blocks: the work is done in greenlets of its own."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        moving: Moving,
+        copies: Copies,
+        waiting: Callable[[str], Sequence[Peer]],
+        log: Logger,
+    ) -> None:
+        self._directory = directory
+        self._moving = moving
+        self._copies = copies
+        self._waiting = waiting
+        self.log = log
+        self._tasks: dict[str, gevent.Greenlet[..., None]] = {}  # one for each channel that is wanted
+        directory.on_change = self.wanted
+
+    def wanted(self, name: str) -> None:
+        """Take note that somebody waits here for a channel, or that its worker is another one now."""
+        if name not in self._tasks and self._directory.elsewhere(name) is not None and self._waiting(name):
+            self._tasks[name] = gevent.spawn(self._bring_together, name)
+
+    def published_here(self, name: str) -> None:
+        """Take note that a channel has a publisher here from now on."""
+        self._copies.close(name)
+
+    def close(self) -> None:
+        """Look for nobody any more."""
+        for task in list(self._tasks.values()):
+            task.kill(block=False)
+
+    def _bring_together(self, name: str) -> None:
+        """Move or feed those who wait for a channel, until nobody does or it is nowhere. Blocks."""
+        wait_s = 0.0
+        try:
+            while True:
+                # The one who asked has to get to the end of its request first.
+                gevent.sleep(wait_s)
+                worker, waiting = self._directory.elsewhere(name), self._waiting(name)
+                if worker is None or not waiting:
+                    return
+                self._bring(name, worker, waiting)
+                wait_s = min(max(2 * wait_s, FIRST_RETRY_S), LONGEST_RETRY_S)
+        except Exception:  # a bug must not end what comes later
+            self.log.exception("players were not brought to their channel")
+        finally:
+            del self._tasks[name]
+
+    def _bring(self, name: str, worker: str, waiting: Sequence[Peer]) -> None:
+        room = self._moving.room(worker, name)
+        for peer in waiting:
+            if self._directory.elsewhere(name) != worker:
+                return
+            if not isinstance(peer, Session) or peer.is_bound or room <= 0:
+                self._copies.open(name, worker)
+            elif peer.can_move() and self._moving.move(peer, worker):  # else it is tried again
+                room -= 1

@@ -1,0 +1,109 @@
+"""What makes an application one of several workers.
+
+Its gate and its slots are the keeper's, and its players may go to the worker of their channel. Built in two
+steps, since the application needs the first to build what the second needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from rtmpsrv.access.limits import ConnectionLimits
+from rtmpsrv.live.news import NewsOf
+from rtmpsrv.log import Logger
+from rtmpsrv.server.host import Peer
+from rtmpsrv.workers import doors
+from rtmpsrv.workers.directory import Directory
+from rtmpsrv.workers.elsewhere import Elsewhere
+from rtmpsrv.workers.estate import Estate, Kills
+from rtmpsrv.workers.link import Link
+from rtmpsrv.workers.moving import Moving
+from rtmpsrv.workers.neighbours import Neighbours
+from rtmpsrv.workers.remote import RemoteGate, RemoteSlots
+
+ASK_MORE_S = 15.0  # than the authority's deadline: the keeper answers in any case
+
+
+class Sharing(Protocol):
+    """The host of the worker's sessions: a relay."""
+
+    def share(self, elsewhere: Elsewhere) -> None:
+        """Serve together with other processes."""
+
+    def is_free(self, name: str) -> bool:
+        """Tell whether nobody publishes a channel here, or nobody any more. May block for a moment."""
+
+    def waiting(self, name: str) -> Sequence[Peer]:
+        """Return those who wait for a channel."""
+
+    def tell(self, news: list[NewsOf]) -> None:
+        """Pass on what happened to players."""
+
+
+class Membership:
+    """One worker's part in all of them."""
+
+    def __init__(
+        self, name: str, run_dir: str, limits: ConnectionLimits, authority_s: float, log: Logger
+    ) -> None:
+        """`name` is unlike that of any worker before; `limits` hold while there is no keeper."""
+        self.name = name
+        self._run_dir = run_dir
+        self._log = log
+        self.link = Link(name, log)
+        self.gate = RemoteGate(self.link, authority_s + ASK_MORE_S)
+        self.slots = RemoteSlots(self.link, limits)
+        self.directory = Directory(self.link)
+        self.neighbours = Neighbours(name, run_dir, log)
+        # What the keeper has instead.
+        self.kills = Kills(self.gate)
+        self.callbacks = self.redis = self.coordinator = None
+
+    def join(
+        self,
+        host: Sharing,
+        estate: Estate,
+        spread_players: int,
+        describe: Callable[[], Any],
+    ) -> None:
+        """Put the application's parts in; `describe` says all that there is of it."""
+        registry = estate.registry
+
+        def room(channel: str) -> int:
+            found = registry.find(channel)
+            return spread_players - (len(found.players) if found is not None else 0)
+
+        self.moving = Moving(
+            self.neighbours, estate.listeners, self.slots, estate.numbers, self._log, room
+        )
+        self.copies = _NoCopies()
+        self.elsewhere = Elsewhere(self.directory, self.moving, self.copies, host.waiting, self._log)
+        host.share(self.elsewhere)
+        self.link.calls |= {"is_free": host.is_free, "describe": describe}
+
+    def start(self) -> None:
+        """Be one of the workers. Raises OSError when there is no door to be opened."""
+        self.neighbours.start()
+        self.link.start(doors.path_of(self._run_dir, doors.KEEPER))
+
+    def start_commands(self) -> None:
+        """Do nothing: the keeper takes commands."""
+
+    def stop_commands(self) -> None:
+        """Do nothing: the keeper takes commands."""
+
+    def leave(self) -> None:
+        """Take in nobody more, and send nobody; the keeper is told of what ends until the gate is closed."""
+        self.elsewhere.close()
+        self.neighbours.close()
+
+
+class _NoCopies:
+    """Players that cannot move wait for a publisher in their own worker."""
+
+    def open(self, channel: str, worker: str) -> None:
+        """Do nothing."""
+
+    def close(self, channel: str) -> None:
+        """Do nothing."""

@@ -1,0 +1,115 @@
+"""One session from worker to worker: frozen here, going on there; or going on here when that fails.
+
+The other worker is offered the session and says whether it takes it. Nothing goes on there before it is told
+that it may, and nothing here after that: at any moment one process at most serves the socket.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from posix import close  # that of `os` is replaced by gevent's, which asks the hub each time
+from typing import Final
+
+from rtmpsrv.errors import AccessDenied, CannotMove
+from rtmpsrv.log import Logger
+from rtmpsrv.server.listener import Listener
+from rtmpsrv.server.session import Session
+from rtmpsrv.server.session_state import Frozen, SessionState
+from rtmpsrv.workers.calls import CallLost
+from rtmpsrv.workers.neighbours import Handlers, Neighbours
+from rtmpsrv.workers.remote import RemoteSlots
+from rtmpsrv.workers.wire import WireLost
+
+ANSWER_S: Final = 2.0  # of the other worker; nobody serves the session meanwhile
+MAX_OFFERED: Final = 1000  # by one worker, that wait for its last word
+
+
+class Moving:
+    """Sends sessions off, and takes them in."""
+
+    def __init__(
+        self,
+        neighbours: Neighbours,
+        listeners: list[Listener],
+        slots: RemoteSlots,
+        numbers: Iterator[int],
+        log: Logger,
+        room: Callable[[str], int],
+    ) -> None:
+        """`listeners` is the application's, the first of them plain; `room`: how many more may watch here."""
+        self._neighbours = neighbours
+        self._listeners = listeners
+        self._slots = slots
+        self._numbers = numbers
+        self._log = log
+        self._room = room
+        self._offers = itertools.count(1)
+        neighbours.on_calls = self._handlers
+
+    def room(self, worker: str, channel: str) -> int:
+        """Return how many more may watch a channel in another worker, 0 when it does not answer. Blocks."""
+        try:
+            return int(self._neighbours.line(worker).call("room", channel, timeout_s=ANSWER_S))
+        except (WireLost, CallLost) as exc:
+            self._log.debug("worker %s was not asked: %s", worker, exc)
+            return 0
+
+    def move(self, session: Session, worker: str) -> bool:
+        """Let a session go on in another worker; False when it stays. Blocks up to `ANSWER_S` and a bit."""
+        listener = next((one for one in self._listeners if session in one.sessions), None)
+        if listener is None:
+            return False
+        try:
+            line = self._neighbours.line(worker)
+            frozen = listener.release(session)
+        except (WireLost, CannotMove) as exc:
+            self._log.debug("session stays here: %s", exc)
+            return False
+        address = frozen.state.client.ip
+        slot = self._slots.depart(address)
+        offer, moved = next(self._offers), False
+        try:
+            line.call("offer", offer, frozen.state, slot, timeout_s=ANSWER_S, fds=[frozen.descriptor])
+            moved = line.tell("go_on", offer)
+            if moved and not line.flush(ANSWER_S):
+                line.close()  # what was not handed to the kernel as a whole nobody will ever read
+                moved = False
+        except (CallLost, AccessDenied) as exc:
+            session.log.info("stays here, worker %s did not take it: %s", worker, exc)
+        finally:
+            if moved:
+                close(frozen.descriptor)
+                self._slots.passed_on(slot, worker)
+                session.log.info("moved to worker %s", worker)
+            else:
+                line.tell("forget", offer)
+                self._slots.arrive(slot, address)
+                listener.adopt(frozen)
+        return moved
+
+    # --- asked by other workers -------------------------------------------------------------------
+
+    def _handlers(self) -> Handlers:
+        offered: dict[int, tuple[SessionState, int, int]] = {}  # with descriptor and slot
+
+        def offer(number: int, state: SessionState, slot: int, fds: list[int]) -> None:
+            if len(offered) >= MAX_OFFERED:
+                raise AccessDenied("", "too many sessions are on the way")
+            offered[number] = state, fds.pop(), slot
+
+        def go_on(number: int) -> None:
+            state, descriptor, slot = offered.pop(number)
+            state.client.number = next(self._numbers)
+            self._slots.arrive(slot, state.client.ip)
+            self._listeners[0].adopt(Frozen(state, descriptor))
+
+        def forget(number: int) -> None:
+            if number in offered:
+                close(offered.pop(number)[1])
+
+        def over() -> None:
+            for number in list(offered):
+                forget(number)
+
+        return {"go_on": go_on, "forget": forget}, {"offer": offer, "room": self._room}, over

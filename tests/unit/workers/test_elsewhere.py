@@ -1,0 +1,154 @@
+"""Players find the worker of their channel, wherever they were accepted. Several workers on one hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gevent
+import pytest
+
+from rtmpsrv.errors import RequestRefused
+from tests.client import AVC_HEADER, interframe, keyframe
+from tests.unit.workers.crew import KEY, crew
+from tests.unit.workers.lines import eventually
+
+
+def test_a_player_moves_to_the_worker_of_its_channel(tmp_path: Path) -> None:
+    with crew(tmp_path) as made:
+        one, other = made.hands
+        publisher = made.publish(one)
+        watcher = made.play(other)
+        watcher.hear_video(keyframe(b"first"))
+        assert (one.players, other.players) == (1, 0)
+        sent = publisher.some()
+        watcher.hear_video(sent[-1])
+        assert watcher.videos == [AVC_HEADER, keyframe(b"first"), *sent]
+        assert (len(one.membership.slots.held()), len(other.membership.slots.held())) == (2, 0)
+        assert len(made.cluster.keeper.slots) == 2
+
+
+def test_players_that_wait_move_when_their_publisher_comes(tmp_path: Path) -> None:
+    with crew(tmp_path, number=3) as made:
+        watchers = [made.play(hand) for hand in made.hands for _ in range(2)]
+        eventually(lambda: [hand.players for hand in made.hands] == [2, 2, 2], "they wait")
+        publisher = made.publish(made.hands[1])
+        for watcher in watchers:
+            watcher.hear_video(keyframe(b"first"))
+        assert [hand.players for hand in made.hands] == [0, 6, 0]
+        sent = publisher.some()
+        for watcher in watchers:
+            watcher.hear_video(sent[-1])
+            assert watcher.videos == [AVC_HEADER, keyframe(b"first"), *sent]
+
+
+def test_players_follow_a_publisher_that_comes_back_elsewhere(tmp_path: Path) -> None:
+    with crew(tmp_path) as made:
+        one, other = made.hands
+        publisher = made.publish(one)
+        watcher = made.play(one)
+        watcher.hear_video(keyframe(b"first"))
+        publisher.client.close()
+        watcher.hear_status("UnpublishNotify")
+        made.publish(other)
+        watcher.hear_video(keyframe(b"first"))
+        assert (one.players, other.players) == (0, 1)
+
+
+def test_a_wrong_key_is_refused_where_the_channel_is(tmp_path: Path) -> None:
+    with crew(tmp_path) as made:
+        one, other = made.hands
+        made.publish(one)
+        watcher = made.play(other, "another")
+        watcher.hear_status("NetStream.Play.BadName")
+        eventually(lambda: one.players == 0, "it is gone")
+
+
+def test_a_second_publisher_is_refused_wherever_it_comes(tmp_path: Path) -> None:
+    with crew(tmp_path) as made:
+        one, other = made.hands
+        publisher = made.publish(one)
+        for hand in (one, other):
+            with pytest.raises(RequestRefused, match="already publishing"):
+                made.publish(hand)
+        publisher.client.close()
+        eventually(lambda: made.cluster.desk.ended_ids == ["id-1"], "the end")
+        made.publish(other)
+        assert made.cluster.desk.asked == ["news", "news"]
+
+
+def test_a_kill_ends_the_publisher_wherever_it_is(tmp_path: Path) -> None:
+    with crew(tmp_path) as made:
+        one, other = made.hands
+        made.publish(one)
+        watcher = made.play(other)
+        watcher.hear_video(keyframe(b"first"))
+        assert made.cluster.gate.kill("news", "id-1", "killed")
+        watcher.hear_status("UnpublishNotify")
+        eventually(lambda: made.cluster.desk.ended_ids == ["id-1"], "the end")
+        assert one.players == 1
+
+
+def test_players_stay_where_there_is_no_room_for_them(tmp_path: Path) -> None:
+    with crew(tmp_path, spread=1) as made:
+        one, other = made.hands
+        opened: list[tuple[str, str]] = []
+        made.hands[1].membership.elsewhere._copies.open = (  # type: ignore[method-assign]
+            lambda channel, worker: opened.append((channel, worker))
+        )
+        made.publish(one)
+        made.play(one).hear_video(keyframe(b"first"))
+        made.play(other)
+        eventually(lambda: opened, "a copy")
+        assert opened[0] == ("news", "w1")
+        assert (one.players, other.players) == (1, 1)
+
+
+def test_players_go_on_while_the_keeper_is_away(tmp_path: Path) -> None:
+    with crew(tmp_path) as made:
+        one, other = made.hands
+        publisher = made.publish(one)
+        watcher = made.play(other)
+        watcher.hear_video(keyframe(b"first"))
+        made.cluster.keeper.leave()
+        eventually(lambda: all(hand.membership.link.line is None for hand in made.hands), "loss")
+        late = made.play(other)
+        late.hear_video(keyframe(b"first"))
+        sent = publisher.some()
+        for one_of_them in (watcher, late):
+            one_of_them.hear_video(sent[-1])
+        made.cluster.new_keeper()
+        made.open_keeper()
+        eventually(lambda: len(made.cluster.keeper._members) == 2, "all are back")
+        assert made.cluster.keeper.book.directory() == {"news": "w1"}
+        assert len(made.cluster.keeper.slots) == 3
+        assert made.cluster.desk.ended_ids == []
+
+
+def test_a_worker_that_dies_takes_its_own_along_only(tmp_path: Path) -> None:
+    with crew(tmp_path) as made:
+        one, other = made.hands
+        made.publish(one)
+        watcher = made.play(other)
+        watcher.hear_video(keyframe(b"first"))
+        one.die()
+        eventually(lambda: made.cluster.desk.ended_ids == ["id-1"], "the end")
+        made.publish(other)
+        late = made.play(other)
+        late.hear_video(keyframe(b"first"))
+
+
+def test_a_worker_that_takes_nobody_is_asked_again_and_players_wait(tmp_path: Path) -> None:
+    with crew(tmp_path) as made:
+        one, other = made.hands
+        made.publish(one)
+        handlers = one.membership.neighbours.on_calls
+        one.membership.neighbours.on_calls = lambda: ({}, {"room": lambda channel: 5}, lambda: None)
+        watcher = made.play(other)
+        eventually(lambda: other.membership.neighbours._lines, "asked")
+        gevent.sleep(0.05)
+        assert other.players == 1
+        one.membership.neighbours.on_calls = handlers
+        other.membership.neighbours._lines["w1"].close()
+        watcher.hear_video(keyframe(b"first"))
+        assert (one.players, other.players) == (1, 0)
+        assert interframe(KEY.encode()) not in watcher.videos

@@ -1,0 +1,31 @@
+"""What an application and the other workers have to do with each other; the rest is in test_elsewhere.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.unit.workers.crew import crew
+from tests.unit.workers.lines import eventually
+
+
+def test_the_keeper_describes_what_each_worker_says_of_itself(tmp_path: Path) -> None:
+    with crew(tmp_path) as made:
+        made.publish(made.hands[0])
+        told = made.cluster.keeper.describe(2.0)
+        assert told["silent"] == []
+        assert {name: len(value["channels"]) for name, value in told["workers"].items()} == {"w1": 1, "w2": 0}
+
+
+def test_a_worker_that_leaves_takes_in_nobody_and_its_ends_are_told(tmp_path: Path) -> None:
+    with crew(tmp_path) as made:
+        one, other = made.hands
+        made.publish(one)
+        one.membership.leave()
+        waiting = made.play(other)
+        eventually(lambda: other.players == 1, "it waits")
+        one.listeners[0].end_publications("server is shutting down")
+        eventually(lambda: made.cluster.desk.ended_ids == ["id-1"], "the end")
+        assert one.membership.gate.close(2.0)
+        eventually(lambda: "w1" not in made.cluster.keeper._members, "loss")
+        made.publish(other)
+        waiting.hear(lambda message: message.payload.endswith(b"first"))
