@@ -23,8 +23,11 @@ LONGEST_RETRY_S: Final = 2.0
 class Copies(Protocol):
     """Channels of other workers that are played here too."""
 
-    def open(self, channel: str, worker: str) -> None:
+    def open(self, channel: str) -> None:
         """Begin one, unless there is one. Never blocks."""
+
+    def turn(self, channel: str) -> None:
+        """Take note that the channel may be another worker's now. Never blocks."""
 
     def close(self, channel: str) -> None:
         """End one, if there is one: its players are told, and wait. Never blocks."""
@@ -47,10 +50,10 @@ class Elsewhere:
         self._waiting = waiting
         self.log = log
         self._tasks: dict[str, gevent.Greenlet[..., None]] = {}  # one for each channel that is wanted
-        directory.on_change = self.wanted
+        directory.on_change = self._changed
 
     def wanted(self, name: str) -> None:
-        """Take note that somebody waits here for a channel, or that its worker is another one now."""
+        """Take note that somebody may wait here for a channel that is elsewhere."""
         if name not in self._tasks and self._directory.elsewhere(name) is not None and self._waiting(name):
             self._tasks[name] = gevent.spawn(self._bring_together, name)
 
@@ -62,6 +65,10 @@ class Elsewhere:
         """Look for nobody any more."""
         for task in list(self._tasks.values()):
             task.kill(block=False)
+
+    def _changed(self, name: str) -> None:
+        self._copies.turn(name)
+        self.wanted(name)
 
     def _bring_together(self, name: str) -> None:
         """Move or feed those who wait for a channel, until nobody does or it is nowhere. Blocks."""
@@ -86,6 +93,6 @@ class Elsewhere:
             if self._directory.elsewhere(name) != worker:
                 return
             if not isinstance(peer, Session) or peer.is_bound or room <= 0:
-                self._copies.open(name, worker)
+                self._copies.open(name)
             elif peer.can_move() and self._moving.move(peer, worker):  # else it is tried again
                 room -= 1

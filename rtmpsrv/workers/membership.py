@@ -14,6 +14,7 @@ from rtmpsrv.live.news import NewsOf
 from rtmpsrv.log import Logger
 from rtmpsrv.server.host import Peer
 from rtmpsrv.workers import doors
+from rtmpsrv.workers.copies import Copies
 from rtmpsrv.workers.directory import Directory
 from rtmpsrv.workers.elsewhere import Elsewhere
 from rtmpsrv.workers.estate import Estate, Kills
@@ -74,10 +75,8 @@ class Membership:
             found = registry.find(channel)
             return spread_players - (len(found.players) if found is not None else 0)
 
-        self.moving = Moving(
-            self.neighbours, estate.listeners, self.slots, estate.numbers, self._log, room
-        )
-        self.copies = _NoCopies()
+        self.moving = Moving(self.neighbours, estate.listeners, self.slots, estate.numbers, self._log, room)
+        self.copies = Copies(registry, self.directory, self.neighbours, host.tell, self._log)
         self.elsewhere = Elsewhere(self.directory, self.moving, self.copies, host.waiting, self._log)
         host.share(self.elsewhere)
         self.link.calls |= {"is_free": host.is_free, "describe": describe}
@@ -96,14 +95,5 @@ class Membership:
     def leave(self) -> None:
         """Take in nobody more, and send nobody; the keeper is told of what ends until the gate is closed."""
         self.elsewhere.close()
+        self.copies.close_all()
         self.neighbours.close()
-
-
-class _NoCopies:
-    """Players that cannot move wait for a publisher in their own worker."""
-
-    def open(self, channel: str, worker: str) -> None:
-        """Do nothing."""
-
-    def close(self, channel: str) -> None:
-        """Do nothing."""

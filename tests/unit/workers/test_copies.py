@@ -1,0 +1,177 @@
+"""One publication played in several workers. Real clients, several workers on one hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gevent
+import pytest
+
+from rtmpsrv.workers import copies
+from rtmpsrv.workers.wire import WireLost
+from tests.client import AVC_HEADER, keyframe
+from tests.unit.workers.crew import Crew, Hand, crew
+from tests.unit.workers.lines import eventually
+
+FIRST = [AVC_HEADER, keyframe(b"first")]
+
+
+def copied(hand: Hand) -> int:
+    return len(hand.membership.copies)
+
+
+def test_players_of_all_workers_are_sent_the_same(tmp_path: Path) -> None:
+    with crew(tmp_path, number=3, spread=0) as made:
+        early = made.play(made.hands[2])
+        eventually(lambda: made.hands[2].players == 1, "it waits")
+        publisher = made.publish(made.hands[0])
+        watchers = [early, *(made.play(hand) for hand in made.hands for _ in range(2))]
+        for watcher in watchers:
+            watcher.hear_video(keyframe(b"first"))
+        assert [hand.players for hand in made.hands] == [2, 2, 3]
+        assert [copied(hand) for hand in made.hands] == [0, 1, 1]
+        for _ in range(5):
+            sent = publisher.some(20)
+            for watcher in watchers:
+                watcher.hear_video(sent[-1])
+        for watcher in watchers:
+            assert watcher.videos[:2] == FIRST
+            assert watcher.videos[2:] == watchers[0].videos[2:]
+            assert len(watcher.videos) == 102
+
+
+def test_a_wrong_key_is_refused_by_the_copy(tmp_path: Path) -> None:
+    with crew(tmp_path, spread=0) as made:
+        made.publish(made.hands[0])
+        made.play(made.hands[1]).hear_video(keyframe(b"first"))
+        made.play(made.hands[1], "another").hear_status("NetStream.Play.BadName")
+
+
+def test_players_are_told_the_end_and_hear_the_next_publisher_wherever_it_comes(tmp_path: Path) -> None:
+    with crew(tmp_path, number=3, spread=0) as made:
+        publisher = made.publish(made.hands[0])
+        watcher = made.play(made.hands[1])
+        watcher.hear_video(keyframe(b"first"))
+        for hand in (made.hands[2], made.hands[1], made.hands[0]):
+            publisher.client.close()
+            watcher.hear_status("UnpublishNotify")
+            eventually(lambda: copied(made.hands[1]) == 0, "the copy's end")
+            publisher = made.publish(hand)
+            watcher.hear_video(keyframe(b"first"))
+            sent = publisher.some()
+            watcher.hear_video(sent[-1])
+            assert watcher.videos[-7:] == [*FIRST, *sent]
+            assert copied(made.hands[1]) == (hand is not made.hands[1])
+
+
+def test_a_publisher_takes_a_channel_over_whose_copy_is_here(tmp_path: Path) -> None:
+    with crew(tmp_path, spread=0) as made:
+        one, other = made.hands
+        made.publish(one)
+        watcher = made.play(other)
+        watcher.hear_video(keyframe(b"first"))
+        # Its end has not come this far when the next publisher is granted the channel.
+        one.relay.is_free = lambda name: True  # type: ignore[method-assign]
+        made.cluster.keeper.release(made.cluster.keeper.book._by_channel["news"])
+        publisher = made.publish(other)
+        watcher.hear_status("UnpublishNotify")
+        watcher.hear_video(publisher.some()[-1])
+        assert copied(other) == 0
+
+
+def test_the_owner_s_death_ends_the_copy_and_players_wait(tmp_path: Path) -> None:
+    with crew(tmp_path, spread=0) as made:
+        one, other = made.hands
+        made.publish(one)
+        watcher = made.play(other)
+        watcher.hear_video(keyframe(b"first"))
+        one.die()
+        watcher.hear_status("UnpublishNotify")
+        made.publish(other)
+        watcher.hear_video(keyframe(b"first"))
+
+
+def test_a_connection_that_is_lost_costs_nothing(tmp_path: Path) -> None:
+    with crew(tmp_path, spread=0) as made:
+        one, other = made.hands
+        publisher = made.publish(one)
+        watcher = made.play(other)
+        watcher.hear_video(keyframe(b"first"))
+        sent = []
+        for _ in range(3):
+            copy = other.membership.copies._copies["news"]
+            eventually(lambda copy=copy: copy.wire is not None, "connected")  # type: ignore[misc]
+            assert copy.wire is not None
+            copy.wire.close()
+            sent += publisher.some()
+            watcher.hear_video(sent[-1])
+        assert watcher.videos == [*FIRST, *sent]
+
+
+def test_silence_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "SILENCE_S", 0.01)
+    with crew(tmp_path, spread=0) as made:
+        one, other = made.hands
+        publisher = made.publish(one)
+        watcher = made.play(other)
+        watcher.hear_video(keyframe(b"first"))
+        gevent.sleep(0.1)
+        sent = publisher.some()
+        watcher.hear_video(sent[-1])
+        assert watcher.videos == [*FIRST, *sent]
+
+
+def test_a_copy_that_nobody_plays_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "IDLE_S", 0.02)
+    with crew(tmp_path, spread=0) as made:
+        one, other = made.hands
+        publisher = made.publish(one)
+        watcher = made.play(other)
+        watcher.hear_video(keyframe(b"first"))
+        watcher.client.close()
+        eventually(lambda: publisher.some(1) and copied(other) == 0, "given up")
+        assert len(other.registry) == 0
+        eventually(lambda: one.registry.find("news") and not feeds(made), "no tap is left")
+        made.play(other).hear_video(keyframe(b"first"))
+
+
+def feeds(made: Crew) -> int:
+    channel = made.hands[0].registry.find("news")
+    assert channel is not None
+    return len(channel.feed.taps)
+
+
+def test_players_that_left_before_the_copy_came_leave_no_trap(tmp_path: Path) -> None:
+    with crew(tmp_path, spread=0) as made:
+        one, other = made.hands
+        made.publish(one)
+        watcher = made.play(other)
+        eventually(lambda: copied(other) == 1, "begun")
+        stale = other.membership.copies._copies["news"]
+        watcher.client.close()
+        eventually(lambda: other.players == 0, "gone")
+        del other.registry._channels["news"]
+        made.play(other).hear_video(keyframe(b"first"))
+        assert other.membership.copies._copies["news"] is not stale
+
+
+def test_the_owner_learns_what_a_flush_costs_and_merges_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "REPORT_S", 0.0)
+    with crew(tmp_path, spread=0) as made:
+        publisher = made.publish(made.hands[0])
+        watcher = made.play(made.hands[1])
+        for _ in range(3):
+            watcher.hear_video(publisher.some()[-1])
+        channel = made.hands[0].registry.find("news")
+        assert channel is not None
+        eventually(lambda: channel.feed.cost_s > 0, "a report")
+
+
+def test_a_copy_of_what_is_not_here_is_refused(tmp_path: Path) -> None:
+    with crew(tmp_path) as made:
+        wire = made.hands[0].membership.neighbours.connect("w2", copies.COPY, "news", 0, 0)
+        with pytest.raises(WireLost, match="closed"):
+            wire.receive(5.0)
+        wire.close()
