@@ -589,3 +589,61 @@ def test_a_session_that_publishes_and_plays_moves_with_both() -> None:
     assert resumed.ended == "/live/alice is now unpublished."
     assert again.channel is other.channel
     assert both.client.asked_at == 2.0
+
+
+# --- several processes ----------------------------------------------------------------------------
+
+
+class Others:
+    """Other processes; notes what they are told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def wanted(self, name: str) -> None:
+        self.told.append(("wanted", name))
+
+    def published_here(self, name: str) -> None:
+        self.told.append(("published here", name))
+
+
+def test_who_waits_may_be_wanted_elsewhere_and_who_plays_is_not() -> None:
+    house, others = House(), Others()
+    house.relay.share(others)
+    house.play()
+    assert others.told == [("wanted", "news")]
+    house.publish()
+    assert others.told[1:] == [("published here", "news")]
+    house.play()
+    assert len(others.told) == 2
+
+
+def test_those_who_wait_are_known_by_channel() -> None:
+    house = House()
+    assert house.relay.waiting("news") == []
+    house.play()
+    first = house.player
+    house.play(app="sport")
+    assert house.relay.waiting("news") == [first]
+    house.publish()
+    assert house.relay.waiting("news") == []
+
+
+def test_who_comes_from_elsewhere_with_a_wrong_key_is_told_so_at_once() -> None:
+    house = House()
+    house.publish()
+    peer, sink = FakePeer(name=KEY), FakeSink(house.clock)
+    playback = house.relay.resume_playback(peer, PlayerState(1, "another"), cast(Outlet, sink))
+    playback.resume()
+    assert [code for code, _ in peer.refusals] == [PLAY_BAD_NAME]
+
+
+def test_a_channel_that_nobody_publishes_here_is_free_here() -> None:
+    house = House()
+    assert house.relay.is_free("news")
+    publication = house.publish()
+    assert not house.relay.is_free("news")
+    publication.freeze()
+    assert not house.relay.is_free("news")
+    house.registry.abandon("news")  # another process goes on with it
+    assert house.relay.is_free("news")

@@ -212,3 +212,60 @@ def test_a_line_to_nobody_changes_nothing() -> None:
     assert admitted(worker)
     worker.slots.release("10.0.0.1")
     assert worker.slots.held() == {}
+
+
+# --- a worker's successor -------------------------------------------------------------------------
+
+
+def test_a_successor_inherits_and_the_keeper_learns_of_it_when_a_session_answers(cluster: Cluster) -> None:
+    old, new = cluster.worker(), cluster.worker()
+    grant = old.publish()
+    note = old.gate.note(grant)
+    assert note == {"killed": False, "notify": True}
+    assert old.gate.granted_by(grant) is None
+    assert new.gate.inherit(grant, note) == grant
+    cluster.sync(new)
+    assert cluster.keeper.book.directory() == {"news": "w1"}  # it may have to go on with it
+    assert new.gate.rebind(grant, new.kills.append)
+    old.gate.abandon(grant)
+    for worker in (new, old):
+        cluster.sync(worker)
+    assert old.gate.note(grant) is None
+    cluster.kill(old)
+    assert cluster.keeper.book.directory() == {"news": "w2"}
+    assert cluster.desk.ended_ids == []
+    assert cluster.gate.kill("news", None, "killed")
+    eventually(lambda: new.kills == ["killed"], "kill")
+
+
+def test_what_was_killed_before_it_was_inherited_ends(cluster: Cluster) -> None:
+    old, new = cluster.worker(), cluster.worker()
+    grant = old.publish()
+    cluster.gate.kill("news", None, "killed")
+    eventually(lambda: old.kills, "kill")
+    note = old.gate.note(grant)
+    assert note is not None
+    new.gate.inherit(grant, note)
+    old.gate.abandon(grant)
+    assert not new.gate.rebind(grant, new.kills.append)
+    new.gate.release(grant)
+    cluster.sync(new)
+    assert cluster.desk.ended_ids == ["id-1"]
+
+
+def test_what_no_session_answers_for_is_released_once(cluster: Cluster) -> None:
+    old, new = cluster.worker(), cluster.worker()
+    grant = old.publish()
+    new.gate.inherit(grant, {"killed": False, "notify": True})
+    for _ in range(2):
+        new.gate.release(grant)
+    cluster.sync(new)
+    assert cluster.desk.ended_ids == ["id-1"]
+
+
+def test_a_worker_kills_nothing_by_itself(cluster: Cluster) -> None:
+    worker = cluster.worker()
+    grant = worker.publish()
+    assert not worker.gate.kill("news", None, "killed")
+    worker.gate.kill_all("killed", notify=True)
+    assert worker.gate.activate(grant)
