@@ -318,6 +318,11 @@ class Stage:
         self.clients.append(client)
         return client
 
+    def add(self, client: Client) -> Client:
+        """Close a client with the others that was opened elsewhere."""
+        self.clients.append(client)
+        return client
+
     def publisher(self, app: str, key: str = "k", *, headers: bool = True) -> Client:
         """Return a client on the air, by default with metadata and both headers sent."""
         client = self.client().publish(app, key)

@@ -1,6 +1,6 @@
 """A keeper and workers as processes of their own on one port, without a manager. Also the worker's program.
 
-`python -m tests.worker_crew NAME DESCRIPTOR` serves as one worker, with settings from the environment.
+`python -m tests.worker_crew NAME PLAIN SECURE` serves as one worker, with settings from the environment.
 """
 
 from gevent import monkey
@@ -35,13 +35,13 @@ STOP_S = 15.0
 LOOK_EVERY_S = 0.02
 
 
-def work(name: str, descriptor: int) -> None:
+def work(name: str, plain: int, secure: int) -> None:
     """Serve until SIGTERM. Blocks."""
     log.setup()
     config, _ = Config.start()
     log.setup(config)
     log.name_process(name)
-    app = App(config, Ports(plain=descriptor), membership(config, name, config.run_dir))
+    app = App(config, Ports(plain, secure), membership(config, name, config.run_dir))
     gevent.signal_handler(signal.SIGTERM, app.stop)
     app.start()
     app.run()
@@ -56,8 +56,11 @@ class WorkerCrew:
         os.mkdir(self.run_dir, 0o700)
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = self._socket.getsockname()[1]
+        self._secure = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.secure_port: int = self._secure.getsockname()[1]
         self._settings = {
             "RTMP_PORT": str(self.port),
+            "SSL_PORT": str(self.secure_port),
             "BIND_ADDRESS": "127.0.0.1",
             "RUN_DIR": self.run_dir,
             "LOG_DEBUG": "YES",
@@ -90,6 +93,7 @@ class WorkerCrew:
                 process.wait()
             self._log.close()
             self._socket.close()
+            self._secure.close()
             if kind is not None:
                 sys.stdout.write(self.log_text[-20_000:])
             self._folder.cleanup()
@@ -107,9 +111,9 @@ class WorkerCrew:
         """Start another worker; return its name."""
         self._started += 1
         name = f"w{self._started}"
-        descriptor = self._socket.fileno()
+        descriptors = self._socket.fileno(), self._secure.fileno()
         self.workers[name] = self._run(
-            "-m", "tests.worker_crew", name, str(descriptor), pass_fds=(descriptor,)
+            "-m", "tests.worker_crew", name, *map(str, descriptors), pass_fds=descriptors
         )
         return name
 
@@ -160,4 +164,4 @@ class WorkerCrew:
 
 
 if __name__ == "__main__":
-    work(sys.argv[1], int(sys.argv[2]))
+    work(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -5,13 +5,26 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.client import Client, Closed, Stage, interframe, keyframe, media_of, new_address, stage
+from tests.client import (
+    AVC_HEADER,
+    Client,
+    Closed,
+    Stage,
+    interframe,
+    keyframe,
+    media_of,
+    new_address,
+    stage,
+)  # fmt: skip
+from tests.doubles import certificates
 from tests.doubles.callback_server import Answer, CallbackServer, Received
 from tests.doubles.secrets import JWT_SECRET
+from tests.integration.test_tls import TlsClient
 from tests.worker_crew import WorkerCrew
 
 CHANNELS = 12
@@ -56,13 +69,7 @@ def test_every_player_gets_everything_wherever_it_and_its_publisher_were_accepte
         early = {name: clients.player(name) for name in names}
         publishers = {name: clients.publisher(name) for name in names}
         players = {name: [clients.player(name) for _ in range(PLAYERS - 1)] for name in names}
-        told = made.wait_until(
-            lambda told: (
-                told["workers"]
-                and sum(channel["players"] - channel["waiting"] for channel in channels(told))
-                == CHANNELS * PLAYERS
-            )
-        )
+        told = made.wait_until(lambda told: playing(told) == CHANNELS * PLAYERS)
         assert set(owners(told).values()) == {"w1", "w2"}
         for name, publisher in publishers.items():
             publisher.video(0, keyframe(name.encode()))
@@ -73,6 +80,10 @@ def test_every_player_gets_everything_wherever_it_and_its_publisher_were_accepte
             for player in [early[name], *players[name]]:
                 heard = media_of(clients.passed(publisher, player))
                 assert [message.payload for message in heard][-20:] == sent
+
+
+def playing(told: dict[str, Any]) -> int:
+    return sum(channel["players"] - channel["waiting"] for channel in channels(told))
 
 
 def channels(told: dict[str, Any]) -> list[dict[str, Any]]:
@@ -147,6 +158,58 @@ def test_a_keeper_that_is_replaced_ends_by_itself_and_costs_nothing() -> None:
         publisher.close()
         assert callback.wait_for("stop", channel="stays")
         assert (events(callback, "start"), events(callback, "stop")) == (["stays"], ["id-1"])
+
+
+def test_what_is_on_tls_plays_and_publishes_wherever_it_was_accepted(tmp_path: Path) -> None:
+    pair = certificates.make(tmp_path)
+    with crew(SSL_CERT=pair.certificate, SSL_KEY=pair.key, CONCURRENT_LIMIT_WHITELIST="*") as (made, clients):
+        publishers, players = {}, {}
+        for number in range(6):
+            name = f"c{number}"
+            publishers[name] = clients.add(TlsClient(made.secure_port)).publish(name)
+            publishers[name].video(0, AVC_HEADER)
+            players[name] = [
+                clients.player(name), *(clients.add(TlsClient(made.secure_port)).play(name) for _ in range(3))
+            ]  # fmt: skip
+        told = made.wait_until(lambda told: playing(told) == 24)
+        assert set(owners(told).values()) == {"w1", "w2"}
+        assert len([one for one in channels(told) if one["live"]]) > 6  # copies
+        for name, publisher in publishers.items():
+            publisher.video(0, keyframe(name.encode()))
+            for number in range(1, 20):
+                publisher.video(40 * number, interframe(b"%d" % number))
+            sent = [keyframe(name.encode()), *(interframe(b"%d" % number) for number in range(1, 20))]
+            for player in players[name]:
+                heard = media_of(clients.passed(publisher, player))
+                assert [message.payload for message in heard][-20:] == sent
+
+
+def test_a_channel_with_more_players_than_one_worker_serves_and_the_death_of_one() -> None:
+    with crew(3, SPREAD_PLAYERS="4") as (made, clients):
+        publisher = clients.publisher("big")
+        players = [clients.player("big") for _ in range(24)]
+        told = made.wait_until(lambda told: playing(told) == 24)
+        owner = owners(told)["big"]
+        assert len([one for one in channels(told) if one["live"]]) == 3
+        publisher.video(0, keyframe(b"all"))
+        for player in players:
+            assert media_of(clients.passed(publisher, player))[-1].payload == keyframe(b"all")
+        served = {
+            name: sum(one["role"] == "player" for one in worker["sessions"])
+            for name, worker in told["workers"].items()
+        }
+        made.kill(owner)
+        again = clients.publisher("big")
+        again.video(0, keyframe(b"again"))
+        made.wait_until(lambda told: playing(told) == 24 - served[owner])
+        heard = 0
+        for player in players:
+            try:
+                before = clients.passed(again, player)
+            except (Closed, OSError):
+                continue
+            heard += media_of(before)[-1].payload == keyframe(b"again")
+        assert heard == 24 - served[owner]
 
 
 def test_the_limit_of_an_address_holds_over_all_workers_before_and_after_a_keeper_s_death() -> None:
