@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -40,6 +41,18 @@ def listen(path: str) -> gsocket.socket:
         sock.close()
         raise
     return sock
+
+
+def sweep(run_dir: str) -> None:
+    """Remove what killed processes have left: sockets that nobody listens on. Never blocks."""
+    for file in os.listdir(run_dir):
+        path = os.path.join(run_dir, file)
+        if not file.endswith(SUFFIX):
+            continue
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock, suppress(OSError):
+            sock.setblocking(False)
+            if sock.connect_ex(path) == errno.ECONNREFUSED:
+                os.unlink(path)
 
 
 def accept(listener: gsocket.socket, welcome: Callable[[gsocket.socket], object]) -> None:

@@ -41,6 +41,7 @@ class Neighbours:
 
     def start(self) -> None:
         """Open the door. Raises OSError."""
+        doors.sweep(self._run_dir)
         self._listener = doors.listen(doors.path_of(self._run_dir, self.name))
         listener = self._listener
         self._tasks.spawn(doors.accept, listener, lambda one: self._tasks.spawn(self._welcome, Wire(one)))

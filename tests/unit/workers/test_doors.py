@@ -70,6 +70,17 @@ def test_who_is_told_to_stop_while_connecting_leaves_nothing(tmp_path: Path) -> 
     assert connecting.dead
 
 
+def test_what_the_killed_have_left_is_swept_up(tmp_path: Path) -> None:
+    listeners = {name: doors.listen(doors.path_of(str(tmp_path), name)) for name in ("w1", "w2", "keeper")}
+    listeners["w1"].close()
+    (tmp_path / "keeper.journal").touch()
+    (tmp_path / "file.sock").mkdir()
+    doors.sweep(str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == ["file.sock", "keeper.journal", "keeper.sock", "w2.sock"]
+    for name in ("w2", "keeper"):
+        listeners[name].close()
+
+
 class Scarce:
     """A listener that finds no descriptor once."""
 
