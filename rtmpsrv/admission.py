@@ -36,6 +36,7 @@ class Admission:
         """The gate asks what `through` returns, which may stand before the authority."""
         self.callbacks: CallbackAuthority | None = None
         self.coordinator: Coordinator | None = None
+        self.on_block: Callable[[str, float], None] = lambda channel, seconds: None
         self.authority: Authority = self._authority(config, give_way)
         self.gate = Gate(through(self))
         self.kills = Kills(self.gate)
@@ -60,6 +61,7 @@ class Admission:
     def _block(self, channel: str, seconds: float) -> bool:
         """End what is published on a channel, wherever that is, and refuse what comes, for so long."""
         self.gate.block(channel, seconds)
+        self.on_block(channel, seconds)
         return self.kills.kill(channel, None, KILLED_BY_REDIS)
 
     def _authority(self, config: Config, give_way: GiveWay) -> Authority:

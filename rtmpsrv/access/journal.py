@@ -1,5 +1,7 @@
 """Which publications have begun and were not reported as ended yet: a file, for whoever comes after a crash.
 
+Also which channels are closed, by a command that came once.
+
 One line for each change, appended with one write and never synchronised: it survives the process, not the
 machine. Holds stream keys, so nobody else may read it. Blocks no longer than a file does.
 """
@@ -11,6 +13,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from rtmpsrv.access.blocks import MAX_BLOCKS
 from rtmpsrv.access.gate import Authority, Grant, PublishRequest
 from rtmpsrv.log import Logger, RateLimited
 
@@ -37,6 +40,7 @@ class Journal:
         self._lines = 0
         self._fd = -1
         self.kept: dict[int, Kept] = {}
+        self.closed: dict[str, float] = {}  # channels, and until when, by the wall clock
         self._replay()
         self._compact()  # a line that was cut short must not be gone on with
 
@@ -61,6 +65,11 @@ class Journal:
         if self.kept.pop(grant.serial, None) is not None:
             self._append({"over": grant.serial})
 
+    def closed_until(self, channel: str, at: float) -> None:
+        """Note that a channel is closed until a time by the wall clock; 0 for an open one."""
+        self._close_until(channel, at)
+        self._append({"closed": channel, "until": at})
+
     def close(self) -> None:
         """Write no more. Idempotent."""
         if self._fd >= 0:
@@ -68,6 +77,13 @@ class Journal:
             self._fd = -1
 
     # --- private ----------------------------------------------------------------------------------
+
+    def _close_until(self, channel: str, at: float) -> None:
+        self.closed.pop(channel, None)
+        if at > 0:
+            self.closed[channel] = at
+            while len(self.closed) > MAX_BLOCKS:
+                del self.closed[next(iter(self.closed))]
 
     def _note(self, kept: Kept) -> None:
         self.kept[kept.grant.serial] = kept
@@ -79,7 +95,7 @@ class Journal:
         try:
             os.write(self._fd, _line(record))
             self._lines += 1
-            if self._lines >= COMPACT_LINES and self._lines > _USELESS * len(self.kept):
+            if self._lines >= COMPACT_LINES and self._lines > _USELESS * (len(self.kept) + len(self.closed)):
                 self._compact()
         except OSError:
             self._failures.add()
@@ -100,6 +116,9 @@ class Journal:
         if "over" in record:
             self.kept.pop(record["over"], None)
             return
+        if "closed" in record:
+            self._close_until(str(record["closed"]), float(record["until"]))
+            return
         channel, key, client_ip, stream_id = record["grant"]
         grant = Grant(channel, key, client_ip, stream_id, record["serial"])
         self.kept[grant.serial] = Kept(grant, record["owner"], record["ended"])
@@ -113,12 +132,14 @@ class Journal:
             os.fchmod(fd, 0o600)
             with open(fd, "wb", closefd=False) as file:
                 file.writelines([_line(_record(kept)) for kept in self.kept.values()])
+                closed = [{"closed": channel, "until": at} for channel, at in self.closed.items()]
+                file.writelines([_line(record) for record in closed])
             os.replace(fresh, self._path)
         except OSError:
             os.close(fd)
             raise
         self.close()
-        self._fd, self._lines = fd, len(self.kept)
+        self._fd, self._lines = fd, len(self.kept) + len(self.closed)
 
 
 class JournaledAuthority:

@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, time
 
 import gevent
 from gevent.event import Event
@@ -76,6 +76,11 @@ def make(config: Config, folder: str) -> tuple[Keeper, Admission]:
         return JournaledAuthority(admission.authority, journal, reports_later=admission.callbacks is not None)
 
     admission = Admission(config, Turns(), journaled)
+    admission.on_block = lambda channel, seconds: journal.closed_until(
+        channel, time() + seconds if seconds > 0 else 0.0
+    )
+    for channel, until in journal.closed.items():
+        admission.gate.block(channel, until - time())
     keeper = Keeper(
         admission.gate,
         SlotBook(connection_limits(config)),

@@ -68,6 +68,18 @@ def test_each_change_is_written_once_and_what_is_unknown_not_at_all(path: str) -
     assert os.stat(path).st_size == size
 
 
+def test_closed_channels_are_known_after_a_crash(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_BLOCKS", 2)
+    monkeypatch.setattr(module, "COMPACT_LINES", 6)
+    journal = opened(path)
+    for channel, until in [("a", 10.0), ("b", 20.0), ("c", 30.0), ("b", 25.0), ("c", 0.0), ("d", 40.0)]:
+        journal.closed_until(channel, until)
+    again = opened(path)
+    assert list(again.closed.items()) == [("b", 25.0), ("d", 40.0)]
+    assert again.kept == {}
+    assert list(opened(path).closed) == ["b", "d"]
+
+
 def test_an_end_is_kept_though_nobody_told_of_the_beginning(path: str) -> None:
     opened(path).ended(grant())
     assert kept_by_the_next(path) == {1: Kept(grant(), ended=True)}

@@ -56,6 +56,18 @@ def test_the_control_server_knows_nothing_of_a_keeper_that_is_gone(tmp_path: Pat
     made.leave()
 
 
+def test_a_channel_stays_closed_when_the_keeper_dies(tmp_path: Path) -> None:
+    first, admission = keeper_process.make(Config(), str(tmp_path))
+    admission._block("news", 60.0)
+    admission._block("sport", 60.0)
+    admission._block("sport", 0.0)
+    first.leave()
+    second, admission = keeper_process.make(Config(), str(tmp_path))
+    assert 59 < admission.gate.blocks().pop("news") <= 60
+    assert admission.gate.blocks().keys() == {"news"}
+    second.leave()
+
+
 def test_it_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     stopping = Event()
     serving = gevent.spawn(keeper_process.serve, Config(), str(tmp_path), stopping)

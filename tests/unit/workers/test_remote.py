@@ -8,6 +8,7 @@ from pathlib import Path
 import gevent
 import pytest
 
+from rtmpsrv.access.gate import PublishRequest
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.workers import remote
 from tests.unit.workers.lines import PATIENCE_S, eventually, wires
@@ -263,9 +264,12 @@ def test_what_no_session_answers_for_is_released_once(cluster: Cluster) -> None:
     assert cluster.desk.ended_ids == ["id-1"]
 
 
-def test_a_worker_kills_nothing_by_itself(cluster: Cluster) -> None:
+def test_a_worker_kills_and_closes_nothing_by_itself(cluster: Cluster) -> None:
     worker = cluster.worker()
     grant = worker.publish()
     assert not worker.gate.kill("news", None, "killed")
     worker.gate.kill_all("killed", notify=True)
+    worker.gate.block("sport", 60.0)
+    assert worker.gate.blocks() == {}
+    assert worker.publish(PublishRequest("sport", "key", "10.0.0.1")).stream_id == "id-2"
     assert worker.gate.activate(grant)
