@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
 
+from rtmpsrv.access.gate import Grant
+from rtmpsrv.live.mirror import OutOfStep
 from rtmpsrv.workers import copies
 from rtmpsrv.workers.wire import WireLost
 from tests.client import AVC_HEADER, keyframe
@@ -175,3 +179,87 @@ def test_a_copy_of_what_is_not_here_is_refused(tmp_path: Path) -> None:
         with pytest.raises(WireLost, match="closed"):
             wire.receive(5.0)
         wire.close()
+
+
+def hand_over(old: Hand, new: Hand) -> None:
+    """Let the publisher, its channel and its slot go on in another worker, as a succession does."""
+    (session,) = [one for one in old.listeners[0].sessions if one.role == "publisher"]
+    frozen = old.listeners[0].release(session)
+    grant, address = frozen.state.publication, frozen.state.client.ip
+    assert isinstance(grant, Grant)
+    channel, fds = old.registry.find("news"), list[int]()
+    assert channel is not None
+    value = channel.snapshot(fds)
+    note = old.membership.gate.note(grant)
+    assert note is not None
+    new.registry.adopt("news", value, [os.dup(fd) for fd in fds])
+    new.membership.gate.inherit(grant, note)
+    new.membership.slots.arrive(old.membership.slots.depart(address), address)
+    old.membership.gate.abandon(grant)
+    old.registry.abandon("news")
+    new.listeners[0].adopt(frozen)
+
+
+def test_a_copy_goes_on_without_loss_when_its_channel_is_another_worker_s(tmp_path: Path) -> None:
+    with crew(tmp_path, number=4, spread=0) as made:
+        publisher = made.publish(made.hands[0])
+        watchers = [made.play(hand) for hand in made.hands[1:3]]
+        for watcher in watchers:
+            watcher.hear_video(keyframe(b"first"))
+        sent = publisher.some()
+        for old, new in ((0, 3), (3, 0)):
+            hand_over(made.hands[old], made.hands[new])
+            sent += publisher.some()
+            for watcher in watchers:
+                watcher.hear_video(sent[-1])
+        for watcher in watchers:
+            assert watcher.videos == [*FIRST, *sent]
+        assert made.cluster.desk.ended_ids == []
+        assert made.cluster.keeper.book.directory() == {"news": "w1"}
+
+
+def test_what_does_not_fit_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with crew(tmp_path, spread=0) as made:
+        publisher = made.publish(made.hands[0])
+        watcher = made.play(made.hands[1])
+        watcher.hear_video(keyframe(b"first"))
+        mirror = made.hands[1].membership.copies._copies["news"].mirror
+        feed, troubles = mirror.feed, [OutOfStep("once")]
+
+        def fail_once(message: dict[str, Any], fds: list[int]) -> Any:
+            if troubles:
+                for fd in fds:
+                    os.close(fd)
+                raise troubles.pop()
+            return feed(message, fds)
+
+        monkeypatch.setattr(mirror, "feed", fail_once)
+        publisher.some()
+        eventually(lambda: not troubles, "trouble")
+        watcher.hear_video(publisher.some()[-1])
+
+
+def test_a_bug_costs_that_copy_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with crew(tmp_path, spread=0) as made:
+        made.publish(made.hands[0])
+        watcher = made.play(made.hands[1])
+        watcher.hear_video(keyframe(b"first"))
+        logged: list[str] = []
+        copy = made.hands[1].membership.copies._copies["news"]
+        monkeypatch.setattr(made.hands[1].membership.copies.log, "exception", logged.append)
+        monkeypatch.setattr(copy.mirror, "feed", lambda message, fds: 1 / 0)
+        assert copy.wire is not None
+        copy.wire.close()
+        watcher.hear_status("UnpublishNotify")
+        assert logged == ["copy failed"]
+        made.play(made.hands[1]).hear_video(keyframe(b"first"))
+
+
+def test_a_worker_that_leaves_gives_its_copies_up(tmp_path: Path) -> None:
+    with crew(tmp_path, spread=0) as made:
+        made.publish(made.hands[0])
+        watcher = made.play(made.hands[1])
+        watcher.hear_video(keyframe(b"first"))
+        made.hands[1].membership.leave()
+        watcher.hear_status("UnpublishNotify")
+        assert copied(made.hands[1]) == 0
