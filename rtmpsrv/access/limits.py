@@ -49,6 +49,14 @@ class ConnectionLimits:
         self._counts[key] = self._counts.get(key, 0) + 1
         self._open += 1
 
+    def depart(self, address: str) -> int:
+        """Return 0: of this process a slot is as good as any other, and `release` gives it back."""
+        return 0
+
+    def arrive(self, slot: int, address: str) -> None:
+        """Take a slot for a connection that has moved. Owed a `release`, too."""
+        self.take(address)
+
     def release(self, address: str) -> None:
         """Give back a slot that `admit` gave."""
         key = counted_as(address)

@@ -154,12 +154,11 @@ class Listener(StreamServer):
         sock.close()
 
     def _serve_adopted(self, frozen: Frozen) -> None:
-        sock, address = _adopt(frozen.descriptor), frozen.state.client.ip
-        self._parts.slots.take(address)
+        sock = _adopt(frozen.descriptor)
         try:
             self._run(frozen.state, PlainTransport(sock))
         finally:
-            self._parts.slots.release(address)
+            self._parts.slots.release(frozen.state.client.ip)
             sock.close()
 
     def _open(self, sock: gsocket.socket, address: str, accepted_at: float) -> Transport | None:
@@ -215,10 +214,12 @@ class Listener(StreamServer):
             close(descriptor)
             raise
         self.sessions.discard(session)
+        state.slot = self._parts.slots.depart(state.client.ip)
         return Frozen(state, descriptor)
 
     def adopt(self, frozen: Frozen) -> None:
         """Let a session go on that another process, or this one, has frozen. Never blocks."""
+        self._parts.slots.arrive(frozen.state.slot, frozen.state.client.ip)
         self.greenlets.spawn(self._serve_adopted, frozen)
 
     def describe(self) -> dict[str, Any]:

@@ -21,8 +21,11 @@ class Slots(Protocol):
     def admit(self, address: str) -> str | None:
         """Take a slot; return why not, None for yes."""
 
-    def take(self, address: str) -> None:
-        """Take a slot whatever the limits say: for a connection that another session served until now."""
+    def depart(self, address: str) -> int:
+        """Let a connection move, whose slot is given back here as ever; return what `arrive` gets."""
+
+    def arrive(self, slot: int, address: str) -> None:
+        """Take a slot whatever the limits say, for a connection that another session served until now."""
 
     def release(self, address: str) -> None:
         """Give it back."""

@@ -47,6 +47,7 @@ class SessionState:
     outlet: OutletState = field(default_factory=OutletState)
     publication: object = None  # what the host's own returned when it was frozen; None while it lives
     playback: object = None
+    slot: int = 0  # among those of all processes, of a frozen one; the listener's
     asked: Event | None = None  # a request that nobody has handled yet: it was held
 
 

@@ -66,11 +66,9 @@ class Moving:
         except (WireLost, CannotMove) as exc:
             self._log.debug("session stays here: %s", exc)
             return False
-        address = frozen.state.client.ip
-        slot = self._slots.depart(address)
         offer, moved = next(self._offers), False
         try:
-            line.call("offer", offer, frozen.state, slot, timeout_s=ANSWER_S, fds=[frozen.descriptor])
+            line.call("offer", offer, frozen.state, timeout_s=ANSWER_S, fds=[frozen.descriptor])
             moved = line.tell("go_on", offer)
             if moved and not line.flush(ANSWER_S):
                 line.close()  # what was not handed to the kernel as a whole nobody will ever read
@@ -80,33 +78,31 @@ class Moving:
         finally:
             if moved:
                 close(frozen.descriptor)
-                self._slots.passed_on(slot, worker)
+                self._slots.passed_on(frozen.state.slot, worker)
                 session.log.info("moved to worker %s", worker)
             else:
                 line.tell("forget", offer)
-                self._slots.arrive(slot, address)
                 listener.adopt(frozen)
         return moved
 
     # --- asked by other workers -------------------------------------------------------------------
 
     def _handlers(self) -> Handlers:
-        offered: dict[int, tuple[SessionState, int, int]] = {}  # with descriptor and slot
+        offered: dict[int, Frozen] = {}
 
-        def offer(number: int, state: SessionState, slot: int, fds: list[int]) -> None:
+        def offer(number: int, state: SessionState, fds: list[int]) -> None:
             if len(offered) >= MAX_OFFERED:
                 raise AccessDenied("", "too many sessions are on the way")
-            offered[number] = state, fds.pop(), slot
+            offered[number] = Frozen(state, fds.pop())
 
         def go_on(number: int) -> None:
-            state, descriptor, slot = offered.pop(number)
-            state.client.number = next(self._numbers)
-            self._slots.arrive(slot, state.client.ip)
-            self._listeners[0].adopt(Frozen(state, descriptor))
+            frozen = offered.pop(number)
+            frozen.state.client.number = next(self._numbers)
+            self._listeners[0].adopt(frozen)
 
         def forget(number: int) -> None:
             if number in offered:
-                close(offered.pop(number)[1])
+                close(offered.pop(number).descriptor)
 
         def over() -> None:
             for number in list(offered):

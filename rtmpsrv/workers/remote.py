@@ -207,7 +207,6 @@ class RemoteSlots:
         self._limits = limits
         self._held: dict[str, list[int]] = {}  # connections of an address are as good as each other
         self._gone: dict[str, int] = {}  # how many are still to be released here, but went elsewhere
-        self._coming: dict[str, int] = {}  # how many are counted, and are still to be taken
         link.says["slots"] = self.held
 
     def admit(self, address: str) -> str | None:
@@ -235,26 +234,29 @@ class RemoteSlots:
             line.tell("slot_over", number)
         return refused
 
-    def take(self, address: str) -> None:
-        """Take a slot whatever the limits say: for a connection that has moved here."""
-        if not _count_down(self._coming, address):
-            number = secrets.randbits(NUMBER_BITS)
-            self._note(number, address)
-            self._link.tell("slot_taken", number, address)
-
     def release(self, address: str) -> None:
         """Give a slot back."""
-        if not _count_down(self._gone, address):
+        gone = self._gone.get(address, 0)
+        if gone > 1:
+            self._gone[address] = gone - 1
+        elif gone:
+            del self._gone[address]
+        else:
             self._link.tell("slot_over", self._give(address))
 
     def depart(self, address: str) -> int:
-        """Let one connection of an address go, whose `release` will count for nothing; return its number."""
+        """Let one connection of an address go, whose `release` will count for nothing; return its number.
+
+        It stays counted, as this worker's, until another one says that it has it. 0: it was never counted.
+        """
+        if address not in self._held:
+            return 0
         self._gone[address] = self._gone.get(address, 0) + 1
         return self._give(address)
 
-    def arrive(self, number: int, address: str) -> None:
-        """Count a connection that has departed elsewhere, or here; its `take` will count for nothing."""
-        self._coming[address] = self._coming.get(address, 0) + 1
+    def arrive(self, slot: int, address: str) -> None:
+        """Count a connection that has departed elsewhere, or here; owed a `release`, too."""
+        number = slot or secrets.randbits(NUMBER_BITS)
         self._note(number, address)
         self._link.tell("slot_taken", number, address)
 
@@ -281,13 +283,3 @@ class RemoteSlots:
             del self._held[address]
         self._limits.release(address)
         return number
-
-
-def _count_down(counts: dict[str, int], address: str) -> bool:
-    """Take one off; False when there is none."""
-    count = counts.get(address, 0)
-    if count > 1:
-        counts[address] = count - 1
-    else:
-        counts.pop(address, None)
-    return count > 0

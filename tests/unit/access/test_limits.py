@@ -76,7 +76,7 @@ def test_a_refusal_names_the_settings_of_the_operator() -> None:
 def test_a_connection_that_has_moved_is_counted_and_never_refused() -> None:
     slots = limits(per_address=1)
     for _ in range(2):
-        slots.take("10.0.0.1")
+        slots.arrive(slots.depart("10.0.0.1"), "10.0.0.1")
     assert slots.admit("10.0.0.1") is not None
     slots.release("10.0.0.1")
     slots.release("10.0.0.1")

@@ -69,7 +69,11 @@ class FakeSlots:
             self.taken.append(address)
         return self.refusal
 
-    def take(self, address: str) -> None:
+    def depart(self, address: str) -> int:
+        return 7
+
+    def arrive(self, slot: int, address: str) -> None:
+        assert slot == 7
         self.taken.append(address)
 
     def release(self, address: str) -> None:

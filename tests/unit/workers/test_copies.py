@@ -185,7 +185,7 @@ def hand_over(old: Hand, new: Hand) -> None:
     """Let the publisher, its channel and its slot go on in another worker, as a succession does."""
     (session,) = [one for one in old.listeners[0].sessions if one.role == "publisher"]
     frozen = old.listeners[0].release(session)
-    grant, address = frozen.state.publication, frozen.state.client.ip
+    grant = frozen.state.publication
     assert isinstance(grant, Grant)
     channel, fds = old.registry.find("news"), list[int]()
     assert channel is not None
@@ -194,7 +194,6 @@ def hand_over(old: Hand, new: Hand) -> None:
     assert note is not None
     new.registry.adopt("news", value, [os.dup(fd) for fd in fds])
     new.membership.gate.inherit(grant, note)
-    new.membership.slots.arrive(old.membership.slots.depart(address), address)
     old.membership.gate.abandon(grant)
     old.registry.abandon("news")
     new.listeners[0].adopt(frozen)

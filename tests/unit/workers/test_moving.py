@@ -77,17 +77,17 @@ def test_a_session_goes_on_here_when_the_other_worker(
         tells, calls, over = made.hands[1].membership.neighbours.on_calls()
         forgotten: list[int] = []
 
-        def answer(number: int, state: object, slot: int, fds: list[int]) -> None:
+        def answer(number: int, state: object, fds: list[int]) -> None:
             if what == "refuses":
                 raise AccessDenied("", "no")
             if what == "fails":
-                calls["offer"](number, state, slot, fds)
+                calls["offer"](number, state, fds)
                 raise CallLost("a third one")
             if what == "is silent":
-                calls["offer"](number, state, slot, fds)
+                calls["offer"](number, state, fds)
                 gevent.sleep(0.1)
             if what == "hangs up":
-                calls["offer"](number, state, slot, fds)
+                calls["offer"](number, state, fds)
                 made.hands[0].membership.neighbours._lines["w2"].close()
 
         def forget(number: int) -> None:
@@ -134,7 +134,7 @@ def test_who_is_stopped_in_the_middle_lets_the_session_go_on_here(tmp_path: Path
         tells, calls, over = made.hands[1].membership.neighbours.on_calls()
         asked: list[int] = []
 
-        def answer(number: int, state: object, slot: int, fds: list[int]) -> None:
+        def answer(number: int, state: object, fds: list[int]) -> None:
             asked.append(number)
             gevent.sleep(PATIENCE_S)
 
@@ -177,12 +177,12 @@ def test_offers_are_bounded_and_those_of_a_worker_that_is_gone_are_forgotten(
         _, session = waiting(made)
         line = made.hands[0].membership.neighbours.line("w2")
         state: Any = None
-        line.call("offer", 1, state, 7, timeout_s=PATIENCE_S, fds=[session.fileno()])
+        line.call("offer", 1, state, timeout_s=PATIENCE_S, fds=[session.fileno()])
         with pytest.raises(AccessDenied, match="too many sessions are on the way"):
-            line.call("offer", 2, state, 7, timeout_s=PATIENCE_S, fds=[session.fileno()])
+            line.call("offer", 2, state, timeout_s=PATIENCE_S, fds=[session.fileno()])
         line.tell("forget", 1)
         line.tell("forget", 1)
-        line.call("offer", 3, state, 7, timeout_s=PATIENCE_S, fds=[session.fileno()])
+        line.call("offer", 3, state, timeout_s=PATIENCE_S, fds=[session.fileno()])
         inode = os.fstat(session.fileno()).st_ino
         eventually(lambda: inodes().count(inode) == 2, "one is kept")
         line.close()

@@ -159,7 +159,6 @@ def test_a_connection_that_moves_keeps_its_slot(cluster: Cluster) -> None:
     one.slots.release("10.0.0.1")  # by the listener, whose session is over
     assert not admitted(other)
     other.slots.arrive(number, "10.0.0.1")
-    other.slots.take("10.0.0.1")  # by the listener, for its new session
     one.slots.passed_on(number, "w2")
     for worker in (one, other):
         cluster.sync(worker)
@@ -190,10 +189,19 @@ def test_a_move_that_fails_leaves_all_as_it_was(cluster: Cluster) -> None:
 def test_a_connection_that_comes_by_another_way_is_counted_whatever_the_limit(cluster: Cluster) -> None:
     worker = cluster.worker()
     for _ in range(3):
-        worker.slots.take("10.0.0.1")
+        worker.slots.arrive(0, "10.0.0.1")
     cluster.sync(worker)
     assert len(cluster.keeper.slots) == 3
     assert not admitted(worker)
+
+
+def test_what_was_never_counted_departs_as_that_and_is_counted_where_it_arrives(cluster: Cluster) -> None:
+    one, other = cluster.worker(), cluster.worker()
+    assert one.slots.depart("10.0.0.1") == 0
+    other.slots.arrive(0, "10.0.0.1")
+    assert admitted(one)
+    one.slots.release("10.0.0.1")
+    assert (one.slots.held(), len(other.slots.held())) == ({}, 1)
 
 
 def test_a_connection_that_went_to_a_worker_that_died_is_over(cluster: Cluster) -> None:
