@@ -156,9 +156,11 @@ class Relay:
 
     def is_free(self, name: str) -> bool:
         """Tell whether nobody publishes a channel here, or nobody any more. Blocks up to `SOUNDING_S`."""
-        present = self._publications.get(name)
-        if present is None or not self._is_live(name):  # a copy of another process's, or handed over to it
+        if not self._is_live(name):
             return True
+        present = self._publications.get(name)
+        if present is None:  # another process publishes it, which the keeper knows, where there is one
+            return self.elsewhere is not None
         if not present.has_left() and present.peer.sound():
             gevent.sleep(SOUNDING_S)
         if present.has_left():

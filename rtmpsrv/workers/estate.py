@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
@@ -54,7 +54,13 @@ class Grants(Protocol):
     def kill(self, channel: str, stream_id: str | None, reason: str) -> bool:
         """End what is published on a channel; return whether something was."""
 
-    def kill_all(self, reason: str, notify: bool, of: Authority | None = None) -> None:
+    def kill_all(
+        self,
+        reason: str,
+        notify: bool,
+        of: Authority | None = None,
+        serials: Collection[int] | None = None,
+    ) -> None:
         """End everything, or what one authority granted."""
 
     def block(self, channel: str, seconds: float) -> None:

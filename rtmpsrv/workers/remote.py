@@ -7,7 +7,7 @@ here alone. What a worker has it tells each new keeper.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from time import monotonic
 from typing import Final
 
@@ -139,7 +139,13 @@ class RemoteGate:
         """Return False: the keeper kills."""
         return False
 
-    def kill_all(self, reason: str, notify: bool, of: Authority | None = None) -> None:
+    def kill_all(
+        self,
+        reason: str,
+        notify: bool,
+        of: Authority | None = None,
+        serials: Collection[int] | None = None,
+    ) -> None:
         """Do nothing: the keeper kills."""
 
     def block(self, channel: str, seconds: float) -> None:

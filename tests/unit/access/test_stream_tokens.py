@@ -102,6 +102,7 @@ def test_a_token_of_another_secret_is_refused() -> None:
         (raw([], GOOD), "the token is not genuine"),
         (base64.urlsafe_b64encode(b"[" * 2500).decode() + ".e30.", "the token is not genuine"),
     ],
+    ids=lambda value: None if len(value) < 30 else "",  # a token of now differs from process to process
 )
 def test_what_is_no_token_of_ours(token: str, why: str) -> None:
     with pytest.raises(TokenRefused, match=f"^{why}$"):
