@@ -36,6 +36,8 @@ class Link:
 
     def cut(self) -> None:
         """Let both ends see that the other one is gone."""
+        self.tap.close()
+        self.owner.registry.release(APP)
         self.near.close()
         self.receiver.join(PATIENCE_S)
         self.far.close()
@@ -46,6 +48,7 @@ class Link:
         self.house.registry.release(APP)
 
     def _connect(self, owner: House) -> None:
+        self.owner = owner
         near, far = gsocket.socketpair(socket.AF_UNIX)
         self.near, self.far = Wire(near), Wire(far)
         self.receiver = gevent.spawn(self._receive, self.far)

@@ -130,6 +130,17 @@ def test_tap_whose_mirror_is_gone_at_once_is_lost() -> None:
     tap.close()
 
 
+def test_channel_is_not_forgotten_while_it_is_mirrored() -> None:
+    stage = Stage()
+    mirrored = Mirrored(stage)
+    stage.channel.stop()
+    stage.registry.release("channel")
+    assert stage.registry.find("channel") is stage.channel
+    mirrored.tap.close()
+    stage.registry.release("channel")
+    assert stage.registry.find("channel") is None
+
+
 def test_closed_tap_is_told_nothing() -> None:
     stage = Stage()
     mirrored = Mirrored(stage)
