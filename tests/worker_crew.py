@@ -28,6 +28,7 @@ from rtmpsrv.server.ports import Ports
 from rtmpsrv.workers import doors
 from rtmpsrv.workers.calls import CallLost, Calls
 from rtmpsrv.workers.wire import WireLost
+from tests.access_run import leaks
 from tests.server_process import environment
 
 START_S = 20.0  # a busy machine needs seconds to import everything
@@ -48,7 +49,7 @@ def work(name: str, plain: int, secure: int) -> None:
 
 
 class WorkerCrew:
-    """Use as a context; leaving it stops all. `log_text` is what all of them have logged so far."""
+    """Use as a context; leaving it stops all, and looks for bugs and secrets in the log."""
 
     def __init__(self, number: int = 2, **settings: str) -> None:
         self._folder = tempfile.TemporaryDirectory(dir="/tmp")  # a socket's path has to be short
@@ -94,12 +95,17 @@ class WorkerCrew:
             self._log.close()
             self._socket.close()
             self._secure.close()
-            if kind is not None:
-                sys.stdout.write(self.log_text[-20_000:])
+            text = self.log_text
             self._folder.cleanup()
+            if kind is not None:
+                sys.stdout.write(text[-20_000:])
+        if kind is None:
+            assert leaks(text.splitlines()) == []
+            assert "Traceback" not in text, text[-20_000:]
 
     @property
     def log_text(self) -> str:
+        """What all of them have logged so far."""
         return self._log_path.read_text(errors="replace")
 
     def start_keeper(self) -> subprocess.Popen[bytes]:

@@ -23,7 +23,8 @@ from tests.client import (
 )  # fmt: skip
 from tests.doubles import certificates
 from tests.doubles.callback_server import Answer, CallbackServer, Received
-from tests.doubles.secrets import JWT_SECRET
+from tests.doubles.control_server import ControlServer
+from tests.doubles.secrets import CONTROL_SECRET, JWT_SECRET
 from tests.integration.test_tls import TlsClient
 from tests.worker_crew import WorkerCrew
 
@@ -158,6 +159,39 @@ def test_a_keeper_that_is_replaced_ends_by_itself_and_costs_nothing() -> None:
         publisher.close()
         assert callback.wait_for("stop", channel="stays")
         assert (events(callback, "start"), events(callback, "stop")) == (["stays"], ["id-1"])
+
+
+def test_what_a_control_server_granted_stays_with_its_link() -> None:
+    with (
+        ControlServer(CONTROL_SECRET) as control,
+        crew(CONTROL_USE="YES", CONTROL_BASE_URL=control.url, CONTROL_SECRET=CONTROL_SECRET) as (
+            made,
+            clients,
+        ),
+    ):
+        link = control.wait_for_link()
+        stays, killed = clients.publisher("stays"), clients.publisher("killed")
+        first = made.keeper
+        made.start_keeper()
+        next_link = control.wait_for_link(2)
+        made.wait_until(lambda told: told and owners(told).keys() == {"stays", "killed"})
+        later = clients.publisher("later")
+        assert link.alive
+        control.send(link, "STREAM-KILL", {"Stream-Channel": "killed"})
+        killed.expect_closed()
+        assert control.wait_for("PUBLISH-END", where={"Stream-Channel": "killed"})
+        player = clients.player("stays")
+        clients.passed(stays, player)
+        stays.close()
+        assert control.wait_for("PUBLISH-END", 2)
+        assert [one.kind for one in link.received].count("PUBLISH-END") == 2
+        assert first.wait(15) == 0
+        assert next_link.alive
+        player = clients.player("later")
+        clients.passed(later, player)
+        made.kill("keeper")  # and the control server forgets what it granted over its link
+        made.start_keeper()
+        later.expect_closed(15)
 
 
 def test_what_is_on_tls_plays_and_publishes_wherever_it_was_accepted(tmp_path: Path) -> None:
