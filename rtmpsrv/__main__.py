@@ -23,7 +23,7 @@ from rtmpsrv.errors import ConfigError
 from rtmpsrv.server.ports import Ports, choose, offers
 from rtmpsrv.service import Service
 from rtmpsrv.systemd import take_sockets
-from rtmpsrv.workers import child
+from rtmpsrv.workers import child, parent
 from rtmpsrv.workers.heart import Heart
 from rtmpsrv.workers.role import Role, take_role
 from rtmpsrv.workers.successor import Successor
@@ -110,7 +110,10 @@ def _succeed(predecessor: Wire, config: Config, warnings: list[str]) -> int:
 
 def _serve(app: App, config: Config, warnings: list[str], successor: Successor | None = None) -> int:
     service = Service(config.pid_file, os.environ.get("NOTIFY_SOCKET", ""))
-    _handle_signals(app, service)
+    stays = parent.must_stay(os.environ)
+    if stays:
+        parent.adopt_orphans()
+    _handle_signals(app, service, stays)
     if successor is not None:
         app.on_serving = partial(_tell_serving, service)
     problem = _start(app, config, successor)
@@ -125,6 +128,8 @@ def _serve(app: App, config: Config, warnings: list[str], successor: Successor |
         return 1
     code = app.run()
     service.ended()
+    if stays and app.handed_over:
+        return parent.stay((*STOPS, signal.SIGHUP, signal.SIGUSR2))
     return code
 
 
@@ -191,15 +196,34 @@ def _log(level: int, lines: list[str]) -> None:
         log.get().log(level, "%s", line)
 
 
-def _handle_signals(app: App, service: Service) -> None:
+def _handle_signals(app: App, service: Service, stays: bool) -> None:
     """Let three signals end the server, one reload it, one replace it, and no other harm it.
 
-    Each runs in a greenlet.
+    Each runs in a greenlet. A process that `stays` passes them on when another one serves.
     """
+
+    def serving(number: int) -> bool:
+        if not (stays and app.handed_over):
+            return True
+        parent.pass_on(number)
+        return False
+
+    def stop(number: int) -> None:
+        serving(number)
+        _stop(app, service)
+
+    def reload() -> None:
+        if serving(signal.SIGHUP):
+            _reload(app, service)
+
+    def hand_over() -> None:
+        if serving(signal.SIGUSR2):
+            app.hand_over()
+
     for number in STOPS:
-        gevent.signal_handler(number, _stop, app, service)
-    gevent.signal_handler(signal.SIGHUP, _reload, app, service)
-    gevent.signal_handler(signal.SIGUSR2, app.hand_over)
+        gevent.signal_handler(number, stop, number)
+    gevent.signal_handler(signal.SIGHUP, reload)
+    gevent.signal_handler(signal.SIGUSR2, hand_over)
     watchers: dict[int, Any] = {}
     for number in IGNORED:
         watchers[number] = gevent.signal_handler(number, _tell_ignored, number, watchers)

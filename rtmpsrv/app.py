@@ -147,6 +147,11 @@ class App:
         self._drain()
         return 0
 
+    @property
+    def handed_over(self) -> bool:
+        """Whether another process serves now."""
+        return self._succession.succeeded
+
     def hand_over(self) -> None:
         """Start a process that succeeds this one, and hand everything over to it. Blocks for the fork."""
         if self._successor is None:

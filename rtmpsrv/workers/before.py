@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from posix import close
 from typing import Any
 
 from ..access.gate import Grant
+from ..access.limits import ConnectionLimits
 from ..errors import CannotMove
 from ..live.mirror import Mirror
 from ..log import Logger
@@ -41,10 +43,12 @@ class Before:
         self._estate = estate
         self._log = log
         self._authority = InheritedAuthority(talk)
+        self._slots: Counter[str] = Counter()  # taken for connections there, by address
         self._prepared: _Slice | None = None
         talk.handle("kill", self._take_kill)
         talk.handle("stops", self._take_stops)
         talk.handle("link lost", self._take_loss)
+        talk.handle("slots", self._take_slots)
 
     def act(self, message: Message, descriptors: list[int]) -> None:
         """Take a slice, or let it run. Never blocks. Raises WireLost for what is no message."""
@@ -90,6 +94,7 @@ class Before:
             estate.kills.before.remove(self._pass_kill)
             estate.elders.remove(self)
             self.mirroring.lost()
+            self._take_slots({"addresses": {}}, [])
             if self._authority in estate.tied:
                 estate.tied.remove(self._authority)
                 estate.link_lost(self._authority)
@@ -174,6 +179,18 @@ class Before:
         for grant in message["grants"]:
             if reports is not None:
                 reports.ended(grant)
+
+    def _take_slots(self, message: Message, _descriptors: list[int]) -> None:
+        """Count the connections that are left there: the limits are for all processes together."""
+        slots = self._estate.parts.slots
+        if not isinstance(slots, ConnectionLimits):
+            return  # a keeper counts for all processes
+        now: Counter[str] = Counter(message["addresses"])
+        for address in (now - self._slots).elements():
+            slots.take(address)
+        for address in (self._slots - now).elements():
+            slots.release(address)
+        self._slots = now
 
     def _take_loss(self, message: Message, _descriptors: list[int]) -> None:
         self._estate.link_lost(self._authority, self._authority.own_serials(message["serials"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias, runtime_checkable
@@ -61,7 +62,7 @@ class Grants(Protocol):
         of: Authority | None = None,
         serials: Collection[int] | None = None,
     ) -> None:
-        """End everything, or what one authority granted."""
+        """End everything; or what one authority granted; or of that, what has certain serials."""
 
     def block(self, channel: str, seconds: float) -> None:
         """Refuse the publishers of a channel for so long."""
@@ -215,3 +216,8 @@ def published_here(estate: Estate, *, fixed: bool = False) -> set[str]:
         if session.role == "publisher" and (is_fixed(session) or not fixed)
         for name in channels_of(session)
     }
+
+
+def addresses_of(estate: Estate) -> Counter[str]:
+    """Count the sessions of this process by the addresses of their clients."""
+    return Counter(session.client.ip for listener in estate.listeners for session in listener.sessions)

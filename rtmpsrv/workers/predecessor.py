@@ -16,7 +16,7 @@ from gevent import socket as gsocket
 from ..log import Logger
 from . import schema
 from .conversation import Conversation
-from .estate import Estate, published_here
+from .estate import Estate, addresses_of, published_here
 from .handing import STEP_S, Handing, Refused
 from .mirroring import Mirroring
 from .remainder import Remainder
@@ -148,6 +148,7 @@ class Predecessor:
         handshakes = sum(len(listener.greenlets) for listener in estate.listeners)  # each may take a number
         number = next(estate.parts.numbers) + handshakes
         closed = estate.gate.blocks()
+        self._talk.say({"kind": "slots", "addresses": dict(addresses_of(estate))})
         self._talk.say({"kind": "serve", "moves": moves, "number": number, "blocks": closed})
         self._talk.answer(max(STEP_S, self._start_s / 2), "serving")
         self.serving = self._handing.serving = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from time import monotonic
 from typing import Final
@@ -13,7 +14,7 @@ from ..access.gate import Authority
 from ..log import Logger
 from ..server.session import Session
 from .conversation import Conversation, Message
-from .estate import Estate, published_here
+from .estate import Estate, addresses_of, published_here
 from .handing import STEP_S, Handing, Refused
 from .mirroring import Mirroring
 from .slices import Slice
@@ -34,6 +35,7 @@ class Remainder:
         self._former: list[Handing] = []  # with successors that were succeeded themselves
         self._unwanted: set[int] = set()  # sessions that a successor refused
         self._number = FIRST_NUMBER
+        self._told = addresses_of(estate)  # connections by address, as the successor knows them
         self._until = 0.0  # when what is left is closed
         self._meet(handing)
         estate.kills.after = self._pass_kill
@@ -62,6 +64,7 @@ class Remainder:
             elif hold.closed:
                 hold.open()  # there is nobody who could take them any more
                 self._handing.mirroring.lost()
+            self._tell_slots()
             gevent.sleep(LOOK_S)
         estate.kills.after = estate.link_lost_after = None
         for handing in self._handings:
@@ -135,6 +138,13 @@ class Remainder:
                 if session.is_bound and session.is_held:
                     session.drop("the server is being replaced")
 
+    def _tell_slots(self) -> None:
+        """Let the successor count the connections that are left here, where they change."""
+        left = addresses_of(self._estate)
+        if left != self._told:
+            self._told = left
+            self._handing.talk.tell({"kind": "slots", "addresses": dict(left)})
+
     def _meet(self, handing: Handing) -> None:
         handing.talk.handle("kill", self._take_kill)
         handing.talk.handle("heir", self._take_heir)
@@ -148,6 +158,7 @@ class Remainder:
         self._former.append(former)
         self._handing = Handing(self._estate, talk, Mirroring(self._estate, talk), self._log)
         self._handing.serving = True
+        self._told = Counter()
         self._meet(self._handing)
         talk.listen()
         for name in former.mirroring.names - set(message["kept"]):

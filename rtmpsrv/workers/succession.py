@@ -45,13 +45,18 @@ class Succession:
         )
         self._greenlet = gevent.spawn(self._run, self._predecessor)
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether another process serves now."""
+        return self._predecessor is not None and self._predecessor.serving
+
     def cancel(self) -> None:
         """Give up what is not done yet, because this process ends; those before it end too, if it serves.
 
         Blocks for a few seconds at most.
         """
         predecessor = self._predecessor
-        if predecessor is not None and predecessor.serving:
+        if self.succeeded:
             return
         if predecessor is not None and self._greenlet is not None:
             predecessor.cancel("this process is to end")

@@ -291,3 +291,46 @@ def test_the_end_of_the_old_one_ends_an_attempt(faulty: FaultyLineage, tmp_path:
         publisher.expect_closed()
     assert faulty.process.wait(START_S) == 0
     assert not any(alive(pid) for pid in faulty.successors)
+
+
+def test_a_first_process_that_stays_passes_signals_on(tmp_path: Path) -> None:
+    """As process 1 of a container does."""
+    with Lineage(cwd=str(tmp_path), RTMPSRV_PARENT_STAYS="YES") as line, stage(line.port) as on:
+        publisher, player = on.publisher("app"), on.player("app")
+        line.succeed()
+        since = line.mark()
+        line.process.send_signal(signal.SIGUSR2)
+        line.wait_for_line(r"succession: process \d+ has left", since, timeout_s=START_S)
+        some(publisher, 0)
+        assert len(media_of(on.passed(publisher, player))) >= 10
+        first, second = line.successors
+        assert line.process.poll() is None
+        assert alive(second)
+        line.process.send_signal(signal.SIGHUP)
+        line.wait_for_line("Settings read again", since)
+        line.process.send_signal(signal.SIGTERM)
+        assert line.process.wait(START_S) == 0
+        publisher.expect_closed()
+        assert not alive(first)
+        assert not alive(second)
+
+
+def test_connections_that_stay_are_counted_by_the_next_process(tmp_path: Path) -> None:
+    settings = tmp_path / ".env"
+    with (
+        Lineage(cwd=str(tmp_path), MAX_IP_CONCURRENT_CONNECTIONS="2") as line,
+        stage(line.port) as on,
+    ):
+        publisher, player = on.publisher("app"), on.player("app")
+        settings.write_text("RTMP_CHUNK_SIZE=8192\n")
+        since = line.succeed()
+        line.wait_for_line("sessions stay here", since)
+        refused = on.client()
+        refused.expect_closed()
+        line.wait_for_line("connection limit: limit of 2")
+        publisher.close()
+        player.close()
+        assert line.process.wait(START_S) == 0
+        line.wait_for_line("has left", since)
+        on.publisher("app")
+        line.end()

@@ -211,12 +211,12 @@ def test_second_publisher_is_refused_and_the_authority_not_asked() -> None:
     assert house.publish(app="sport").channel.live
 
 
-def test_publisher_whose_channel_is_on_the_air_without_a_session_here_is_refused_and_reported() -> None:
+def test_publisher_whose_channel_is_on_the_air_without_a_session_here_is_refused_unasked() -> None:
     house = House()
     house.registry.open("news").start(KEY)
     with refused(PUBLISH_BAD_NAME, "Stream already publishing"):
         house.publish()
-    assert house.desk.ended_ids == ["id-1"]
+    assert house.desk.asked == []
 
 
 @pytest.mark.parametrize("hides", [False, True])

@@ -26,12 +26,16 @@ class Scripted(Handover):
     def __init__(self, **times: float) -> None:
         super().__init__(**times)
         self.wire = Wire(self.far)
+        self.counted: list[dict[str, int]] = []  # connections that are left, by address
         self.heir.on_kill = self.wire.close
 
     def hear(self, kind: str) -> dict[str, Any]:
         message, descriptors = self.wire.receive(PATIENCE_S)
         for descriptor in descriptors:
             close(descriptor)
+        if message["kind"] == "slots" != kind:
+            self.counted.append(message["addresses"])
+            return self.hear(kind)
         assert message["kind"] == kind, message
         return dict(message)
 
@@ -207,6 +211,7 @@ def test_what_does_not_end_is_given_up_after_its_time() -> None:
     scripted.hear("leaving")
     assert running.get(timeout=PATIENCE_S)
     assert len(scripted.old.sessions) == 1
+    assert scripted.counted == [{"127.0.0.1": 1}]
     assert not scripted.old.estate.parts.hold.closed
     scripted.close()
 

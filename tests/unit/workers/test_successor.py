@@ -277,8 +277,8 @@ def test_it_serves_with_what_it_has_got_when_the_predecessor_has_died(played: Pl
     played.begin()
     near, far = gsocket.socketpair()
     with near, far:
-        state = _state()
-        played.say("slice", (near.fileno(),), number=1, sessions=[state], channels=[], notes={})
+        moved = state()
+        played.say("slice", (near.fileno(),), number=1, sessions=[moved], channels=[], notes={})
         played.hear("prepared")
         played.end_process()
         played.wire.close()
@@ -311,7 +311,7 @@ def test_a_channel_that_cannot_be_taken_is_refused_and_nothing_is_left_of_the_sl
     channels = [
         (name, dict[str, object](), count, None) for name, count in (("good", 0), ("bad", 1), ("never", 1))
     ]
-    played.say("slice", (write, write, write), number=1, sessions=[_state()], channels=channels, notes={})
+    played.say("slice", (write, write, write), number=1, sessions=[state()], channels=channels, notes={})
     close(write)
     refused = played.hear("refused")
     assert (refused["number"], refused["reason"]) == (1, "somebody publishes bad here")
@@ -341,5 +341,5 @@ def test_unsent_reports_are_taken_over(played: Played) -> None:
     played.result()
 
 
-def _state() -> SessionState:
+def state() -> SessionState:
     return begin(Client(5, "127.0.0.1", 1935, False), SessionSettings(chunk_size=CHUNK_SIZE), monotonic())
