@@ -16,7 +16,7 @@ from rtmpsrv.live.channel import Channel
 from rtmpsrv.live.mirror import Mirror, OutOfStep
 from rtmpsrv.live.news import NewsOf
 from rtmpsrv.live.registry import Registry
-from rtmpsrv.live.tap import STOP, Tap
+from rtmpsrv.live.tap import MOVED, STOP, Tap
 from rtmpsrv.log import Logger
 from rtmpsrv.workers.directory import Directory
 from rtmpsrv.workers.neighbours import Neighbours
@@ -101,7 +101,7 @@ class Copies:
             self._give_up(copy)
 
     def _follow_at(self, copy: _Copy, worker: str) -> bool:
-        """Feed a copy from one worker; True at its end. Raises WireLost, or OutOfStep."""
+        """Feed a copy from one worker: True at its end, False when that has moved. Raises as `_follow` knows."""
         place = (0, 0) if copy.from_start else copy.mirror.place
         wire = self._neighbours.connect(worker, COPY, copy.name, *place)
         copy.worker, copy.wire = worker, wire
@@ -111,6 +111,8 @@ class Copies:
                 message, fds = wire.receive(SILENCE_S)
                 self._tell(copy.mirror.feed(message, fds))
                 copy.from_start = False
+                if message["kind"] == MOVED:
+                    return False
                 if message["kind"] == STOP or self._is_idle(copy):
                     return True
                 if monotonic() >= report_at:
@@ -140,7 +142,7 @@ class Copies:
         """Serve another worker's connection for a copy to its end. Blocks."""
         _worker, _copy, name, publication, position = word
         channel = self._registry.find(name)
-        if channel is None or not channel.live or name in self._copies:
+        if channel is None or channel.output is None or channel.output.log.is_mirror:
             raise WireLost(f"{name} is not published here")
         tap = Tap(channel, wire.post, publication, position)
         try:
@@ -149,6 +151,7 @@ class Copies:
                 tap.report(float(cost_s))
         finally:
             tap.close()
+            self._registry.release(name)  # it was kept for this
 
 
 class _Copy:

@@ -173,12 +173,41 @@ def test_the_owner_learns_what_a_flush_costs_and_merges_for_all(
         eventually(lambda: channel.feed.cost_s > 0, "a report")
 
 
-def test_a_copy_of_what_is_not_here_is_refused(tmp_path: Path) -> None:
-    with crew(tmp_path) as made:
+@pytest.mark.parametrize("has_copy", [False, True])
+def test_a_copy_of_what_is_not_published_here_is_refused(tmp_path: Path, has_copy: bool) -> None:
+    with crew(tmp_path, spread=0) as made:
+        if has_copy:
+            made.publish(made.hands[0])
+            made.play(made.hands[1]).hear_video(keyframe(b"first"))
         wire = made.hands[0].membership.neighbours.connect("w2", copies.COPY, "news", 0, 0)
         with pytest.raises(WireLost, match="closed"):
             wire.receive(5.0)
         wire.close()
+
+
+def test_a_copy_goes_on_when_its_channel_says_that_it_has_moved(tmp_path: Path) -> None:
+    with crew(tmp_path, spread=0) as made:
+        publisher = made.publish(made.hands[0])
+        watcher = made.play(made.hands[1])
+        watcher.hear_video(keyframe(b"first"))
+        channel, copy = made.hands[0].registry.find("news"), made.hands[1].membership.copies._copies["news"]
+        assert channel is not None
+        before = copy.wire
+        channel.feed.moved()
+        eventually(lambda: copy.wire not in (before, None), "another connection")
+        sent = publisher.some()
+        watcher.hear_video(sent[-1])
+        assert watcher.videos == [*FIRST, *sent]
+
+
+def test_a_channel_whose_copies_are_given_up_is_forgotten(tmp_path: Path) -> None:
+    with crew(tmp_path, spread=0) as made:
+        publisher = made.publish(made.hands[0])
+        watcher = made.play(made.hands[1])
+        watcher.hear_video(keyframe(b"first"))
+        publisher.client.close()
+        watcher.hear_status("UnpublishNotify")
+        eventually(lambda: len(made.hands[0].registry) == 0, "forgotten")
 
 
 def hand_over(old: Hand, new: Hand) -> None:
