@@ -101,7 +101,7 @@ class Copies:
             self._give_up(copy)
 
     def _follow_at(self, copy: _Copy, worker: str) -> bool:
-        """Feed a copy from one worker: True at its end, False when that has moved. Raises as `_follow` knows."""
+        """Feed a copy from one worker: True at its end, False when that has moved. Raises as `_follow`."""
         place = (0, 0) if copy.from_start else copy.mirror.place
         wire = self._neighbours.connect(worker, COPY, copy.name, *place)
         copy.worker, copy.wire = worker, wire
