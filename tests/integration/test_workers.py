@@ -1,0 +1,216 @@
+"""Several workers: the signals of the manager, and what happens when processes die. With real processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic, sleep
+
+from tests.client import keyframe, stage
+from tests.server_process import PROJECT, START_S, ServerProcess, environment, free_port, run
+
+PATIENCE_S = 15.0
+
+
+def eventually(check: Callable[[], object], what: str) -> None:
+    """Wait until something is true."""
+    until = monotonic() + PATIENCE_S
+    while not check():
+        assert monotonic() < until, what
+        sleep(0.05)
+
+
+class Workers(ServerProcess):
+    """A manager with workers that all serve."""
+
+    def __init__(self, directory: Path, **settings: str) -> None:
+        self.pid_file = directory / "pid"
+        mine = {"WORKERS": "2", "RUN_DIR": str(directory / "run"), "PID_FILE": str(self.pid_file)}
+        super().__init__(**mine | settings)
+        self.wait_for_line(r"\[MANAGER\] \[INFO\] \d+ workers serve", timeout_s=START_S)
+
+    def children(self) -> list[int]:
+        """Return the processes of the workers."""
+        return children_of(self.process.pid)
+
+    def send(self, number: int) -> None:
+        """Signal whom the file names."""
+        os.kill(int(self.pid_file.read_text()), number)
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_several_workers_serve_one_port_until_the_manager_is_told_to_end(tmp_path: Path) -> None:
+    with Workers(tmp_path) as server:
+        assert len(server.children()) == 2
+        assert int(server.pid_file.read_text()) == server.process.pid
+        with stage(server.port) as on:
+            on.publisher("app").fence()
+        assert server.stop() == 0
+        assert not server.pid_file.exists()
+        assert not server.matching("http://")
+        server.check_log()
+
+
+def test_players_are_told_when_the_server_ends(tmp_path: Path) -> None:
+    with Workers(tmp_path, WORKERS="2") as server, stage(server.port) as on:
+        publisher = on.publisher("app")
+        server.send(signal.SIGTERM)
+        publisher.expect_closed()
+        assert server.wait() == 0
+
+
+def test_quit_ends_at_once(tmp_path: Path) -> None:
+    with Workers(tmp_path, DRAIN_TIMEOUT_SECONDS="60") as server, stage(server.port) as on:
+        publisher = on.publisher("app")
+        for number in range(40):
+            publisher.video(number, keyframe(bytes(100_000)))
+        on.client(receive_buffer=4096).play("app")
+        began = monotonic()
+        assert server.stop(signal.SIGQUIT) == 0
+        assert monotonic() - began < 15
+
+
+def test_workers_are_added_and_taken_away(tmp_path: Path) -> None:
+    with Workers(tmp_path) as server:
+        server.send(signal.SIGTTIN)
+        eventually(lambda: len(server.children()) == 3, "a third worker")
+        server.wait_for_line("Listening on ", count=3, timeout_s=PATIENCE_S)
+        server.send(signal.SIGTTOU)
+        eventually(lambda: len(server.children()) == 2, "two workers")
+        assert server.stop() == 0
+        server.check_log()
+
+
+def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
+    with Workers(tmp_path) as server:
+        before = server.children()
+        os.kill(before[0], signal.SIGKILL)
+        server.wait_for_line("Listening on ", count=3, timeout_s=PATIENCE_S)
+        after = server.children()
+        assert len(after) == 2
+        assert before[1] in after
+        with stage(server.port) as on:
+            on.publisher("app").fence()
+
+
+def test_a_reload_replaces_all_workers_and_an_upgrade_the_manager_too(tmp_path: Path) -> None:
+    with Workers(tmp_path) as server:
+        _replace_all(server, signal.SIGHUP, 2)
+        _replace_all(server, signal.SIGUSR2, 3)
+        assert int(server.pid_file.read_text()) == server.process.pid
+        with stage(server.port) as on:
+            on.publisher("app").fence()
+        assert server.stop() == 0
+        server.check_log()
+
+
+def _replace_all(server: Workers, number: int, lines: int) -> None:
+    before = set(server.children())
+    server.send(number)
+    server.wait_for_line(r"\d+ workers serve", count=lines, timeout_s=2 * PATIENCE_S)
+    eventually(lambda: not before & set(server.children()), "new workers")
+    assert len(server.children()) == 2
+
+
+def test_a_manager_that_was_killed_leaves_nobody_behind(tmp_path: Path) -> None:
+    with Workers(tmp_path, DRAIN_TIMEOUT_SECONDS="1") as server:
+        workers = server.children()
+        server.process.kill()
+        eventually(lambda: not any(map(is_there, workers)), "the workers end")
+
+
+def is_there(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_two_servers_do_not_share_a_directory(tmp_path: Path) -> None:
+    with Workers(tmp_path):
+        ended = run(WORKERS="2", RTMP_PORT=str(free_port()), RUN_DIR=str(tmp_path / "run"))
+        assert ended.returncode == 1
+        assert "is in use by another server" in ended.stdout
+
+
+def test_without_gunicorn_it_says_what_is_missing(tmp_path: Path) -> None:
+    blocker = tmp_path / "sitecustomize.py"
+    blocker.write_text(
+        "import importlib.util as util\n"
+        "real = util.find_spec\n"
+        "util.find_spec = lambda name, *rest: None if name == 'gunicorn' else real(name, *rest)\n"
+    )
+    ended = run(WORKERS="2", PYTHONPATH=f"{tmp_path}:{PROJECT}")
+    assert ended.returncode == 1
+    (line,) = ended.stdout.splitlines()
+    assert line.endswith("[ERROR] WORKERS=2 needs gunicorn: pip install 'rtmpsrv[workers]'")
+
+
+def test_workers_that_cannot_start_end_the_server_with_code_1(tmp_path: Path) -> None:
+    port = free_port()
+    # Somebody listens where the manager could still take the address: the workers find out.
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        settings = {"RTMP_PORT": str(port), "BIND_ADDRESS": "127.0.0.1", "WORKERS": "2"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rtmpsrv"],
+            env=environment(settings | {"RUN_DIR": str(tmp_path / "run")}),
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            eventually(lambda: (tmp_path / "run" / "manager.lock").exists(), "a manager")
+            other.listen()
+            out, _ = process.communicate(timeout=START_S)
+        finally:
+            process.kill()
+            process.wait()
+    assert process.returncode == 1
+    assert "Address already in use" in out
+
+
+# --- gunicorn's own command ------------------------------------------------------------------------------
+
+
+def test_gunicorn_itself_can_be_the_manager(tmp_path: Path) -> None:
+    command = shutil.which("gunicorn", path=str(Path(sys.executable).parent))
+    assert command
+    port = free_port()
+    arguments = [command, "-k", "rtmpsrv.workers.Worker", "-w", "2", "-b", f"127.0.0.1:{port}"]
+    settings = {"RTMP_PORT": str(port), "RUN_DIR": str(tmp_path / "run")}
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*arguments, "--no-control-socket", "rtmpsrv.workers:app"],
+            env=environment(settings), cwd=tmp_path, stdout=output, stderr=output,
+        )  # fmt: skip
+    try:
+        eventually(lambda: log.read_text().count("Listening on ") == 2, "two workers listen")
+        with stage(port) as on:
+            on.publisher("app").fence()
+        before = children_of(process.pid)
+        process.send_signal(signal.SIGHUP)
+        eventually(lambda: log.read_text().count("Listening on ") == 4, "two new workers listen")
+        eventually(lambda: not set(before) & set(children_of(process.pid)), "the old ones leave")
+        with stage(port) as on:
+            on.publisher("app").fence()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+    text = log.read_text()
+    assert "http://" not in text
+    assert f"rtmp://127.0.0.1:{port}" in text
+    assert "Traceback" not in text
