@@ -189,8 +189,8 @@ class Config:
     external_ssl: bool = setting(CONTROL, SWITCH, False, "Whether others reach it by RTMPS.")
 
     workers: int = setting(PROCESSES, NUMBER, 1,
-        "How many processes serve. Above 1 a manager starts them, which needs gunicorn "
-        "(`pip install 'rtmpsrv[workers]'`).", low=1, high=256)
+        "How many processes serve. Above 1 a manager starts them, which needs gunicorn: the extra `workers`.",
+        low=1, high=256)
     spread_players: int = setting(PROCESSES, NUMBER, 300,
         "With more players than this of one channel in one worker, others of them stay in theirs.",
         unit="players", low=1)
