@@ -73,14 +73,15 @@ def main(arguments: list[str] | None = None) -> int:
         _log(logging.ERROR, exc.problems)
         return 1
     log.setup(config)
-    role = take_role(os.environ)
+    role, predecessor = take_role(os.environ), child.inherited()
     if role is None and config.workers > 1:
-        return _manage(config)
+        if predecessor is None:
+            return _manage(config)
+        warnings.append("WORKERS is in force after a restart only: one process has one successor")
     # Standard error may be a pipe that nobody reads. Of a stream, gevent uses `write` and `flush` only.
     gevent.get_hub().exception_stream = cast(TextIO, log.ErrorStream())
     if not config.jwt_secret and EMPTY_SECRET not in warnings:
         warnings.append(EMPTY_SECRET)  # as the reference server does, whether tokens are made or not
-    predecessor = child.inherited()
     if predecessor is not None:
         return _succeed(predecessor, config, warnings)
     sockets = role.sockets if role else take_sockets(os.environ)
@@ -135,7 +136,7 @@ def _serve(app: App, config: Config, warnings: list[str], successor: Successor |
 
 def _tell_serving(service: Service) -> None:
     try:
-        service.started()
+        service.took_over()
     except OSError as exc:  # too late to give up: the sessions are here
         _log(logging.ERROR, [f"PID_FILE cannot be written: {exc.strerror or exc}"])
 

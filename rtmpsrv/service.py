@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from .pid_file import PidFile
 from .systemd import Notifier
 
@@ -18,6 +20,11 @@ class Service:
         """The ports are open. Raises OSError when the file cannot be written."""
         self.pid_file.write()
         self.notifier.ready()
+
+    def took_over(self) -> None:
+        """This process serves in place of the one before. Raises OSError when the file cannot be written."""
+        self.notifier.took_over(os.getpid())
+        self.pid_file.write()
 
     def reloading(self) -> None:
         """Settings are about to be read again."""

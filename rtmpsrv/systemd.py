@@ -59,9 +59,9 @@ class Notifier:
         """Say that the end begins."""
         self._send("STOPPING=1")
 
-    def succeeded_by(self, pid: int) -> None:
-        """Name another process as the service's main one."""
-        self._send(f"MAINPID={pid}")
+    def took_over(self, pid: int) -> None:
+        """Say which process is the service's main one from now on, and that it is ready."""
+        self._send(f"MAINPID={pid}\nREADY=1")
 
     def _send(self, text: str) -> None:
         if not self._address:

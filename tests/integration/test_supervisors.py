@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -71,6 +72,39 @@ def test_an_upgrade_of_the_manager_is_told_as_a_reload(tmp_path: Path, heard: He
         assert heard.next() == ["READY=1"]
         server.process.send_signal(signal.SIGTERM)
         assert heard.next() == ["STOPPING=1"]
+
+
+def test_a_successor_becomes_the_service_s_main_process(tmp_path: Path, heard: Heard) -> None:
+    file = tmp_path / "pid"
+    with ServerProcess(NOTIFY_SOCKET=heard.path, PID_FILE=str(file)) as server:
+        assert heard.next() == ["READY=1"]
+        server.process.send_signal(signal.SIGUSR2)
+        main, ready = heard.next()
+        assert ready == "READY=1"
+        successor = int(main.removeprefix("MAINPID="))
+        try:
+            assert successor != server.process.pid
+            assert server.process.wait(STOP_S) == 0
+            assert int(file.read_text()) == successor, "who leaves does not remove it"
+            with stage(server.port) as on:
+                on.publisher("app").fence()
+        finally:
+            os.kill(successor, signal.SIGTERM)
+        assert heard.next() == ["STOPPING=1"]
+        server.wait()
+        assert not file.exists()
+
+
+def test_one_process_is_not_succeeded_by_several(tmp_path: Path, heard: Heard) -> None:
+    (tmp_path / ".env").write_text("WORKERS=1\n")
+    with ServerProcess(cwd=str(tmp_path), NOTIFY_SOCKET=heard.path) as server:
+        assert heard.next() == ["READY=1"]
+        (tmp_path / ".env").write_text("WORKERS=2\n")
+        server.process.send_signal(signal.SIGUSR2)
+        successor = int(heard.next()[0].removeprefix("MAINPID="))
+        os.kill(successor, signal.SIGTERM)
+        server.wait()
+        assert server.matching("WORKERS is in force after a restart only")
 
 
 def test_a_file_that_cannot_be_written_is_an_error(heard: Heard) -> None:

@@ -68,7 +68,7 @@ def test_a_service_tells_how_it_is(tmp_path: Path) -> None:
     with notified(path) as sock:
         notifier = Notifier(path)
         before = time.monotonic_ns() // 1000
-        for tell in (notifier.ready, notifier.reloading, notifier.stopping, lambda: notifier.succeeded_by(8)):
+        for tell in (notifier.ready, notifier.reloading, notifier.stopping, lambda: notifier.took_over(8)):
             tell()
         assert sock.recv(100) == b"READY=1"
         reloading, at = sock.recv(100).decode().splitlines()
@@ -77,7 +77,7 @@ def test_a_service_tells_how_it_is(tmp_path: Path) -> None:
         assert name == "MONOTONIC_USEC"
         assert before <= int(value) <= time.monotonic_ns() // 1000
         assert sock.recv(100) == b"STOPPING=1"
-        assert sock.recv(100) == b"MAINPID=8"
+        assert sock.recv(100) == b"MAINPID=8\nREADY=1"
 
 
 def test_an_address_may_be_one_without_a_file() -> None:
