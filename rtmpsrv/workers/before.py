@@ -28,13 +28,18 @@ class _Slice:
     number: int
     frozen: list[Frozen] = field(default_factory=list)
     channels: dict[str, int | None] = field(default_factory=dict)  # with the process that publishes them on
+    published: set[str] = field(default_factory=set)  # those whose publishers are in it
 
 
 class Before:
     """Takes over from it as long as it lives."""
 
-    def __init__(self, estate: Estate, talk: Conversation, pid: int, log: Logger) -> None:
+    def __init__(
+        self, estate: Estate, talk: Conversation, pid: int, log: Logger, *, renumbers: bool = False
+    ) -> None:
+        """With `renumbers` this process has sessions of its own, whose numbers must not be taken twice."""
         self.pid = pid
+        self._renumbers = renumbers
         self.talk = talk
         self.mirroring = Mirroring(estate, talk, to_the_end=True)
         self.sessions = 0  # taken over
@@ -68,9 +73,14 @@ class Before:
         if prepared is None:
             return
         for name, pid in prepared.channels.items():
-            if pid is not None:
-                self._mirror(name, pid)
+            if self._estate.copied is None:
+                if pid is not None:
+                    self._mirror(name, pid)
+            elif name not in prepared.published:
+                self._estate.copied(name)
         for frozen in prepared.frozen:
+            if self._renumbers:
+                frozen.state.client.number = next(self._estate.numbers)
             self._estate.listeners[0].adopt(frozen)
         self.sessions += len(prepared.frozen)
         self.channels += len(prepared.channels)
@@ -90,7 +100,7 @@ class Before:
         except WireLost as exc:
             self._log.info("succession: process %d is gone: %s", self.pid, exc)
         finally:
-            self._discard()
+            self.discard()
             estate.kills.before.remove(self._pass_kill)
             estate.elders.remove(self)
             self.mirroring.lost()
@@ -137,12 +147,13 @@ class Before:
             grant = state.publication
             if isinstance(grant, Grant) and grant.serial in message["notes"]:
                 state.publication = self._inherit(grant, message["notes"][grant.serial])
+                prepared.published.add(grant.channel)
             prepared.frozen.append(Frozen(state, descriptor))
         self._prepared = prepared
         self.talk.tell({"kind": "prepared", "number": prepared.number})
 
-    def _discard(self) -> None:
-        """Let go of what was not committed: it goes on where it was."""
+    def discard(self) -> None:
+        """Let go of what was not committed: it goes on where it was. Idempotent, never blocks."""
         prepared, self._prepared = self._prepared, None
         if prepared is not None:
             for frozen in prepared.frozen:

@@ -6,6 +6,7 @@ A copy is made where a player cannot move, or where there are so many already th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Final, Protocol
 
 import gevent
@@ -18,6 +19,7 @@ from rtmpsrv.workers.moving import Moving
 
 FIRST_RETRY_S: Final = 0.02
 LONGEST_RETRY_S: Final = 2.0
+OWNER_S: Final = 5.0  # for a worker that has just begun to hear from the keeper
 
 
 class Copies(Protocol):
@@ -50,6 +52,7 @@ class Elsewhere:
         self._waiting = waiting
         self.log = log
         self._tasks: dict[str, gevent.Greenlet[..., None]] = {}  # one for each channel that is wanted
+        self._feeding: set[gevent.Greenlet[..., None]] = set()  # copies that were taken over
         directory.on_change = self._changed
 
     def wanted(self, name: str) -> None:
@@ -57,18 +60,31 @@ class Elsewhere:
         if name not in self._tasks and self._directory.elsewhere(name) is not None and self._waiting(name):
             self._tasks[name] = gevent.spawn(self._bring_together, name)
 
+    def adopted(self, name: str) -> None:
+        """Take note that another worker's copy of a channel was taken over: it has to go on being fed."""
+        task = gevent.spawn(self._feed, name)
+        self._feeding.add(task)
+        task.rawlink(self._feeding.discard)
+
     def published_here(self, name: str) -> None:
         """Take note that a channel has a publisher here from now on."""
         self._copies.close(name)
 
     def close(self) -> None:
         """Look for nobody any more."""
-        for task in list(self._tasks.values()):
+        for task in [*self._tasks.values(), *self._feeding]:
             task.kill(block=False)
 
     def _changed(self, name: str) -> None:
         self._copies.turn(name)
         self.wanted(name)
+
+    def _feed(self, name: str) -> None:
+        """Go on with a copy as soon as it is known whose it is; else its players wait for a publisher."""
+        until = monotonic() + OWNER_S
+        while self._directory.elsewhere(name) is None and monotonic() < until:
+            gevent.sleep(FIRST_RETRY_S)
+        self._copies.open(name)
 
     def _bring_together(self, name: str) -> None:
         """Move or feed those who wait for a channel, until nobody does or it is nowhere. Blocks."""

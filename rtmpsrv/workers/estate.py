@@ -181,6 +181,8 @@ class Estate:
     # Authorities that stay in this process, with a connection of its own; what they granted remains theirs.
     tied: list[Authority] = field(default_factory=list)
     elders: list[Elder] = field(default_factory=list)  # processes before this one, with sessions left
+    # Among several workers: lets a channel that is played here be fed by whichever worker has it.
+    copied: Callable[[str], None] | None = None
     link_lost_after: Callable[[Authority, set[int] | None], None] | None = None  # tells the successor
 
     def link_lost(self, authority: Authority, serials: set[int] | None = None) -> None:

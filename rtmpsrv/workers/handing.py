@@ -79,7 +79,7 @@ class Handing:
         self.committed += len(parcel.frozen)
         self.lent.update(parcel.lent)
         for name in parcel.let_go(self._estate):
-            self.mirroring.begin(name)
+            (self._estate.copied or self.mirroring.begin)(name)
         self._log.info(
             "succession: slice %d of %d: %d sessions, %d channels, frozen in %d ms, done after %d ms",
             number, of, len(parcel.frozen), len(parcel.channels),

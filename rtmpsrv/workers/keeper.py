@@ -58,7 +58,7 @@ class Keeper:
         self._journal = journal
         self._log = log
         self._remembers = remembers
-        self._members = Members()
+        self.members = Members()
         self._kills: dict[int, str] = {}  # of publications whose worker cannot be told now
         self._expected: set[str] = set()
         self._settled = Event()
@@ -81,17 +81,17 @@ class Keeper:
     def serve(self, sock: gsocket.socket) -> None:
         """Serve one connection of a worker, or of somebody who only asks, to its end. Blocks."""
         member = Member(self, Wire(sock), self._log)
-        self._members.connections.add(member)
+        self.members.connections.add(member)
         try:
             why = member.calls.serve()
         finally:
-            self._members.connections.discard(member)
+            self.members.connections.discard(member)
         self._lost(member, why)
 
     def close(self, timeout_s: float) -> bool:
         """Admit nobody, end everything, report it; return whether all was. Blocks up to `timeout_s`."""
         over = self._gate.close(timeout_s)
-        self._members.flush(FLUSH_S)
+        self.members.flush(FLUSH_S)
         self.leave()
         return over
 
@@ -109,12 +109,12 @@ class Keeper:
         self._retired = True
         self._journal.close()
         handed_on()
-        self._members.tell_all("retiring", not self._remembers)
+        self.members.tell_all("retiring", not self._remembers)
         if self._remembers:
             self.book = Book()  # the next keeper's now
         gevent.sleep(OVERLAP_S)
         until = monotonic() + linger_s
-        while not self._left and (len(self.book) or self._members.are_asking) and monotonic() < until:
+        while not self._left and (len(self.book) or self.members.are_asking) and monotonic() < until:
             gevent.sleep(LOOK_EVERY_S)
         self._gate.wait_idle(REPORTS_S)
         self.leave()
@@ -131,7 +131,7 @@ class Keeper:
             former.close()
         if self._listener is not None:
             self._listener.close()
-        self._members.close()
+        self.members.close()
         self._tasks.kill(timeout=1)
         self._journal.close()
 
@@ -144,7 +144,7 @@ class Keeper:
                 "unreported": sum([kept.ended for kept in self._journal.kept.values()]),
                 "expected": sorted(self._expected),
             },
-            **self._members.describe(timeout_s),
+            **self.members.describe(timeout_s),
         }
 
     # --- asked by workers -------------------------------------------------------------------------
@@ -188,7 +188,7 @@ class Keeper:
         slots: dict[int, str] = told.get("slots", {})
         for serial in told.get("departed", []):
             self.depart(serial, name)
-        self._members.add(member, name)
+        self.members.add(member, name)
         claimed = {grant.serial for grant in claims}
         for grant in self.book.of(name):
             if grant.serial not in claimed:
@@ -244,7 +244,7 @@ class Keeper:
 
     def pass_on_connection(self, number: int, worker: str) -> None:
         """Take note that a connection is another worker's now."""
-        self.slots.pass_on(number, worker if worker in self._members else None)
+        self.slots.pass_on(number, worker if worker in self.members else None)
 
     # --- private ----------------------------------------------------------------------------------
 
@@ -311,7 +311,7 @@ class Keeper:
         owner = self.book.owner(channel)
         if owner is None:
             return
-        member = self._members.find(owner)
+        member = self.members.find(owner)
         if member is not None:
             try:
                 member.calls.call("is_free", channel, timeout_s=SOUND_S)
@@ -327,7 +327,7 @@ class Keeper:
         held = self.book.find(serial)
         if held is not None:
             self._kills[serial] = reason
-            self._members.tell(held.worker, "kill", serial, reason)
+            self.members.tell(held.worker, "kill", serial, reason)
 
     def _lost(self, member: Member, why: str) -> None:
         """Release all that a worker had, unless it has come back over another connection."""
@@ -336,7 +336,7 @@ class Keeper:
             self._next.remove(member)
         if self._left or self._retired:
             return
-        if not self._members.discard(member):
+        if not self.members.discard(member):
             return
         grants, numbers = self.book.of(member.name), self.slots.of(member.name)
         self._log.info("worker %s is gone: %s, publications=%d", member.name, why, len(grants))
@@ -347,4 +347,4 @@ class Keeper:
 
     def _tell_all(self, name: str, channel: str, worker: str) -> None:
         if not self._retired:  # else the next one does
-            self._members.tell_all(name, channel, worker)
+            self.members.tell_all(name, channel, worker)

@@ -35,6 +35,7 @@ from rtmpsrv.workers.wire import WireLost
 
 JOURNAL, LOCK = "keeper.journal", "keeper.lock"
 LOOK_EVERY_S = 0.02
+ALONE_S = 10.0  # without a worker: all have ended, and none will come
 RETIRE_S = 15.0  # for a keeper to report what it can, and let the next one begin
 LINGER_S = 3600.0  # for publications of a control server to end, whose link cannot be handed on
 
@@ -116,10 +117,12 @@ def serve(config: Config, folder: str, stopping: Event, linger_s: float = LINGER
     keeper, admission = make(config, folder)
     keeper.listen(doors.listen(doors.path_of(folder, doors.KEEPER)))
     admission.start()
+    looking = gevent.spawn(_end_when_alone, keeper, stopping)
     over_or_next = Event()
     for event in (stopping, keeper.retiring):
         event.rawlink(lambda _: over_or_next.set())
     over_or_next.wait()
+    looking.kill()
     if stopping.is_set():
         over = keeper.close(float(config.drain_timeout_seconds))
     else:
@@ -131,6 +134,17 @@ def serve(config: Config, folder: str, stopping: Event, linger_s: float = LINGER
     admission.stop_commands()
     lock.release()
     return over
+
+
+def _end_when_alone(keeper: Keeper, stopping: Event) -> None:
+    """End when all workers have, and none has come for a while."""
+    alone_since = monotonic()
+    while True:
+        gevent.sleep(LOOK_EVERY_S)
+        if keeper.members:
+            alone_since = monotonic()
+        elif monotonic() - alone_since >= ALONE_S:
+            stopping.set()
 
 
 def main() -> int:

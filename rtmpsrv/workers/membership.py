@@ -50,6 +50,7 @@ class Membership:
     ) -> None:
         """`name` is unlike that of any worker before; `limits` hold while there is no keeper."""
         self.name = name
+        self._connects = False
         self._run_dir = run_dir
         self._log = log
         self.link = Link(name, log)
@@ -79,12 +80,20 @@ class Membership:
         self.copies = Copies(registry, self.directory, self.neighbours, host.tell, self._log)
         self.elsewhere = Elsewhere(self.directory, self.moving, self.copies, host.waiting, self._log)
         host.share(self.elsewhere)
+        estate.copied = self.elsewhere.adopted
         self.link.calls |= {"is_free": host.is_free, "describe": describe}
+
+    def connect(self, timeout_s: float) -> bool:
+        """Look for the keeper from now on; return whether it is there. Blocks up to `timeout_s`."""
+        if not self._connects:
+            self._connects = True
+            self.link.start(doors.path_of(self._run_dir, doors.KEEPER))
+        return self.link.wait(timeout_s) is not None
 
     def start(self) -> None:
         """Be one of the workers. Raises OSError when there is no door to be opened."""
         self.neighbours.start()
-        self.link.start(doors.path_of(self._run_dir, doors.KEEPER))
+        self.connect(0)
 
     def start_commands(self) -> None:
         """Do nothing: the keeper takes commands."""

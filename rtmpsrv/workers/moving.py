@@ -45,6 +45,7 @@ class Moving:
         self._log = log
         self._room = room
         self._offers = itertools.count(1)
+        self.is_leaving: Callable[[], bool] = lambda: False  # who is takes nobody in
         neighbours.on_calls = self._handlers
 
     def room(self, worker: str, channel: str) -> int:
@@ -91,6 +92,8 @@ class Moving:
         offered: dict[int, Frozen] = {}
 
         def offer(number: int, state: SessionState, fds: list[int]) -> None:
+            if self.is_leaving():
+                raise AccessDenied("", "this worker is being replaced")
             if len(offered) >= MAX_OFFERED:
                 raise AccessDenied("", "too many sessions are on the way")
             offered[number] = Frozen(state, fds.pop())

@@ -120,10 +120,10 @@ def _elder_that_owns(name: str, estate: Estate) -> int | None:
 def _add(parcel: Parcel, grant: Grant, estate: Estate) -> None:
     """Add what the gate knows of a publication."""
     note, authority = estate.gate.note(grant), estate.gate.granted_by(grant)
-    if note is None or authority is None:
+    if note is None:
         return  # it was released: the successor's session will find so
     is_lent = authority in estate.tied
     parcel.notes[grant.serial] = {"killed": note["killed"], "notify": note["notify"], "lent": is_lent}
     parcel.grants.append(grant)
-    if is_lent:
+    if is_lent and authority is not None:
         parcel.lent[grant.serial] = authority, grant

@@ -51,8 +51,8 @@ class Remainder:
         estate, hold = self._estate, self._estate.parts.hold
         self._until = monotonic() + linger_s
         self._log.info("succession: %d sessions stay here", self.sessions)
-        if not self._moves:
-            hold.open()
+        if not self._moves or estate.copied is not None:
+            hold.open()  # a worker can ask the keeper, and copy what others have
         while monotonic() < self._until and (self.sessions or self._lends or self._reports_left()):
             if not self._moves:
                 pass
@@ -76,6 +76,8 @@ class Remainder:
 
     def follow(self) -> None:
         """Mirror what is played here and published elsewhere. Never blocks."""
+        if self._estate.copied is not None:
+            return  # the workers' copies do
         here = published_here(self._estate)
         mirrorings = [handing.mirroring for handing in self._handings]
         others = [*mirrorings, *(elder.mirroring for elder in self._estate.elders)]

@@ -10,7 +10,8 @@ from ..log import Logger
 from . import child
 from .estate import Estate
 from .handing import STEP_S
-from .predecessor import Predecessor
+from .predecessor import Heir, Predecessor
+from .wire import Wire
 
 
 class Succession:
@@ -49,6 +50,23 @@ class Succession:
     def succeeded(self) -> bool:
         """Whether another process serves now."""
         return self._predecessor is not None and self._predecessor.serving
+
+    @property
+    def begun(self) -> bool:
+        """Whether this process is handing over, or has."""
+        return self._predecessor is not None
+
+    def give(self, heir: Heir, wire: Wire) -> bool:
+        """Hand over to a process that is there already; False when this one goes on. Blocks to the end."""
+        if self._predecessor is not None:
+            wire.close()
+            return False
+        predecessor = self._predecessor = Predecessor(
+            self._estate, heir, wire, self._log, start_s=self._start_s, linger_s=self._linger_s
+        )
+        self._greenlet = gevent.spawn(self._run, predecessor)
+        self._greenlet.join()
+        return predecessor.serving
 
     def cancel(self) -> None:
         """Give up what is not done yet, because this process ends; those before it end too, if it serves.

@@ -38,8 +38,12 @@ class Abandoned(Exception):
 class Successor:
     """Takes over from one predecessor, and from those before it that still have something."""
 
-    def __init__(self, wire: Wire, log: Logger, *, patience_s: float) -> None:
-        """Prepare; `patience_s` is how long the predecessor may be silent until this process serves."""
+    def __init__(self, wire: Wire, log: Logger, *, patience_s: float, has_sessions: bool = False) -> None:
+        """Prepare; `patience_s` is how long the predecessor may be silent until this process serves.
+
+        One that `has_sessions` of its own gives other numbers to those that it takes over.
+        """
+        self._has_sessions = has_sessions
         self._talk = Conversation(wire)
         self._log = log
         self._patience_s = patience_s
@@ -74,7 +78,7 @@ class Successor:
         estate.kills.hold()
         if estate.commands is not None:
             estate.commands.wait_subscribed(SUBSCRIBED_S)
-        before = Before(estate, self._talk, int(self._hello["pid"]), self._log)
+        before = self._before(estate, self._talk, int(self._hello["pid"]))
         before.find = lambda pid: next((one for one in (before, *self._elders) if one.pid == pid), None)
         self._say_ready(estate)
         began = monotonic()
@@ -82,6 +86,7 @@ class Successor:
             self._take_all(estate, before)
         except WireLost as exc:
             if self._watched is None or not self._watched.has_died(DEATH_S):
+                before.discard()
                 raise Abandoned(str(exc)) from exc
             before.commit()
             self._log.error(
@@ -113,6 +118,9 @@ class Successor:
 
     # --- private ----------------------------------------------------------------------------------
 
+    def _before(self, estate: Estate, talk: Conversation, pid: int) -> Before:
+        return Before(estate, talk, pid, self._log, renumbers=self._has_sessions)
+
     def _say_ready(self, estate: Estate) -> None:
         ready = {
             "kind": "ready",
@@ -141,5 +149,5 @@ class Successor:
     def _meet(self, message: Message, descriptor: int, estate: Estate) -> None:
         """Talk to a process before the predecessor, as soon as that has the other end."""
         talk = Conversation(Wire(gsocket.socket(fileno=descriptor)))
-        self._elders.append(Before(estate, talk, int(message["pid"]), self._log))
+        self._elders.append(self._before(estate, talk, int(message["pid"])))
         talk.listen()

@@ -114,7 +114,7 @@ class Crew:
         self.open_keeper()
         self.hands = [Hand(f"w{position + 1}", folder, spread) for position in range(number)]
         self.clients: list[Client] = []
-        eventually(lambda: len(self.cluster.keeper._members) == number, "all connected")
+        eventually(lambda: len(self.cluster.keeper.members) == number, "all connected")
 
     def open_keeper(self) -> None:
         self.cluster.keeper.listen(doors.listen(doors.path_of(str(self.folder), doors.KEEPER)))

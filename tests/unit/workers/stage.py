@@ -144,7 +144,7 @@ class Cluster:
         self.workers.remove(worker)
         assert worker.link.line is not None
         worker.link.line.close()
-        eventually(lambda: worker.link.name not in self.keeper._members, "loss")
+        eventually(lambda: worker.link.name not in self.keeper.members, "loss")
 
     def sync(self, worker: Worker) -> None:
         """Return when the keeper has acted on all that a worker has told, and the worker on the answers."""

@@ -112,7 +112,7 @@ def test_players_go_on_while_the_keeper_is_away(tmp_path: Path) -> None:
             one_of_them.hear_video(sent[-1])
         made.cluster.new_keeper()
         made.open_keeper()
-        eventually(lambda: len(made.cluster.keeper._members) == 2, "all are back")
+        eventually(lambda: len(made.cluster.keeper.members) == 2, "all are back")
         assert made.cluster.keeper.book.directory() == {"news": "w1"}
         assert len(made.cluster.keeper.slots) == 3
         assert made.cluster.desk.ended_ids == []

@@ -432,7 +432,7 @@ def test_it_listens_and_answers_whoever_only_asks(cluster: Cluster, tmp_path: Pa
     eventually(lambda: visitor.call("describe", timeout_s=PATIENCE_S)["workers"].keys() == {"w1"}, "answer")
     visitor.close()
     reading.join(PATIENCE_S)
-    assert list(cluster.keeper._members) == ["w1"]
+    assert list(cluster.keeper.members) == ["w1"]
 
 
 def test_rubbish_costs_that_connection_only(cluster: Cluster) -> None:

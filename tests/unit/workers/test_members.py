@@ -11,7 +11,7 @@ from tests.unit.workers.stage import Cluster
 def test_workers_are_known_by_name_until_they_are_gone(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path)
     one, _ = cluster.worker(), cluster.worker()
-    members = cluster.keeper._members
+    members = cluster.keeper.members
     assert (list(members), len(members), "w1" in members, "w3" in members) == (["w1", "w2"], 2, True, False)
     members.tell("w3", "nobody")
     members.flush(1.0)
@@ -26,8 +26,8 @@ def test_whoever_asks_for_something_is_waited_for(tmp_path: Path) -> None:
     worker = cluster.worker()
     cluster.desk.go_on.clear()
     publishing = worker.publish_later()
-    eventually(lambda: cluster.keeper._members.are_asking, "asked")
+    eventually(lambda: cluster.keeper.members.are_asking, "asked")
     cluster.desk.go_on.set()
     publishing.get()
-    assert not cluster.keeper._members.are_asking
+    assert not cluster.keeper.members.are_asking
     cluster.close()

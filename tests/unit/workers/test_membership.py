@@ -26,6 +26,6 @@ def test_a_worker_that_leaves_takes_in_nobody_and_its_ends_are_told(tmp_path: Pa
         one.listeners[0].end_publications("server is shutting down")
         eventually(lambda: made.cluster.desk.ended_ids == ["id-1"], "the end")
         assert one.membership.gate.close(2.0)
-        eventually(lambda: "w1" not in made.cluster.keeper._members, "loss")
+        eventually(lambda: "w1" not in made.cluster.keeper.members, "loss")
         made.publish(other)
         waiting.hear(lambda message: message.payload.endswith(b"first"))
