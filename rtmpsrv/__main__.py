@@ -24,12 +24,10 @@ from rtmpsrv.server.ports import Ports, choose, offers
 from rtmpsrv.service import Service
 from rtmpsrv.systemd import take_sockets
 from rtmpsrv.workers import child, parent
-from rtmpsrv.workers.heart import Heart
-from rtmpsrv.workers.role import Role, take_role
+from rtmpsrv.workers.role import take_role
 from rtmpsrv.workers.successor import Successor
 from rtmpsrv.workers.wire import Wire, WireLost
 
-AT_ONCE_S = 1.0  # what a worker takes to end at once
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 # They would end the process, or halt it; who sends one does not mean that. Those of a crash are not here, nor
 # that of Ctrl-Z.
@@ -82,16 +80,17 @@ def main(arguments: list[str] | None = None) -> int:
     gevent.get_hub().exception_stream = cast(TextIO, log.ErrorStream())
     if not config.jwt_secret and EMPTY_SECRET not in warnings:
         warnings.append(EMPTY_SECRET)  # as the reference server does, whether tokens are made or not
+    if role is not None:
+        from rtmpsrv import working  # for one process of several
+
+        return working.run(config, warnings, role)
     if predecessor is not None:
         return _succeed(predecessor, config, warnings)
-    sockets = role.sockets if role else take_sockets(os.environ)
     try:
-        app = App(config, choose(offers(sockets), config.rtmp_port, config.ssl_port))
+        app = App(config, choose(offers(take_sockets(os.environ)), config.rtmp_port, config.ssl_port))
     except ConfigError as exc:
         _log(logging.ERROR, exc.problems)
         return 1
-    if role:
-        return _serve_as_worker(app, config, warnings, role)
     return _serve(app, config, warnings)
 
 
@@ -139,28 +138,6 @@ def _tell_serving(service: Service) -> None:
         service.took_over()
     except OSError as exc:  # too late to give up: the sessions are here
         _log(logging.ERROR, [f"PID_FILE cannot be written: {exc.strerror or exc}"])
-
-
-def _serve_as_worker(app: App, config: Config, warnings: list[str], role: Role) -> int:
-    """Serve as one of several: the manager has the port, the signals of the operator, and the warnings."""
-    log.name_process(f"W{os.getpid()}")
-    heart = Heart(role, app.stop)
-    gevent.signal_handler(signal.SIGTERM, app.stop)
-    gevent.signal_handler(signal.SIGQUIT, app.stop, AT_ONCE_S)
-    # A terminal sends the first two to all processes.
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, *IGNORED):
-        signal.signal(number, signal.SIG_IGN)
-    problem = _start(app, config)
-    if not role.manager:
-        _log(logging.WARNING, warnings)
-    if problem is not None:
-        _log(logging.ERROR, [problem])
-        return 1
-    heart.start()
-    heart.ready()
-    app.run()
-    heart.stop()
-    return 0
 
 
 def _start(app: App, config: Config, successor: Successor | None = None) -> str | None:

@@ -96,7 +96,7 @@ class App:
         )  # fmt: skip
         if isinstance(admission, Admission) and admission.coordinator is not None:
             admission.coordinator.on_link_lost = lambda: self.estate.link_lost(admission.authority)
-        self._succession = Succession(
+        self.succession = Succession(
             self.estate,
             self.log,
             start_s=float(config.handover_timeout_seconds),
@@ -150,12 +150,12 @@ class App:
     @property
     def handed_over(self) -> bool:
         """Whether another process serves now."""
-        return self._succession.succeeded
+        return self.succession.succeeded
 
     def hand_over(self) -> None:
         """Start a process that succeeds this one, and hand everything over to it. Blocks for the fork."""
         if self._successor is None:
-            self._succession.begin()
+            self.succession.begin()
         else:
             self.log.info("succession: this process does not serve yet")
 
@@ -253,7 +253,7 @@ class App:
         """Stop accepting, end publications so that players are told, wait for all, bounded."""
         timeout_s = self._drain_s
         reason = "server is shutting down"
-        self._succession.cancel()
+        self.succession.cancel()
         self.log.info("Shutting down, %d connections", sum(len(one.sessions) for one in self.listeners))
         if self._certificates is not None:
             self._certificates.close()

@@ -7,10 +7,12 @@ by one that takes over its sessions, and an upgrade is a new image of this very 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from time import monotonic
 from typing import Any
@@ -21,10 +23,14 @@ from gunicorn.errors import HaltServer
 from ..config import Config
 from ..errors import ConfigError
 from ..service import Service
+from .keeper_start import COMMAND, keeper_of
 from .manager_state import VARIABLE, ManagerState, WorkerState
+from .others import parent_of
 from .worker import Worker
 
 BOOT_S = 60.0  # to start a worker, on a busy machine
+LOOK_S = 0.05
+AT_ONCE_S = 2.0  # for the keeper to end after SIGQUIT
 TRIAL_S = 30.0  # to see whether a new image would start
 MAX_PAUSE_S = 30.0  # between attempts to start a worker
 FAILED = 1  # exit code
@@ -50,6 +56,7 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
         self._failures = 0  # to start, one after the other
         self._next_start_at = 0.0
         self._announced = False
+        self._renews_keeper = False  # when all workers are new ones
         self.cfg.set("pre_fork", lambda _arbiter, worker: self._before_fork(worker))
         self.cfg.set("child_exit", lambda _arbiter, worker: self._after_exit(worker))
 
@@ -63,6 +70,7 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
             self.WORKERS[one.pid] = self._adopt(one)
             self.worker_age = max(self.worker_age, one.age)
         if self.WORKERS:
+            self._renews_keeper = True
             self._to_succeed.extend(worker.pid for worker in self._counted())
 
     def manage_workers(self) -> None:
@@ -98,7 +106,7 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
         self._dismiss_surplus()
         self._to_succeed = deque(worker.pid for worker in self._counted())
         self.log.info("Settings read again, %d workers to replace", len(self._to_succeed))
-        self._announced = False
+        self._announced, self._renews_keeper = False, True
 
     def handle_usr2(self) -> None:
         """Become a new image of the program, if it can be started."""
@@ -140,6 +148,7 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
         """End all workers, those too that stay behind for the sessions that cannot move."""
         self._service.stopping()
         super().stop(graceful)
+        self._end_keeper(self.cfg.graceful_timeout if graceful else AT_ONCE_S)
 
     # --- private ----------------------------------------------------------------------------------
 
@@ -169,6 +178,9 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
         """Say once that all serve: at the start, and after a reload."""
         if not self._announced and all(worker.ready for worker in self._counted()):
             self._announced = True
+            if self._renews_keeper:
+                self._renews_keeper = False
+                self._renew_keeper()
             self._service.reloaded()
             self.log.info("%d workers serve", self.num_workers)
 
@@ -226,6 +238,27 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
 
     def _any_ready(self) -> bool:
         return any(worker.ready for worker in self.WORKERS.values())
+
+    def _renew_keeper(self) -> None:
+        """Start a keeper with the new settings, and new code; the one that is there retires."""
+        if keeper_of(self.app.run_dir) is not None:
+            os.posix_spawn(sys.executable, [sys.executable, *COMMAND], os.environ)
+
+    def _end_keeper(self, timeout_s: float) -> None:
+        """Let the keeper report what the workers have left; what it cannot stays in its journal. Blocks."""
+        pid = keeper_of(self.app.run_dir)
+        if pid is None:
+            return
+        until = monotonic() + timeout_s
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+            while parent_of(pid) is not None:
+                if monotonic() > until:
+                    self.log.warning("the keeper does not end: it is killed")
+                    os.kill(pid, signal.SIGKILL)
+                    return
+                time.sleep(LOOK_S)
+                self.reap_workers()
 
     def _would_start(self) -> bool:
         """Start the program on trial: it reads its settings, says so and ends. Blocks up to `TRIAL_S`."""

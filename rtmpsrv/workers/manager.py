@@ -34,6 +34,7 @@ class Manager(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, config: Config, state: ManagerState) -> None:
         self.config = config
+        self.run_dir = str(run_dir.where(config.run_dir, config.rtmp_port, os.environ))
         self.state = state
         self.listeners = [socket.socket(fileno=descriptor) for descriptor, _name in state.sockets]
         self.names = [name for _descriptor, name in state.sockets]

@@ -8,11 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
 
-from tests.client import keyframe, stage
+import pytest
+
+from rtmpsrv.workers.keeper_start import keeper_of
+from tests.client import Stage, keyframe, names_of, stage
 from tests.server_process import PROJECT, START_S, ServerProcess, environment, free_port, run
 
 PATIENCE_S = 15.0
@@ -45,7 +48,11 @@ class Workers(ServerProcess):
 
 
 def children_of(pid: int) -> list[int]:
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """Return the workers of a manager; a keeper may be its child too."""
+    numbers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [
+        int(number) for number in numbers if b"keeper" not in Path(f"/proc/{number}/cmdline").read_bytes()
+    ]
 
 
 def test_several_workers_serve_one_port_until_the_manager_is_told_to_end(tmp_path: Path) -> None:
@@ -180,6 +187,117 @@ def test_workers_that_cannot_start_end_the_server_with_code_1(tmp_path: Path) ->
     assert "Address already in use" in out
 
 
+# --- streams ---------------------------------------------------------------------------------------------
+
+
+class Stream:
+    """A publisher that sends numbered keyframes, and players that must get each of them once."""
+
+    def __init__(self, on: Stage, players: int) -> None:
+        self._on = on
+        self.publisher = on.publisher("app")
+        self.players = [on.player("app") for _ in range(players)]
+        for player in self.players:
+            on.passed(self.publisher, player)
+        self._sent = self._seen = 0
+
+    def run_until(self, check: Callable[[], object], what: str) -> None:
+        """Send until something is true, and some time more."""
+        until = monotonic() + PATIENCE_S
+        while not check():
+            assert monotonic() < until, what
+            self.send()
+            sleep(0.02)
+        for _ in range(10):
+            self.send()
+            sleep(0.02)
+
+    def send(self) -> None:
+        self._sent += 1
+        self.publisher.video(40 * self._sent, keyframe(b"%d" % self._sent))
+
+    def check(self) -> None:
+        """Fail unless all players got everything that was sent since the last time, once and in order."""
+        wanted = [f"video {number}" for number in range(self._seen + 1, self._sent + 1)]
+        self._seen = self._sent
+        for player in self.players:
+            received = names_of(self._on.passed(self.publisher, player))
+            assert [name for name in received if name.startswith("video ")] == wanted
+            assert "NetStream.Play.UnpublishNotify" not in received
+
+
+@pytest.fixture(params=["300", "1"], ids=["together", "spread"])
+def streaming(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Workers, Stage, Stream]]:
+    """Two workers, and a stream with players that came to either of them; they may stay there, or not."""
+    settings = {"CONCURRENT_LIMIT_WHITELIST": "*", "SPREAD_PLAYERS": request.param}
+    with Workers(tmp_path, **settings) as server, stage(server.port) as on:
+        yield server, on, Stream(on, 8)
+        assert not server.matching("Traceback")
+
+
+def test_every_player_gets_the_stream_whichever_worker_it_came_to(
+    streaming: tuple[Workers, Stage, Stream],
+) -> None:
+    server, _on, stream = streaming
+    stream.run_until(lambda: True, "")
+    stream.check()
+    server.wait_for_line("moved to worker")
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2])
+def test_nobody_notices_a_reload_or_an_upgrade(streaming: tuple[Workers, Stage, Stream], number: int) -> None:
+    server, on, stream = streaming
+    for _ in range(2):
+        before = set(server.children())
+        server.send(number)
+        stream.run_until(lambda: not before & set(server.children()), "new workers")  # noqa: B023
+        stream.check()
+    on.passed(stream.publisher, on.player("app"))
+
+
+def test_nobody_notices_that_his_worker_goes(streaming: tuple[Workers, Stage, Stream]) -> None:
+    server, _on, stream = streaming
+    for _ in range(2):  # the oldest goes, so one of the two has the stream
+        before = set(server.children())
+        server.send(signal.SIGTTIN)
+        stream.run_until(lambda: len(server.children()) == 3, "a third worker")
+        stream.run_until(lambda: len(server.matching("Listening on ")) >= 3, "it listens")
+        server.send(signal.SIGTTOU)
+        stream.run_until(lambda: len(before & set(server.children())) == 1, "one goes")  # noqa: B023
+        stream.check()
+
+
+def test_a_worker_that_is_killed_costs_nobody_but_its_own(tmp_path: Path) -> None:
+    with Workers(tmp_path, CONCURRENT_LIMIT_WHITELIST="*") as server, stage(server.port) as on:
+        stream = Stream(on, 6)
+        (owner,) = {line.split("[W")[1].split("]")[0] for line in server.matching("publish accepted")}
+        other = next(pid for pid in server.children() if pid != int(owner))
+        os.kill(other, signal.SIGKILL)
+        server.wait_for_line("Listening on ", count=3, timeout_s=PATIENCE_S)
+        stream.run_until(lambda: True, "")
+        stream.check()
+        os.kill(int(owner), signal.SIGKILL)
+        stream.publisher.expect_closed()
+        server.wait_for_line("Listening on ", count=4, timeout_s=PATIENCE_S)
+        on.passed(on.publisher("app"), on.player("app"))
+
+
+def test_a_keeper_that_is_killed_is_replaced_and_streams_go_on(
+    streaming: tuple[Workers, Stage, Stream], tmp_path: Path
+) -> None:
+    _server, on, stream = streaming
+    keeper = keeper_of(str(tmp_path / "run"))
+    assert keeper
+    os.kill(keeper, signal.SIGKILL)
+    stream.run_until(lambda: keeper_of(str(tmp_path / "run")) not in (None, keeper), "another keeper")
+    stream.check()
+    on.passed(on.publisher("other"), on.player("other"))
+    second = on.client()
+    with pytest.raises(AssertionError, match="Stream already publishing"):
+        second.publish("app", "k")
+
+
 # --- gunicorn's own command ------------------------------------------------------------------------------
 
 
@@ -188,7 +306,7 @@ def test_gunicorn_itself_can_be_the_manager(tmp_path: Path) -> None:
     assert command
     port = free_port()
     arguments = [command, "-k", "rtmpsrv.workers.Worker", "-w", "2", "-b", f"127.0.0.1:{port}"]
-    settings = {"RTMP_PORT": str(port), "RUN_DIR": str(tmp_path / "run")}
+    settings = {"RTMP_PORT": str(port), "RUN_DIR": str(tmp_path / "run"), "CONCURRENT_LIMIT_WHITELIST": "*"}
     log = tmp_path / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -198,13 +316,13 @@ def test_gunicorn_itself_can_be_the_manager(tmp_path: Path) -> None:
     try:
         eventually(lambda: log.read_text().count("Listening on ") == 2, "two workers listen")
         with stage(port) as on:
-            on.publisher("app").fence()
-        before = children_of(process.pid)
-        process.send_signal(signal.SIGHUP)
-        eventually(lambda: log.read_text().count("Listening on ") == 4, "two new workers listen")
-        eventually(lambda: not set(before) & set(children_of(process.pid)), "the old ones leave")
-        with stage(port) as on:
-            on.publisher("app").fence()
+            stream = Stream(on, 6)
+            for lines in (4, 6):
+                before = set(children_of(process.pid))
+                process.send_signal(signal.SIGHUP)
+                stream.run_until(lambda: log.read_text().count("Listening on ") == lines, "new workers")  # noqa: B023
+                stream.run_until(lambda: not before & set(children_of(process.pid)), "old ones leave")  # noqa: B023
+                stream.check()
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 0
     finally:

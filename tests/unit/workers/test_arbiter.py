@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from rtmpsrv.service import Service
 from rtmpsrv.workers import arbiter as arbiter_module
 from rtmpsrv.workers.arbiter import BOOT_S, RIGHT, RtmpArbiter
 from rtmpsrv.workers.heart import READY, SUCCEEDED
+from rtmpsrv.workers.keeper_start import COMMAND
 from rtmpsrv.workers.manager import Manager
 from rtmpsrv.workers.manager_state import ManagerState, WorkerState, take_state
 from rtmpsrv.workers.worker import Worker
@@ -51,6 +54,8 @@ class Stage:
     ) -> None:
         self.clock = 1000.0
         self.kills: list[tuple[int, int]] = []
+        self.keeper: int | None = FIRST_PID
+        self.keepers: list[list[str]] = []  # commands that started one
         self.ends: dict[int, int] = {}  # descriptors through which workers tell
         self.config = Config(workers=workers)
         self.service = Told()
@@ -61,6 +66,8 @@ class Stage:
         monkeypatch.setattr(RtmpArbiter, "kill_worker", lambda _, *kill: self.kills.append(kill))
         monkeypatch.setattr(RtmpArbiter, "reap_workers", lambda _: None)
         monkeypatch.setattr(RtmpArbiter, "init_signals", lambda _: None)
+        monkeypatch.setattr(os, "posix_spawn", lambda *command: self.keepers.append(command[1]))
+        monkeypatch.setattr(arbiter_module, "keeper_of", lambda run_dir: self.keeper)
 
     def _spawn(self) -> int:
         it = self.arbiter
@@ -165,8 +172,10 @@ def test_a_reload_replaces_one_worker_after_the_other(two: Stage, monkeypatch: p
     assert two.look(3) == [1, 2, 3, 4]
     assert two.worker(4).succeeds == FIRST_PID + 2
     assert two.service.words == ["ready", "reloading"]
+    assert two.keepers == []
     assert two.look(4) == [1, 2, 3, 4], "old ones may stay behind"
     assert two.service.words == ["ready", "reloading", "ready"]
+    assert two.keepers == [[sys.executable, *COMMAND]], "with the new settings"
     assert two.signals() == [], "nobody is told to end: they do when nothing is left"
     two.end(1)
     two.end(2)
@@ -344,3 +353,42 @@ def test_stops_are_told_to_the_service_and_ctrl_c_drains(two: Stage, monkeypatch
     two.arbiter.handle_winch()
     two.arbiter.handle_usr1()
     assert two.signals() == []
+
+
+@contextmanager
+def keeper(code: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that says when it has begun."""
+    command = [sys.executable, "-c", f"import signal\n{code}\nprint(flush=True)\nsignal.pause()"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def stop(stage: Stage, monkeypatch: pytest.MonkeyPatch, keeper: int | None) -> None:
+    monkeypatch.setattr(gunicorn_arbiter.Arbiter, "stop", lambda _, graceful: None)
+    monkeypatch.setattr(arbiter_module, "monotonic", time.monotonic)
+    monkeypatch.setattr(arbiter_module, "AT_ONCE_S", 0.1)
+    stage.keeper = keeper
+    stage.arbiter.stop(False)
+
+
+def test_the_keeper_ends_last(two: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    with keeper("") as process:
+        stop(two, monkeypatch, process.pid)
+        assert process.wait(5) == -signal.SIGTERM
+
+
+def test_a_keeper_that_does_not_end_is_killed(two: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    with keeper("signal.signal(signal.SIGTERM, signal.SIG_IGN)") as process:
+        stop(two, monkeypatch, process.pid)
+        assert process.wait(5) == -signal.SIGKILL
+
+
+def test_there_need_not_be_a_keeper(two: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop(two, monkeypatch, None)
+    stop(two, monkeypatch, FIRST_PID)
+    two.keeper = None
+    two.arbiter._renew_keeper()
+    assert two.keepers == []
