@@ -300,6 +300,7 @@ def test_a_first_process_that_stays_passes_signals_on(tmp_path: Path) -> None:
         line.succeed()
         since = line.mark()
         line.process.send_signal(signal.SIGUSR2)
+        line.wait_for_line(r"succession: process \d+ serves", since, timeout_s=START_S)
         line.wait_for_line(r"succession: process \d+ has left", since, timeout_s=START_S)
         some(publisher, 0)
         assert len(media_of(on.passed(publisher, player))) >= 10
