@@ -13,6 +13,8 @@ MEMORY_BAR_KB = 26.0  # per player
 CACHE_MEMORY_BAR_KB = 40.0  # per player, where a cache of a few seconds of video is shared by few
 ENDPOINT_CPU_BAR = 1.25  # times that of the stand-alone server in the same run
 STALLED_P99_BAR = 2.0  # times the p99 without a stalled player
+WORKERS_CPU_BAR = 1.35  # times that of one process in the same run, several workers and their keeper together
+WORKERS_P99_BAR = 1.3  # times the p99 of one process
 CAPACITY_BAR = 2.5  # times the players that nginx-rtmp carries
 BASE = "nginx"
 
@@ -75,6 +77,7 @@ def verdicts(scenario: Scenario, middle: dict[str, Row], builds: dict[str, str])
             got = _share(stalled.values["p99_ms"], row.values["p99_ms"])
             lines.append(verdict(name, "p99 beside a stalled player / without", got, STALLED_P99_BAR, "x"))
             lines.append(verdict(name, "messages lost beside it", stalled.values["lost"], 0, ""))
+        lines += _workers_verdicts(name, row, middle.get(f"{name}+workers"))
     return [*lines, *_endpoint_verdicts(middle)]
 
 
@@ -94,6 +97,18 @@ def verdict(name: str, what: str, got: float, bar: float, unit: str, least: bool
     """Say in one line whether a figure keeps its bar."""
     kept, side = (got >= bar, "least") if least else (got <= bar, "most")
     return f"{'ok  ' if kept else 'MISS'} {name}: {what}: {got:.2f}{unit} (at {side} {bar:g}{unit})"
+
+
+def _workers_verdicts(name: str, alone: Row, several: Row | None) -> list[str]:
+    if several is None:
+        return []
+    cpu = _share(several.values["ms_per_player_s"], alone.values["ms_per_player_s"])
+    p99 = _share(several.values["p99_ms"], alone.values["p99_ms"])
+    return [
+        verdict(name, "CPU of several workers / of one process", cpu, WORKERS_CPU_BAR, "x"),
+        verdict(name, "p99 of several workers / of one process", p99, WORKERS_P99_BAR, "x"),
+        verdict(name, "messages lost with several workers", several.values["lost"], 0, ""),
+    ]
 
 
 def _endpoint_verdicts(middle: dict[str, Row]) -> list[str]:

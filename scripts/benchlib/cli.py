@@ -68,10 +68,9 @@ def main(arguments: list[str]) -> int:
 
 def _load(bench: Bench, scenario: Scenario) -> dict[str, object]:
     """Run each server in each round, print the tables and give them for the JSON file."""
-    plain = dataclasses.replace(scenario, stalled=False)
     rows = []
     for number, name in _turns(bench):
-        for variant in [plain, scenario] if scenario.stalled else [plain]:
+        for variant in _variants(scenario, ours=name in bench.builds):
             before = wait_for_quiet(bench.patience_s, bench.cores.all)
             with bench.starters[name](variant) as server:
                 rows.append(run.measure(server, variant, number, bench.cores))
@@ -92,6 +91,12 @@ def _load(bench: Bench, scenario: Scenario) -> dict[str, object]:
         "verdicts": verdicts,
         "doubts": doubts,
     }
+
+
+def _variants(scenario: Scenario, ours: bool) -> list[Scenario]:
+    """Give the loads of one server in one round: the plain one, and what a preset compares with it."""
+    plain = dataclasses.replace(scenario, stalled=False, workers=1)
+    return [plain, scenario] if scenario.stalled or (scenario.workers > 1 and ours) else [plain]
 
 
 def _capacity(bench: Bench, scenario: Scenario) -> dict[str, object]:
@@ -186,6 +191,7 @@ def _described(scenario: Scenario) -> str:
     )
     extras = [f"MSG_BUFFER_SIZE={scenario.merge}"] if scenario.merge else []
     extras += [name for name in ("tls", "stalled") if getattr(scenario, name)]
+    extras += [f"and WORKERS={scenario.workers}"] if scenario.workers > 1 else []
     return ", ".join((text, *extras))
 
 

@@ -88,15 +88,15 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def ratios(middle: dict[str, Row]) -> list[str]:
-    """Compare each server with nginx, the endpoint with ours, and one beside a stalled player with itself."""
+    """Compare each server with nginx, the endpoint with ours, and one's variants with itself."""
     lines = []
     for name, row in middle.items():
-        bases = ["nginx", name.removesuffix("+stalled")]
+        bases = ["nginx", name.partition("+")[0]]
         if name == "endpoint":
             bases.append("ours")
         for base in bases:
             other = middle.get(base)
-            if other is None or base == name or (base == "nginx" and "stalled" in name):
+            if other is None or base == name or (base == "nginx" and "+" in name):
                 continue
             parts = [f"{title} {_ratio(row.values[key], other.values[key])}" for title, key in RATIOS]
             lines.append(f"{name} / {base}: " + ", ".join(parts))

@@ -123,7 +123,7 @@ def _row(
     wanted = scenario.bytes_per_second * scenario.seconds
     counted = players["bytes"]
     return Row(
-        server=name + ("+stalled" if scenario.stalled else ""),
+        server=name + ("+stalled" if scenario.stalled else "+workers" if scenario.workers > 1 else ""),
         scenario=scenario.name,
         round_number=round_number,
         values={

@@ -26,6 +26,7 @@ class Scenario:
     tls: bool = False
     stalled: bool = False
     probes: int | None = None
+    workers: int = 1  # above 1: our server a second time with so many processes
     ramp: bool = False  # players are added until the server fails; `players` is the first step
     ramp_to: int | None = None  # players at most; None: as many as descriptors allow
 
@@ -53,6 +54,7 @@ def presets() -> dict[str, Scenario]:
         Scenario("busy", players=200, bitrate_mbit=20, fps=60),
         Scenario("channels500", 500, 1, bitrate_mbit=1, probes=50),
         Scenario("stalled", players=50, stalled=True, seconds=65),
+        Scenario("workers1000", players=1000, bitrate_mbit=0.6, workers=2),
         Scenario("capacity", players=1000, bitrate_mbit=0.6, seconds=5, ramp=True),
     )
     return {scenario.name: scenario for scenario in listed}

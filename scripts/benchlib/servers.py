@@ -120,6 +120,8 @@ def ours(name: str, python: str | None, scenario: Scenario, launch: Launch) -> I
         }
         if scenario.merge is not None:
             environment["MSG_BUFFER_SIZE"] = str(scenario.merge)
+        if scenario.workers > 1:
+            environment |= {"WORKERS": str(scenario.workers), "RUN_DIR": str(directory / "run")}
         if scenario.tls:
             _certificate(directory)
             environment |= {

@@ -116,6 +116,30 @@ def test_a_stalled_player_may_cost_others_little(cpu: float, verdict: str) -> No
     assert line.startswith(verdict)
 
 
+@pytest.mark.parametrize(
+    ("cpu", "p99", "lost", "verdicts"),
+    [(0.135, 13.0, 0, ["ok", "ok", "ok"]), (0.136, 13.1, 1, ["MISS", "MISS", "MISS"])],
+)
+def test_several_workers_are_held_against_one_process(
+    cpu: float, p99: float, lost: float, verdicts: list[str]
+) -> None:
+    rows = [
+        _row("ours", ms_per_player_s=0.1, p99_ms=10.0),
+        _row("ours+workers", ms_per_player_s=cpu, p99_ms=p99, lost=lost),
+    ]
+    lines = [line for line in _verdicts("workers1000", rows, ours="pure") if "several workers" in line]
+    assert [line.split()[0] for line in lines] == verdicts
+    assert any(line.startswith("ours+workers / ours:") for line in report.ratios(report.medians(rows)))
+
+
+def test_only_our_servers_run_with_several_workers() -> None:
+    preset = scenarios.presets()["workers1000"]
+    assert [one.workers for one in cli._variants(preset, ours=True)] == [1, 2]
+    assert [one.workers for one in cli._variants(preset, ours=False)] == [1]
+    stalled = scenarios.presets()["stalled"]
+    assert [one.stalled for one in cli._variants(stalled, ours=False)] == [False, True]
+
+
 @pytest.mark.parametrize(("players", "verdict"), [(2500, "ok"), (2499, "MISS")])
 def test_capacity_is_held_against_nginx(players: int, verdict: str) -> None:
     (line,) = bars.capacity_verdicts({"ours": players, "nginx": 1000, "endpoint": 10}, {"ours": "pure"})
