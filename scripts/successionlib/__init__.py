@@ -1,0 +1,1 @@
+"""Servers succeed each other under load, and no client may notice. Started by `scripts/succession`."""
