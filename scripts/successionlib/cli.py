@@ -96,7 +96,7 @@ def _run(
     family: Family, load: dict[str, Worker], plan: Path, options: argparse.Namespace, report: Report
 ) -> None:
     players, publishers = load[PLAYERS], load[PUBLISHERS]
-    wanted = parts(options.publishers, options.players, options.tls_every)
+    wanted = parts(options.publishers, options.players, options.tls_every, not options.no_tls_later)
     players.ask("join", [part for part in wanted if part.kind in BEFORE])
     refused = publishers.ask("start", list(range(options.publishers)))
     report.check(not refused, f"{options.publishers} publishers are on the air {refused}")
@@ -189,6 +189,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     add("--successions", type=int, default=3)
     add("--workers", type=int, default=1, help="WORKERS; above 1 its manager gets SIGHUP, or --signal (1)")
     add("--tls-every", type=int, default=0, metavar="N", help="let every Nth player use RTMPS (0: nobody)")
+    add(
+        "--no-tls-later", action="store_true", help="nobody who begins to play after the last succession does"
+    )
     add("--signal", choices=SIGNALS, help="KILL ends the server instead: to see that losses are seen")
     add("--churn", type=float, metavar="MINUTES", help="instead: publishers come and go, workers are killed")
     add("--kill-every", type=float, default=20, metavar="SECONDS", help="with --churn: a worker (20)")

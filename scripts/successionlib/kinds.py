@@ -57,13 +57,16 @@ _CYCLE = (
 PATIENT_SHARE = 0.02
 
 
-def parts(channels: int, players: int, tls_every: int = 0) -> list[Part]:
-    """Give every player of a run; those who wait play channel number `channels`, the one after the last."""
+def parts(channels: int, players: int, tls_every: int = 0, tls_later: bool = True) -> list[Part]:
+    """Give every player of a run; those who wait play channel number `channels`, the one after the last.
+
+    Every so many use RTMPS; without `tls_later` none of those who come to play after the last succession.
+    """
     patient = max(1, round(players * PATIENT_SHARE))
     made = [(Kind.PATIENT, channels)] * patient
     # a prime number of kinds would do without the second term; so neighbours on a channel differ in any case
     made += [(_CYCLE[(n + n // channels) % len(_CYCLE)], n % channels) for n in range(players - patient)]
     return [
-        Part(kind, channel, bool(tls_every) and number % tls_every == 0)
+        Part(kind, channel, bool(tls_every) and number % tls_every == 0 and (tls_later or kind not in LATER))
         for number, (kind, channel) in enumerate(made)
     ]

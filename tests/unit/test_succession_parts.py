@@ -156,6 +156,12 @@ def test_every_kind_is_there_and_every_channel_has_players(channels: int, player
     assert sum(part.tls for part in made) == -(-players // 10)
 
 
+def test_those_who_play_later_may_be_kept_off_rtmps() -> None:
+    made = kinds.parts(3, 90, tls_every=2, tls_later=False)
+    assert {part.kind for part in made if part.tls} & kinds.LATER == set()
+    assert any(part.tls for part in made)
+
+
 # --- verdicts -----------------------------------------------------------------------------------------
 
 
