@@ -294,7 +294,7 @@ class Players:
             channel=player.part.channel,
             tls=player.part.tls,
             closed=player in self._gone,
-            whole=all(number == 0 for number in tally.first.values()),
+            first=max(tally.first.values(), default=0),
             received=tally.received,
             lost=tally.lost,
             missing=tally.missing(self._sent.get(player.part.channel, {})),

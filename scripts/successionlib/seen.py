@@ -17,7 +17,7 @@ class Seen:
     channel: int
     tls: bool
     closed: bool
-    whole: bool  # what it got begins with the first message of its channel
+    first: int  # number of the first that it got, of the type that began later
     received: int
     lost: int  # between the first and the last that it got
     missing: int  # behind the last
@@ -44,7 +44,7 @@ def claims(players: list[Seen]) -> list[Claim]:
         found.append((count == 0, f"{count} of {heard} messages {name}"))
     deaf = [one for one in players if not one.received]
     found.append((not deaf, f"{len(deaf)} players got nothing at all"))
-    late = [one for one in players if one.kind in WHOLE and not one.whole]
+    late = [one for one in players if one.kind in WHOLE and one.first]
     found.append((not late, f"{len(late)} of those who were there first do not have the first message"))
     untold = [one for one in players if not one.told_end and not one.closed]
     found.append((not untold, f"{len(untold)} players were not told the end of their stream"))
@@ -53,7 +53,11 @@ def claims(players: list[Seen]) -> list[Claim]:
 
 def unlucky(players: list[Seen], most: int = 10) -> list[str]:
     """Name some of those who did not get all, with the time from which on the server's log may tell why."""
-    found = [one for one in players if one.closed or one.missing or one.lost or not one.told_end]
+    found = [
+        one
+        for one in players
+        if one.closed or one.missing or one.lost or not one.told_end or (one.kind in WHOLE and one.first)
+    ]
     return [_told(one) for one in found[:most]]
 
 
@@ -61,7 +65,7 @@ def _told(one: Seen) -> str:
     who = f"{one.kind}{', RTMPS' if one.tls else ''} on bench{one.channel}"
     newest = strftime("%H:%M:%S", localtime(one.newest_at))
     rest = ", closed" if one.closed else ""
-    return f"{who}: lost {one.lost}, missing {one.missing}, newest at {newest}{rest}"
+    return f"{who}: from {one.first} on, lost {one.lost}, missing {one.missing}, newest at {newest}{rest}"
 
 
 def table(players: Iterable[Seen]) -> list[str]:

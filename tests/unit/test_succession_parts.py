@@ -25,7 +25,7 @@ GOOD = seen.Seen(
     channel=0,
     tls=False,
     closed=False,
-    whole=True,
+    first=0,
     received=9,
     lost=0,
     missing=0,
@@ -170,7 +170,7 @@ def broken(*players: Any) -> list[str]:
 
 
 def test_no_claim_is_broken_when_all_is_well() -> None:
-    assert broken(GOOD, replace(GOOD, kind=kinds.Kind.NORMAL, whole=False)) == []
+    assert broken(GOOD, replace(GOOD, kind=kinds.Kind.NORMAL, first=4)) == []
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_no_claim_is_broken_when_all_is_well() -> None:
         ({"damaged": 1}, "1 of 18 messages damaged"),
         ({"unwanted": 1}, "1 of 18 messages unwanted"),
         ({"received": 0}, "1 players got nothing at all"),
-        ({"whole": False}, "1 of those who were there first do not have the first message"),
+        ({"first": 1}, "1 of those who were there first do not have the first message"),
         ({"told_end": False}, "1 players were not told the end of their stream"),
     ],
 )
@@ -201,7 +201,7 @@ def test_the_table_has_a_line_for_each_kind() -> None:
 def test_those_who_did_not_get_all_are_named() -> None:
     bad = [replace(GOOD, missing=3, channel=7, tls=True), replace(GOOD, closed=True)]
     first, second = seen.unlucky([GOOD, *bad])
-    assert first.startswith("early, RTMPS on bench7: lost 0, missing 3, newest at ")
+    assert first.startswith("early, RTMPS on bench7: from 0 on, lost 0, missing 3, newest at ")
     assert second.endswith(", closed")
     assert len(seen.unlucky(bad * 9, most=4)) == 4
 
