@@ -22,6 +22,7 @@ POLL_S = 0.01
 SWEEP_S = 0.25  # between looks at who has to be acknowledged, and who has slept enough
 COMMANDS_S = 0.01
 BATCH = 25  # connections that join side by side
+SERVES_BETWEEN = 20  # times that the others are read after each batch: laggards take little at a time
 NAP_S = (1.5, 4.0)  # of a laggard: its sockets hold less than a second
 CAUGHT_UP_S = 0.5  # behind the publisher; then it naps again
 LAGGARD_READ = 4096  # bytes
@@ -201,7 +202,8 @@ class Players:
                     step(player.peer)
             for player in players:
                 self._take_up(player)
-            self._serve(0.0)
+            for _ in range(SERVES_BETWEEN):
+                self._serve(0.0)
 
     def _take_up(self, player: Player) -> None:
         player.last_at = time.monotonic()
