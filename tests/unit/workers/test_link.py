@@ -65,7 +65,6 @@ def test_it_connects_again_and_again(
     worker: Link, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(link, "RETRY_S", 0.001)
-    caplog.set_level("DEBUG")
     path = doors.path_of(str(tmp_path), doors.KEEPER)
     worker.start(path)
     eventually(lambda: "no keeper yet" in caplog.text, "an attempt")
