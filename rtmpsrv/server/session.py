@@ -179,6 +179,13 @@ class Session:
         """Whether it waits with a request until a succession is over."""
         return self._state.asked is not None
 
+    def play_at_once(self) -> bool:
+        """Let a request to play that is held go on all the same; False for any other. Never blocks."""
+        if not isinstance(self._state.asked, events.PlayAsked):
+            return False
+        self._requests.interrupt()
+        return True
+
     def can_move(self) -> bool:
         """Tell whether `freeze` would succeed, but for what the host may say. Never blocks."""
         try:

@@ -61,6 +61,7 @@ class Before:
             case "slice":
                 self._prepare(message, descriptors)
             case "commit" if self._prepared is not None and self._prepared.number == message["number"]:
+                self.talk.tell({"kind": "taken", "number": message["number"]})
                 self.commit()
             case kind:
                 for descriptor in descriptors:

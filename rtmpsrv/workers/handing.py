@@ -15,6 +15,7 @@ from .estate import Estate, channels_of, is_fixed
 from .mirroring import Mirroring
 from .parcel import Parcel, freeze
 from .slices import Slice, plan
+from .wire import WireLost
 
 STEP_S: Final = 2.0  # for the successor to answer; it is the pause of a session whose successor hangs
 SETTLE_S: Final = 0.5  # for publishers that are in the middle of something
@@ -62,7 +63,7 @@ class Handing:
         """
         self._settle(part)
         began = monotonic()
-        parcel = self.on_its_way = freeze(part, self._estate)
+        parcel = self.on_its_way = freeze(part, self._estate, late=self.serving)
         frozen_s = monotonic() - began
         if not parcel.frozen:
             self.on_its_way = None
@@ -73,8 +74,7 @@ class Handing:
             self.take_back()
             raise Refused(str(answer.get("reason")))
         self.talk.say({"kind": "commit", "number": number})
-        if not self.serving:  # else it cannot be ended, and whatever becomes of this is its own
-            self.talk.flush(STEP_S)
+        self._await_taken()
         self.on_its_way = None
         self.committed += len(parcel.frozen)
         self.lent.update(parcel.lent)
@@ -105,6 +105,15 @@ class Handing:
             del self.lent[serial]
         if over:
             self.talk.tell({"kind": "link lost", "serials": over})
+
+    def _await_taken(self) -> None:
+        """Wait until the successor has the slice for good, but has not begun with it. Raises WireLost."""
+        try:
+            self.talk.answer(STEP_S, "taken")
+        except WireLost:
+            # One that serves and is silent cannot be ended: it may begin with it yet.
+            if not (self.serving and self.talk.goes_on):
+                raise
 
     def _settle(self, part: Slice[Session]) -> None:
         """Give publishers that are in the middle of something a moment. Blocks up to `SETTLE_S`."""

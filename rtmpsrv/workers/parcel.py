@@ -75,10 +75,11 @@ class Parcel:
         return left
 
 
-def freeze(part: Slice[Session], estate: Estate) -> Parcel:
+def freeze(part: Slice[Session], estate: Estate, *, late: bool = False) -> Parcel:
     """Freeze a slice in one go; what cannot move is left out. Never blocks.
 
-    A channel stays, with all its sessions, when its publisher does.
+    A channel stays, with all its sessions, when its publisher does. When it is `late` the successor may have
+    the channel itself: one that nobody publishes here is not sent, its players are welcomed there.
     """
     parcel = Parcel()
     # Before the sessions: a channel that nobody is left on is forgotten, with all it knows.
@@ -103,6 +104,8 @@ def freeze(part: Slice[Session], estate: Estate) -> Parcel:
     parcel.descriptors += [frozen.descriptor for _listener, frozen in parcel.frozen]
     fixed = published_here(estate, fixed=True)
     for name, value in values.items():
+        if late and not value["outputs"]:
+            continue
         owner = os.getpid() if name in fixed else _elder_that_owns(name, estate)
         parcel.channels.append(Moved(name, value, len(segments[name]), owner))
         parcel.descriptors += segments[name]

@@ -69,7 +69,7 @@ class Predecessor:
             self._log.info(
                 "succession: process %d serves, after %d ms", self._heir.pid, 1000 * (monotonic() - began)
             )
-            self._remainder.run(self._linger_s)
+            self._stay()
         finally:
             for end in self._elder_ends:
                 end.close()
@@ -162,6 +162,13 @@ class Predecessor:
             for elder, end in zip(estate.elders, self._elder_ends, strict=False):
                 elder.turn_to_heir(end.fileno(), kept)
             self._remainder.follow()
+
+    def _stay(self) -> None:
+        """Serve what is left; the top of a greenlet."""
+        try:
+            self._remainder.run(self._linger_s)
+        except Exception:  # noqa: BLE001 - a bug of ours: better an end in good order than none
+            self._log.exception("what is left of a succession failed")
 
     # --- back -------------------------------------------------------------------------------------
 

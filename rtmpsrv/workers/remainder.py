@@ -134,10 +134,13 @@ class Remainder:
             self._handing.take_back()
 
     def _part_with_tls(self) -> None:
-        """Close connections that ask for something now but cannot move: they come back to the successor."""
+        """See to connections that ask for something now but cannot move.
+
+        Players are served here, by a mirror. A publisher is closed, which comes back to the successor.
+        """
         for listener in self._estate.listeners:
             for session in list(listener.sessions):
-                if session.is_bound and session.is_held:
+                if session.is_bound and session.is_held and not session.play_at_once():
                     session.drop("the server is being replaced")
 
     def _tell_slots(self) -> None:

@@ -137,3 +137,20 @@ def test_the_end_of_the_process_with_the_stream_is_told_to_players_that_stayed(l
         player.close()
         assert line.process.wait(START_S) == 0
         assert not alive(line.pid)
+
+
+def test_a_player_on_tls_that_asks_after_the_succession_is_served(line: SecureLineage) -> None:
+    with stage(line.port) as on:
+        early = line.client().connect("app")
+        shaken = line.client()
+        shaken.shake_hands()
+        publisher = on.publisher("app")
+        line.succeed()
+        line.succeed()
+        assert shaken.ask_connect("app") == shaken.expect_command("_result")[0]
+        for player in (early, shaken):
+            player.ask_play("k", player.create_stream())
+        some(publisher, 0)
+        for player in (early, shaken):
+            assert len(media_of(on.passed(publisher, player))) >= 10
+    line.end()

@@ -117,6 +117,7 @@ def test_a_channel_that_stays_there_is_mirrored_from_its_place(stand: Stand) -> 
     stand.say("slice", number=1, sessions=[], channels=[("app", snapshot(stand), 0, 4711)], notes={})
     stand.hear("prepared")
     stand.say("commit", number=1)
+    stand.hear("taken")
     assert stand.hear("mirror") == {"kind": "mirror", "channel": "app", "place": (1, 0)}
     assert "app" in stand.before.mirroring
 

@@ -50,7 +50,7 @@ class Scripted(Handover):
     def commit(self) -> None:
         """Take one slice."""
         self.say("prepared", number=self.hear("slice")["number"])
-        self.hear("commit")
+        self.say("taken", number=self.hear("commit")["number"])
 
     def goes_on(self) -> None:
         """See to it that the old side serves as before, old clients and new ones."""
@@ -103,7 +103,7 @@ def test_it_says_what_it_is_and_where_it_listens(scripted: Scripted) -> None:
     assert scripted.heir.kills == 0
 
 
-@pytest.mark.parametrize("step", ["hello", "slice", "second slice", "serve"])
+@pytest.mark.parametrize("step", ["hello", "slice", "commit", "second slice", "serve"])
 @pytest.mark.parametrize("how", ["dies", "hangs", "babbles", "is no part of it"])
 def test_whatever_goes_wrong_everybody_that_was_not_committed_goes_on(
     how: str, step: str, monkeypatch: pytest.MonkeyPatch
@@ -130,6 +130,9 @@ def test_whatever_goes_wrong_everybody_that_was_not_committed_goes_on(
         scripted.clients.clear()
     if "slice" in step:
         scripted.hear("slice")
+    if step == "commit":
+        scripted.say("prepared", number=scripted.hear("slice")["number"])
+        scripted.hear("commit")
     if step == "serve":
         scripted.hear("serve")
     if how == "dies":
@@ -280,7 +283,7 @@ def test_ends_and_kills_go_both_ways_while_publications_are_lent(scripted: Scrip
     serials = sorted(slice_["notes"])
     assert [slice_["notes"][serial]["lent"] for serial in serials] == [True] * 3
     scripted.say("prepared", number=slice_["number"])
-    scripted.hear("commit")
+    scripted.say("taken", number=scripted.hear("commit")["number"])
     scripted.hear("serve")
     scripted.say("serving")
     eventually(lambda: scripted.predecessor.serving)

@@ -77,7 +77,7 @@ def test_it_ends_when_the_server_is_told_to_stop(scripted: Scripted) -> None:
     assert len(scripted.old.sessions) == 1
 
 
-def test_who_asks_for_something_but_cannot_move_is_let_go(scripted: Scripted) -> None:
+def test_who_asks_to_play_but_cannot_move_is_served_by_a_mirror(scripted: Scripted) -> None:
     client = scripted.client()
     client.shake_hands()
     client.connect("app")
@@ -85,6 +85,21 @@ def test_who_asks_for_something_but_cannot_move_is_let_go(scripted: Scripted) ->
     session._transport.can_move = False
     running = serving(scripted)
     client.ask_play("key", 1)
+    client.flush()
+    assert scripted.hear("mirror")["channel"] == "app"
+    assert session.role == "player"
+    client.close()
+    assert running.get(timeout=PATIENCE_S)
+
+
+def test_who_asks_to_publish_but_cannot_move_is_let_go(scripted: Scripted) -> None:
+    client = scripted.client()
+    client.shake_hands()
+    client.connect("app")
+    (session,) = scripted.old.sessions
+    session._transport.can_move = False
+    running = serving(scripted)
+    client.ask_publish("key", "live", 1)
     client.flush()
     assert running.get(timeout=PATIENCE_S)
     eventually(lambda: not scripted.old.sessions)
