@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
         warnings.append("WORKERS is in force after a restart only: one process has one successor")
     # Standard error may be a pipe that nobody reads. Of a stream, gevent uses `write` and `flush` only.
     gevent.get_hub().exception_stream = cast(TextIO, log.ErrorStream())
-    if not config.jwt_secret and EMPTY_SECRET not in warnings:
+    if not config.jwt_secret and config.callback_format == "jwt" and EMPTY_SECRET not in warnings:
         warnings.append(EMPTY_SECRET)  # as the reference server does, whether tokens are made or not
     if role is not None:
         from rtmpsrv import working  # for one process of several

@@ -6,6 +6,7 @@ settings ask for it: requests, redis, websocket and PyJWT take longer to load th
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from .config import Config
 from .workers.estate import Kills
 
 if TYPE_CHECKING:
+    from .access.callback_hooks import CallbackHooks
+    from .access.callback_sender import Form, Sender
     from .access.callbacks import CallbackAuthority
     from .access.coordinator import Coordinator
     from .access.redis_commands import RedisCommands
@@ -89,18 +92,9 @@ class Admission:
         if config.callback_url:
             from .access.callbacks import CallbackAuthority  # loads requests and PyJWT
 
-            self.callbacks = CallbackAuthority(
-                config.callback_url,
-                jwt_secret=config.jwt_secret,
-                log=log.get("CALLBACK"),
-                subject=config.custom_jwt_subject,
-                rtmp_host=config.rtmp_host,
-                rtmp_port=config.rtmp_port,
-                connect_timeout_s=float(config.callback_connect_timeout_seconds),
-                timeout_s=float(config.callback_timeout_seconds),
-                ca=config.callback_ca,
-                give_way=give_way,
-            )
+            sender = callback_sender(config, give_way)
+            kinds = callback_kinds(config)
+            self.callbacks = CallbackAuthority(sender, log=log.get("CALLBACK"), kinds=kinds)
             return self.callbacks
         return OpenAuthority()
 
@@ -139,3 +133,54 @@ def longest_answer_s(config: Config) -> float:
     if config.control_use:
         return 2.0 * config.control_request_timeout_seconds  # it may have to be connected to first
     return float(config.callback_timeout_seconds) if config.callback_url else 0.0
+
+
+def callback_hooks(config: Config, give_way: GiveWay) -> CallbackHooks | None:
+    """Return who is asked about connections and players, None for nobody. Each process has its own."""
+    if not config.callback_used:
+        return None
+    from .access.callback_hooks import CallbackHooks
+
+    sender, kinds = callback_sender(config, give_way), callback_kinds(config)
+    update_s = float(config.callback_update_seconds)
+    return CallbackHooks(sender, log=log.get("CALLBACK"), kinds=kinds, update_s=update_s)
+
+
+def callback_kinds(config: Config) -> frozenset[str]:
+    """Return the events that the callback is told."""
+    return frozenset(config.callback_events.split(","))
+
+
+def callback_sender(config: Config, give_way: GiveWay) -> Sender:
+    """Return the way to the callback, in the form that is set."""
+    from .access.callback_sender import Sender  # loads requests
+
+    return Sender(
+        config.callback_url,
+        _form(config),
+        give_way=give_way,
+        connect_timeout_s=float(config.callback_connect_timeout_seconds),
+        timeout_s=float(config.callback_timeout_seconds),
+        ca=config.callback_ca,
+    )
+
+
+def _form(config: Config) -> Form:
+    if config.callback_format == "nginx":
+        from .access.form_nginx import NginxForm
+
+        return NginxForm()
+    if config.callback_format == "srs":
+        from .access.form_srs import SrsForm
+
+        return SrsForm(config.rtmp_host or socket.gethostname())
+    if config.callback_format == "mediamtx":
+        from .access.form_mediamtx import MediaMtxForm
+
+        return MediaMtxForm()
+    from .access.form_jwt import JwtForm  # loads PyJWT
+
+    wide = callback_kinds(config) != {"start", "stop"}
+    return JwtForm(
+        config.jwt_secret, config.custom_jwt_subject, config.rtmp_host, config.rtmp_port, wide=wide
+    )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rtmpsrv.config import Config
 
+# What a format of callbacks has no word for; `access/form_*.py` have those that they know.
+UNKNOWN_EVENTS = {"srs": {"update"}, "mediamtx": {"connect", "stop", "play_stop", "update"}}
 EMPTY_SECRET = "JWT_SECRET is empty: tokens of callbacks are signed with an empty secret"
 
 
@@ -39,8 +41,14 @@ def conflicts(config: Config) -> list[str]:
 def between(config: Config) -> list[str]:
     """Name what is allowed but hardly meant."""
     advice = []
-    if config.callback_used and not config.jwt_secret:
+    if config.callback_used and config.callback_format == "jwt" and not config.jwt_secret:
         advice.append(EMPTY_SECRET)
+    unknown = UNKNOWN_EVENTS.get(config.callback_format, set()).intersection(
+        config.callback_events.split(",")
+    )
+    if config.callback_used and unknown:
+        told = ", ".join(sorted(unknown))
+        advice.append(f"CALLBACK_EVENTS: {config.callback_format} has no {told}, which will not be told")
     if bool(config.ssl_cert) != bool(config.ssl_key):
         given, missing = ("SSL_CERT", "SSL_KEY") if config.ssl_cert else ("SSL_KEY", "SSL_CERT")
         advice.append(f"{given} is set but {missing} is not: there is no RTMPS")

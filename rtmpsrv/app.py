@@ -10,6 +10,7 @@ import gc
 import os
 import resource
 from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -19,7 +20,7 @@ from gevent.pool import Group
 from . import __version__, log
 from .access.names import CHANNEL_KEY, PATHS
 from .access.refusals import RefusalDelay
-from .admission import Admission, connection_limits, longest_answer_s
+from .admission import Admission, callback_hooks, connection_limits, longest_answer_s
 from .config import LOGS, SETTINGS, Config
 from .entrance import entrance_from
 from .live.output import LiveLimits
@@ -72,12 +73,14 @@ class App:
         self._admission: Admission | Membership = membership or Admission(config, turns)
         self.gate = self._admission.gate
         self._entrance = entrance_from(config, turns)
+        self._hooks = callback_hooks(config, turns)
         self.relay = Relay(
             self.registry,
             self.gate,
             self._entrance,
             play_policy(config.rtmp_play_whitelist),
             RefusalDelay(self._tell_refusals),
+            self._hooks,
         )
         slots: Slots = membership.slots if membership is not None else connection_limits(config)
         # With MSG_BUFFER_SIZE=1 the operator asked for the lowest latency: reads are not merged either.
@@ -252,6 +255,7 @@ class App:
     def _drain(self) -> None:
         """Stop accepting, end publications so that players are told, wait for all, bounded."""
         timeout_s = self._drain_s
+        deadline = monotonic() + timeout_s
         reason = "server is shutting down"
         self.succession.cancel()
         self.log.info("Shutting down, %d connections", sum(len(one.sessions) for one in self.listeners))
@@ -268,6 +272,8 @@ class App:
         stops = Group()
         over = all(stops.map(lambda listener: listener.stop_sessions(reason, timeout_s), self.listeners))
         over = bool(reports.get()) and over
+        if self._hooks is not None:  # players have left by now
+            over = self._hooks.finish(max(0.0, deadline - monotonic())) and over
         self._admission.stop_commands()
         self.log.info("Stopped%s", "" if over else ", not everything ended in time")
 

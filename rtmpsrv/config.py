@@ -32,6 +32,7 @@ LOGS = "Logging"
 
 NUMBER, SWITCH, TEXT, ADDRESS = Kind.NUMBER, Kind.SWITCH, Kind.TEXT, Kind.ADDRESS
 URL, CHOICE, IP_RULES, HEADER = Kind.URL, Kind.CHOICE, Kind.IP_RULES, Kind.HEADER
+CHOICES = Kind.CHOICES
 
 NOBODY = IpRules()
 MIB = 1024 * 1024
@@ -150,6 +151,15 @@ class Config:
     callback_url: str = setting(CALLBACK, URL, "",
         "Asked before a publisher is accepted, told when it ends. Empty: every key may publish. "
         "Not used with CONTROL_USE=YES.", choices=("http", "https"))
+    callback_format: str = setting(CALLBACK, CHOICE, "jwt",
+        "Whose callbacks the backend understands: `jwt` are those of rtmp-server-rs.",
+        choices=("jwt", "nginx", "srs", "mediamtx"))
+    callback_events: str = setting(CALLBACK, CHOICES, "start,stop",
+        "What it is asked and told. `update` goes out every CALLBACK_UPDATE_SECONDS for each publisher and "
+        "player, and may end it.", choices=("connect", "start", "stop", "play", "play_stop", "update"),
+        default_text="`start,stop`; `start` with CALLBACK_FORMAT=mediamtx, which knows no end")
+    callback_update_seconds: int = setting(CALLBACK, NUMBER, 30,
+        "How often `update` is told, if it is.", unit="seconds", low=1, high=24 * HOUR)
     jwt_secret: str = setting(CALLBACK, TEXT, "", "Secret (HS256) that signs the tokens of callbacks.",
         secret=True)
     custom_jwt_subject: str = setting(CALLBACK, TEXT, "rtmp_event", "Subject (`sub`) of those tokens.")
@@ -292,6 +302,7 @@ _COMPUTED_DEFAULTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "gop_cache_total_mb": lambda values: max(values["memory_bytes"] // 4 // MIB, 1),
     "gop_cache_mode": lambda values: "stream" if values["control_use"] else "gop",
     "ssl_bind_address": lambda values: values["bind_address"],
+    "callback_events": lambda values: "start" if values["callback_format"] == "mediamtx" else "start,stop",
     "log_trace": lambda values: values["log_debug"],
 }
 

@@ -77,6 +77,10 @@ class Entrance:
         """Raise AccessDenied for an app that can be no channel. Never blocks."""
         self._names.check_app(client.app)
 
+    def check_channel(self, channel: str, code: str) -> None:
+        """Raise AccessDenied for what cannot be a channel, whoever chose it. Never blocks."""
+        self._names.check_channel(channel, code)
+
     def published(self, client: Client, name: str | None) -> StreamName:
         """Return what a publisher means by a stream name. Raises AccessDenied. Never blocks."""
         return self._read(client, name, PUBLISH_CODE)

@@ -6,25 +6,29 @@ publish; the registry holds what is on the air.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Protocol
 
 import gevent
 
-from .access.gate import INVALID_KEY, KILLED, Grant, PublishRequest, refusal, taken
+from .access.gate import KILLED, Grant, PublishRequest, refusal, taken
+from .access.hooks import Hooks, NoHooks
 from .access.ip_rules import IpRules
 from .access.names import StreamName
 from .access.refusals import RefusalDelay
 from .access.terms import Terms
+from .access.visits import Visits
 from .entrance import Entrance
 from .errors import AccessDenied
 from .live.channel import Channel
-from .live.news import News, NewsOf
-from .live.playback import ChannelPlayback
+from .live.news import NewsOf
 from .live.player import Player, PlayerState
 from .live.registry import Registry
-from .log import RateLimited
+from .relayed import TELL, wrong_key
+from .relayed import RelayPlayback as RelayPlayback
+from .relayed import RelayPublication as RelayPublication
 from .server.host import Peer
 from .server.outlet import Outlet
 
@@ -67,6 +71,7 @@ class Relay:
         entrance: Entrance,
         may_play: Callable[[str], bool],
         refusals: RefusalDelay,
+        hooks: Hooks | None = None,
     ) -> None:
         self._registry = registry
         self._gate = gate
@@ -74,6 +79,7 @@ class Relay:
         self._may_play = may_play
         self._refusals = refusals
         self.elsewhere: Elsewhere | None = None
+        self._visits = Visits(hooks or NoHooks())
         self._playbacks: dict[Player, RelayPlayback] = {}
         self._publications: dict[str, RelayPublication] = {}  # on the air, by channel
 
@@ -82,8 +88,10 @@ class Relay:
         self.elsewhere = elsewhere
 
     def connect(self, peer: Peer) -> None:
-        """Accept an application name that can be a channel."""
+        """Accept an application name that can be a channel. Blocks where a backend is asked."""
         self._entrance.check_app(peer.client)
+        if self._visits.connect(peer.client):
+            self._entrance.check_app(peer.client)
 
     def publish(self, peer: Peer, name: str | None, msid: int) -> RelayPublication:
         """Ask the gate, then go on the air. Blocks as long as the gate does."""
@@ -93,16 +101,19 @@ class Relay:
         if not self.is_free(stream.channel):
             raise taken()
         peer.log.info("PUBLISH (%d): %s", msid, stream.channel)
-        grant = self._gate.admit(PublishRequest(stream.channel, stream.shown, client.ip), peer.drop)
+        facts = self._visits.facts(client, name, stream)
+        grant = self._gate.admit(PublishRequest(stream.channel, stream.shown, client.ip, facts), peer.drop)
+        if grant.asked:
+            self._check_new_name(grant)
         if self.elsewhere is not None:
-            self.elsewhere.published_here(stream.channel)
-        channel = self._registry.open(stream.channel)
+            self.elsewhere.published_here(grant.channel)
+        channel = self._registry.open(grant.channel)
         if channel.live:  # somebody else was faster while the gate was asked
             self._gate.release(grant)
             raise taken()
         if not self._gate.activate(grant):
             self._gate.release(grant)
-            self._registry.release(stream.channel)
+            self._registry.release(grant.channel)
             raise refusal(KILLED)
         news = channel.start(stream.key)
         publication = self._publication(peer, channel, grant, stream, terms)
@@ -119,13 +130,11 @@ class Relay:
             raise AccessDenied("NetStream.Play.BadName", description, "RTMP_PLAY_WHITELIST")
         terms = self._entrance.play(client, stream)
         peer.log.info("PLAY (%d): %s", msid, stream.channel)
+        check = partial(self._check_player, terms)
+        check(stream)
+        stream = self._visits.play(client, name, stream, check)
         channel = self._registry.find(stream.channel)
         is_live = channel is not None and channel.live
-        if channel is not None and is_live and terms.key is not None and not channel.accepts_key(terms.key):
-            raise _wrong_key()
-        if channel is not None and terms.max_players and len(channel.players) >= terms.max_players:
-            description = f"The channel is full ({terms.max_players})"
-            raise AccessDenied("NetStream.Play.BadName", description, "CHANNELS_FILE")
         peer.log.debug("= player %s", "starts" if is_live else "waits for a publisher")
         return self._playback(peer, Player(outlet, PlayerState(msid, terms.key, stream.cache)), stream, terms)
 
@@ -147,7 +156,7 @@ class Relay:
     def resume_playback(self, peer: Peer, frozen: object, outlet: Outlet) -> RelayPlayback:
         """Take a player over from a frozen session; it goes on where it was."""
         assert isinstance(frozen, PlayerState), "what `RelayPlayback.freeze` returned"
-        stream = self._entrance.resumed(peer.client, peer.client.to_play)
+        stream = self._visits.resumed(peer.client, self._entrance.resumed(peer.client, peer.client.to_play))
         return self._playback(peer, Player(outlet, frozen), stream)
 
     def refusal_delay(self, address: str) -> float:
@@ -186,7 +195,7 @@ class Relay:
         for what, player in news:
             playback = self._playbacks.get(player)
             if playback is not None:
-                _TELL[what](playback)
+                TELL[what](playback)
 
     def published(self, publication: RelayPublication) -> None:
         """Free the channel of an ended publication, then report it. Never blocks."""
@@ -201,16 +210,45 @@ class Relay:
         self._playbacks.pop(playback.feed, None)
         self._registry.release(playback.channel.name)
 
+    def left(self, peer: Peer) -> None:
+        """Take note that a player has left for good. Never blocks."""
+        self._visits.left(peer.client)
+
     # --- private ----------------------------------------------------------------------------------
 
     def _is_live(self, name: str) -> bool:
         channel = self._registry.find(name)
         return channel is not None and channel.live
 
+    def _check_new_name(self, grant: Grant) -> None:
+        """Let an authority choose only a channel that may be one and is free. Blocks as `is_free`."""
+        try:
+            self._entrance.check_channel(grant.channel, "NetStream.Publish.BadName")
+            if not self.is_free(grant.channel):
+                raise taken()
+        except AccessDenied:
+            self._gate.release(grant)
+            raise
+
+    def _check_player(self, terms: Terms, stream: StreamName) -> None:
+        """Raise AccessDenied for a key that is not the publisher's, and where there are enough players."""
+        self._entrance.check_channel(stream.channel, "NetStream.Play.BadName")
+        channel = self._registry.find(stream.channel)
+        if channel is None:
+            return
+        if channel.live and terms.key is not None and not channel.accepts_key(terms.key):
+            raise wrong_key()
+        if terms.max_players and len(channel.players) >= terms.max_players:
+            description = f"The channel is full ({terms.max_players})"
+            raise AccessDenied("NetStream.Play.BadName", description, "CHANNELS_FILE")
+
     def _publication(
         self, peer: Peer, channel: Channel, grant: Grant, stream: StreamName, terms: Terms | None = None
     ) -> RelayPublication:
-        unwatch = self._entrance.watch_publisher(peer, stream, terms, channel.end_position)
+        unwatch = _both(
+            self._entrance.watch_publisher(peer, stream, terms, channel.end_position),
+            self._visits.watch_publisher(grant, peer.dismiss).cancel,
+        )
         publication = RelayPublication(self, peer, channel, grant, stream.path, unwatch)
         self._publications[channel.name] = publication
         return publication
@@ -218,126 +256,13 @@ class Relay:
     def _playback(
         self, peer: Peer, player: Player, stream: StreamName, terms: Terms | None = None
     ) -> RelayPlayback:
-        unwatch = self._entrance.watch_player(peer, stream, terms, player.state.key)
+        unwatch = _both(
+            self._entrance.watch_player(peer, stream, terms, player.state.key),
+            self._visits.watch_player(peer.client, peer.dismiss).cancel,
+        )
         channel = self._registry.open(stream.channel)
         self._playbacks[player] = playback = RelayPlayback(self, peer, channel, player, unwatch)
         return playback
-
-
-class RelayPublication:
-    """A client on the air."""
-
-    may_block = False
-
-    def __init__(
-        self, relay: Relay, peer: Peer, channel: Channel, grant: Grant, path: str, unwatch: Callable[[], None]
-    ) -> None:
-        self.channel = channel
-        self.grant = grant
-        self.started = f"{path} is now published."
-        self.ended = f"{path} is now unpublished."
-        self._relay = relay
-        self.peer = peer
-        self._unwatch = unwatch
-        self._over = False
-
-    def append(self, batch: Iterable[tuple[int, int, int, bytes, int]]) -> None:
-        """Relay what the publisher sent, but for what it had sent before its end. Never blocks."""
-        if not self._over:  # else the channel is somebody else's by now
-            news = self.channel.append(batch)
-            if news:
-                self._relay.tell(news)
-
-    def end(self, reason: str) -> None:
-        """Go off the air, tell the players, report the end once."""
-        if self._over:
-            return
-        self._over = True
-        self._unwatch()
-        sent = self.channel.end_position()
-        self._relay.published(self)
-        self.peer.log.info("PUBLISH END: %s, reason=%s relayed=%d bytes", self.grant.channel, reason, sent)
-
-    def has_left(self) -> bool:
-        """Tell whether the publisher has hung up, which its session may not have read yet."""
-        return not self._over and self.peer.has_left()
-
-    def freeze(self) -> Grant:
-        """Leave the stream on the air for another session, which resumes it by the grant."""
-        self._over = True
-        self._unwatch()
-        return self.grant
-
-
-class RelayPlayback(ChannelPlayback):
-    """A client that plays or waits."""
-
-    def __init__(
-        self, relay: Relay, peer: Peer, channel: Channel, player: Player, unwatch: Callable[[], None]
-    ) -> None:
-        super().__init__(channel, player)
-        self._relay = relay
-        self.peer = peer
-        self._unwatch = unwatch
-        self._over = False
-        self._jumps = RateLimited(
-            lambda n: peer.log.info("player was too far behind: %d jumps to a keyframe", n)
-        )
-
-    def start(self, audio: bool, video: bool) -> None:
-        """Join the channel; media starts now or with the next publisher, here or elsewhere."""
-        super().start(audio, video)
-        self._look_elsewhere()
-
-    def resume(self) -> None:
-        """Go on where the player was when it was frozen."""
-        super().resume()
-        self._relay.tell(self.channel.take_news())  # it may have waited elsewhere, with another key
-        self._look_elsewhere()
-
-    def end(self, reason: str) -> None:
-        """Leave the channel."""
-        if self._over:
-            return
-        self._over = True
-        self._unwatch()
-        self.channel.leave(self.feed)
-        self._relay.tell(self.channel.take_news())
-        self._relay.forget(self)
-        self._jumps.flush()
-        self.peer.log.info(
-            "PLAY STOP: %s, reason=%s skipped=%d messages",
-            self.channel.name, reason, self.feed.state.skipped_messages,
-        )  # fmt: skip
-
-    def freeze(self) -> PlayerState:
-        """Leave the channel without a word; another session resumes by the state."""
-        self._over = True
-        self._unwatch()
-        self.channel.release(self.feed)
-        state = self.feed.freeze()
-        self._relay.forget(self)
-        return state
-
-    def tell_jump(self) -> None:
-        """Log that the player left something out, at most once a second."""
-        self._jumps.add()
-
-    def tell_refusal(self) -> None:
-        """Tell a player that waited that its key is not the publisher's."""
-        denial = _wrong_key()
-        self.peer.refuse_play(denial.code, denial.description)
-
-    def _look_elsewhere(self) -> None:
-        elsewhere = self._relay.elsewhere
-        if elsewhere is not None and self.feed.state.waiting:
-            elsewhere.wanted(self.channel.name)
-
-
-_TELL: dict[News, Callable[[RelayPlayback], None]] = {
-    News.JUMPED: RelayPlayback.tell_jump,
-    News.REFUSED: RelayPlayback.tell_refusal,
-}
 
 
 def play_policy(rules: IpRules) -> Callable[[str], bool]:
@@ -347,5 +272,9 @@ def play_policy(rules: IpRules) -> Callable[[str], bool]:
     return lambda address: address in rules
 
 
-def _wrong_key() -> AccessDenied:
-    return AccessDenied("NetStream.Play.BadName", f"{INVALID_KEY}: the publisher has another one")
+def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    def call() -> None:
+        first()
+        second()
+
+    return call

@@ -28,6 +28,7 @@ class Kind(enum.Enum):
     ADDRESS = "address"
     URL = "URL"
     CHOICE = "choice"
+    CHOICES = "choices"
     IP_RULES = "addresses"
     HEADER = "ASCII text"
 
@@ -63,6 +64,8 @@ class Setting:
             return f"{self.low} or more" if self.high == UINT32_MAX else f"{self.low}-{self.high}"
         if self.kind is Kind.CHOICE:
             return ", ".join(self.choices)
+        if self.kind is Kind.CHOICES:
+            return f"{', '.join(self.choices)}; several with commas"
         if self.kind is Kind.IP_RULES:
             return "`*`, or IPs and CIDRs with commas"
         return str(self.kind.value)
@@ -210,6 +213,15 @@ def _parse_choice(raw: str, described: Setting) -> str:
     return raw.lower()
 
 
+def _parse_choices(raw: str, described: Setting) -> str:
+    """Take several of the choices; they come back in the order of the declaration, with commas."""
+    given = {part.strip().lower() for part in raw.split(",")}
+    unknown = sorted(given.difference(described.choices))
+    if unknown:
+        raise NotAllowed(f"{unknown[0]!r} is none of {', '.join(described.choices)}")
+    return ",".join(choice for choice in described.choices if choice in given)
+
+
 def _parse_ip_rules(raw: str, described: Setting) -> IpRules:
     try:
         return IpRules.parse(raw)
@@ -224,6 +236,7 @@ _PARSERS: dict[Kind, Callable[[str, Setting], Any]] = {
     Kind.ADDRESS: _parse_address,
     Kind.URL: _parse_url,
     Kind.CHOICE: _parse_choice,
+    Kind.CHOICES: _parse_choices,
     Kind.IP_RULES: _parse_ip_rules,
     Kind.HEADER: _parse_header,
 }

@@ -13,6 +13,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "admission.py": "a part of the composition; tests/integration starts it with each authority",
     "app.py": "the composition; tests/integration starts it as a process",
     "working.py": "the composition of a worker; tests/integration/test_workers.py starts it as a process",
+    "relayed.py": "what the relay grants; unit/test_relay.py",
     "testing.py": "sockets around an endpoint; tests/integration/test_endpoint_testing.py",
     "access/give_way.py": "only declarations",
     "live/clock.py": "only declarations",

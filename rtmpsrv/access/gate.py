@@ -14,15 +14,19 @@ from __future__ import annotations
 import hmac
 import itertools
 import math
-import secrets
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
-from typing import Protocol, TypedDict
+from dataclasses import replace
+from typing import TypedDict
 
 import gevent.event
 
+from rtmpsrv.access.authority import Authority as Authority
+from rtmpsrv.access.authority import OpenAuthority as OpenAuthority
 from rtmpsrv.access.blocks import Blocks
+from rtmpsrv.access.grants import Grant as Grant
+from rtmpsrv.access.grants import PublishRequest as PublishRequest
+from rtmpsrv.access.grants import granted
 from rtmpsrv.errors import AccessDenied
 
 INVALID_KEY = "Invalid stream key provided"  # known to clients and tools; why follows
@@ -30,49 +34,11 @@ KILLED = "the stream was ended meanwhile"
 MAX_KEPT_KILLS = 16  # kills by stream id that are remembered for one publication whose id is not known yet
 
 
-@dataclass(frozen=True, slots=True)
-class PublishRequest:
-    """What a client asks for; the key shows in no repr."""
-
-    channel: str
-    key: str = field(repr=False)
-    client_ip: str
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A permission to publish, valid until it is released; `serial` tells equal ones apart."""
-
-    channel: str
-    key: str = field(repr=False)
-    client_ip: str
-    stream_id: str
-    serial: int = 0
-
-
 class Note(TypedDict):
     """What a gate knows of a publication that is on the air, beside its grant."""
 
     killed: bool
     notify: bool
-
-
-class Authority(Protocol):
-    """Who decides, and who is told about the end."""
-
-    key_names_stream: bool  # whether `close-stream` may name the stream by its key too (no callback)
-
-    def authorise(self, request: PublishRequest) -> str:
-        """Return the stream id or raise AccessDenied. Blocks up to the authority's deadline."""
-
-    def ended(self, grant: Grant) -> None:
-        """Queue the report that a publication ended. Never blocks."""
-
-    def wait_idle(self, timeout_s: float) -> bool:
-        """Wait until all reports have gone out; return whether they have. Blocks up to `timeout_s`."""
-
-    def close(self) -> None:
-        """Give up what is still queued, and release what is held."""
 
 
 def refusal(why: str, variable: str = "") -> AccessDenied:
@@ -85,36 +51,17 @@ def taken() -> AccessDenied:
     return AccessDenied("NetStream.Publish.BadName", "Stream already publishing")
 
 
-class OpenAuthority:
-    """Accept everybody: neither callback nor control server is set. The stream id is random, not the key."""
-
-    key_names_stream = True
-
-    def authorise(self, request: PublishRequest) -> str:
-        """Return a new stream id. Never blocks."""
-        return secrets.token_hex(16)
-
-    def ended(self, grant: Grant) -> None:
-        """Tell nobody."""
-
-    def wait_idle(self, timeout_s: float) -> bool:
-        """Return True: nothing is ever queued."""
-        return True
-
-    def close(self) -> None:
-        """Release nothing."""
-
-
 class _Publication:
     """The gate's own note about one publication; changed by Gate only, in methods that do not block."""
 
-    __slots__ = ("authority", "killed", "kills_by_id", "notify", "on_kill", "request", "stream_id")
+    __slots__ = ("authority", "grant", "killed", "kills_by_id", "notify", "on_kill", "request", "stream_id")
 
     def __init__(self, request: PublishRequest, on_kill: Callable[[str], None], authority: Authority) -> None:
         self.request = request
         self.authority = authority  # who granted it, and is told of its end
         self.on_kill = on_kill
         self.stream_id: str | None = None  # None while the authority is being asked
+        self.grant: Grant | None = None  # likewise
         self.killed = False
         self.kills_by_id: list[str] = []
         self.notify = True
@@ -122,6 +69,11 @@ class _Publication:
     def rebind(self, on_kill: Callable[[str], None]) -> None:
         """Call another session when the publication is to end."""
         self.on_kill = on_kill
+
+    def was_granted(self, grant: Grant) -> None:
+        """Take note of the answer; the channel may be another one now."""
+        self.grant = grant
+        self.request = replace(self.request, channel=grant.channel)
 
 
 class Gate:
@@ -150,24 +102,22 @@ class Gate:
         """
         if self._closed:
             raise refusal("the server is shutting down")
-        blocked_s = self._blocks.left_s(request.channel, self._clock())
-        if blocked_s:
-            raise refusal(f"the channel is closed for {math.ceil(blocked_s)} s more")
+        self._check_block(request.channel)
         publication = _Publication(request, on_kill, self._authority)
         self._by_channel.setdefault(request.channel, []).append(publication)
         self._asking += 1
         self._none_asking.clear()
         try:
-            publication.stream_id = self._authority.authorise(request)
+            answer = self._authority.authorise(request)
+            grant = granted(request, answer, next(self._serials) if serial is None else serial)
+            publication.stream_id = grant.stream_id
         finally:
             self._asking -= 1
             if not self._asking:
                 self._none_asking.set()
             if publication.stream_id is None:
                 self._forget(publication)
-        if serial is None:
-            serial = next(self._serials)
-        grant = Grant(request.channel, request.key, request.client_ip, publication.stream_id, serial)
+        self._rename(publication, grant)
         self._granted[grant.serial] = publication
         if any(self._is_named(publication, stream_id) for stream_id in publication.kills_by_id):
             publication.killed = True
@@ -175,6 +125,12 @@ class Gate:
             publication.killed = True
             self.release(grant)
             raise refusal(KILLED)
+        if grant.asked:
+            try:
+                self._check_block(grant.channel)
+            except AccessDenied:
+                self.release(grant)
+                raise
         return grant
 
     def activate(self, grant: Grant) -> bool:
@@ -195,6 +151,7 @@ class Gate:
             return
         request = PublishRequest(grant.channel, grant.key, grant.client_ip)
         publication = _Publication(request, on_kill, self._authority)
+        publication.was_granted(grant)
         publication.stream_id, publication.notify = grant.stream_id, notify
         self._by_channel.setdefault(grant.channel, []).append(publication)
         self._granted[grant.serial] = publication
@@ -243,6 +200,7 @@ class Gate:
         publication.stream_id = grant.stream_id
         publication.killed, publication.notify = note["killed"], note["notify"]
         own = replace(grant, serial=next(self._serials))
+        publication.was_granted(own)
         self._by_channel.setdefault(grant.channel, []).append(publication)
         self._granted[own.serial] = publication
         return own
@@ -313,9 +271,9 @@ class Gate:
         """
         self._closed = True
         self.kill_all("server is shutting down", notify=True)
-        for serial, publication in list(self._granted.items()):
-            request, stream_id = publication.request, publication.stream_id or ""
-            self.release(Grant(request.channel, request.key, request.client_ip, stream_id, serial))
+        for publication in list(self._granted.values()):
+            assert publication.grant is not None, "it is among the granted"
+            self.release(publication.grant)
         half_s = timeout_s / 2
         self._none_asking.wait(half_s)
         idle = self._authority.wait_idle(half_s)
@@ -329,6 +287,17 @@ class Gate:
         if publication.stream_id is not None:
             publication.on_kill(reason)
         return True
+
+    def _check_block(self, channel: str) -> None:
+        blocked_s = self._blocks.left_s(channel, self._clock())
+        if blocked_s:
+            raise refusal(f"the channel is closed for {math.ceil(blocked_s)} s more")
+
+    def _rename(self, publication: _Publication, grant: Grant) -> None:
+        """List a publication under the channel that it got."""
+        self._forget(publication)
+        publication.was_granted(grant)
+        self._by_channel.setdefault(grant.channel, []).append(publication)
 
     def _is_named(self, publication: _Publication, name: str) -> bool:
         names = [] if publication.stream_id is None else [publication.stream_id]

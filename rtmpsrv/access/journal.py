@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from rtmpsrv.access.blocks import MAX_BLOCKS
+from rtmpsrv.access.facts import NO_FACTS, Approval, Facts
 from rtmpsrv.access.gate import Authority, Grant, PublishRequest
 from rtmpsrv.log import Logger, RateLimited
 
@@ -120,7 +121,9 @@ class Journal:
             self._close_until(str(record["closed"]), float(record["until"]))
             return
         channel, key, client_ip, stream_id = record["grant"]
-        grant = Grant(channel, key, client_ip, stream_id, record["serial"])
+        facts = Facts(**record["facts"]) if "facts" in record else NO_FACTS
+        asked = record.get("asked", "")
+        grant = Grant(channel, key, client_ip, stream_id, record["serial"], facts, asked)
         self.kept[grant.serial] = Kept(grant, record["owner"], record["ended"])
 
     def _compact(self) -> None:
@@ -152,8 +155,8 @@ class JournaledAuthority:
         self._journal = journal
         self._reports_later = reports_later
 
-    def authorise(self, request: PublishRequest) -> str:
-        """Return the stream id or raise AccessDenied. Blocks as the authority does."""
+    def authorise(self, request: PublishRequest) -> str | Approval:
+        """Return the stream id, or more, or raise AccessDenied. Blocks as the authority does."""
         return self._authority.authorise(request)
 
     def ended(self, grant: Grant) -> None:
@@ -174,12 +177,17 @@ class JournaledAuthority:
 
 def _record(kept: Kept) -> dict[str, Any]:
     grant = kept.grant
-    return {
+    record = {
         "serial": grant.serial,
         "grant": [grant.channel, grant.key, grant.client_ip, grant.stream_id],
         "owner": kept.owner,
         "ended": kept.ended,
     }
+    if grant.facts != NO_FACTS:
+        record["facts"] = asdict(grant.facts)
+    if grant.asked:
+        record["asked"] = grant.asked
+    return record
 
 
 def _line(record: dict[str, Any]) -> bytes:

@@ -91,6 +91,16 @@ class Names:
         else:
             self._rules.check(app, code, beginning)
 
+    def check_channel(self, channel: str, code: str) -> None:
+        """Raise AccessDenied for what cannot be a channel, whoever chose it."""
+        beginning = "Invalid channel name"
+        if not self._has_paths:
+            self._rules.check(channel, code, beginning)
+            return
+        self._check_path(StreamName(channel), code)
+        if channel != "/".join(_parts(channel)):
+            raise AccessDenied(code, f"{beginning}: slashes stand between its parts only")
+
     def read(self, app: str, app_query: str, name: str | None, tc_url: str, code: str) -> StreamName:
         """Return what is meant by app and stream name; raises AccessDenied with `code`."""
         if name is None:

@@ -41,9 +41,10 @@ def callback_token(
     stream_id: str | None,
     rtmp_host: str,
     rtmp_port: int,
+    more: Mapping[str, Claim] | None = None,
     now: float | None = None,
 ) -> str:
-    """Return the value of the `rtmp-event` header: all ten claims, null where there is nothing."""
+    """Return the value of the `rtmp-event` header: all ten claims, null for nothing, and `more`."""
     issued = int(time.time() if now is None else now)
     claims: dict[str, Claim] = {
         "sub": subject or DEFAULT_CALLBACK_SUBJECT,
@@ -56,6 +57,7 @@ def callback_token(
         "stream_id": stream_id,
         "rtmp_port": rtmp_port,
         "rtmp_host": rtmp_host,
+        **(more or {}),
     }
     return sign(claims, secret)
 

@@ -32,12 +32,13 @@ class Client:
     ip: str
     port: int  # of the listener
     secure: bool  # RTMPS
-    app: str = ""  # of the connect command, without what `requests.split_app` takes off
+    app: str = ""  # of the connect command, without what `requests.split_app` takes off; or the host's choice
     properties: dict[str, Any] = field(default_factory=dict, repr=False)  # of the connect command
     publish_mode: str = ""  # of the publish command: live, record or append
     app_query: str = field(default="", repr=False)  # stood behind the app: tokens, perhaps
     to_publish: Asked = NOTHING  # what it asked for last; it may publish and play at one time
     to_play: Asked = NOTHING
+    granted: object = field(default=None, repr=False)  # what the host knows of it as a player; it pickles
 
     @property
     def asked_at(self) -> float:
@@ -123,7 +124,7 @@ class Host(Protocol):
     """The application behind the sessions."""
 
     def connect(self, peer: Peer) -> None:
-        """Accept `peer.client.app` or raise AccessDenied. Never blocks."""
+        """Accept `peer.client.app` or raise AccessDenied. May block."""
 
     def publish(self, peer: Peer, name: str | None, msid: int) -> Publication:
         """Put a peer on the air under the stream name it sent, or raise AccessDenied. May block."""

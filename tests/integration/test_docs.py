@@ -23,7 +23,15 @@ import redis as redis_client
 import yaml
 
 from rtmpsrv import RegistrationFailure
-from rtmpsrv.access import callbacks, control_link, control_messages, coordinator, redis_commands, tokens
+from rtmpsrv.access import (
+    callback_sender,
+    callbacks,
+    control_link,
+    control_messages,
+    coordinator,
+    redis_commands,
+    tokens,
+)
 from rtmpsrv.access.backoff import LONGEST_WAIT_S, Backoff
 from rtmpsrv.config import CALLBACK, CONTROL, REDIS, SETTINGS, Config
 from tests.access_run import Encoder
@@ -224,7 +232,7 @@ def test_the_table_of_claims_is_that_of_the_tokens() -> None:
 
 
 def test_the_claims_that_are_shown_are_those_of_a_start() -> None:
-    (example,) = fenced(page("callbacks.md"), "json")
+    (example,) = fenced(section(page("callbacks.md"), "What is asked, and when"), "json")
     assert list(json.loads(example).items()) == list(claims_of("start").items())
 
 
@@ -253,7 +261,10 @@ FIGURES = [
     ("callbacks.md", f"within {callbacks.STOP_GIVE_UP_S / 60:g} minutes of its first attempt"),
     ("callbacks.md", f"when {callbacks.STOP_BACKLOG} stops are waiting"),
     ("callbacks.md", f"({callbacks.STOP_CONCURRENCY} are sent at the same time)"),
-    ("callbacks.md", f"| {callbacks.STOP_FIRST_S:g} s, part of those {callbacks.TOTAL_TIMEOUT_S:g} s |"),
+    (
+        "callbacks.md",
+        f"| {callbacks.STOP_FIRST_S:g} s, part of those {callback_sender.TOTAL_TIMEOUT_S:g} s |",
+    ),
     ("callbacks.md", f"`CALLBACK_TIMEOUT_SECONDS`, {Config().callback_timeout_seconds} s"),
     ("callbacks.md", f"`CALLBACK_CONNECT_TIMEOUT_SECONDS`, {Config().callback_connect_timeout_seconds} s"),
     ("callbacks.md", "5xx, {}, {} and {} mean".format(*sorted(callbacks.TRY_AGAIN_STATUS))),

@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from rtmpsrv.access.callback_sender import Form
+from rtmpsrv.access.facts import KINDS
+from rtmpsrv.access.form_mediamtx import MediaMtxForm
+from rtmpsrv.access.form_srs import SrsForm
+from rtmpsrv.advice import EMPTY_SECRET, UNKNOWN_EVENTS
 from tests.unit.test_config import problems_of, warnings_of
 
 
@@ -79,3 +84,21 @@ def test_streams_that_everybody_may_watch_by_mistake_are_warned_of() -> None:
     assert warning.startswith("PUBLISH_ACCESS=token with PLAY_ACCESS=key")
     assert warnings_of(URL_LAYOUT="app-stream", PLAY_ACCESS="token", **tokens) == []
     assert warnings_of(**tokens) == []
+
+
+def test_events_that_a_format_has_no_word_for_draw_a_warning() -> None:
+    used = {"CALLBACK_URL": "http://h/", "CALLBACK_FORMAT": "mediamtx", "JWT_SECRET": "x"}
+    assert warnings_of(**used) == []
+    (warning,) = warnings_of(**used, CALLBACK_EVENTS="start,stop,play,update")
+    assert warning == "CALLBACK_EVENTS: mediamtx has no stop, update, which will not be told"
+    assert warnings_of(**used | {"CALLBACK_FORMAT": "nginx", "CALLBACK_EVENTS": "update,play"}) == []
+
+
+def test_the_words_of_the_formats_are_those_that_their_modules_know() -> None:
+    forms: dict[str, Form] = {"srs": SrsForm("x"), "mediamtx": MediaMtxForm()}
+    assert {name: set(KINDS) - form.kinds for name, form in forms.items()} == UNKNOWN_EVENTS
+
+
+def test_an_empty_secret_matters_where_tokens_are_signed() -> None:
+    assert warnings_of(CALLBACK_URL="http://h/", JWT_SECRET="") == [EMPTY_SECRET]
+    assert warnings_of(CALLBACK_URL="http://h/", JWT_SECRET="", CALLBACK_FORMAT="srs") == []

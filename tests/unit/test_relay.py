@@ -10,7 +10,9 @@ import pytest
 from rtmpsrv import log, relay
 from rtmpsrv.access.channel_rules import read_rules
 from rtmpsrv.access.doors import Doors
+from rtmpsrv.access.facts import Approval
 from rtmpsrv.access.gate import Gate, Grant, PublishRequest, refusal
+from rtmpsrv.access.hooks import Hooks
 from rtmpsrv.access.ip_rules import IpRules
 from rtmpsrv.access.names import APP_STREAM, CHANNEL_KEY, IdRules, Names, StreamName
 from rtmpsrv.access.refusals import FIRST_DELAY_S, FREE_REFUSALS, RefusalDelay
@@ -23,6 +25,7 @@ from rtmpsrv.live.registry import Registry
 from rtmpsrv.relay import Relay, RelayPlayback, RelayPublication, play_policy
 from rtmpsrv.server.host import Asked, Client, Peer
 from rtmpsrv.server.outlet import Outlet
+from tests.unit.access.test_visits import FakeHooks
 from tests.unit.live.fakes import CHUNK_SIZE, FakeClock, FakeSink
 from tests.unit.live.stage import AVC, HEADERS, inter, key, payloads, tone
 
@@ -40,11 +43,13 @@ class Desk:
         self.ended_ids: list[str] = []
         self.asked: list[PublishRequest] = []
         self.meanwhile: Callable[[], None] = lambda: None
+        self.channel = ""  # that publishers are given
 
-    def authorise(self, request: PublishRequest) -> str:
+    def authorise(self, request: PublishRequest) -> str | Approval:
         self.asked.append(request)
         self.meanwhile()
-        return f"id-{len(self.asked)}"
+        stream_id = f"id-{len(self.asked)}"
+        return Approval(stream_id, self.channel) if self.channel else stream_id
 
     def ended(self, grant: Grant) -> None:
         self.ended_ids.append(grant.stream_id)
@@ -95,6 +100,7 @@ class House:
         layout: str = CHANNEL_KEY,
         doors: Doors | None = None,
         entrance: Entrance | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         self.clock = FakeClock()
         limits = LiveLimits(merge_messages=1, lag_bytes=2000, keep_stream=True)
@@ -103,7 +109,7 @@ class House:
         self.gate = Gate(self.desk)
         policy = play_policy(IpRules.parse(rules))
         self.entrance = entrance or Entrance(Names(IdRules(), layout), doors)
-        self.relay = Relay(self.registry, self.gate, self.entrance, policy, RefusalDelay())
+        self.relay = Relay(self.registry, self.gate, self.entrance, policy, RefusalDelay(), hooks)
         self.publisher = FakePeer()
         self.player = FakePeer()
 
@@ -647,3 +653,70 @@ def test_a_channel_that_nobody_publishes_here_is_free_here() -> None:
     assert not house.relay.is_free("news")
     house.registry.abandon("news")  # another process goes on with it
     assert house.relay.is_free("news")
+
+
+# --- what somebody else decides -------------------------------------------------------------------
+
+
+def test_a_publisher_may_be_given_another_channel() -> None:
+    house = House()
+    house.desk.channel = "other"
+    publication = house.publish()
+    assert publication.channel is house.registry.find("other")
+    assert house.registry.find("news") is None
+    assert house.play(app="other")[0].channel is publication.channel
+    frozen = publication.freeze()
+    resumed = house.relay.resume_publication(FakePeer(name=KEY), frozen)
+    resumed.end("over")
+    assert house.desk.ended_ids == ["id-1"]
+
+
+@pytest.mark.parametrize(
+    ("channel", "description"),
+    [
+        ("a b", "Invalid channel name: only letters, digits, - and _ are allowed"),
+        ("taken", "Stream already publishing"),
+    ],
+)
+def test_a_channel_that_nobody_can_be_given_is_reported_as_ended(channel: str, description: str) -> None:
+    house = House()
+    house.publish(app="taken")
+    house.desk.channel = channel
+    with refused(PUBLISH_BAD_NAME, description):
+        house.publish()
+    assert house.desk.ended_ids == ["id-2"]
+    assert house.registry.find("news") is None
+
+
+def test_a_given_channel_whose_publisher_has_left_is_free() -> None:
+    house = House()
+    first = house.publish(app="other")
+    house.publisher.left = True
+    house.desk.channel = "other"
+    assert house.publish().channel is house.registry.find("other")
+    assert first.peer.drops == ["closed by the peer"]  # type: ignore[attr-defined]  # of `FakePeer`
+    assert house.desk.ended_ids == ["id-1"]
+
+
+def test_players_are_asked_about_told_of_and_looked_after() -> None:
+    hooks = FakeHooks()
+    hooks.channel = "news"
+    house = House(hooks=hooks)
+    house.relay.connect(FakePeer("news"))
+    assert len(hooks.connected) == 1
+    house.publish(app="news")
+    playback, _ = house.play(app="asked")
+    assert playback.channel is house.registry.find("news")
+    assert [publishes for _, publishes in hooks.watched] == [True, False]
+    peer = FakePeer("asked", name=KEY)
+    peer.client.granted = house.player.client.granted
+    resumed = house.relay.resume_playback(peer, playback.freeze(), cast(Outlet, FakeSink(house.clock)))
+    assert resumed.channel is house.registry.find("news")
+    playback.end("it is another session's")
+    assert hooks.ended == []
+    resumed.end("over")
+    resumed.end("over")
+    assert len(hooks.ended) == 1
+    with refused(PLAY_BAD_NAME, WRONG_KEY):
+        house.play("another", app="asked")
+    assert len(hooks.ended) == 2, "it was accepted, but the publisher has another key"

@@ -17,6 +17,7 @@ SECRET = Setting("", Kind.TEXT, "", "", secret=True)
 ADDRESS = Setting("", Kind.ADDRESS, "0.0.0.0", "")
 URL = Setting("", Kind.URL, "", "", choices=("http", "https"))
 CHOICE = Setting("", Kind.CHOICE, "gop", "", choices=("gop", "stream"))
+CHOICES = Setting("", Kind.CHOICES, "a,b", "", choices=("a", "b", "c"))
 RULES = Setting("", Kind.IP_RULES, "", "")
 
 
@@ -50,7 +51,7 @@ def test_a_number_out_of_range_is_a_problem(text: str) -> None:
     assert problems == [f"NAME: {text} is outside 1-65535"]
 
 
-@pytest.mark.parametrize("described", [NUMBER, SWITCH, ADDRESS, URL, CHOICE, RULES])
+@pytest.mark.parametrize("described", [NUMBER, SWITCH, ADDRESS, URL, CHOICE, CHOICES, RULES])
 def test_an_empty_text_is_unset(described: Setting) -> None:
     assert read(described, "") == (described.default, [], [])
 
@@ -121,6 +122,12 @@ def test_a_header_holds_printable_ascii_only() -> None:
         assert read(header, text)[2] == ["NAME: holds characters that no HTTP header may hold"]
 
 
+def test_several_choices_come_in_one_order() -> None:
+    assert read(CHOICES, "c, A ,c") == ("a,c", [], [])
+    assert read(CHOICES, "a,d") == ("a,b", [], ["NAME: 'd' is none of a, b, c"])
+    assert read(CHOICES, "a,")[2] == ["NAME: '' is none of a, b, c"]
+
+
 def test_a_choice_is_one_of_its_words() -> None:
     assert read(CHOICE, "Stream")[0] == "stream"
     value, warnings, _ = read(CHOICE, "all")
@@ -168,11 +175,12 @@ def test_valid_values_are_described() -> None:
     assert NUMBER.valid == "1-65535"
     assert Setting("", Kind.NUMBER, 0, "").valid == "0 or more"
     assert CHOICE.valid == "gop, stream"
+    assert CHOICES.valid == "a, b, c; several with commas"
     assert "CIDR" in RULES.valid
     assert SWITCH.valid == "YES or NO"
 
 
-@given(st.sampled_from([NUMBER, SWITCH, TEXT, SECRET, ADDRESS, URL, CHOICE, RULES]), st.text())
+@given(st.sampled_from([NUMBER, SWITCH, TEXT, SECRET, ADDRESS, URL, CHOICE, CHOICES, RULES]), st.text())
 def test_no_text_makes_reading_fail(described: Setting, text: str) -> None:
     _, warnings, problems = read(described, text)
     assert len(warnings) + len(problems) <= 1

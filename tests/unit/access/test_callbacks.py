@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import gevent
 import gevent.socket
@@ -16,9 +17,11 @@ import pytest
 from gevent.server import StreamServer
 
 from rtmpsrv import log
-from rtmpsrv.access import callbacks
+from rtmpsrv.access import callback_sender, callbacks
 from rtmpsrv.access.backoff import Backoff
+from rtmpsrv.access.callback_sender import Sender
 from rtmpsrv.access.callbacks import CallbackAuthority
+from rtmpsrv.access.form_jwt import JwtForm
 from rtmpsrv.access.gate import Gate, Grant, PublishRequest
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.server.turns import Turns
@@ -68,13 +71,17 @@ def make(server: CallbackServer) -> Iterator[Make]:
     with contextlib.ExitStack() as stack:
 
         def build(url: str = "", **options: object) -> CallbackAuthority:
-            arguments: dict[str, object] = {
-                "jwt_secret": JWT_SECRET,
-                "log": log.get("CALLBACK"),
-                "give_way": Turns(),
+            subject = str(options.pop("subject", ""))
+            secret = str(options.pop("jwt_secret", JWT_SECRET))
+            form = JwtForm(secret, subject, "rtmp.example", 1936)
+            limits: dict[str, Any] = {
+                name: options.pop(name)
+                for name in ("timeout_s", "connect_timeout_s", "ca")
+                if name in options
             }
-            arguments |= {"backoff": QuickBackoff, "rtmp_host": "rtmp.example", "rtmp_port": 1936} | options
-            authority = CallbackAuthority(url or server.url, **arguments)  # type: ignore[arg-type]
+            sender = Sender(url or server.url, form, give_way=Turns(), **limits)
+            arguments: dict[str, Any] = {"log": log.get("CALLBACK"), "backoff": QuickBackoff} | options
+            authority = CallbackAuthority(sender, **arguments)
             stack.callback(authority.close)
             return authority
 
@@ -503,7 +510,7 @@ def test_an_own_timeout_around_the_call_is_not_taken_for_ours(server: CallbackSe
 
 
 def test_defaults_are_those_of_the_documents() -> None:
-    assert (callbacks.CONNECT_TIMEOUT_S, callbacks.TOTAL_TIMEOUT_S) == (5, 20)
+    assert (callback_sender.CONNECT_TIMEOUT_S, callback_sender.TOTAL_TIMEOUT_S) == (5, 20)
 
 
 def test_the_example_backend_accepts_refuses_and_hears_the_end(make: Make) -> None:
@@ -517,6 +524,7 @@ def test_the_example_backend_accepts_refuses_and_hears_the_end(make: Make) -> No
             assert port
             authority = make(f"http://127.0.0.1:{port[1]}/")
             stream_id = authority.authorise(request())
+            assert isinstance(stream_id, str)
             assert stream_id
             assert "start news" in backend.stdout.readline()
             with pytest.raises(AccessDenied):

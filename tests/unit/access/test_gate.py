@@ -4,6 +4,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from rtmpsrv.access.facts import Approval, Facts
 from rtmpsrv.access.gate import MAX_KEPT_KILLS, Gate, Grant, OpenAuthority, PublishRequest, refusal
 from rtmpsrv.errors import AccessDenied
 from tests.doubles.secrets import KEY, OTHER_KEY
@@ -22,12 +23,13 @@ class Desk:
         if at_once:
             self.answered.set()
         self.denies = False
-        self.stream_id = "id-1"
+        self.stream_id: str | Approval = "id-1"
         self.ends: list[str] = []
+        self.grants: list[Grant] = []
         self.idle = True
         self.closed = False
 
-    def authorise(self, request: PublishRequest) -> str:
+    def authorise(self, request: PublishRequest) -> str | Approval:
         self.asked.set()
         self.answered.wait()
         if self.denies:
@@ -36,6 +38,7 @@ class Desk:
 
     def ended(self, grant: Grant) -> None:
         self.ends.append(grant.stream_id)
+        self.grants.append(grant)
 
     def wait_idle(self, timeout_s: float) -> bool:
         return self.idle
@@ -411,3 +414,49 @@ def test_a_block_may_be_taken_back() -> None:
     gate.block("news", 30)
     gate.block("news", 0)
     assert gate.admit(REQUEST, lambda reason: None)
+
+
+# --- another channel than was asked for -----------------------------------------------------------
+
+
+def renaming() -> tuple[Desk, Gate]:
+    desk = Desk()
+    desk.stream_id = Approval("id-1", "other", 99.5)
+    return desk, Gate(desk)
+
+
+def test_an_authority_may_choose_another_channel_and_an_end() -> None:
+    facts = Facts(name="alice")
+    desk, gate = renaming()
+    grant = gate.admit(PublishRequest("news", KEY, "10.0.0.1", facts), print)
+    assert grant == Grant("other", KEY, "10.0.0.1", "id-1", grant.serial, facts, "news", 99.5)
+    assert gate.activate(grant)
+    gate.release(grant)
+    gate.release(grant)
+    assert desk.grants == [grant]
+
+
+def test_kills_go_by_the_channel_that_was_given() -> None:
+    _, gate = renaming()
+    kills: list[str] = []
+    grant = gate.admit(REQUEST, kills.append)
+    assert not gate.kill("news", None, "kill")
+    assert gate.kill("other", "id-1", "kill")
+    assert kills == ["kill"]
+    gate.release(grant)
+    assert not gate.kill("other", None, "kill")
+
+
+def test_the_end_of_the_server_reports_the_channel_that_was_given() -> None:
+    desk, gate = renaming()
+    grant = gate.admit(REQUEST, lambda reason: None)
+    assert gate.close(0.1)
+    assert desk.grants == [grant]
+
+
+def test_nobody_is_given_a_channel_that_is_closed() -> None:
+    desk, gate = renaming()
+    gate.block("other", 30)
+    with pytest.raises(AccessDenied, match="closed for 30 s more"):
+        gate.admit(REQUEST, lambda reason: None)
+    assert desk.ends == ["id-1"], "the authority had accepted it"

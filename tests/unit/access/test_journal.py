@@ -9,6 +9,7 @@ import pytest
 
 from rtmpsrv import log
 from rtmpsrv.access import journal as module
+from rtmpsrv.access.facts import Facts
 from rtmpsrv.access.gate import Gate, Grant, PublishRequest
 from rtmpsrv.access.journal import Journal, JournaledAuthority, Kept
 from tests.doubles.secrets import KEY
@@ -197,3 +198,12 @@ def test_a_report_is_kept_until_it_is_known_to_be_done(path: str, reports_later:
     assert journal.kept == {}
     assert gate.close(4)
     assert desk.closed
+
+
+def test_what_backends_of_other_formats_are_told_comes_back(path: str) -> None:
+    facts = Facts("4711", 7, "live", "", "alice", "token=x", asked_at=12.5)
+    given = Grant("public", KEY, "10.0.0.1", "id-1", 5, facts, "live/alice")
+    journal = Journal(path, log.get("JOURNAL"))
+    journal.began(given)
+    journal.close()
+    assert Journal(path, log.get("JOURNAL")).kept == {5: Kept(given)}

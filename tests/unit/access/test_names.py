@@ -6,6 +6,7 @@ import pytest
 
 from rtmpsrv.access.names import (
     APP_STREAM,
+    CHANNEL_KEY,
     MAX_PARAMETERS,
     MAX_SECRET_BYTES,
     IdRules,
@@ -194,3 +195,14 @@ def test_secrets_show_in_no_repr() -> None:
     for found in (app_stream("live", "", name, ""), channel_key("live", "", f"{KEY}?token={OTHER_KEY}", "")):
         assert KEY not in repr(found)
         assert OTHER_KEY not in repr(found)
+
+
+def test_a_channel_that_somebody_else_chose_is_held_to_the_same_rules() -> None:
+    Names(IdRules()).check_channel("news", "code")
+    Names(IdRules(), APP_STREAM).check_channel("live/news", "code")
+    for layout, channel in ((CHANNEL_KEY, "live/news"), (APP_STREAM, "live"), (APP_STREAM, "live/a b")):
+        with pytest.raises(AccessDenied):
+            Names(IdRules(), layout).check_channel(channel, "code")
+    for channel in ("live//news", "/live/news", "live/news/"):
+        with pytest.raises(AccessDenied, match="slashes"):
+            Names(IdRules(), APP_STREAM).check_channel(channel, "code")

@@ -1,0 +1,139 @@
+"""What the relay grants: a client on the air, and one that plays or waits. Each knows how to end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from .access.gate import INVALID_KEY, Grant
+from .errors import AccessDenied
+from .live.channel import Channel
+from .live.news import News
+from .live.playback import ChannelPlayback
+from .live.player import Player, PlayerState
+from .log import RateLimited
+from .server.host import Peer
+
+if TYPE_CHECKING:
+    from .relay import Relay
+
+
+class RelayPublication:
+    """A client on the air."""
+
+    may_block = False
+
+    def __init__(
+        self, relay: Relay, peer: Peer, channel: Channel, grant: Grant, path: str, unwatch: Callable[[], None]
+    ) -> None:
+        self.channel = channel
+        self.grant = grant
+        self.started = f"{path} is now published."
+        self.ended = f"{path} is now unpublished."
+        self._relay = relay
+        self.peer = peer
+        self._unwatch = unwatch
+        self._over = False
+
+    def append(self, batch: Iterable[tuple[int, int, int, bytes, int]]) -> None:
+        """Relay what the publisher sent, but for what it had sent before its end. Never blocks."""
+        if not self._over:  # else the channel is somebody else's by now
+            news = self.channel.append(batch)
+            if news:
+                self._relay.tell(news)
+
+    def end(self, reason: str) -> None:
+        """Go off the air, tell the players, report the end once."""
+        if self._over:
+            return
+        self._over = True
+        self._unwatch()
+        sent = self.channel.end_position()
+        self._relay.published(self)
+        self.peer.log.info("PUBLISH END: %s, reason=%s relayed=%d bytes", self.grant.channel, reason, sent)
+
+    def has_left(self) -> bool:
+        """Tell whether the publisher has hung up, which its session may not have read yet."""
+        return not self._over and self.peer.has_left()
+
+    def freeze(self) -> Grant:
+        """Leave the stream on the air for another session, which resumes it by the grant."""
+        self._over = True
+        self._unwatch()
+        return self.grant
+
+
+class RelayPlayback(ChannelPlayback):
+    """A client that plays or waits."""
+
+    def __init__(
+        self, relay: Relay, peer: Peer, channel: Channel, player: Player, unwatch: Callable[[], None]
+    ) -> None:
+        super().__init__(channel, player)
+        self._relay = relay
+        self.peer = peer
+        self._unwatch = unwatch
+        self._over = False
+        self._jumps = RateLimited(
+            lambda n: peer.log.info("player was too far behind: %d jumps to a keyframe", n)
+        )
+
+    def start(self, audio: bool, video: bool) -> None:
+        """Join the channel; media starts now or with the next publisher, here or elsewhere."""
+        super().start(audio, video)
+        self._look_elsewhere()
+
+    def resume(self) -> None:
+        """Go on where the player was when it was frozen."""
+        super().resume()
+        self._relay.tell(self.channel.take_news())  # it may have waited elsewhere, with another key
+        self._look_elsewhere()
+
+    def end(self, reason: str) -> None:
+        """Leave the channel."""
+        if self._over:
+            return
+        self._over = True
+        self._unwatch()
+        self.channel.leave(self.feed)
+        self._relay.tell(self.channel.take_news())
+        self._relay.forget(self)
+        self._relay.left(self.peer)
+        self._jumps.flush()
+        self.peer.log.info(
+            "PLAY STOP: %s, reason=%s skipped=%d messages",
+            self.channel.name, reason, self.feed.state.skipped_messages,
+        )  # fmt: skip
+
+    def freeze(self) -> PlayerState:
+        """Leave the channel without a word; another session resumes by the state."""
+        self._over = True
+        self._unwatch()
+        self.channel.release(self.feed)
+        state = self.feed.freeze()
+        self._relay.forget(self)
+        return state
+
+    def tell_jump(self) -> None:
+        """Log that the player left something out, at most once a second."""
+        self._jumps.add()
+
+    def tell_refusal(self) -> None:
+        """Tell a player that waited that its key is not the publisher's."""
+        denial = wrong_key()
+        self.peer.refuse_play(denial.code, denial.description)
+
+    def _look_elsewhere(self) -> None:
+        elsewhere = self._relay.elsewhere
+        if elsewhere is not None and self.feed.state.waiting:
+            elsewhere.wanted(self.channel.name)
+
+
+TELL: dict[News, Callable[[RelayPlayback], None]] = {
+    News.JUMPED: RelayPlayback.tell_jump,
+    News.REFUSED: RelayPlayback.tell_refusal,
+}
+
+
+def wrong_key() -> AccessDenied:
+    return AccessDenied("NetStream.Play.BadName", f"{INVALID_KEY}: the publisher has another one")
