@@ -84,7 +84,8 @@ class Config:
 
     publish_access: str = setting(ACCESS, CHOICE, "open",
         "What a publisher must show, besides what a callback or control server asks: `open` is nothing, "
-        "`key` is a key of CHANNELS_FILE, `token` is a signed token.", choices=("open", "key", "token"))
+        "`key` is a key of CHANNELS_FILE, `token` is a signed token, `login` is a user's name and password.",
+        choices=("open", "key", "token", "login"))
     play_access: str = setting(ACCESS, CHOICE, "key",
         "What a player must show: `key` is the publisher's key, `open` is nothing, `token` is a signed "
         "token.", choices=("key", "open", "token"))

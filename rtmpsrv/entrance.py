@@ -5,14 +5,18 @@ Joins what `access` has for that: names, doors, and the watch over those who wer
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from . import log
 from .access.channel_rules import ChannelRules, read_rules
 from .access.doors import Doors, play_refusal
 from .access.give_way import GiveWay
+from .access.login import Challenges, read_login
 from .access.names import IdRules, Names, StreamName
 from .access.terms import Terms
 from .access.watch import Watch
@@ -25,6 +29,9 @@ if TYPE_CHECKING:
 
 PUBLISH_CODE = "NetStream.Publish.BadName"
 PLAY_CODE = "NetStream.Play.BadName"
+ENCODER = "FMLE"  # how those that publish begin their flashVer: OBS, FFmpeg
+PUBLISHES = "nonprivate"  # their type; GStreamer has that alone
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Source(Protocol):
@@ -77,6 +84,14 @@ class Entrance:
         """Raise AccessDenied for an app that can be no channel. Never blocks."""
         self._names.check_app(client.app)
 
+    def log_in(self, client: Client) -> None:
+        """Ask an encoder for its login, where its channel may want one. Raises AccessDenied. Never blocks."""
+        login = read_login(client.app_query)
+        # Others play, or cannot log in; and who shows something else means that.
+        publishes = _said(client, "flashVer").startswith(ENCODER) or _said(client, "type") == PUBLISHES
+        asks = publishes and self._names.offers_nothing(client.app_query, _said(client, "tcUrl"))
+        self._doors.connect(login, asks, partial(self._names.may_hold, client.app), time.time())
+
     def check_channel(self, channel: str, code: str) -> None:
         """Raise AccessDenied for what cannot be a channel, whoever chose it. Never blocks."""
         self._names.check_channel(channel, code)
@@ -91,7 +106,7 @@ class Entrance:
 
     def resumed(self, client: Client, asked: Asked) -> StreamName:
         """Return what a client meant that was let in before, perhaps by another process. Never blocks."""
-        return self._names.read_again(client.app, client.app_query, asked.name or "", _tc_url(client))
+        return self._names.read_again(client.app, client.app_query, asked.name or "", _said(client, "tcUrl"))
 
     def publish(self, client: Client, stream: StreamName) -> Terms:
         """Return on what terms a client may publish, or raise AccessDenied. May block for some seconds."""
@@ -135,12 +150,7 @@ class Entrance:
         return terms
 
     def _read(self, client: Client, name: str | None, code: str) -> StreamName:
-        return self._names.read(client.app, client.app_query, name, _tc_url(client), code)
-
-
-def _tc_url(client: Client) -> str:
-    found = client.properties.get("tcUrl")
-    return found if isinstance(found, str) else ""
+        return self._names.read(client.app, client.app_query, name, _said(client, "tcUrl"), code)
 
 
 def entrance_from(config: Config, give_way: GiveWay) -> Entrance:
@@ -148,7 +158,8 @@ def entrance_from(config: Config, give_way: GiveWay) -> Entrance:
     rules = IdRules(config.id_max_length, config.id_allow_empty, config.id_allow_special_characters)
     sources: list[Source] = []
     tokens = _tokens(config, give_way, sources) if config.tokens_given else None
-    doors = Doors(config.publish_access, config.play_access, tokens)
+    challenges = Challenges(_login_secret(config))
+    doors = Doors(config.publish_access, config.play_access, tokens, challenges)
     entrance = Entrance(Names(rules, config.url_layout), doors, sources)
     if config.channels_file:
         file = WatchedFile(
@@ -184,6 +195,22 @@ def _tokens(config: Config, give_way: GiveWay, sources: list[Source]) -> StreamT
     file.load()
     sources.append(file)
     return StreamTokens(ring)
+
+
+def _login_secret(config: Config) -> bytes:
+    """Return what all processes of this server know, those to come too, and nobody else elsewhere."""
+    if config.token_secret:  # may be shared by several machines, between which a client's connections go
+        return config.token_secret.encode()
+    try:
+        return BOOT_ID.read_bytes()
+    except OSError:
+        return os.urandom(32)
+
+
+def _said(client: Client, name: str) -> str:
+    """Return a text among the properties that a client connected with."""
+    value = client.properties.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _nothing() -> None:

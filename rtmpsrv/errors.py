@@ -11,6 +11,7 @@
     |-- RequestRefused         a server refused what our client asked for; carries its status
     |-- ConnectionClosed       the server at the other end of our client closed, or was lost
     |-- AccessDenied           a refusal the peer is told about; carries the status code to send
+    |   `-- LoginAsked             no refusal for good: a step of a login, for which the peer comes again
     |-- PeerLost               a socket gave an error or its end: the peer's or the network's doing
     |-- HandleClosed           a registration, or a client of one, has given its last message
     `-- CannotMove             a session cannot be handed over now, or ever; it goes on where it is
@@ -74,6 +75,10 @@ class AccessDenied(RtmpsrvError):
     def for_log(self) -> str:
         """The description, and the setting."""
         return f"{self.description} ({self.variable})" if self.variable else self.description
+
+
+class LoginAsked(AccessDenied):
+    """A client is told how to log in, and comes again at once on another connection."""
 
 
 class RequestRefused(RtmpsrvError):

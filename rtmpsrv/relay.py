@@ -90,6 +90,7 @@ class Relay:
     def connect(self, peer: Peer) -> None:
         """Accept an application name that can be a channel. Blocks where a backend is asked."""
         self._entrance.check_app(peer.client)
+        self._entrance.log_in(peer.client)
         if self._visits.connect(peer.client):
             self._entrance.check_app(peer.client)
 

@@ -11,11 +11,12 @@ import hashlib
 import hmac
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
+from rtmpsrv.access.login import MAX_USER
 from rtmpsrv.access.terms import NO_LIMIT
 from rtmpsrv.errors import ConfigError
 
@@ -29,12 +30,13 @@ _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 _ACCESS = ("key", "open", "token")
 _TO_COME = frozenset(
     (
-        "users", "second_publisher", "reconnect_seconds", "record", "push", "pull", "pull_when", "fallback",
+        "second_publisher", "reconnect_seconds", "record", "push", "pull", "pull_when", "fallback",
         "on_publish",
     )
 )  # fmt: skip
 _ENTRY = re.compile(r"\s*\[\[\s*channel\s*\]\]")
 _KEY = re.compile(r"""\s*(?:\[\s*channel\s*\.\s*)?["']?([\w-]+)["']?\s*[.=\]]""")
+_USER = re.compile(r"[!-~]+")
 _PLAIN_WORDS = re.compile(r"[A-Za-z ,.-]+")  # texts of the library that quote nothing
 
 
@@ -44,6 +46,7 @@ class ChannelRule:
 
     name: str = "*"
     publish_keys: tuple[bytes, ...] = field(default=(), repr=False)  # SHA-256
+    users: Mapping[str, str] = field(default_factory=dict, repr=False)  # who log in to publish: passwords
     play_access: str = ""  # "": as all channels
     play_keys: tuple[bytes, ...] = field(default=(), repr=False)
     max_players: int = NO_LIMIT
@@ -60,6 +63,12 @@ class ChannelRules:
     def __init__(self, rules: Sequence[ChannelRule] = ()) -> None:
         self._rules = [(re.compile(fnmatch.translate(rule.name)).match, rule) for rule in rules]
         self._found: dict[str, ChannelRule] = {}
+        self._with_users = [rule for rule in rules if rule.users]
+
+    def passwords(self, user: str, may_hold: Callable[[str], bool]) -> list[str] | None:
+        """Return those of a user, in rules whose pattern `may_hold`; None where none has users."""
+        rules = [rule for rule in self._with_users if may_hold(rule.name)]
+        return [rule.users[user] for rule in rules if user in rule.users] if rules else None
 
     def find(self, channel: str) -> ChannelRule:
         """Return the rule of a channel, NO_RULE for none."""
@@ -125,6 +134,8 @@ def _odd(rules: list[ChannelRule], lines: _Lines, has_tokens: bool) -> Iterator[
         if rule.name in seen:
             yield f"{lines.of('name', number)}this name was there before, and the first one counts"
         seen.add(rule.name)
+        if rule.users and rule.publish_keys:
+            yield f"{lines.of('users', number)}a channel has users or publish_keys, not both"
         if rule.play_keys and rule.play_access not in ("", "key"):
             yield f'{lines.of("play_keys", number)}play_keys are of no use without play_access = "key"'
         if rule.play_access == "token" and not has_tokens:
@@ -160,6 +171,21 @@ def _keys(value: object) -> tuple[bytes, ...]:
     return tuple(_key_digest(one) for one in value)
 
 
+def _users(value: object) -> Mapping[str, str]:
+    if not isinstance(value, dict) or not value:
+        raise _Wrong("users must be a table of names and passwords")
+    if len(value) > MAX_KEYS:
+        raise _Wrong(f"more than {MAX_KEYS} users")
+    for name, password in value.items():
+        if not _USER.fullmatch(name) or len(name) > MAX_USER or set("&=?").intersection(name):
+            raise _Wrong(
+                f"a user's name has up to {MAX_USER} characters of ASCII, but for blanks, &, = and ?"
+            )
+        if not isinstance(password, str) or not password:
+            raise _Wrong("a user's password must be a text")
+    return value
+
+
 def _key_digest(key: str) -> bytes:
     if not key.startswith(_HASHED):
         return hashlib.sha256(key.encode()).digest()
@@ -184,6 +210,7 @@ def _number(value: object) -> int:
 _READERS: dict[str, Callable[[object], object]] = {
     "name": _pattern,
     "publish_keys": _keys,
+    "users": _users,
     "play_access": _access,
     "play_keys": _keys,
     "max_players": _number,

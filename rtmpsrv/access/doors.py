@@ -5,12 +5,15 @@ What callbacks and control servers say of a publisher comes on top, from the gat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hmac
+import os
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import TYPE_CHECKING
 
 from rtmpsrv.access.channel_rules import ChannelRule, ChannelRules, fits
 from rtmpsrv.access.gate import INVALID_KEY, refusal
+from rtmpsrv.access.login import Challenges, Login
 from rtmpsrv.access.names import StreamName
 from rtmpsrv.access.terms import NO_LIMIT, Terms
 from rtmpsrv.errors import AccessDenied
@@ -18,7 +21,7 @@ from rtmpsrv.errors import AccessDenied
 if TYPE_CHECKING:
     from rtmpsrv.access.stream_tokens import StreamTokens, TokenClaims
 
-OPEN, KEY, TOKEN = "open", "key", "token"
+OPEN, KEY, TOKEN, LOGIN = "open", "key", "token", "login"
 FILE = "CHANNELS_FILE"
 
 
@@ -29,11 +32,16 @@ class Doors:
     """
 
     def __init__(
-        self, publish_access: str = OPEN, play_access: str = KEY, tokens: StreamTokens | None = None
+        self,
+        publish_access: str = OPEN,
+        play_access: str = KEY,
+        tokens: StreamTokens | None = None,
+        challenges: Challenges | None = None,
     ) -> None:
         self._publish_access = publish_access
         self._play_access = play_access
         self._tokens = tokens
+        self._challenges = challenges or Challenges(os.urandom(32))
         self._rules = ChannelRules()
         self.revision = 0  # counts the rules
 
@@ -59,11 +67,38 @@ class Doors:
             if not fits(stream.key, rule.publish_keys):
                 raise refusal("it is none of the channel's", FILE)
             return self._terms(rule, asked_at)
+        if rule.users:
+            if not self._is_user(stream, rule.users):
+                raise refusal("user name or password are none of the channel's", FILE)
+            return self._terms(rule, asked_at)
+        if self._publish_access == LOGIN:
+            raise refusal("the channel has no users", FILE)
         if self._publish_access == KEY:
             raise refusal("the channel has no keys", FILE)
         if self._publish_access == TOKEN:
             return self._terms(rule, asked_at, self._claims("publish", stream, again, refusal))
         return self._terms(rule, asked_at)
+
+    def connect(self, login: Login | None, asks: bool, may_hold: Callable[[str], bool], now: float) -> None:
+        """Let a client log in, where it wants to or is to be asked; raise what its next step is.
+
+        `may_hold` tells whether its channel may be one of a pattern. Never blocks.
+        """
+        user = login.user if login is not None else ""
+        passwords = self._rules.passwords(user, may_hold)
+        if passwords is not None and (login is not None or asks):
+            self._challenges.ask(login, passwords, now)
+
+    def _is_user(self, stream: StreamName, users: Mapping[str, str]) -> bool:
+        """Tell whether a client has logged in, or shown name and password as they are."""
+        login = stream.login
+        if login is not None:
+            password = users.get(login.user)
+            return password is not None and self._challenges.proves(login, password)
+        expected = users.get(stream.user, "").encode()
+        return hmac.compare_digest(expected, stream.password.encode("utf-8", "surrogatepass")) and bool(
+            expected
+        )
 
     def play(self, stream: StreamName, asked_at: float, *, again: bool = False) -> Terms:
         """Return a player's terms. May block for the keys of tokens."""

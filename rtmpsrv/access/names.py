@@ -6,11 +6,13 @@ channel is `APP/NAME`. What stands behind a `?` of stream name, app or tcUrl are
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from rtmpsrv.access.gate import INVALID_KEY
+from rtmpsrv.access.login import Login, read_login
 from rtmpsrv.errors import AccessDenied
 
 CHANNEL_KEY = "channel-key"
@@ -23,6 +25,7 @@ MAX_SECRET_BYTES = 4096  # tokens with long claims and RSA signatures have a qua
 _PLAIN_ID = re.compile(r"[0-9A-Za-z_-]*")
 _NEVER_IN_ID = frozenset(">|\n")  # they separate the arguments of commands
 _NEVER_IN_PATH = frozenset((".", ".."))  # the channel may become a path of files
+_WILDCARD = re.compile(r"[*?\[]")
 _SECRET = re.compile(r"[!-~]*")
 _SECRETS = frozenset(("key", "token", "user", "pass"))
 _CACHE_CHOICES = frozenset(("no", "clear"))
@@ -41,6 +44,7 @@ class StreamName:
     cache: str = ""  # where a player wants to start: "no", "clear", or as usual
     shown: str = field(default="", repr=False)  # what a callback or control server is told as the key
     path: str = field(default="", repr=False)  # as its own publisher is told of it
+    login: Login | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,17 @@ class Names:
         if channel != "/".join(_parts(channel)):
             raise AccessDenied(code, f"{beginning}: slashes stand between its parts only")
 
+    def may_hold(self, app: str, pattern: str) -> bool:
+        """Tell whether there may be channels of a pattern for clients that have named this app only."""
+        if not self._has_paths:
+            return fnmatch.fnmatchcase(app, pattern)
+        beginning, path = _WILDCARD.split(pattern, maxsplit=1)[0], "/".join(_parts(app)) + "/"
+        return beginning.startswith(path) or (beginning != pattern and path.startswith(beginning))
+
+    def offers_nothing(self, app_query: str, tc_url: str) -> bool:
+        """Tell whether a client that connects has shown no secret so far."""
+        return not _offered("", app_query, tc_url)
+
     def read(self, app: str, app_query: str, name: str | None, tc_url: str, code: str) -> StreamName:
         """Return what is meant by app and stream name; raises AccessDenied with `code`."""
         if name is None:
@@ -158,6 +173,7 @@ def channel_key(app: str, app_query: str, name: str, tc_url: str) -> StreamName:
         cache=_cache(query),
         shown=key,
         path=f"/{app}/{key}",
+        login=read_login(app_query),
     )
 
 
@@ -180,6 +196,7 @@ def app_stream(app: str, app_query: str, name: str, tc_url: str) -> StreamName:
         _cache(query),
         offered.get("key") or offered.get("token", ""),
         f"/{channel}",
+        read_login(app_query),
     )
 
 

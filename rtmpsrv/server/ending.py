@@ -6,11 +6,15 @@ import gevent
 
 
 class Ended(Exception):
-    """The connection is over; the text is the reason. Where the peer was `told`, it may read that first."""
+    """The connection is over; the text is the reason. Where the peer was `told`, it may read that first.
 
-    def __init__(self, reason: str, told: bool = False) -> None:
+    One that `comes_again` does so on another connection at once, and this one counts no more.
+    """
+
+    def __init__(self, reason: str, told: bool = False, comes_again: bool = False) -> None:
         super().__init__(reason)
         self.told = told
+        self.comes_again = comes_again
 
 
 class Moved(gevent.GreenletExit):

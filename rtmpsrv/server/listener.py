@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from posix import close  # that of `os` is replaced by gevent's, which asks the hub each time
 from time import monotonic
@@ -18,7 +19,7 @@ from gevent.server import StreamServer
 from .. import log
 from ..errors import CannotMove
 from .host import Client, Host
-from .parts import ServerParts
+from .parts import ServerParts, Slots
 from .proxies import read_header
 from .proxy_protocol import BadHeader, ProxyHeader
 from .session import Session
@@ -32,6 +33,7 @@ ACCEPT_PAUSE_S = 0.1  # after running out of descriptors
 # In one round of the loop, which gives the greenlets that are ready 5 ms. More than can begin and end in that
 # time pile up: with gevent's 100, four loops of connect and close held 1,300 descriptors.
 MAX_ACCEPT = 4
+MAX_COMING_AGAIN = 200  # connections that are about to end and count no more
 
 
 class Listener(StreamServer):
@@ -49,6 +51,7 @@ class Listener(StreamServer):
         self.sessions: set[Session] = set()
         self.greenlets = Group()
         self._beginning: set[Any] = set()  # greenlets of connections that have no session yet
+        self._coming_again: set[_Slot] = set()
         self._last_refused = ""
         self._refused_headers = log.RateLimited(
             lambda n: self.log.info("refused from proxies: %d, the last %s", n, self._last_refused)
@@ -104,10 +107,11 @@ class Listener(StreamServer):
             self.log.info("Rejected request from %s due to connection limit: %s", address, refusal)
             sock.close()
             return
+        slot = _Slot(self._parts.slots, address, self._coming_again)
         try:
-            self._run_session(sock, address, secure, accepted_at)
+            self._run_session(sock, address, secure, accepted_at, slot.leave_early)
         finally:
-            self._parts.slots.release(address)
+            slot.leave()
 
     def _serve_proxied(self, sock: gsocket.socket, proxy: str, accepted_at: float) -> None:
         """Serve the client that a proxy names; what is the proxy's own, such as a probe, takes no slot."""
@@ -168,17 +172,26 @@ class Listener(StreamServer):
         """
         return PlainTransport(sock)
 
-    def _run_session(self, accepted: gsocket.socket, address: str, secure: bool, accepted_at: float) -> None:
+    def _run_session(
+        self,
+        accepted: gsocket.socket,
+        address: str,
+        secure: bool,
+        accepted_at: float,
+        comes_again: Callable[[], None] = lambda: None,
+    ) -> None:
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         transport = self._open(accepted, address, accepted_at)
         if transport is None:
             return
         client = Client(next(self._parts.numbers), address, self.port, secure)
-        self._run(begin(client, self._parts.settings, accepted_at), transport)
+        self._run(begin(client, self._parts.settings, accepted_at), transport, comes_again)
 
-    def _run(self, state: SessionState, transport: Transport) -> None:
+    def _run(
+        self, state: SessionState, transport: Transport, comes_again: Callable[[], None] = lambda: None
+    ) -> None:
         logger = log.session_logger(self.prefix, state.client.number)
-        session = Session(state, transport, self._host, self._parts, logger)
+        session = Session(state, transport, self._host, self._parts, logger, comes_again)
         self.sessions.add(session)
         try:
             session.run()
@@ -245,6 +258,32 @@ class Listener(StreamServer):
         over = bool(self.greenlets.join(timeout_s))
         self.greenlets.kill(timeout=1)
         return over
+
+
+class _Slot:
+    """A connection's slot, which it may give back before it is over, if there are not too many that do."""
+
+    __slots__ = ("_address", "_early", "_given_back", "_slots")
+
+    def __init__(self, slots: Slots, address: str, early: set[_Slot]) -> None:
+        self._slots = slots
+        self._address = address
+        self._early = early
+        self._given_back = False
+
+    def leave_early(self) -> None:
+        if len(self._early) < MAX_COMING_AGAIN:
+            self._early.add(self)
+            self._give_back()
+
+    def leave(self) -> None:
+        self._early.discard(self)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if not self._given_back:
+            self._given_back = True
+            self._slots.release(self._address)
 
 
 def bind(address: str, port: int, *, listen: bool = True) -> gsocket.socket:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from gevent.event import Event as Signal
 
-from ..errors import AccessDenied
+from ..errors import AccessDenied, LoginAsked
 from ..protocol import events
 from . import exchange_log
 from .ending import Ended
@@ -247,6 +247,9 @@ class Requests:
 
     def _refuse(self, command: str, denial: AccessDenied, answer: events.Event) -> NoReturn:
         """Answer with a refusal when the host wants it, and end: several clients hang if left open."""
+        if isinstance(denial, LoginAsked):
+            self.send(answer)
+            raise Ended("asked for a login", told=True, comes_again=True)
         delay_s = self._host.refusal_delay(self._state.client.ip)
         if delay_s > 0 and not self._peer.has_left():
             self._signal = signal = Signal()

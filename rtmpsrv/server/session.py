@@ -7,6 +7,7 @@ each, that of `run`. Nobody else closes the socket; others shut it down and let 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -33,11 +34,21 @@ class Session:
     """Owner of one socket; a `Peer` to its host. Others call it from their greenlets where it says so."""
 
     def __init__(
-        self, state: SessionState, transport: Transport, host: Host, parts: ServerParts, log: Logger
+        self,
+        state: SessionState,
+        transport: Transport,
+        host: Host,
+        parts: ServerParts,
+        log: Logger,
+        comes_again: Callable[[], None] = lambda: None,
     ) -> None:
-        """Begin, or go on with a state that another session's `freeze` returned."""
+        """Begin, or go on with a state that another session's `freeze` returned.
+
+        `comes_again` is called when the peer is about to, on another connection: this one counts no more.
+        """
         self.client: Client = state.client
         self.log = log
+        self._comes_again = comes_again
         self._state = state
         self._transport = transport
         self._drop_reason: str | None = None
@@ -63,6 +74,8 @@ class Session:
             self._reader.serve()
         except Ended as exc:
             reason = self._cause(str(exc))
+            if exc.comes_again:
+                self._comes_again()
             if exc.told:
                 self._say_goodbye(reason)
         except PeerLost as exc:

@@ -15,12 +15,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
+from rtmpsrv import entrance as entrance_module
 from rtmpsrv.access.channel_rules import read_rules
 from rtmpsrv.access.stream_tokens import make_token
 from rtmpsrv.access.terms import Terms
 from rtmpsrv.config import Config
 from rtmpsrv.entrance import Entrance, entrance_from
-from rtmpsrv.errors import AccessDenied, ConfigError
+from rtmpsrv.errors import AccessDenied, ConfigError, LoginAsked
 from rtmpsrv.server.host import Asked, Client, Peer
 from rtmpsrv.server.turns import Turns
 
@@ -230,3 +231,45 @@ def test_a_file_may_ask_for_tokens_where_there_are_keys_for_them(file: Path) -> 
     with pytest.raises(AccessDenied, match="no token was given"):
         made.play(visitor.client, made.played(visitor.client, "alice"))
     made.close()
+
+
+@pytest.mark.parametrize(
+    ("properties", "app_query", "asks"),
+    [
+        ({"flashVer": "FMLE/3.0 (compatible; FMSc/1.0)"}, "", True),
+        ({"flashVer": "LNX 10,0,32,18", "type": "nonprivate"}, "", True),
+        ({"flashVer": "LNX 9,0,124,2"}, "", False),
+        ({"flashVer": 5.0}, "", False),
+        ({"flashVer": "FMLE/3.0"}, "key=x", False),
+        ({"flashVer": "FMLE/3.0", "tcUrl": "rtmp://h/live?token=x"}, "", False),
+        ({}, "authmod=adobe&user=alice", True),
+    ],
+)
+def test_encoders_that_show_nothing_are_asked_for_a_login(
+    tmp_path: Path, properties: dict[str, Any], app_query: str, asks: bool
+) -> None:
+    path = tmp_path / "channels.toml"
+    path.write_text('[[channel]]\nname = "live"\nusers = { alice = "x" }\n')
+    made = entrance(CHANNELS_FILE=str(path))
+    client = Client(1, "10.0.0.1", 1935, False, "live", properties, app_query=app_query)
+    try:
+        if asks:
+            with pytest.raises(LoginAsked):
+                made.log_in(client)
+        else:
+            made.log_in(client)
+        client.app = "other"
+        made.log_in(client)
+    finally:
+        made.close()
+
+
+def test_processes_that_belong_together_recognise_each_others_challenges(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = Config.load({}, memory_bytes=0)[0]
+    with_tokens = Config.load({"TOKEN_SECRET": SECRET}, memory_bytes=0)[0]
+    secret = entrance_module._login_secret
+    assert secret(config) == secret(config) != secret(with_tokens) == SECRET.encode()
+    monkeypatch.setattr(entrance_module, "BOOT_ID", Path("/nowhere"))
+    assert secret(config) != secret(config), "no system to tell: a process has its own"

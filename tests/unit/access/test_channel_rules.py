@@ -84,13 +84,25 @@ def test_only_so_many_channels_are_remembered(monkeypatch: pytest.MonkeyPatch) -
         assert len(rules._found) <= 3
 
 
+ODD_USER = "line 3: a user's name has up to 64 characters of ASCII, but for blanks, &, = and ?"
+
+
 @pytest.mark.parametrize(
     ("text", "problems"),
     [
         (entry("publish_key = []"), ["line 3: unknown key; the nearest is publish_keys"]),
         (entry(f'"{KEY}" = 5'), ["line 3: unknown key"]),
-        (entry('users = { alice = "x" }'), ["line 3: users is to come"]),
-        (entry('[channel.users]\nalice = "x"'), ["line 3: users is to come"]),
+        (entry("users = {}"), ["line 3: users must be a table of names and passwords"]),
+        (entry('users = ["alice"]'), ["line 3: users must be a table of names and passwords"]),
+        (entry('users = { "a&b" = "x" }'), [ODD_USER]),
+        (entry('users = { "a b" = "x" }'), [ODD_USER]),
+        (entry(f'users = {{ "{"a" * 65}" = "x" }}'), [ODD_USER]),
+        (entry("users = { alice = 5 }"), ["line 3: a user's password must be a text"]),
+        (entry('[channel.users]\nalice = ""'), ["line 3: a user's password must be a text"]),
+        (entry("users = { " + ", ".join(f'u{n} = "x"' for n in range(1001)) + " }"),
+            ["line 3: more than 1000 users"]),
+        (entry('users = { alice = "x" }\npublish_keys = ["y"]'),
+            ["line 3: a channel has users or publish_keys, not both"]),
         (entry('record.format = "mp4"'), ["line 3: record is to come"]),
         (entry("reconnect_seconds = 5\nsecond_publisher = 5"),
             ["line 3: reconnect_seconds is to come", "line 4: second_publisher is to come"]),
@@ -151,3 +163,15 @@ def test_there_are_limits() -> None:
 
 def test_a_mark_at_the_beginning_is_no_matter() -> None:
     assert read_rules(b"\xef\xbb\xbf" + entry("").encode(), has_tokens=False).find("a").name == "a"
+
+
+def test_users_are_found_in_all_rules_that_may_hold() -> None:
+    text = "".join(
+        f'[[channel]]\nname = "{name}"\nusers = {{ {users} }}\n'
+        for name, users in (("a/*", 'alice = "one"'), ("b/*", 'alice = "two", bob = "three"'))
+    )
+    rules = read_rules((text + '[[channel]]\nname = "c"\n').encode(), has_tokens=False)
+    assert rules.passwords("alice", lambda pattern: True) == ["one", "two"]
+    assert rules.passwords("bob", lambda pattern: pattern == "a/*") == []
+    assert rules.passwords("alice", lambda pattern: pattern == "c") is None
+    assert "three" not in repr(rules.find("b/x"))

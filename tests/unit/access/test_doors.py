@@ -11,10 +11,11 @@ import pytest
 
 from rtmpsrv.access.channel_rules import ChannelRules, read_rules
 from rtmpsrv.access.doors import Doors
+from rtmpsrv.access.login import Challenges, Login, response
 from rtmpsrv.access.names import StreamName
 from rtmpsrv.access.stream_tokens import SecretKey, StreamTokens, make_token
 from rtmpsrv.access.terms import Terms
-from rtmpsrv.errors import AccessDenied
+from rtmpsrv.errors import AccessDenied, LoginAsked
 from tests.doubles.secrets import KEY
 
 SECRET = "token-secret-Qn4-that-is-long-enough"
@@ -165,3 +166,62 @@ def test_rules_may_change_and_terms_tell_which_they_are_from() -> None:
     made.use(ChannelRules())
     assert made.play(named("k"), ASKED_AT).revision == 2
     assert not Doors().may_change
+
+
+USERS = read_rules(b'[[channel]]\nname = "live/*"\nusers = { alice = "pass-one" }\n', has_tokens=False)
+CHALLENGES = Challenges(b"secret")
+
+
+def logging_in(publish: str = "login") -> Doors:
+    made = Doors(publish, "open", None, CHALLENGES)
+    made.use(USERS)
+    return made
+
+
+def logged_in(password: str = "pass-one", user: str = "alice") -> StreamName:
+    opaque = CHALLENGES.make(user, NOW)
+    answer = response(user, CHALLENGES.salt(user), password, opaque, "mine")
+    return StreamName("live/alice", login=Login(user, "mine", answer, opaque))
+
+
+def test_a_user_publishes_after_a_login_or_by_name_and_password() -> None:
+    found = logging_in()
+    for stream in (logged_in(), StreamName("live/alice", user="alice", password="pass-one")):
+        assert found.publish(stream, ASKED_AT, again=True) == Terms(revision=1)
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        logged_in("pass-two"),
+        logged_in(user="bob"),
+        StreamName("live/alice", login=Login("alice")),
+        StreamName("live/alice", user="alice", password="pass-two"),
+        StreamName("live/alice", user="alice"),
+        StreamName("live/alice", user="bob"),
+        StreamName("live/alice", KEY),
+        StreamName("live/alice", user="alice", password="\udcff"),
+    ],
+)
+def test_others_are_refused(stream: StreamName) -> None:
+    with pytest.raises(AccessDenied, match="user name or password are none of the channel's"):
+        logging_in("open").publish(stream, ASKED_AT)
+
+
+def test_without_users_nobody_logs_in() -> None:
+    with pytest.raises(AccessDenied, match="the channel has no users"):
+        logging_in().publish(StreamName("other/alice"), ASKED_AT)
+
+
+def test_a_connection_is_asked_where_its_channel_may_have_users() -> None:
+    found = logging_in()
+    with pytest.raises(LoginAsked):
+        found.connect(None, True, lambda pattern: True, NOW)
+    found.connect(None, True, lambda pattern: False, NOW)
+    found.connect(None, False, lambda pattern: True, NOW)
+    found.connect(logged_in().login, False, lambda pattern: True, NOW)
+    found.connect(logged_in("pass-two").login, True, lambda pattern: False, NOW)
+    with pytest.raises(AccessDenied, match="authfailed"):
+        found.connect(logged_in("pass-two").login, False, lambda pattern: True, NOW)
+    with pytest.raises(AccessDenied, match="nosuchuser"):
+        found.connect(logged_in(user="bob").login, True, lambda pattern: True, NOW)

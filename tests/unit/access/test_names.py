@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rtmpsrv.access.login import Login
 from rtmpsrv.access.names import (
     APP_STREAM,
     CHANNEL_KEY,
@@ -206,3 +207,39 @@ def test_a_channel_that_somebody_else_chose_is_held_to_the_same_rules() -> None:
     for channel in ("live//news", "/live/news", "live/news/"):
         with pytest.raises(AccessDenied, match="slashes"):
             Names(IdRules(), APP_STREAM).check_channel(channel, "code")
+
+
+@pytest.mark.parametrize(
+    ("layout", "app", "pattern", "may"),
+    [
+        (CHANNEL_KEY, "news", "news", True),
+        (CHANNEL_KEY, "news", "n*", True),
+        (CHANNEL_KEY, "news", "live", False),
+        (APP_STREAM, "live", "live/*", True),
+        (APP_STREAM, "live", "live/alice", True),
+        (APP_STREAM, "live", "*", True),
+        (APP_STREAM, "live", "li?e/x", True),
+        (APP_STREAM, "live", "other/*", False),
+        (APP_STREAM, "live", "live", False),
+        (APP_STREAM, "live/room", "live/*", True),
+        (APP_STREAM, "/live/", "live/room/alice", True),
+        (APP_STREAM, "lively", "live/*", False),
+    ],
+)
+def test_an_app_may_hold_channels_of_a_pattern(layout: str, app: str, pattern: str, may: bool) -> None:
+    assert Names(IdRules(allow_special=True), layout).may_hold(app, pattern) == may
+
+
+def test_who_connects_may_have_shown_something_already() -> None:
+    names = Names(IdRules())
+    assert names.offers_nothing("lang=en", "rtmp://h/live")
+    assert not names.offers_nothing("key=x", "")
+    assert not names.offers_nothing("", "rtmp://h/live?token=x")
+
+
+def test_a_login_behind_the_app_is_read_with_the_name() -> None:
+    found = Names(IdRules()).read("live", "authmod=adobe&user=alice", "key", "", "code")
+    assert found.login == Login("alice")
+    for layout in (CHANNEL_KEY, APP_STREAM):
+        again = Names(IdRules(), layout).read_again("live", "authmod=adobe&user=alice", "key", "")
+        assert again.login == Login("alice"), "who has moved is judged by it too"

@@ -13,11 +13,11 @@ import pytest
 from gevent import socket as gsocket
 from gevent.server import StreamServer
 
-from rtmpsrv.errors import CannotMove
+from rtmpsrv.errors import CannotMove, LoginAsked
 from rtmpsrv.server import listener as listener_module
 from rtmpsrv.server.listener import Listener
 from rtmpsrv.server.proxies import Proxies
-from tests.unit.server.stage import PATIENCE_S, FakeHost, eventually, make_parts
+from tests.unit.server.stage import PATIENCE_S, FakeHost, Stage, eventually, make_parts
 
 
 @pytest.fixture
@@ -362,3 +362,42 @@ def test_a_paused_listener_leaves_newcomers_to_the_kernel(listener: Listener) ->
     assert listener.describe()["accepting"]
     assert listener.bound_to == ("127.0.0.1", listener.port)
     peer.close()
+
+
+# --- who comes again --------------------------------------------------------------------------------------
+
+
+def test_a_slot_is_given_back_early_once_and_not_too_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener_module, "MAX_COMING_AGAIN", 1)
+    slots: Any = make_parts().slots
+    early: set[Any] = set()
+    held = [listener_module._Slot(slots, f"10.0.0.{number}", early) for number in range(2)]
+    slots.taken = ["10.0.0.0", "10.0.0.1"]
+    for slot in held:
+        slot.leave_early()
+    assert slots.taken == ["10.0.0.1"], "the other one is one too many"
+    for slot in held:
+        slot.leave()
+    assert (slots.taken, early) == ([], set())
+
+
+def test_a_connection_that_logs_in_takes_no_place_from_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = FakeHost()
+    host.denial = LoginAsked("NetStream.Publish.BadName", "come again")
+    made = Listener("127.0.0.1", 0, host, make_parts())
+    made.start()
+    slots: Any = made._parts.slots
+    stage = Stage(parts=made._parts)
+    peer = dial(made)
+    stage.peer.close()
+    stage.peer = peer
+    stage.connect()
+    assert slots.taken == ["127.0.0.1"]
+    stage.command("publish", None, "key", msid=1)
+    assert stage.expect("onStatus")[1]["description"] == "come again"
+    eventually(lambda: not slots.taken)
+    assert len(made.sessions) == 1, "it still waits for the peer to close"
+    peer.close()
+    eventually(lambda: not made.sessions)
+    assert slots.taken == []
+    made.close()

@@ -12,7 +12,7 @@ from gevent import socket as gsocket
 
 from rtmpsrv.app import session_settings
 from rtmpsrv.config import Config
-from rtmpsrv.errors import AccessDenied
+from rtmpsrv.errors import AccessDenied, LoginAsked
 from rtmpsrv.protocol import messages
 from rtmpsrv.server.host import NOTHING
 from rtmpsrv.server.requests import CHOICE_UNITS, NO_ROOM, PLAY_UNITS, split_app
@@ -384,3 +384,20 @@ def test_a_session_that_ends_while_its_request_waits_asks_nothing(stage: Stage) 
     assert stage.greenlet.dead
     stage.parts.hold.open()
     assert stage.host.asked == 0
+
+
+def test_a_step_of_a_login_is_no_refusal(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("rtmpsrv"), "propagate", True)
+    caplog.set_level(logging.INFO, "rtmpsrv")
+    stage.host.denial = LoginAsked("NetStream.Publish.BadName", "come again")
+    stage.host.delay_s = 1000.0
+    stage.connect()
+    stage.command("publish", None, "key", msid=1)
+    assert stage.expect("onStatus")[1]["description"] == "come again"
+    assert stage.next_message() is None
+    stage.peer.close()
+    stage.greenlet.join(PATIENCE_S)
+    assert stage.host.delays_for == []
+    assert caplog.messages[-1].startswith("closed: asked for a login, in=")
