@@ -6,15 +6,17 @@ settings ask for it: requests, redis, websocket and PyJWT take longer to load th
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from . import log
+from . import log, run_dir
 from .access.gate import Authority, Gate, OpenAuthority
 from .access.give_way import GiveWay
 from .access.limits import ConnectionLimits
 from .config import Config
+from .errors import ConfigError
 from .workers.estate import Kills
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from .access.callback_sender import Form, Sender
     from .access.callbacks import CallbackAuthority
     from .access.coordinator import Coordinator
+    from .access.crash_journal import CrashProofAuthority
     from .access.redis_commands import RedisCommands
 
 KILLED_BY_REDIS = "killed by a Redis command"
@@ -35,13 +38,22 @@ class Admission:
         config: Config,
         give_way: GiveWay,
         through: Callable[[Admission], Authority] = lambda admission: admission.authority,
+        *,
+        keeps_stops: bool = False,
     ) -> None:
-        """The gate asks what `through` returns, which may stand before the authority."""
+        """The gate asks what `through` returns, which may stand before the authority.
+
+        `keeps_stops`: note in RUN_DIR what the callback is to be told; a keeper has a journal of its own.
+        Raises ConfigError for a directory that cannot be used.
+        """
         self.callbacks: CallbackAuthority | None = None
         self.coordinator: Coordinator | None = None
         self.on_block: Callable[[str, float], None] = lambda channel, seconds: None
         self.authority: Authority = self._authority(config, give_way)
-        self.gate = Gate(through(self))
+        self._journal = self._crash_journal(config) if keeps_stops else None
+        self.gate = Gate(self._journal or through(self))
+        if self._journal is not None:
+            self._journal.watch(self.gate)
         self.kills = Kills(self.gate)
         self.redis = self._redis_commands(config, give_way) if config.redis_use else None
 
@@ -50,6 +62,8 @@ class Admission:
         if self.coordinator is not None:
             self.coordinator.start()
         self.start_commands()
+        if self._journal is not None:
+            self._journal.take_over()
 
     def start_commands(self) -> None:
         """Take commands from Redis. Idempotent, never blocks."""
@@ -60,6 +74,18 @@ class Admission:
         """Take no more commands from Redis; the gate is closed by itself."""
         if self.redis is not None:
             self.redis.stop()
+
+    def _crash_journal(self, config: Config) -> CrashProofAuthority | None:
+        """Return what keeps the ends that the callback is told; None without a directory for it."""
+        if self.callbacks is None or not config.run_dir:
+            return None
+        from .access.crash_journal import CrashProofAuthority
+
+        folder = run_dir.prepare(run_dir.where(config.run_dir, config.rtmp_port, os.environ))
+        try:
+            return CrashProofAuthority(self.callbacks, folder, log.get("CALLBACK"))
+        except OSError as exc:
+            raise ConfigError([f"RUN_DIR: {folder} cannot be used: {exc.strerror or exc}"]) from exc
 
     def _block(self, channel: str, seconds: float) -> bool:
         """End what is published on a channel, wherever that is, and refuse what comes, for so long."""

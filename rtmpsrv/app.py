@@ -70,7 +70,7 @@ class App:
         )
         turns = Turns()
         self._membership = membership
-        self._admission: Admission | Membership = membership or Admission(config, turns)
+        self._admission: Admission | Membership = membership or Admission(config, turns, keeps_stops=True)
         self.gate = self._admission.gate
         self._entrance = entrance_from(config, turns)
         self._hooks = callback_hooks(config, turns)

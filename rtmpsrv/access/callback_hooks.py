@@ -119,7 +119,7 @@ class CallbackHooks:
         return self._players.wait_idle(timeout_s)
 
     def finish(self, timeout_s: float) -> bool:
-        """Wait until every report has gone out, and close; tell whether they have. Blocks up to `timeout_s`."""
+        """Wait until every report has gone out, then close; tell whether they have. As `wait_idle`."""
         idle = self.wait_idle(timeout_s)
         self.close()
         return idle

@@ -93,6 +93,7 @@ class CallbackAuthority:
         self._workers = Group()
         self._closed = False
         self.on_reported: Callable[[Grant], None] = lambda grant: None  # delivered, or given up for good
+        self.on_taken: Callable[[Grant], None] = lambda grant: None  # by another process, which reports it
 
     def authorise(self, request: PublishRequest) -> str | Approval:
         """Return the stream id that the callback chose, or more. Blocks up to its deadline.
@@ -131,6 +132,7 @@ class CallbackAuthority:
     def ended(self, grant: Grant) -> None:
         """Queue the `stop` of a publication. Never blocks."""
         if not self._tells:
+            self.on_reported(grant)
             return
         if self._closed or self._stops_waiting >= self._stop_backlog:
             self._give_up(grant, "closed" if self._closed else "too many stops are waiting")
@@ -156,6 +158,8 @@ class CallbackAuthority:
             line.grants = kept
             line.hurry.set()  # whoever waits to try again has nothing left to try
         self._count_down(len(taken))
+        for grant in taken:
+            self.on_taken(grant)
         return taken
 
     def wait_idle(self, timeout_s: float) -> bool:

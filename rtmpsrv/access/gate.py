@@ -90,6 +90,9 @@ class Gate:
         self._none_asking = gevent.event.Event()
         self._none_asking.set()
         self._closed = False
+        # For who keeps a book: what is to be reported once, and what is not any more. They never block.
+        self.on_granted: Callable[[Grant], None] = lambda grant: None
+        self.on_abandoned: Callable[[Grant], None] = lambda grant: None
 
     def admit(
         self, request: PublishRequest, on_kill: Callable[[str], None], serial: int | None = None
@@ -119,6 +122,7 @@ class Gate:
                 self._forget(publication)
         self._rename(publication, grant)
         self._granted[grant.serial] = publication
+        self.on_granted(grant)
         if any(self._is_named(publication, stream_id) for stream_id in publication.kills_by_id):
             publication.killed = True
         if publication.killed or self._closed:
@@ -162,6 +166,7 @@ class Gate:
         if publication is None or publication.killed:
             return False
         publication.rebind(on_kill)
+        self.on_granted(grant)
         return True
 
     def release(self, grant: Grant, notify: bool = True) -> None:
@@ -176,6 +181,8 @@ class Gate:
         self._forget(publication)
         if notify and publication.notify:
             publication.authority.ended(grant)
+        else:
+            self.on_abandoned(grant)
 
     def note(self, grant: Grant) -> Note | None:
         """Return what another process's gate needs to `inherit` a publication; None if it was released."""
@@ -210,6 +217,7 @@ class Gate:
         publication = self._granted.pop(grant.serial, None)
         if publication is not None:
             self._forget(publication)
+            self.on_abandoned(grant)
 
     def kill(self, channel: str, stream_id: str | None, reason: str) -> bool:
         """End what is published on a channel, if its stream id is this one; None is any. Never blocks.

@@ -336,3 +336,24 @@ def test_an_empty_secret_warns_and_works() -> None:
             on.publisher("unsigned", KEY).close()
             assert backend.wait_for("stop")
         assert backend.refused == []
+
+
+def test_stops_survive_a_crash_where_there_is_a_directory_for_them(
+    backend: CallbackServer, tmp_path: Path
+) -> None:
+    backend.answer = accept
+    settings = {"CALLBACK_URL": backend.url, "JWT_SECRET": JWT_SECRET, "RUN_DIR": str(tmp_path / "run")}
+    with AccessServer(**settings) as first, stage(first.port) as on:
+        on.publisher("crashed", KEY)
+        on.publisher("ended", KEY).close()
+        first.wait_for_line("stop sent channel=ended")
+        first.process.kill()
+        first.wait()
+    with AccessServer(**settings) as second, stage(second.port) as on:
+        assert backend.wait_for("stop", channel="crashed")
+        second.wait_for_line("stops that a crash left behind: 1")
+        on.publisher("crashed", KEY).close()
+        assert backend.wait_for("stop", channel="crashed", count=2)
+        assert second.stop() == 0
+    assert len(backend.events("stop", "ended")) == 1
+    assert list((tmp_path / "run").iterdir()) == []

@@ -553,7 +553,9 @@ def test_a_stop_on_its_way_is_kept_and_those_behind_it_are_given_up(
     server.answer = answer
     authority = make()
     told: list[str] = []
+    taken: list[str] = []
     authority.on_reported = lambda grant: told.append(grant.stream_id)
+    authority.on_taken = lambda grant: taken.append(grant.stream_id)
     for number in range(3):
         authority.ended(grant("news", str(number)))
     assert authority._stops_waiting == 3
@@ -565,7 +567,7 @@ def test_a_stop_on_its_way_is_kept_and_those_behind_it_are_given_up(
     goes_on.set()
     assert authority.wait_idle(PATIENCE_S)
     assert [one.claims["stream_id"] for one in server.received] == ["0", "3"]
-    assert told == ["0", "3"]
+    assert (told, taken) == (["0", "3"], ["1", "2"])
 
 
 def test_a_stop_that_waits_to_be_tried_again_is_given_up_too(server: CallbackServer, make: Make) -> None:
