@@ -149,8 +149,8 @@ class Keeper:
 
     # --- asked by workers -------------------------------------------------------------------------
 
-    def admit(self, member: Member, serial: int, request: PublishRequest) -> str:
-        """Return the stream id of a publication, or raise AccessDenied. Blocks as long as the gate does."""
+    def admit(self, member: Member, serial: int, request: PublishRequest) -> Grant:
+        """Return what a publication was granted, or raise AccessDenied. Blocks as long as the gate does."""
         member.asking.add(serial)
         try:
             self._settled.wait(CLAIM_S)
@@ -164,12 +164,12 @@ class Keeper:
             self._report(grant)
             raise refusal(KILLED)
         if self._retired and self._remembers:
-            return grant.stream_id  # the next keeper's: its worker tells of it
+            return grant  # the next keeper's: its worker tells of it
         if not self.book.add(grant, member.name):  # somebody else was faster while the gate was asked
             self._report(grant)
             raise taken()
         self._tell_all("on_air", grant.channel, member.name)
-        return grant.stream_id
+        return grant
 
     def admit_connection(self, member: Member, number: int, address: str) -> str | None:
         """Count a connection; return why it may not be, None for yes. Blocks for `FIRST_SLOTS_S` at most."""

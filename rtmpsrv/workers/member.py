@@ -53,8 +53,8 @@ class Member:
     def _hello(self, name: str, told: dict[str, Any]) -> None:
         self._keeper.welcome(self, name, told)
 
-    def _admit(self, serial: int, channel: str, key: str, client_ip: str) -> str:
-        return self._keeper.admit(self, serial, PublishRequest(channel, key, client_ip))
+    def _admit(self, serial: int, request: PublishRequest) -> Grant:
+        return self._keeper.admit(self, serial, request)
 
     def _slot(self, number: int, address: str) -> str | None:
         return self._keeper.admit_connection(self, number, address)

@@ -63,24 +63,22 @@ class RemoteGate:
                 NUMBER_BITS
             )  # a new one each time: the keeper that died may have noted it
             note = self._notes[serial] = _Note(on_kill)
-            stream_id: str | None = None
+            grant: Grant | None = None
             self._asking[line] = self._asking.get(line, 0) + 1
             try:
-                stream_id = line.call(
-                    "admit", serial, request.channel, request.key, request.client_ip, timeout_s=self._ask_s
-                )
+                grant = line.call("admit", serial, request, timeout_s=self._ask_s)
             except CallLost:
                 if self._link.line is line:
                     raise refusal("the process that decides did not answer") from None
             finally:
                 self._answered(line)
-                if stream_id is None:
+                if grant is None:
                     del self._notes[serial]
                     line.tell("release", serial)
                     self._part_with(line)
-            if stream_id is not None:
+            if grant is not None:
                 break
-        note.grant = grant = Grant(request.channel, request.key, request.client_ip, stream_id, serial)
+        note.grant = grant
         if line in self._retired:  # while it was asked
             self._link.tell("arrived", grant, self._retired[line])
             self._part_with(line)

@@ -8,6 +8,7 @@ from pathlib import Path
 import gevent
 import pytest
 
+from rtmpsrv.access.facts import Approval, Facts
 from rtmpsrv.access.gate import Grant, PublishRequest
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.workers import doors, keeper
@@ -149,10 +150,10 @@ def test_a_kill_that_overtakes_the_grant_is_not_lost(
 ) -> None:
     worker, admit = cluster.worker(), cluster.keeper.admit
 
-    def kill_at_once(member: Member, serial: int, request: PublishRequest) -> str:
-        stream_id = admit(member, serial, request)
+    def kill_at_once(member: Member, serial: int, request: PublishRequest) -> Grant:
+        grant = admit(member, serial, request)
         assert cluster.gate.kill("news", None, "killed")
-        return stream_id
+        return grant
 
     monkeypatch.setattr(cluster.keeper, "admit", kill_at_once)
     with pytest.raises(AccessDenied, match="the stream was ended meanwhile"):
@@ -160,6 +161,26 @@ def test_a_kill_that_overtakes_the_grant_is_not_lost(
     cluster.sync(worker)
     assert cluster.desk.ended_ids == ["id-1"]
     assert worker.kills == []
+
+
+def test_what_a_backend_is_told_and_what_it_gives_pass_through_the_keeper(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[PublishRequest] = []
+
+    def authorise(request: PublishRequest) -> Approval:
+        asked.append(request)
+        return Approval("id-1", "public", 99.5)
+
+    monkeypatch.setattr(cluster.desk, "authorise", authorise)
+    worker, facts = cluster.worker(), Facts(name="alice")
+    request = PublishRequest("news", KEY, "10.0.0.1", facts)
+    grant = worker.publish(request)
+    assert asked == [request]
+    assert grant == Grant("public", KEY, "10.0.0.1", "id-1", grant.serial, facts, "news", 99.5)
+    assert cluster.keeper.book.owner("public") == worker.link.name
+    with pytest.raises(AccessDenied, match="already publishing"):
+        worker.publish(request)
 
 
 def test_what_the_control_server_forgot_is_ended_and_not_reported(cluster: Cluster) -> None:
