@@ -6,7 +6,6 @@ in `admission`), cryptography and OpenSSL together take longer to load than all 
 
 from __future__ import annotations
 
-import gc
 import os
 import resource
 from collections.abc import Callable
@@ -33,7 +32,7 @@ from .server.parts import ServerParts, Slots
 from .server.ports import NO_PORTS, Ports, listening
 from .server.proxies import Proxies
 from .server.session_state import SessionSettings
-from .server.trim import keep_large_blocks_apart
+from .server.trim import keep_large_blocks_apart, tune_collector
 from .server.turns import Turns
 from .workers.estate import Estate, Numbers
 from .workers.succession import Succession
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 EVERYWHERE = ("0.0.0.0", "::")  # addresses that are all of this machine's
-COLLECTOR_THRESHOLDS = 50_000, 10, 10  # allocations before the youngest generation, and how often the others
 
 
 class App:
@@ -342,14 +340,3 @@ def raise_descriptor_limit() -> int:
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
-
-
-def tune_collector() -> None:
-    """Let the garbage collector look at what a running server makes, and seldom.
-
-    Nothing on the way of media is part of a cycle, and what was imported stays: walking through all that
-    again and again was a tenth of the CPU of 300 publishers.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECTOR_THRESHOLDS)

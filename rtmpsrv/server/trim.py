@@ -6,6 +6,7 @@ the library is not glibc nothing happens here.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 from .clock import LoopClock
@@ -16,6 +17,7 @@ LARGE_BYTES = 1 << 20
 _M_MMAP_THRESHOLD = -3  # malloc.h of glibc
 # Trimming stops everything: 34 ms for 100 MB, 113 ms for 500 MB. So it rests 50 times as long as it took.
 REST_FACTOR = 50
+COLLECTOR_THRESHOLDS = 50_000, 10, 10  # allocations before the youngest generation, and how often the others
 
 
 class Trim:
@@ -42,6 +44,17 @@ class Trim:
         self._trim()
         ended = self._clock.now()
         self._rests_until = ended + REST_FACTOR * (ended - began)
+
+
+def tune_collector() -> None:
+    """Let the garbage collector look at what a running server makes, and seldom.
+
+    Nothing on the way of media is part of a cycle, and what was imported stays: walking through all that
+    again and again was a tenth of the CPU of 300 publishers.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 def keep_large_blocks_apart() -> bool:

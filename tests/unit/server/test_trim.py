@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import gc
 import platform
 from itertools import pairwise
 from typing import cast
 
+import pytest
+
 from rtmpsrv.server import trim
 from rtmpsrv.server.clock import LoopClock
-from rtmpsrv.server.trim import DELAY_S, MUCH_BYTES, Trim, keep_large_blocks_apart
+from rtmpsrv.server.trim import DELAY_S, MUCH_BYTES, Trim, keep_large_blocks_apart, tune_collector
 from tests.unit.live.fakes import FakeClock
 
 
@@ -46,3 +49,12 @@ def test_trimming_is_asked_of_the_c_library() -> None:
 
 def test_large_blocks_are_kept_apart_where_the_c_library_is_glibc() -> None:
     assert keep_large_blocks_apart() is (platform.libc_ver()[0] == "glibc")
+
+
+def test_the_collector_looks_seldom_at_what_is_made_from_now_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[object] = []
+    monkeypatch.setattr(gc, "collect", lambda: done.append("collect"))
+    monkeypatch.setattr(gc, "freeze", lambda: done.append("freeze"))
+    monkeypatch.setattr(gc, "set_threshold", lambda *thresholds: done.append(thresholds))
+    tune_collector()
+    assert done == ["collect", "freeze", trim.COLLECTOR_THRESHOLDS]
