@@ -8,9 +8,9 @@ from rtmpsrv.workers.slices import Slice, plan
 SESSIONS = st.lists(st.sampled_from([None, "a", "b", "c", "d"]))
 
 
-def test_who_has_no_channel_goes_first_and_channels_stay_whole() -> None:
+def test_who_has_no_channel_goes_last_and_channels_stay_whole() -> None:
     sessions = [(1, "a"), (2, None), (3, "b"), (4, "a"), (5, None), (6, None)]
-    assert plan(sessions, 2) == [Slice([2, 5]), Slice([6]), Slice([1, 4], ["a"]), Slice([3], ["b"])]
+    assert plan(sessions, 2) == [Slice([1, 4], ["a"]), Slice([3], ["b"]), Slice([2, 5]), Slice([6])]
 
 
 def test_small_channels_share_a_slice_and_a_large_one_has_its_own() -> None:
