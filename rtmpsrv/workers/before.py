@@ -127,9 +127,12 @@ class Before:
         states: list[SessionState] = message["sessions"]
         left = descriptors[len(states) :]
         own: list[int] = []
+        published = {one.publication.channel for one in states if isinstance(one.publication, Grant)}
         try:
             for name, value, segments, pid in message["channels"]:
                 own, left = left[:segments], left[segments:]
+                if name in published:
+                    estate.published_here(name)
                 channel = estate.registry.adopt(name, value, own)
                 prepared.channels[name] = pid
                 estate.tell(channel.take_news())

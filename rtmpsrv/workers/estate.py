@@ -183,6 +183,7 @@ class Estate:
     elders: list[Elder] = field(default_factory=list)  # processes before this one, with sessions left
     # Among several workers: lets a channel that is played here be fed by whichever worker has it.
     copied: Callable[[str], None] | None = None
+    published_here: Callable[[str], None] = lambda name: None  # gives a copy up, whose publisher comes
     link_lost_after: Callable[[Authority, set[int] | None], None] | None = None  # tells the successor
 
     def link_lost(self, authority: Authority, serials: set[int] | None = None) -> None:

@@ -80,7 +80,7 @@ class Membership:
         self.copies = Copies(registry, self.directory, self.neighbours, host.tell, self._log)
         self.elsewhere = Elsewhere(self.directory, self.moving, self.copies, host.waiting, self._log)
         host.share(self.elsewhere)
-        estate.copied = self.elsewhere.adopted
+        estate.copied, estate.published_here = self.elsewhere.adopted, self.elsewhere.published_here
         self.link.calls |= {"is_free": host.is_free, "describe": describe}
 
     def connect(self, timeout_s: float) -> bool:

@@ -189,7 +189,7 @@ class SharedRegistry(Registry[str]):
             here = self._registry.find(name)
             if here is None or not here.live:
                 raise
-            if value["output"] is not None and value["publication"] != here.publication:
+            if value["live"] and value["publication"] != here.publication:
                 raise
             for fd in fds:
                 close(fd)

@@ -232,7 +232,7 @@ def streaming(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[
     settings = {"CONCURRENT_LIMIT_WHITELIST": "*", "SPREAD_PLAYERS": request.param}
     with Workers(tmp_path, **settings) as server, stage(server.port) as on:
         yield server, on, Stream(on, 8)
-        assert not server.matching("Traceback")
+        assert not server.matching("Traceback"), "\n".join(server.everything())
 
 
 def test_every_player_gets_the_stream_whichever_worker_it_came_to(

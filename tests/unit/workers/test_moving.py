@@ -14,6 +14,7 @@ from rtmpsrv.errors import AccessDenied
 from rtmpsrv.server.session import Session
 from rtmpsrv.workers import moving
 from rtmpsrv.workers.calls import CallLost, Calls
+from tests.client import keyframe
 from tests.unit.workers.crew import Crew, Hand, Watcher, crew
 from tests.unit.workers.lines import PATIENCE_S, eventually
 
@@ -204,3 +205,16 @@ def test_room_is_what_is_left_of_the_limit(tmp_path: Path) -> None:
         waiting(made)
         assert made.hands[1].membership.moving.room("w1", "news") == 2
         assert made.hands[1].membership.moving.room("w1", "sport") == 3
+
+
+def test_a_worker_that_leaves_takes_nobody_in(tmp_path: Path) -> None:
+    with crew(tmp_path) as made:
+        one, other = made.hands
+        other.membership.moving.is_leaving = lambda: True
+        made.publish(other)
+        watcher = made.play(one)
+        gevent.sleep(0.1)
+        assert (one.players, other.players) == (1, 0)
+        other.membership.moving.is_leaving = lambda: False
+        watcher.hear_video(keyframe(b"first"))
+        assert (one.players, other.players) == (0, 1)

@@ -7,16 +7,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
 import pytest
 
 from rtmpsrv import log
+from rtmpsrv.errors import CannotMove
 from rtmpsrv.workers import handing, remainder, replacing, successor
 from rtmpsrv.workers.before import Before
 from rtmpsrv.workers.neighbours import Neighbours
-from rtmpsrv.workers.replacing import Newcomer, Replacing
+from rtmpsrv.workers.replacing import Newcomer, Replacing, SharedRegistry
 from rtmpsrv.workers.succession import Succession
 from rtmpsrv.workers.wire import WireLost
 from tests.unit.server.stage import PATIENCE_S, eventually
@@ -172,3 +174,51 @@ def test_a_newcomer_that_fails_is_ended_before_anybody_goes_on() -> None:
     newcomer.kill()
     newcomer.close()
     process.communicate()
+
+
+# --- channels that are here already -------------------------------------------------------------------------
+
+
+class Registry:
+    """One that holds what a test puts in."""
+
+    def __init__(self) -> None:
+        self.channels: dict[str, SimpleNamespace] = {}
+        self.abandoned: list[str] = []
+
+    def find(self, name: str) -> SimpleNamespace | None:
+        return self.channels.get(name)
+
+    def adopt(self, name: str, value: dict[str, Any], fds: list[int]) -> SimpleNamespace:
+        if name in self.channels:
+            raise CannotMove("somebody publishes here")
+        self.channels[name] = SimpleNamespace(live=value["live"], publication=value["publication"])
+        return self.channels[name]
+
+    def abandon(self, name: str) -> None:
+        self.abandoned.append(name)
+
+
+def test_a_channel_that_is_here_is_not_taken_twice_and_not_abandoned() -> None:
+    registry = Registry()
+    shared: Any = SharedRegistry(registry)  # type: ignore[arg-type]  # the part of one that is used
+    there = {"live": True, "publication": 7}
+    registry.channels["copied"] = here = SimpleNamespace(live=True, publication=7)
+    reading, writing = os.pipe()
+    found = shared.adopt("copied", there, [writing])
+    assert found is here
+    assert os.read(reading, 1) == b"", "what came with it is closed"
+    os.close(reading)
+    found = shared.adopt("copied", {"live": False, "publication": 6}, [])
+    assert found is here, "nobody publishes there"
+    with pytest.raises(CannotMove):
+        shared.adopt("copied", {"live": True, "publication": 8}, [])
+    registry.channels["waiting"] = SimpleNamespace(live=False, publication=0)
+    with pytest.raises(CannotMove):
+        shared.adopt("waiting", there, [])
+    found = shared.adopt("new", there, [])
+    assert found is registry.find("new")
+    assert [shared.is_new_and_live(name) for name in ("copied", "new", "none")] == [False, True, False]
+    for name in ("copied", "new", "new"):
+        shared.abandon(name)
+    assert registry.abandoned == ["new"]
