@@ -6,7 +6,7 @@ WORKDIR /src
 COPY pyproject.toml setup.py setup.cfg README.md LICENSE ./
 COPY config/build_backend.py config/
 COPY rtmpsrv ./rtmpsrv
-RUN python -m venv /opt/rtmpsrv && RTMPSRV_COMPILE=1 /opt/rtmpsrv/bin/pip install --no-cache-dir .
+RUN python -m venv /opt/rtmpsrv && RTMPSRV_COMPILE=1 /opt/rtmpsrv/bin/pip install --no-cache-dir '.[workers]'
 
 FROM python:3.12-slim
 
