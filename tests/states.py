@@ -19,7 +19,7 @@ from rtmpsrv.live.tap import Tap
 from rtmpsrv.media.classify import HEADER
 from rtmpsrv.media.headers import HeaderCache
 from rtmpsrv.protocol.amf_values import UNDEFINED, AmfDate, EcmaArray, TypedObject
-from tests.unit.live.stage import AVC, HEADERS, Stage, inter, key
+from tests.unit.live.stage import AVC, HEADERS, Stage, inter, key, tone
 from tests.unit.protocol.peer import CAPTURES, Peer
 from tests.unit.protocol.test_events import EVENTS
 
@@ -48,6 +48,10 @@ def states() -> dict[str, object]:
     stage.publish(AVC, key("2", 80))
     found["tap"] = told
     found["channel"] = stage.channel.snapshot([])
+    stage.channel.suspend(10)
+    stage.channel.go_on("key", (b"claim",))
+    stage.publish(AVC, inter("3", 40), tone("4", 50))
+    found["channel that goes on"] = stage.channel.snapshot([])
     cache = HeaderCache()
     cache.update(9, b"\x17\0\0\0\0config", HEADER)
     found["headers"] = cache

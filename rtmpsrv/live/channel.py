@@ -6,24 +6,20 @@ which of them is a header or a keyframe, and what players are told at the beginn
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Iterable
-from math import inf
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import CannotMove
-from ..media import classify
-from ..protocol import messages
 from . import choices
 from .budget import Budget
 from .clock import Clock
-from .contents import SPECIAL, Contents
+from .contents import Contents
+from .ended import Ended
 from .framing import RtmpFraming
-from .joints import AUDIO_JOINT_S, ENDLESS_GOP_S, VIDEO_PAUSE_S
 from .news import News, NewsOf
 from .output import LiveLimits, Output
+from .patience import Patience
 from .player import Player
-from .segment import AUDIO, VIDEO
 from .tap import Feed
 
 if TYPE_CHECKING:
@@ -37,7 +33,16 @@ _NOTHING: list[NewsOf] = []  # never changed
 class Channel:
     """One name on the air, or waiting for its publisher. All state changes in methods that never block."""
 
-    def __init__(self, name: str, clock: Clock, budget: Budget, limits: LiveLimits, chunk_size: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        clock: Clock,
+        budget: Budget,
+        limits: LiveLimits,
+        chunk_size: int,
+        forget: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`forget` is called when the channel may be of no use any more, without anybody's doing."""
         self.name = name
         self.players: set[Player] = set()
         self.output: Output | None = None  # None while nobody publishes
@@ -47,33 +52,54 @@ class Channel:
         self._clock = clock
         self._now = clock.now
         self._budget = budget
-        self._ended: dict[int, Output] = {}  # by publication; players still read them
+        self._ended = Ended()
         self._news: list[NewsOf] = []
         self.feed = Feed()  # to mirrors in other processes
         self._mirror: Mirror | None = None  # that feeds this one
         self._next_check = 0.0
-        self._key: bytes | None = None
         self.contents = self._no_contents()
-        self._video_at = -inf  # the last video of this publication
+        self.claim: tuple[bytes, ...] = ()  # what the last publisher showed; the host's
+        self._patience = Patience(clock, self.stop, forget)  # with a publisher to come
 
     @property
     def live(self) -> bool:
         """Whether somebody publishes."""
-        return self.output is not None
+        return self.output is not None and not self._patience.waits
+
+    @property
+    def suspended(self) -> bool:
+        """Whether nobody publishes, and players do not know it: another publisher may go on."""
+        return self._patience.waits
 
     # --- the publisher ----------------------------------------------------------------------------
 
-    def start(self, key: str | None = None) -> list[NewsOf]:
+    def start(self, key: str | None = None, claim: tuple[bytes, ...] = ()) -> list[NewsOf]:
         """Go on the air: waiting players whose key is the publisher's are started, others are refused."""
         assert self.output is None, "one publisher at a time; the host asks before"
-        self.contents = self._no_contents()
-        self._video_at = -inf
-        self._key = key.encode("utf-8", "surrogateescape") if key is not None else None
-        self.publication = max([self.publication, *self._ended]) + 1
+        self.contents = self._no_contents(key)
+        self.claim = claim
+        self.publication = max(self.publication, self._ended.newest) + 1
         self.output = self._new_output(self.publication)
         self.feed.started(self)
-        self._welcome_all()
+        self.welcome_all()
         return self.take_news()
+
+    def suspend(self, patience_s: float) -> None:
+        """Wait so long for a publisher that goes on, then `stop`; players are told nothing before."""
+        output = self.output
+        assert output is not None, "there is something to go on with"
+        output.flush()
+        self.contents.suspend(output.log, self._now())
+        output.trim()
+        self._patience.wait(self._now() + patience_s)
+        self.feed.suspended(output, self.contents)
+
+    def go_on(self, key: str | None = None, claim: tuple[bytes, ...] = ()) -> None:
+        """Let a publisher go on for one that is gone: its time follows, what players know is not repeated."""
+        assert self.suspended, "the host asks before"
+        self._patience.stop()
+        self.contents.go_on(self._now(), key)
+        self.claim = claim
 
     def append(self, batch: Iterable[tuple[int, int, int, bytes, int]]) -> list[NewsOf]:
         """Add messages of the publisher, as the chunk reader delivers them, and flush if that is due."""
@@ -81,36 +107,13 @@ class Channel:
         if output is None:
             return _NOTHING
         now = self._now()
-        log, framing, contents = output.log, self._framing, self.contents
-        base = log.tail.base  # not the segment, which a reference would keep
-        kind, has_video, is_flagged, has_frames = 0, False, contents.is_flagged, contents.has_frames
-        for type_id, timestamp, _msid, payload, _csid in batch:
-            if type_id == messages.VIDEO:
-                flags, kind = classify.classify_video(payload), VIDEO
-                has_video = True
-                if not is_flagged and flags == classify.FRAME:
-                    flags |= classify.keyframe_inside(payload)
-            elif type_id == messages.AUDIO:
-                flags, kind = classify.classify_audio(payload), AUDIO
-            else:
-                contents.add_data(output, type_id, timestamp, payload, now)
-                continue
-            if flags & SPECIAL:
-                contents.add_special(output, type_id, timestamp, payload, flags, kind, now)
-                has_frames = contents.has_frames
-            else:
-                if not has_frames:
-                    contents.frames_come()
-                    has_frames = True
-                log.append(framing.frame(type_id, timestamp, payload), kind, timestamp, now, len(payload))
-        if has_video:
-            if now - self._video_at > ENDLESS_GOP_S:
-                contents.joints.video_begins(now)
-            self._video_at = now
-        elif kind and now - self._video_at > VIDEO_PAUSE_S and now - contents.joints.joint_at > AUDIO_JOINT_S:
-            contents.joints.sound_alone(log, self._video_at, now)
+        contents, waited = self.contents, self.contents.waits
+        base = output.log.tail.base  # not the segment, which a reference would keep
+        contents.append(output, batch, now)
+        if waited and not contents.waits:
+            self.welcome_all()
         output.flush_if_due()
-        if log.tail.base != base:
+        if output.log.tail.base != base:
             output.trim()
         if now >= self._next_check:
             self._check(output, now)
@@ -123,16 +126,16 @@ class Channel:
         output = self.output
         if output is None:
             return
+        self._patience.stop()
         output.end()
         self.output = None
-        self._key = None
-        self.contents.preamble.close()
+        self.contents.close()
         for player in list(output.audience):
             if not player.has_cursor:
                 output.leave(player)
                 self._tell_end(player)
         if output.is_needed:
-            self._ended[output.publication] = output
+            self._ended.keep(output)
         self.feed.stopped(output.publication)
 
     def take_news(self) -> list[NewsOf]:
@@ -153,11 +156,11 @@ class Channel:
         return {
             "chunk_size": self._framing.chunk_size,
             "publication": self.publication,
-            "key": self._key,
-            "live": self.live,
+            "claim": self.claim,
+            "patience_until": self._patience.until,
+            "live": self.output is not None,
             "outputs": [one.snapshot(fds, moves) for one in outputs],  # the live one is the last
             "contents": self.contents.snapshot(),
-            "video_at": self._video_at,
         }
 
     def adopt(self, value: dict[str, Any], fds: list[int]) -> None:
@@ -172,20 +175,19 @@ class Channel:
             raise CannotMove(f"chunks of {value['chunk_size']} bytes, here {self._framing.chunk_size}")
         for one in value["outputs"]:
             number: int = one["publication"]
-            # Players tell publications by their numbers.
-            for player in list(self._ended[number].audience) if number in self._ended else ():
-                self._ended[number].leave(player)
+            for player in self._ended.release(number):  # they tell publications by their numbers
                 self._tell_end(player)
-            self._ended[number] = self._new_output(number)
-            self._ended[number].adopt(one, fds)
+            output = self._new_output(number)
+            self._ended.keep(output)
+            output.adopt(one, fds)
         self.publication = value["publication"]
         if value["live"]:
-            self._key = value["key"]
+            self.claim = tuple(value["claim"])
             self.contents = self._no_contents()
-            self.contents.follow(value["contents"])
-            self._video_at = value["video_at"]
-            self.output = self._ended.pop(self.publication)
-            self._welcome_all()
+            self.contents.adopt(value["contents"])
+            self.output = self._ended.take(self.publication)
+            self._patience.wait(value["patience_until"])
+            self.welcome_all()
 
     def follow(self, mirror: Mirror | None) -> None:
         """Be fed by a mirror, and by nobody else; or no longer."""
@@ -198,20 +200,26 @@ class Channel:
         self.feed.moved()
         for output in self._outputs():
             output.withdraw()
+        self._patience.stop()
         self.output = None
         self._ended.clear()
-        self.contents.preamble.close()
+        self.contents.close()
 
     # --- players ----------------------------------------------------------------------------------
 
     def accepts_key(self, key: str) -> bool:
         """Tell whether `key` is the live publisher's; compares in constant time."""
-        return self._key is None or hmac.compare_digest(key.encode("utf-8", "surrogateescape"), self._key)
+        return self.contents.accepts_key(key)
 
     def join(self, player: Player) -> None:
         """Add a player; it is started now if the channel is live, otherwise by the next publisher."""
         self.players.add(player)
         if self.output is not None:
+            self._welcome(player)
+
+    def welcome_all(self) -> None:
+        """Start all players that wait."""
+        for player in [player for player in self.players if player.state.waiting]:
             self._welcome(player)
 
     def leave(self, player: Player) -> None:
@@ -233,7 +241,7 @@ class Channel:
             return
         state, live = player.state, self.output
         output = live if state.publication == self.publication else None
-        output = output or self._ended.get(state.publication)
+        output = output or self._ended.find(state.publication)
         if not state.waiting and output is not None and output.log.begin <= state.position:
             output.resume(player)
             player.sink.kick()
@@ -249,12 +257,11 @@ class Channel:
 
     def unpause(self, player: Player) -> None:
         """Go on at the next keyframe, headers first; does nothing for a player that is not paused."""
-        choices.unpause(player, self._framing, self.contents.preamble.headers, self.keyframe_to_come())
+        choices.unpause(player, self._framing, self.keyframe_to_come())
 
     def receive(self, player: Player, wants: int) -> None:
         """Change which kinds of messages a player gets: a sum of AUDIO, VIDEO and DATA."""
-        headers, to_come = self.contents.preamble.headers, self.keyframe_to_come()
-        choices.receive(player, wants, self._framing, headers, to_come)
+        choices.receive(player, wants, self._framing, self.keyframe_to_come())
 
     # --- called by outputs ------------------------------------------------------------------------
 
@@ -269,8 +276,7 @@ class Channel:
 
     def drop_ended(self) -> None:
         """Let go of ended logs that nobody reads any more."""
-        for output in [output for output in self._ended.values() if not output.is_needed]:
-            del self._ended[output.publication]
+        self._ended.drop()
 
     def keyframe_to_come(self) -> bool:
         """Tell whether it is worth waiting for a keyframe before sending video."""
@@ -304,6 +310,7 @@ class Channel:
         about: dict[str, Any] = {
             "name": self.name,
             "live": self.live,
+            "suspended": self.suspended,
             "publication": self.publication,
             "players": len(self.players),
             "waiting": sum([player.state.waiting for player in self.players]),
@@ -313,8 +320,8 @@ class Channel:
 
     # --- private ----------------------------------------------------------------------------------
 
-    def _no_contents(self) -> Contents:
-        return Contents(self._framing, self._budget, self._now(), self._limits.keep_stream)
+    def _no_contents(self, key: str | None = None) -> Contents:
+        return Contents(self._framing, self._budget, self._now(), self._limits.keep_stream, key)
 
     def _check(self, output: Output, now: float) -> None:
         self._next_check = now + CHECK_S
@@ -330,21 +337,14 @@ class Channel:
             self._welcome(player)
 
     def _outputs(self) -> list[Output]:
-        return [*self._ended.values(), *([self.output] if self.output is not None else [])]
+        return [*self._ended, *([self.output] if self.output is not None else [])]
 
     def _new_output(self, publication: int) -> Output:
         return Output(publication, self._framing, self._clock, self._budget, self._limits, self, self.feed)
 
-    def _welcome_all(self) -> None:
-        for player in [player for player in self.players if player.state.waiting]:
-            self._welcome(player)
-
     def _welcome(self, player: Player) -> None:
         """Start a player, or refuse it if its key is not the publisher's."""
-        state, output = player.state, self.output
-        assert output is not None, "players start while somebody publishes"
-        if state.key is not None and not self.accepts_key(state.key):
+        assert self.output is not None, "players start while somebody publishes"
+        if not self.contents.welcome(self.output, player, self._now()):
             self.players.discard(player)
             self._news.append((News.REFUSED, player))
-            return
-        self.contents.welcome(output, player, self._now())

@@ -24,28 +24,32 @@ def pause(player: Player, framing: RtmpFraming) -> None:
         _filter(player, state.wants, True, False)
 
 
-def unpause(player: Player, framing: RtmpFraming, headers: Headers, keyframe_to_come: bool) -> None:
+def unpause(player: Player, framing: RtmpFraming, keyframe_to_come: bool) -> None:
     """Go on at the next keyframe, headers first; does nothing for a player that is not paused."""
     state = player.state
     if state.paused:
         time = player.next_time(state.wants, keyframe_to_come)
-        player.sink.reply(framing.resumed(() if state.waiting else headers, time, state.msid))
+        player.sink.reply(framing.resumed(_headers(player), time, state.msid))
         _filter(player, state.wants, False, keyframe_to_come)
 
 
-def receive(
-    player: Player, wants: int, framing: RtmpFraming, headers: Headers, keyframe_to_come: bool
-) -> None:
+def receive(player: Player, wants: int, framing: RtmpFraming, keyframe_to_come: bool) -> None:
     """Change which kinds of messages a player gets: a sum of AUDIO, VIDEO and DATA."""
     state = player.state
     back = wants & ~state.wants
-    if back and not state.waiting and not state.paused:
+    if back and not state.paused:
         # They may have changed while the player did not get them.
-        missed = tuple(header for header in headers if _KINDS[header[0]] & back)
+        missed = tuple(header for header in _headers(player) if _KINDS[header[0]] & back)
         if missed:
             time = player.next_time(back, keyframe_to_come)
             player.sink.reply(framing.headers(missed, time, state.msid))
     _filter(player, wants, state.paused, keyframe_to_come)
+
+
+def _headers(player: Player) -> Headers:
+    """Return the headers in force at the end of what a player reads; none while it waits."""
+    output = player.output
+    return output.log.headers.at(output.log.end) if output is not None else ()
 
 
 def _filter(player: Player, wants: int, paused: bool, keyframe_to_come: bool) -> None:

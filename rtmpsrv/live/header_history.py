@@ -59,8 +59,8 @@ class HeaderHistory:
         return self._changes[0][0] <= position
 
     def since(self, position: int) -> tuple[Change, ...]:
-        """Return the changes behind a position."""
-        return tuple([change for change in self._changes if change[0] > position])
+        """Return the changes at a position and behind it."""
+        return tuple([change for change in self._changes if change[0] >= position])
 
     def snapshot(self) -> tuple[Change, ...]:
         """Return all that is remembered, as `adopt` takes it."""

@@ -107,9 +107,12 @@ class Mirror:
         output.log.extend(message["records"], fds)
         output.log.headers.extend(message["headers"])
         output.log.follow(message["log"])
+        waited = channel.contents.waits
         channel.contents.follow(message["contents"])
         output.flush()
         output.trim()
+        if waited and not channel.contents.waits:
+            channel.welcome_all()
         return list(channel.append(()))
 
 

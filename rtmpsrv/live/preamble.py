@@ -21,12 +21,13 @@ class Preamble:
 
     __slots__ = ("_budget", "_counted_bytes", "_framing", "_headers", "_metadata", "_starts", "changes")
 
-    def __init__(self, framing: RtmpFraming, budget: Budget) -> None:
+    def __init__(self, framing: RtmpFraming, budget: Budget, changes: int = 0) -> None:
+        """Begin with nothing, after so many changes of one that this replaces."""
         self._framing = framing
         self._budget = budget
         self._headers = HeaderCache()
         self._metadata = MetadataStore()
-        self.changes = 0  # counts them
+        self.changes = changes  # counts them
         self._starts: dict[tuple[int, int], bytes] = {}  # by message stream and timestamp, the oldest first
         self._counted_bytes = 0
 

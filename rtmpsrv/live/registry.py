@@ -40,7 +40,14 @@ class Registry(Generic[Name]):
         """Return the channel of that name, a new one if need be."""
         channel = self._channels.get(name)
         if channel is None:
-            channel = Channel(str(name), self._clock, self.budget, self._limits, self._chunk_size)
+            channel = Channel(
+                str(name),
+                self._clock,
+                self.budget,
+                self._limits,
+                self._chunk_size,
+                lambda: self.release(name),
+            )
             # A player that moves may return to a channel that was forgotten meanwhile: its number must not
             # name another publication by then.
             channel.publication = self._publications
@@ -48,9 +55,9 @@ class Registry(Generic[Name]):
         return channel
 
     def release(self, name: Name) -> None:
-        """Forget the channel if nobody publishes, plays or mirrors it any more. Idempotent."""
+        """Forget the channel if nobody publishes, plays or mirrors it any more, nor is waited for. Idempotent."""
         channel = self._channels.get(name)
-        if channel is not None and not (channel.live or channel.players or channel.feed.taps):
+        if channel is not None and channel.output is None and not (channel.players or channel.feed.taps):
             del self._channels[name]
             self._publications = max(self._publications, channel.publication)
 

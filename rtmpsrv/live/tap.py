@@ -102,6 +102,11 @@ class Feed:
         fds: list[int] = []
         self._tell(self._flush(output, begin, self._known, contents, fds), fds)
 
+    def suspended(self, output: Output, contents: Contents) -> None:
+        """Tell that those who join wait, since the publisher is gone; all was flushed."""
+        if self.taps:
+            self.flushed(output, output.log.end, contents)
+
     def stopped(self, publication: int) -> None:
         """Tell of the end of a publication."""
         self._tell({"kind": STOP, "publication": publication}, [])

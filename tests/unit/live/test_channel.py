@@ -197,7 +197,8 @@ def test_channel_describes_itself_and_its_output() -> None:
     stage = Stage(live=False)
     stage.join()
     waiting = {
-        "name": "channel", "live": False, "publication": 0, "players": 1, "waiting": 1, "ended_outputs": 0,
+        "name": "channel", "live": False, "suspended": False, "publication": 0, "players": 1, "waiting": 1,
+        "ended_outputs": 0,
     }  # fmt: skip
     assert stage.channel.describe() == waiting
     assert stage.channel.end_position() == 0

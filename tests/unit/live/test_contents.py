@@ -18,7 +18,7 @@ STREAM = [META, AVC, AAC, key("0"), tone("1"), inter("2"), AVC_2, data(b"\2\0\4t
 def copy_of(stage: Stage) -> Contents:
     """What another process knows."""
     other = Contents(RtmpFraming(CHUNK_SIZE), stage.registry.budget, 0.0, False)
-    other.follow(pickle.loads(pickle.dumps(stage.channel.contents.snapshot())))
+    other.adopt(pickle.loads(pickle.dumps(stage.channel.contents.snapshot())))
     return other
 
 

@@ -9,13 +9,14 @@ FIRST: Headers = ((8, b"one"),)
 SECOND: Headers = ((8, b"one"), (9, b"two"))
 
 
-def test_changes_behind_a_position_and_all_of_them() -> None:
+def test_changes_from_a_position_on_and_all_of_them() -> None:
     history = HeaderHistory(Budget(1 << 20))
     history.note(10, FIRST)
     history.note(20, SECOND)
     assert history.since(9) == ((10, FIRST), (20, SECOND))
-    assert history.since(10) == ((20, SECOND),)
-    assert history.since(20) == ()
+    assert history.since(10) == ((10, FIRST), (20, SECOND))
+    assert history.since(11) == ((20, SECOND),)
+    assert history.since(21) == ()
     assert history.snapshot() == ((0, ()), (10, FIRST), (20, SECOND))
 
 

@@ -24,8 +24,8 @@ from tests.unit.live.stage import AVC, HEADERS, Stage, inter, key, playing, tone
 PACKAGE = Path(rtmpsrv.__file__).parent
 BELOW = ("live", "media", "protocol")
 # From Channel.append on, packing included, however many follow.
-MOST_FOR_A_FRAME = 13
-MOST_BY_FILE = 21  # where that is written first, and the bytes are counted
+MOST_FOR_A_FRAME = 14
+MOST_BY_FILE = 22  # where that is written first, and the bytes are counted
 MOST_FOR_A_STEP = 4  # of a laggard: besides its sink's own
 
 

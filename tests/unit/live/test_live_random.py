@@ -53,6 +53,8 @@ class World:
         self.owner = self.stage  # where it is published; here unless the stage is a mirror
         self.next_id = 0
         self.sent: dict[int, Message] = {}
+        self.mapped: set[int] = set()  # those whose times are mapped onto the channel's
+        self.goes_on = False  # the publisher does for another one
         self.first = 1  # of this publication
         self.first_of: dict[int, int] = {}
         self.seats: list[Seat] = []
@@ -61,7 +63,7 @@ class World:
             (40, self.append), (6, self.join), (2, self.leave), (25, self.give_room), (6, self.wait),
             (2, self.pause), (2, self.unpause), (2, self.receive), (4, self.ping), (1, self.stop),
             (3, self.start), (2, self.hiccup), (1, self.be_slow), (4, self.freeze), (6, self.thaw),
-            (1, self.relieve), (2, self.hand_over),
+            (1, self.relieve), (2, self.hand_over), (1, self.suspend), (2, self.go_on),
         ]  # fmt: skip
 
     def run(self) -> None:
@@ -94,8 +96,14 @@ class World:
         content = b"%08d" % self.next_id + bytes(chance.choice((0, 50, 51, 100, MAX_FRAME)))
         make = key if kind < 0.2 else tone if kind < 0.5 else inter
         time = chance.choice((self.next_id, 0xFFFFFF + self.next_id))
-        self.sent[self.next_id] = message = make(content, time)
+        return self.note(make(content, time))
+
+    def note(self, message: Message) -> Message:
+        """Expect what has the newest number."""
+        self.sent[self.next_id] = message
         self.first_of[self.next_id] = self.first
+        if self.goes_on:
+            self.mapped.add(self.next_id)
         return message
 
     def append(self) -> None:
@@ -201,9 +209,27 @@ class World:
         self.owner.channel.stop()
 
     def start(self) -> None:
-        if not self.owner.channel.live:
+        if self.owner.channel.output is None:
             self.owner.start()
+            self.goes_on = False
             self.first = self.next_id + 1
+
+    def suspend(self) -> None:
+        if self.owner.channel.live:
+            self.owner.channel.suspend(1000.0)  # the registry would forget the channel in the end
+
+    def go_on(self) -> None:
+        """Let another publisher go on: nobody gets its frames before the first keyframe."""
+        channel = self.owner.channel
+        if channel.live:
+            self.suspend()
+        if channel.suspended:
+            channel.go_on()
+            self.goes_on = True
+            self.owner.batch([self.random.choice((META, AAC, AAC_2, AVC_2)), inter("00000000", 5), AVC])
+            self.next_id += 1
+            self.first = self.next_id
+            self.owner.batch([self.note(key(b"%08d" % self.next_id, 0))])
 
     # --- what must hold ---------------------------------------------------------------------------
 
@@ -255,7 +281,8 @@ class World:
                 continue
             number = self.number(message)
             sent = self.sent[number]
-            assert (message[0], message[1], message[3]) == (sent[0], sent[1], sent[3])
+            assert (message[0], message[3]) == (sent[0], sent[3])
+            assert message[1] == sent[1] or number in self.mapped
             assert number > last
             if not last:
                 # The cache of a new joiner may repeat nothing of an earlier publication.

@@ -82,7 +82,8 @@ def test_what_joiners_are_told_goes_when_it_changes() -> None:
         stage.publish(message)
     told = ["preamble" in message["contents"] for message in mirrored.messages[1:]]
     assert told == [True, False, False, True, False, True, False]
-    assert [len(message["headers"]) for message in mirrored.messages[1:]] == [1, 0, 0, 0, 0, 1, 0]
+    # A change at the very place where a flush begins goes twice: what was there before it may be known alone.
+    assert [len(message["headers"]) for message in mirrored.messages[1:]] == [2, 1, 0, 0, 0, 1, 1]
 
 
 def test_all_taps_share_each_message_but_the_first() -> None:
