@@ -264,6 +264,7 @@ class App:
             self._membership.leave()
         for listener in self.listeners:
             listener.close()
+        self.relay.close()
         for listener in self.listeners:
             listener.end_publications(reason)
         reports = gevent.spawn(self.gate.close, timeout_s)

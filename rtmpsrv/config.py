@@ -100,6 +100,13 @@ class Config:
     token_jwks_file: str = setting(TOKENS, TEXT, "",
         "File with such a set. It is read again when it changes.")
 
+    second_publisher: str = setting(STREAMS, CHOICE, "refuse",
+        "A second publisher with key, user or token subject of the one on the air: `refuse`; `stalled`, it "
+        "takes over if that has sent nothing for 3 seconds; `takeover`, it always does. Players stay.",
+        choices=("refuse", "stalled", "takeover"))
+    reconnect_seconds: int = setting(STREAMS, NUMBER, 0,
+        "How long players are kept for a publisher that comes back.", unit="seconds", high=HOUR)
+
     gop_cache_size_mb: int = setting(STREAMS, NUMBER, 256,
         "Most that is kept of one channel for players that join. 0 keeps nothing: they wait for a keyframe.",
         unit="MiB")

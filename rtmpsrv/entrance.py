@@ -18,6 +18,7 @@ from .access.doors import Doors, play_refusal
 from .access.give_way import GiveWay
 from .access.login import Challenges, read_login
 from .access.names import IdRules, Names, StreamName
+from .access.second_publisher import SecondPolicy
 from .access.terms import Terms
 from .access.watch import Watch
 from .access.watched_file import WatchedFile
@@ -51,13 +52,18 @@ class Entrance:
     """Lets clients in, and has them watched."""
 
     def __init__(
-        self, names: Names | None = None, doors: Doors | None = None, sources: list[Source] | None = None
+        self,
+        names: Names | None = None,
+        doors: Doors | None = None,
+        sources: list[Source] | None = None,
+        second: SecondPolicy | None = None,
     ) -> None:
         """Keep what is needed; without any the rules are those of the default settings."""
         self._names = names or Names(IdRules())
         self._doors = doors or Doors()
         self._watch = Watch(log.get("ACCESS"))
         self._sources = sources if sources is not None else []
+        self._second = second or SecondPolicy()
 
     def start(self) -> None:
         """Begin to look at what the rules come from. Never blocks."""
@@ -116,6 +122,10 @@ class Entrance:
         """Return on what terms a client may play, or raise AccessDenied. May block for some seconds."""
         return self._doors.play(stream, client.to_play.at)
 
+    def second(self, channel: str) -> SecondPolicy:
+        """Return what becomes of a second publisher on a channel. Never blocks."""
+        return self._second
+
     def watch_publisher(
         self, peer: Peer, stream: StreamName, terms: Terms | None, sent: Callable[[], int]
     ) -> Callable[[], None]:
@@ -160,7 +170,8 @@ def entrance_from(config: Config, give_way: GiveWay) -> Entrance:
     tokens = _tokens(config, give_way, sources) if config.tokens_given else None
     challenges = Challenges(_login_secret(config))
     doors = Doors(config.publish_access, config.play_access, tokens, challenges)
-    entrance = Entrance(Names(rules, config.url_layout), doors, sources)
+    second = SecondPolicy(config.second_publisher, float(config.reconnect_seconds))
+    entrance = Entrance(Names(rules, config.url_layout), doors, sources, second)
     if config.channels_file:
         file = WatchedFile(
             "CHANNELS_FILE",

@@ -11,13 +11,12 @@ from functools import partial
 from time import monotonic
 from typing import Protocol
 
-import gevent
-
 from .access.gate import KILLED, Grant, PublishRequest, refusal, taken
 from .access.hooks import Hooks, NoHooks
 from .access.ip_rules import IpRules
 from .access.names import StreamName
 from .access.refusals import RefusalDelay
+from .access.second_publisher import Claim, claim_of, same_right
 from .access.terms import Terms
 from .access.visits import Visits
 from .entrance import Entrance
@@ -31,8 +30,7 @@ from .relayed import RelayPlayback as RelayPlayback
 from .relayed import RelayPublication as RelayPublication
 from .server.host import Peer
 from .server.outlet import Outlet
-
-SOUNDING_S = 0.3  # for a peer's system to answer: an encoder that comes back must find its channel free
+from .takeover import make_room
 
 
 class Gate(Protocol):
@@ -82,6 +80,7 @@ class Relay:
         self._visits = Visits(hooks or NoHooks())
         self._playbacks: dict[Player, RelayPlayback] = {}
         self._publications: dict[str, RelayPublication] = {}  # on the air, by channel
+        self._closed = False
 
     def share(self, elsewhere: Elsewhere) -> None:
         """Serve together with other processes."""
@@ -95,17 +94,30 @@ class Relay:
             self._entrance.check_app(peer.client)
 
     def publish(self, peer: Peer, name: str | None, msid: int) -> RelayPublication:
-        """Ask the gate, then go on the air. Blocks as long as the gate does."""
+        """Ask the gate, then go on the air. Blocks as long as the gate does, and some seconds."""
         client = peer.client
         stream = self._entrance.published(client, name)
         terms = self._entrance.publish(client, stream)
-        if not self.is_free(stream.channel):
-            raise taken()
+        claim = claim_of(stream, terms.subject)
+        replaces = self._make_room(peer.has_left, stream.channel, claim)
         peer.log.info("PUBLISH (%d): %s", msid, stream.channel)
         facts = self._visits.facts(client, name, stream)
-        grant = self._gate.admit(PublishRequest(stream.channel, stream.shown, client.ip, facts), peer.drop)
+        request = PublishRequest(stream.channel, stream.shown, client.ip, facts)
+        on_air = ""
+        try:
+            publication = self._admitted(peer, request, stream, terms, claim)
+            on_air = publication.grant.channel
+            return publication
+        finally:
+            if replaces and on_air != stream.channel:
+                self._tell_in_vain(stream.channel)
+
+    def _admitted(
+        self, peer: Peer, request: PublishRequest, stream: StreamName, terms: Terms, claim: Claim
+    ) -> RelayPublication:
+        grant = self._gate.admit(request, peer.drop)
         if grant.asked:
-            self._check_new_name(grant)
+            self._check_new_name(peer, grant, claim)
         if self.elsewhere is not None:
             self.elsewhere.published_here(grant.channel)
         channel = self._registry.open(grant.channel)
@@ -114,11 +126,17 @@ class Relay:
             raise taken()
         if not self._gate.activate(grant):
             self._gate.release(grant)
+            self._tell_in_vain(grant.channel)
             self._registry.release(grant.channel)
             raise refusal(KILLED)
-        news = channel.start(stream.key)
+        news: list[NewsOf] = []
+        if goes_on := channel.suspended and same_right(claim, channel.claim):
+            channel.go_on(stream.key, claim)
+        else:
+            channel.stop()  # nobody has come whom players were kept for
+            news = channel.start(stream.key, claim)
         publication = self._publication(peer, channel, grant, stream, terms)
-        peer.log.info("publish accepted channel=%s", grant.channel)
+        peer.log.info("publish accepted channel=%s%s", grant.channel, " players stay" if goes_on else "")
         self.tell(news)
         return publication
 
@@ -165,29 +183,32 @@ class Relay:
         return self._refusals.refused(address, monotonic())
 
     def is_free(self, name: str) -> bool:
-        """Tell whether nobody publishes a channel here, or nobody any more. Blocks up to `SOUNDING_S`."""
-        if not self._is_live(name):
-            return True
-        present = self._publications.get(name)
-        if present is None:  # another process publishes it, which the keeper knows, where there is one
-            return self.elsewhere is not None
-        if not present.has_left() and present.peer.sound():
-            gevent.sleep(SOUNDING_S)
-        if present.has_left():
-            present.end("the peer has left")
-            present.peer.drop("closed by the peer")
-        return not self._is_live(name)
+        """Tell whether nobody publishes a channel here, or nobody any more. Blocks for a moment at most."""
+        try:
+            self._make_room(lambda: False, name, ())
+        except AccessDenied:
+            return False
+        return True
 
     def waiting(self, name: str) -> list[Peer]:
-        """Return those who wait for a channel. Never blocks."""
+        """Return those who wait for a channel that another process publishes. Never blocks."""
         channel = self._registry.find(name)
         if channel is None:
             return []
+        if channel.suspended:
+            channel.stop()  # nobody goes on here
         return [
             playback.peer
             for player in channel.players
             if player.state.waiting and (playback := self._playbacks.get(player)) is not None
         ]
+
+    def close(self) -> None:
+        """Let no players wait for a publisher that goes on: the process ends. Never blocks."""
+        self._closed = True
+        for channel in self._registry:
+            if channel.suspended:
+                channel.stop()
 
     # --- called by publications and playbacks -----------------------------------------------------
 
@@ -198,12 +219,20 @@ class Relay:
             if playback is not None:
                 TELL[what](playback)
 
-    def published(self, publication: RelayPublication) -> None:
-        """Free the channel of an ended publication, then report it. Never blocks."""
-        del self._publications[publication.grant.channel]
-        publication.channel.stop()
-        self.tell(publication.channel.take_news())
-        self._registry.release(publication.grant.channel)
+    def published(self, publication: RelayPublication, keep_s: float) -> None:
+        """Free the channel of an ended publication, then report it. Never blocks.
+
+        Players are kept for `keep_s`, or as long as the settings say, unless somebody wanted the end.
+        """
+        channel, name = publication.channel, publication.grant.channel
+        del self._publications[name]
+        keep_s = max(keep_s, self._entrance.second(name).reconnect_s)
+        if keep_s and self._may_go_on(publication):
+            channel.suspend(keep_s)
+        else:
+            channel.stop()
+        self.tell(channel.take_news())
+        self._registry.release(name)
         self._gate.release(publication.grant)
 
     def forget(self, playback: RelayPlayback) -> None:
@@ -221,12 +250,11 @@ class Relay:
         channel = self._registry.find(name)
         return channel is not None and channel.live
 
-    def _check_new_name(self, grant: Grant) -> None:
-        """Let an authority choose only a channel that may be one and is free. Blocks as `is_free`."""
+    def _check_new_name(self, peer: Peer, grant: Grant, claim: Claim) -> None:
+        """Let an authority choose only a channel that may be one and is free. Blocks as `_make_room`."""
         try:
             self._entrance.check_channel(grant.channel, "NetStream.Publish.BadName")
-            if not self.is_free(grant.channel):
-                raise taken()
+            self._make_room(peer.has_left, grant.channel, claim)
         except AccessDenied:
             self._gate.release(grant)
             raise
@@ -242,6 +270,45 @@ class Relay:
         if terms.max_players and len(channel.players) >= terms.max_players:
             description = f"The channel is full ({terms.max_players})"
             raise AccessDenied("NetStream.Play.BadName", description, "CHANNELS_FILE")
+
+    def _make_room(self, has_left: Callable[[], bool], name: str, claim: Claim) -> bool:
+        """Let nobody else publish a channel here, or raise AccessDenied. Blocks for some seconds at most.
+
+        Tell whether players are kept for the one who asks.
+        """
+        channel = self._registry.find(name)
+        if channel is None or not channel.live:
+            return False
+        present = self._publications.get(name)
+        if present is None:  # another process publishes it, which the keeper knows, where there is one
+            if self.elsewhere is None:
+                raise taken()
+            return False
+        keeps = make_room(
+            has_left,
+            present,
+            lambda: self._publications.get(name) is present,
+            self._entrance.second(name),
+            same_right(claim, channel.claim),
+        )
+        if self._is_live(name):
+            raise taken()
+        return keeps
+
+    def _may_go_on(self, publication: RelayPublication) -> bool:
+        """Tell whether somebody plays what another publisher may go on with: nobody wanted it to end."""
+        channel = publication.channel
+        if self._closed or publication.peer.is_unwanted() or not self._gate.activate(publication.grant):
+            return False
+        return bool(channel.players or channel.feed.taps)
+
+    def _tell_in_vain(self, name: str) -> None:
+        """Tell players the end that were kept for a publisher that was refused, unless they wait anyway."""
+        channel = self._registry.find(name)
+        if channel is not None and channel.suspended and not self._entrance.second(name).reconnect_s:
+            channel.stop()
+            self.tell(channel.take_news())
+            self._registry.release(name)
 
     def _publication(
         self, peer: Peer, channel: Channel, grant: Grant, stream: StreamName, terms: Terms | None = None

@@ -42,14 +42,14 @@ class RelayPublication:
             if news:
                 self._relay.tell(news)
 
-    def end(self, reason: str) -> None:
-        """Go off the air, tell the players, report the end once."""
+    def end(self, reason: str, keep_s: float = 0.0) -> None:
+        """Go off the air, tell the players, but for those who are kept; report the end once."""
         if self._over:
             return
         self._over = True
         self._unwatch()
         sent = self.channel.end_position()
-        self._relay.published(self)
+        self._relay.published(self, keep_s)
         self.peer.log.info("PUBLISH END: %s, reason=%s relayed=%d bytes", self.grant.channel, reason, sent)
 
     def has_left(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,9 @@ class Doors:
         if rule.users:
             if not self._is_user(stream, rule.users):
                 raise refusal("user name or password are none of the channel's", FILE)
-            return self._terms(rule, asked_at)
+            login = stream.login
+            terms = self._terms(rule, asked_at)
+            return terms if login is None else replace(terms, subject=f"login {login.user}")
         if self._publish_access == LOGIN:
             raise refusal("the channel has no users", FILE)
         if self._publish_access == KEY:
@@ -138,7 +141,8 @@ class Doors:
         for end, seconds in ends:
             if end < until:
                 until, why = end, f"the time of {seconds} s is over"
-        return Terms(key, until, why, min(bitrates, default=NO_LIMIT), rule.max_players, self.revision)
+        bitrate, subject = min(bitrates, default=NO_LIMIT), claims.subject if claims is not None else ""
+        return Terms(key, until, why, bitrate, rule.max_players, self.revision, subject)
 
 
 def play_refusal(why: str, variable: str = "") -> AccessDenied:

@@ -20,6 +20,7 @@ class Terms:
     max_bitrate: int = NO_LIMIT  # bits per second, of a publisher
     max_players: int = NO_LIMIT  # of the channel
     revision: int = 0  # of the rules that say so
+    subject: str = field(default="", repr=False)  # whom a token names
 
     @property
     def may_end(self) -> bool:

@@ -55,7 +55,7 @@ class Registry(Generic[Name]):
         return channel
 
     def release(self, name: Name) -> None:
-        """Forget the channel if nobody publishes, plays or mirrors it any more, nor is waited for. Idempotent."""
+        """Forget the channel if nobody publishes, plays, mirrors or awaits it any more. Idempotent."""
         channel = self._channels.get(name)
         if channel is not None and channel.output is None and not (channel.players or channel.feed.taps):
             del self._channels[name]

@@ -64,6 +64,12 @@ class Peer(Protocol):
     def has_left(self) -> bool:
         """Tell whether the peer is gone, for a host that makes it wait. Never blocks."""
 
+    def is_unwanted(self) -> bool:
+        """Tell whether somebody wants the connection to end: the host, or the process. Never blocks."""
+
+    def silence_s(self) -> float:
+        """Return for how long the peer has sent nothing. Never blocks."""
+
     def sound(self) -> bool:
         """Find out whether the peer is gone where unread bytes hide it. Never blocks.
 

@@ -136,6 +136,14 @@ class Session:
         """Tell whether the peer has closed its side, though unread bytes may hide that. Never blocks."""
         return self._drop_reason is not None or self.outlet.failure is not None or self._transport.has_left()
 
+    def is_unwanted(self) -> bool:
+        """Tell whether `drop` or `dismiss` were called. Never blocks."""
+        return self._drop_reason is not None
+
+    def silence_s(self) -> float:
+        """Return for how long the peer has sent nothing. Never blocks."""
+        return monotonic() - self._state.heard_at
+
     def sound(self) -> bool:
         """Send something that draws a reset if the peer is gone; False when there is no need.
 

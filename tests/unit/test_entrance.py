@@ -17,6 +17,7 @@ from jwt.algorithms import ECAlgorithm
 
 from rtmpsrv import entrance as entrance_module
 from rtmpsrv.access.channel_rules import read_rules
+from rtmpsrv.access.second_publisher import REFUSE, STALLED, SecondPolicy
 from rtmpsrv.access.stream_tokens import make_token
 from rtmpsrv.access.terms import Terms
 from rtmpsrv.config import Config
@@ -62,6 +63,12 @@ def by_token() -> Iterator[Entrance]:
     made = entrance(TOKEN_SECRET=SECRET, **TOKENS)
     yield made
     made.close()
+
+
+def test_what_becomes_of_second_publishers() -> None:
+    assert Entrance().second("any") == entrance().second("any") == SecondPolicy(REFUSE, 0.0)
+    made = entrance(SECOND_PUBLISHER="stalled", RECONNECT_SECONDS="10")
+    assert made.second("any") == SecondPolicy(STALLED, 10.0)
 
 
 def test_by_default_nobody_is_watched() -> None:

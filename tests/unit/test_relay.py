@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from rtmpsrv import log, relay
+from rtmpsrv import log, takeover
 from rtmpsrv.access.channel_rules import read_rules
 from rtmpsrv.access.doors import Doors
 from rtmpsrv.access.facts import Approval
@@ -16,18 +16,21 @@ from rtmpsrv.access.hooks import Hooks
 from rtmpsrv.access.ip_rules import IpRules
 from rtmpsrv.access.names import APP_STREAM, CHANNEL_KEY, IdRules, Names, StreamName
 from rtmpsrv.access.refusals import FIRST_DELAY_S, FREE_REFUSALS, RefusalDelay
+from rtmpsrv.access.second_publisher import REFUSE, STALLED, TAKEOVER, SecondPolicy
 from rtmpsrv.access.terms import Terms
 from rtmpsrv.entrance import Entrance
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.live.output import LiveLimits
 from rtmpsrv.live.player import PlayerState
 from rtmpsrv.live.registry import Registry
-from rtmpsrv.relay import Relay, RelayPlayback, RelayPublication, play_policy
+from rtmpsrv.relay import Relay, play_policy
+from rtmpsrv.relayed import RelayPlayback, RelayPublication
 from rtmpsrv.server.host import Asked, Client, Peer
 from rtmpsrv.server.outlet import Outlet
+from rtmpsrv.takeover import REPLACED
 from tests.unit.access.test_visits import FakeHooks
 from tests.unit.live.fakes import CHUNK_SIZE, FakeClock, FakeSink
-from tests.unit.live.stage import AVC, HEADERS, inter, key, payloads, tone
+from tests.unit.live.stage import AVC, HEADERS, STARTED, UNPUBLISHED, inter, key, payloads, tone
 
 KEY = "Stream-Key_Zq7"
 PUBLISH_BAD_NAME = "NetStream.Publish.BadName"
@@ -70,20 +73,28 @@ class FakePeer:
         self.log = log.session_logger("SERVER:TCP", 1)
         self.left = False
         self.hides = False  # that it has left, until it is sounded
+        self.silent_s = 0.0
         self.drops: list[str] = []
+        self.dismissals: list[str] = []
         self.refusals: list[tuple[str, str]] = []
 
     def drop(self, reason: str) -> None:
         self.drops.append(reason)
 
     def dismiss(self, reason: str) -> None:
-        raise AssertionError("only the entrance does")
+        self.dismissals.append(reason)
 
     def refuse_play(self, code: str, description: str) -> None:
         self.refusals.append((code, description))
 
     def has_left(self) -> bool:
         return self.left or bool(self.drops)
+
+    def is_unwanted(self) -> bool:
+        return bool(self.drops or self.dismissals)
+
+    def silence_s(self) -> float:
+        return self.silent_s
 
     def sound(self) -> bool:
         self.left = self.hides
@@ -229,7 +240,7 @@ def test_publisher_whose_channel_is_on_the_air_without_a_session_here_is_refused
 def test_second_publisher_gets_the_channel_of_one_that_has_left_unnoticed(
     hides: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "SOUNDING_S", 0.0)
+    monkeypatch.setattr(takeover, "SOUNDING_S", 0.0)
     house = House()
     house.play()  # so that the channel stays
     first = house.publish()
@@ -720,3 +731,259 @@ def test_players_are_asked_about_told_of_and_looked_after() -> None:
     with refused(PLAY_BAD_NAME, WRONG_KEY):
         house.play("another", app="asked")
     assert len(hooks.ended) == 2, "it was accepted, but the publisher has another key"
+
+
+def test_players_that_were_kept_wait_when_another_process_publishes() -> None:
+    house = policed(REFUSE, 10)
+    first, sink = on_air(house)
+    first.end("closed by the peer")
+    assert house.relay.waiting("news") == [house.player]
+    assert sink.told() == UNPUBLISHED
+
+
+# --- second publishers ----------------------------------------------------------------------------
+
+
+def policed(mode: str = REFUSE, reconnect_s: float = 0.0) -> House:
+    """A house on the air with one player, which was told of it."""
+    names = Names(IdRules(), CHANNEL_KEY)
+    return House(entrance=Entrance(names, None, None, SecondPolicy(mode, reconnect_s)))
+
+
+def on_air(house: House) -> tuple[RelayPublication, FakeSink]:
+    publication = house.publish()
+    _, sink = house.play()
+    publication.append([*HEADERS, key("0", 1000)])
+    sink.clear()
+    return publication, sink
+
+
+def test_who_takes_over_goes_on_and_players_stay() -> None:
+    house = policed(TAKEOVER)
+    first, sink = on_air(house)
+    first_peer = house.publisher
+    told: list[list[str]] = []
+    house.desk.meanwhile = lambda: told.append(house.desk.ended_ids)
+    house.clock.advance(0.5)
+    second = house.publish()
+    assert told == [["id-1"]], "the end is reported before the authority is asked"
+    assert first_peer.dismissals == [REPLACED]
+    assert (first_peer.drops, house.publisher.drops) == ([], [])
+    first.append([inter("late", 1040)])
+    first.end("closed")
+    second.append([*HEADERS, key("1", 7)])
+    assert sink.told() == []
+    assert sink.frames() == payloads(key("1"))
+    assert [at for kind, at, _ in sink.media() if kind == 9] == [1500]
+    assert house.desk.ended_ids == ["id-1"]
+    second.end("closed")
+    assert sink.told() == UNPUBLISHED
+    assert house.desk.ended_ids == ["id-1", "id-2"]
+
+
+def test_who_shows_another_key_takes_nothing_over() -> None:
+    house = policed(TAKEOVER, 10)
+    first, sink = on_air(house)
+    with refused(PUBLISH_BAD_NAME, "Stream already publishing"):
+        house.publish("another")
+    assert first.channel.live
+    assert sink.received == b""
+    assert house.desk.ended_ids == []
+
+
+@pytest.mark.parametrize(("reconnect_s", "told"), [(0.0, UNPUBLISHED), (90.0, [])])
+def test_where_the_authority_refuses_who_takes_over_players_are_told(
+    reconnect_s: float, told: list[str]
+) -> None:
+    house = policed(TAKEOVER, reconnect_s)
+    _, sink = on_air(house)
+
+    def deny() -> None:
+        assert sink.told() == []
+        raise refusal("no")
+
+    house.desk.meanwhile = deny
+    with refused(PUBLISH_BAD_NAME, "Invalid stream key provided: no"):
+        house.publish()
+    assert sink.told() == told
+    assert house.desk.ended_ids == ["id-1"]
+
+
+def test_a_takeover_that_fails_leaves_nothing_behind() -> None:
+    house = policed(TAKEOVER)
+    house.publish()
+    _, sink = house.play()
+
+    def leave_and_deny() -> None:
+        house.relay.forget(playback)
+        raise refusal("no")
+
+    playback, _ = house.play()
+    house.desk.meanwhile = leave_and_deny
+    with refused(PUBLISH_BAD_NAME, ".*"):
+        house.publish()
+    assert sink.told()[-2:] == UNPUBLISHED
+    channel = house.registry.find("news")
+    assert channel is not None
+    assert channel.output is None
+
+
+def test_a_publisher_may_take_over_the_channel_that_it_is_given() -> None:
+    house = policed(TAKEOVER)
+    house.desk.channel = "given"
+    first = house.publish()
+    _, sink = house.play(app="given")
+    second = house.publish()
+    assert second.channel is first.channel
+    second.append([*HEADERS, key("1")])
+    assert sink.told() == STARTED
+    assert house.desk.ended_ids == ["id-1"]
+
+
+def test_players_of_a_channel_are_told_when_who_takes_it_over_is_given_another() -> None:
+    house = policed(TAKEOVER)
+    _, sink = on_air(house)
+    house.desk.channel = "given"
+    assert house.publish().channel.name == "given"
+    assert sink.told() == UNPUBLISHED
+
+
+def test_who_is_killed_when_it_takes_over_leaves_players_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = policed(TAKEOVER)
+    house.desk.channel = "given"
+    house.publish()
+    _, sink = house.play(app="given")
+    house.desk.meanwhile = lambda: monkeypatch.setattr(
+        house.gate, "activate", lambda grant: grant.serial == 1
+    )
+    with refused(PUBLISH_BAD_NAME, ".* ended meanwhile"):
+        house.publish()
+    assert sink.told()[-2:] == UNPUBLISHED
+
+
+def test_without_players_nothing_is_kept() -> None:
+    house = policed(TAKEOVER, 10)
+    house.publish()
+    second = house.publish()
+    assert second.channel.publication == 2
+
+
+def test_the_slower_of_two_that_take_over_is_refused() -> None:
+    house = policed(TAKEOVER)
+    _, sink = on_air(house)
+    publications: list[RelayPublication] = []
+
+    def overtake() -> None:
+        house.desk.meanwhile = lambda: None
+        publications.append(house.publish())
+
+    house.desk.meanwhile = overtake
+    with refused(PUBLISH_BAD_NAME, "Stream already publishing"):
+        house.publish()
+    assert sink.told() == []
+    publications[0].append([*HEADERS, key("1")])
+    assert sink.frames() == payloads(key("1"))
+    assert house.desk.ended_ids == ["id-1", "id-3"]
+
+
+def test_a_publisher_that_comes_meanwhile_with_another_right_is_not_replaced() -> None:
+    house = policed(STALLED)
+    on_air(house)
+    present = house.publisher
+    present.silent_s = 1.0
+    rivals: list[RelayPublication] = []
+
+    def rival() -> bool:
+        if not rivals:
+            house.relay._publications["news"].end("closed")
+            rivals.append(house.publish("another"))
+        return True
+
+    asking = FakePeer()
+    present.silence_s = lambda: float(rival())  # type: ignore[method-assign]
+    with refused(PUBLISH_BAD_NAME, "Stream already publishing"):
+        house.relay.publish(asking, KEY, 1)
+    assert rivals[0].channel.live
+
+
+# --- publishers that come back --------------------------------------------------------------------
+
+
+def test_players_are_kept_for_a_publisher_that_comes_back() -> None:
+    house = policed(REFUSE, 10)
+    first, sink = on_air(house)
+    first.end("closed by the peer")
+    assert house.desk.ended_ids == ["id-1"]
+    assert not first.channel.live
+    assert sink.received == b""
+    house.clock.advance(4)
+    waiting = house.play("another")[1]
+    house.publish().append([*HEADERS, key("1", 0)])
+    assert sink.told() == []
+    assert sink.frames() == payloads(key("1"))
+    assert [at for kind, at, _ in sink.media() if kind == 9] == [5000]
+    assert house.player.refusals == [(PLAY_BAD_NAME, WRONG_KEY)]
+    assert waiting.received == b""
+    assert (len(house.desk.asked), house.desk.ended_ids) == (2, ["id-1"])
+
+
+def test_when_it_does_not_come_back_players_are_told() -> None:
+    house = policed(REFUSE, 10)
+    first, sink = on_air(house)
+    first.end("closed by the peer")
+    house.clock.advance(10)
+    assert sink.told() == UNPUBLISHED
+    assert house.publish().channel.publication == 2
+
+
+def test_who_comes_with_another_right_starts_anew() -> None:
+    house = policed(REFUSE, 10)
+    first, sink = on_air(house)
+    first.end("closed by the peer")
+    house.publish("another").append([*HEADERS, key("1", 0)])
+    assert sink.told() == UNPUBLISHED
+    assert house.player.refusals == [(PLAY_BAD_NAME, WRONG_KEY)]
+
+
+def test_a_publisher_whose_end_was_not_seen_is_gone_on_for() -> None:
+    house = policed(REFUSE, 10)
+    _, sink = on_air(house)
+    house.publisher.left = True
+    house.publish().append([*HEADERS, key("1", 0)])
+    assert sink.told() == []
+    assert sink.frames() == payloads(key("1"))
+
+
+@pytest.mark.parametrize("how", ["killed", "dismissed", "shut down"])
+def test_who_was_ended_on_purpose_is_not_waited_for(how: str) -> None:
+    house = policed(REFUSE, 10)
+    first, sink = on_air(house)
+    if how == "killed":
+        house.gate.kill("news", None, "killed")
+        house.publisher.drops.clear()
+    elif how == "dismissed":
+        house.publisher.dismiss("the token has run out")
+    else:
+        house.relay.close()
+    first.end(how)
+    assert sink.told() == UNPUBLISHED
+
+
+def test_nobody_is_waited_for_when_the_process_ends() -> None:
+    house = policed(REFUSE, 10)
+    first, sink = on_air(house)
+    other = house.publish(app="sport")
+    first.end("closed by the peer")
+    house.relay.close()
+    house.relay.close()
+    assert sink.told() == UNPUBLISHED
+    assert other.channel.live
+
+
+def test_a_publication_that_is_waited_for_is_not_resumed() -> None:
+    house = policed(REFUSE, 10)
+    first, _ = on_air(house)
+    frozen = first.grant
+    first.end("closed by the peer")
+    with refused(PUBLISH_BAD_NAME, "Invalid stream key provided: the stream was ended meanwhile"):
+        house.relay.resume_publication(FakePeer(), frozen)

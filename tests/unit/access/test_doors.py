@@ -53,6 +53,15 @@ def test_a_token_opens_until_it_runs_out() -> None:
     assert doors("open", "token").may_end
 
 
+def test_the_subject_of_a_token_is_that_of_the_terms() -> None:
+    found = doors().publish(shown(sub="alice"), ASKED_AT)
+    assert found.subject == "alice"
+    assert "alice" not in repr(found)
+    assert doors("open").publish(shown(sub="alice"), ASKED_AT).subject == "", (
+        "nobody has looked whether it is genuine"
+    )
+
+
 @pytest.mark.parametrize("seconds", [200, 5000])
 def test_the_shorter_time_counts(seconds: int) -> None:
     found = doors().publish(shown(limits={"max_seconds": seconds, "max_bitrate": 7}), ASKED_AT)
@@ -187,7 +196,9 @@ def logged_in(password: str = "pass-one", user: str = "alice") -> StreamName:
 def test_a_user_publishes_after_a_login_or_by_name_and_password() -> None:
     found = logging_in()
     for stream in (logged_in(), StreamName("live/alice", user="alice", password="pass-one")):
-        assert found.publish(stream, ASKED_AT, again=True) == Terms(revision=1)
+        assert found.publish(stream, ASKED_AT, again=True) == Terms(
+            revision=1, subject="login alice" if stream.login is not None else ""
+        )
 
 
 @pytest.mark.parametrize(

@@ -227,6 +227,28 @@ def test_nothing_of_an_ended_session_is_left(stage: Stage, end: str) -> None:
 # --- what a host asks of its peer ---------------------------------------------------------------------
 
 
+def test_a_session_is_unwanted_when_others_end_it(stage: Stage) -> None:
+    stage.connect()
+    assert not stage.session.is_unwanted()
+    stage.session.outlet.fail("dead")
+    assert not stage.session.is_unwanted()
+    for end in ("drop", "dismiss"):
+        other = Stage()
+        getattr(other.session, end)("enough")
+        assert other.session.is_unwanted()
+        other.close()
+
+
+def test_a_peer_is_silent_since_its_last_byte(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    publication = stage.publish()
+    heard_at = stage.state.heard_at
+    stage.send(audio(b"x"))
+    eventually(lambda: publication.messages)
+    assert stage.state.heard_at > heard_at
+    monkeypatch.setattr("rtmpsrv.server.session.monotonic", lambda: stage.state.heard_at + 7.5)
+    assert stage.session.silence_s() == pytest.approx(7.5)
+
+
 def test_a_peer_that_is_dropped_or_cannot_be_written_to_has_left(stage: Stage) -> None:
     stage.connect()
     assert not stage.session.has_left()
