@@ -17,6 +17,7 @@ from tests.access_run import REFUSED, TAKEN, AccessServer, refusal
 from tests.client import AVC_HEADER, Client, Stage, describe, interframe, keyframe, names_of, stage
 from tests.doubles.callback_server import Answer, CallbackServer, accept
 from tests.doubles.secrets import JWT_SECRET, KEY, OTHER_KEY
+from tests.integration.lineage import Lineage
 from tests.media_files import system_tool
 
 PLAYERS = 3
@@ -312,3 +313,32 @@ def test_players_are_told_when_the_server_stops() -> None:
         told_the_end(player)
         told_the_end(other)
         assert server.wait() == 0
+
+
+# --- a new process ----------------------------------------------------------------------------------
+
+
+def test_a_new_process_knows_who_may_take_over_and_who_is_waited_for() -> None:
+    with (
+        Lineage(SECOND_PUBLISHER="takeover", RECONNECT_SECONDS="60") as line,
+        stage(line.port) as on,
+    ):
+        first, player = on.client().publish("taken", KEY), on.client().play("taken", KEY)
+        lost, waiting = on.client().publish("lost", KEY), on.client().play("lost", KEY)
+        for publisher, watcher in ((first, player), (lost, waiting)):
+            frames(publisher, b"0")
+            assert pictures(watcher, 1) == [keyframe(b"0")]
+        lost.close()
+        line.wait_for_line("PUBLISH END: lost")
+        line.succeed()
+        assert refusal(on, "taken", OTHER_KEY) == TAKEN
+        second, back = on.client().publish("taken", KEY), on.client().publish("lost", KEY)
+        assert first.expect_status("NetStream.Unpublish.Success")["description"] == REPLACED
+        for publisher, watcher in ((second, player), (back, waiting)):
+            frames(publisher, b"1", b"2")
+            heard = on.passed(publisher, watcher)
+            assert [name for name in names_of(heard) if name.startswith(("video", UNPUBLISHED))] == [
+                *("video 1", "video 2")
+            ]
+        line.end()
+        line.check_log()
