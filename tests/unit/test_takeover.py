@@ -124,7 +124,7 @@ def test_a_publisher_that_sends_at_last_keeps_it(time: Time) -> None:
 
 def test_who_leaves_while_it_waits_ends_nobody(time: Time) -> None:
     incumbent = Incumbent()
-    incumbent.fake.silent_s = 1.0
+    incumbent.fake.silent_s = 1000
     with pytest.raises(AccessDenied, match=REFUSED):
         ask(incumbent, STALLED, left=True)
     assert incumbent.ends == []

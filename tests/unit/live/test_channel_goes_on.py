@@ -16,6 +16,7 @@ from tests.unit.live.fakes import FakeSink, Message
 from tests.unit.live.mirrored import Mirrored
 from tests.unit.live.stage import (
     AAC,
+    AAC_2,
     AVC,
     AVC_2,
     HEADERS,
@@ -347,6 +348,26 @@ def test_who_chose_meanwhile_gets_what_it_needs() -> None:
         assert sink.frames() == payloads(key("0"), inter("1"))
 
 
+def test_who_chooses_between_two_headers_is_told_the_one_that_is_not_repeated() -> None:
+    stage = Stage()
+    deaf = stage.join(wants=AUDIO | DATA)
+    stage.publish(*OLD)
+    deaf.clear()
+    stage.channel.suspend(10)
+    stage.channel.go_on()
+    stage.publish(AAC_2)
+    stage.channel.receive(stage.player(deaf), AUDIO | VIDEO | DATA)
+    stage.publish(AVC, key("0", 0))
+    assert headers(deaf) == payloads(AAC_2, AVC)
+
+
+def test_joiners_begin_with_the_headers_of_the_new_publisher_whatever_came_between() -> None:
+    stage, _ = relayed()
+    waiting = stage.join()
+    stage.publish(AVC_2, data(b"\2\0\4text"), AAC, tone("a", 0))
+    assert headers(waiting) == payloads(AAC, AVC_2)
+
+
 def test_a_laggard_reads_the_old_publisher_to_its_end_and_goes_on() -> None:
     stage = Stage()
     sink = playing(stage, *OLD)
@@ -495,6 +516,7 @@ def test_players_of_a_mirror_are_told_when_nobody_comes() -> None:
     sink.clear()
     owner.channel.suspend(10)
     late = mirrored.stage.join()
+    assert mirrored.stage.channel.contents.preamble.headers == ()
     owner.clock.advance(10)
     assert sink.told() == UNPUBLISHED
     assert late.received == b""
