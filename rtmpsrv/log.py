@@ -14,7 +14,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any, Protocol, TextIO
 
 from rtmpsrv.config import Config
@@ -108,6 +108,12 @@ def name_process(name: str) -> None:
     for handler in logging.getLogger(_ROOT).handlers:
         if isinstance(handler, _LineHandler):
             handler.process_prefix = f"[{name}] "
+
+
+def tell(level: int, lines: Iterable[str]) -> None:
+    """Log each line, as it is."""
+    for line in lines:
+        get().log(level, "%s", line)
 
 
 def describe() -> dict[str, int]:

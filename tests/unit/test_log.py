@@ -328,3 +328,11 @@ def test_a_handler_that_fails_harms_nobody(capsys: pytest.CaptureFixture[str]) -
 def test_a_record_knows_the_line_that_it_came_from(caplog: pytest.LogCaptureFixture) -> None:
     log.get("TEST").error("a line")
     assert caplog.records[-1].funcName == "test_a_record_knows_the_line_that_it_came_from"
+
+
+def test_lines_that_are_collected_are_logged_as_they_are() -> None:
+    stream = start()
+    log.tell(logging.WARNING, ["100 %s", "second"])
+    assert [line.partition("] ")[2] for line in stream.getvalue().splitlines()] == [
+        "[WARNING] 100 %s", "[WARNING] second",
+    ]  # fmt: skip
