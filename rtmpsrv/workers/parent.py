@@ -18,6 +18,7 @@ from typing import Any, Final
 import gevent
 
 VARIABLE: Final = "RTMPSRV_PARENT_STAYS"  # YES: the first process stays
+LAST_TURN_S: Final = 0.01  # of the event loop
 _PR_SET_CHILD_SUBREAPER: Final = 36  # prctl(2): orphans below come to us, not to process 1
 
 
@@ -34,12 +35,13 @@ def adopt_orphans() -> None:
 def stay(signals: Iterable[int]) -> int:
     """Wait until there is no process below this one; pass on signals to all of them. Blocks.
 
-    Returns the exit code of the first that failed, 0 if none did. The event loop does not run any more.
+    Returns the exit code of the first that failed, 0 if none did. The event loop has its last turn here.
     """
-    loop: Any = gevent.get_hub().loop  # whose stubs do not know this
-    loop.reset_sigchld()  # it would take the exit codes
     for number in signals:
         signal.signal(number, pass_on)
+    gevent.sleep(LAST_TURN_S)  # what came before is in the loop still, which has a handler for it
+    loop: Any = gevent.get_hub().loop  # whose stubs do not know this
+    loop.reset_sigchld()  # it would take the exit codes
     failure = 0
     while True:
         try:
