@@ -26,7 +26,7 @@ def test_who_can_go_is_planned_by_channel(handover: Handover) -> None:
     handover.player("two")
     eventually(lambda: len(handover.old.sessions) == 3)
     handing = handover.predecessor._handing
-    (free, channels) = handing.plan()
+    (channels, free) = handing.plan()
     assert (len(free.sessions), free.channels) == (1, [])
     assert (len(channels.sessions), sorted(channels.channels)) == (2, ["one", "two"])
     assert len(handing.plan(1)) == 3
