@@ -27,6 +27,7 @@ RETRY_S: Final = 0.05
 IDLE_S: Final = 10.0  # without a player, after which a copy is given up
 REPORT_S: Final = 1.0  # how often the owner learns what a flush costs here
 SILENCE_S: Final = 5.0  # without a message, after which the connection is made anew
+LAST_WORDS_S: Final = 1.0  # for a worker that has a channel no more to say what became of it
 
 
 class Copies:
@@ -63,10 +64,13 @@ class Copies:
             copy.greenlet = gevent.spawn(self._follow, copy)
 
     def turn(self, channel: str) -> None:
-        """Take note that the channel may be another worker's now: its copy goes on there. Never blocks."""
+        """Take note that the channel may be another worker's now: its copy goes on there. Never blocks.
+
+        Not at once: the keeper's word may overtake the last that was published.
+        """
         copy = self._copies.get(channel)
         if copy is not None and copy.wire is not None and self._directory.elsewhere(channel) != copy.worker:
-            copy.wire.close()
+            copy.hang_up_later()
 
     def close(self, channel: str) -> None:
         """Give a copy up, if there is one: its players are told the end, and wait. Never blocks."""
@@ -119,8 +123,7 @@ class Copies:
                     report_at = monotonic() + REPORT_S
                     wire.post(copy.mirror.cost_s)
         finally:
-            copy.wire = None
-            wire.close()
+            copy.hang_up()
 
     def _is_idle(self, copy: _Copy) -> bool:
         """Tell whether nobody has played it for long."""
@@ -167,3 +170,18 @@ class _Copy:
         self.from_start = False  # what it has does not fit any more
         self.played_at = monotonic()
         self.over = False
+        self._leaving: gevent.Greenlet[..., None] | None = None  # hangs up when its time comes
+
+    def hang_up_later(self) -> None:
+        """Give the worker time to say the last, then end the connection. Idempotent, never blocks."""
+        if self._leaving is None and self.wire is not None:
+            self._leaving = gevent.spawn_later(LAST_WORDS_S, self.wire.close)
+
+    def hang_up(self) -> None:
+        """End the connection to the worker. Idempotent, never blocks."""
+        if self._leaving is not None:
+            self._leaving.kill(block=False)
+            self._leaving = None
+        if self.wire is not None:
+            self.wire.close()
+            self.wire = None

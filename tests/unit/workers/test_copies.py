@@ -14,7 +14,7 @@ from rtmpsrv.live.mirror import OutOfStep
 from rtmpsrv.workers import copies
 from rtmpsrv.workers.wire import WireLost
 from tests.client import AVC_HEADER, keyframe
-from tests.unit.workers.crew import Crew, Hand, crew
+from tests.unit.workers.crew import APP, Crew, Hand, crew
 from tests.unit.workers.lines import eventually
 
 FIRST = [AVC_HEADER, keyframe(b"first")]
@@ -66,6 +66,18 @@ def test_players_are_told_the_end_and_hear_the_next_publisher_wherever_it_comes(
             watcher.hear_video(sent[-1])
             assert watcher.videos[-7:] == [*FIRST, *sent]
             assert copied(made.hands[1]) == (hand is not made.hands[1])
+
+
+def test_the_last_that_was_published_is_sent_though_the_keeper_told_the_end_before(tmp_path: Path) -> None:
+    with crew(tmp_path, spread=0) as made:
+        publisher = made.publish(made.hands[0])
+        watcher = made.play(made.hands[1])
+        watcher.hear_video(keyframe(b"first"))
+        made.hands[1].membership.directory._off_air(APP, made.hands[0].name)
+        sent = publisher.some()
+        publisher.client.close()
+        watcher.hear_status("UnpublishNotify")
+        assert watcher.videos[-5:] == sent
 
 
 def test_a_publisher_takes_a_channel_over_whose_copy_is_here(tmp_path: Path) -> None:
