@@ -15,10 +15,10 @@ import gevent
 from rtmpsrv.live.channel import Channel
 from rtmpsrv.live.mirror import Mirror, OutOfStep
 from rtmpsrv.live.news import NewsOf
-from rtmpsrv.live.registry import Registry
 from rtmpsrv.live.tap import MOVED, STOP, Tap
 from rtmpsrv.log import Logger
 from rtmpsrv.workers.directory import Directory
+from rtmpsrv.workers.estate import Channels
 from rtmpsrv.workers.neighbours import Neighbours
 from rtmpsrv.workers.wire import Wire, WireLost
 
@@ -35,7 +35,7 @@ class Copies:
 
     def __init__(
         self,
-        registry: Registry[str],
+        registry: Channels,
         directory: Directory,
         neighbours: Neighbours,
         tell: Callable[[list[NewsOf]], None],

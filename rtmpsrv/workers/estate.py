@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from ..access.gate import Authority, Grant, Note
 from ..live.channel import Channel
 from ..live.news import NewsOf
-from ..live.registry import Registry
 from ..server.listener import Listener
 from ..server.parts import ServerParts
 from ..server.session import Session
@@ -25,6 +24,28 @@ class Reports(Authority, Protocol):
 
     def take_unsent(self) -> list[Grant]:
         """Give up the reports that are not on their way. Never blocks."""
+
+
+class Channels(Protocol):
+    """The channels of a process, as a registry has them. Never blocks."""
+
+    def __iter__(self) -> Iterator[Channel]:
+        """Give all."""
+
+    def find(self, name: str) -> Channel | None:
+        """Return a channel, None where there is none."""
+
+    def open(self, name: str) -> Channel:
+        """Return a channel, a new one if need be."""
+
+    def adopt(self, name: str, value: dict[str, Any], fds: list[int]) -> Channel:
+        """Go on with a channel of another process. Raises CannotMove, with nothing changed."""
+
+    def abandon(self, name: str) -> None:
+        """Forget a channel that another process goes on with."""
+
+    def release(self, name: str) -> None:
+        """Forget a channel if nobody needs it any more."""
 
 
 class Commands(Protocol):
@@ -168,7 +189,7 @@ class Elder(Protocol):
 class Estate:
     """All that there is of one process. Made by the application."""
 
-    registry: Registry[str]
+    registry: Channels
     gate: Grants
     kills: Kills
     parts: ServerParts

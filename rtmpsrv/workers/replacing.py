@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from posix import close
@@ -15,10 +15,9 @@ from typing import Any, Final
 
 from ..errors import CannotMove
 from ..live.channel import Channel
-from ..live.registry import Registry
 from ..log import Logger
 from .child import Watched
-from .estate import Estate
+from .estate import Channels, Estate
 from .neighbours import Neighbours
 from .succession import Succession
 from .successor import Abandoned, Successor
@@ -158,7 +157,7 @@ class Taking(Successor):
 
     def run(self, estate: Estate, serve: Callable[[], None]) -> None:
         """Take over, as any successor. Blocks until the predecessor has left. Raises Abandoned."""
-        shared, copied = SharedRegistry(estate.registry), estate.copied
+        shared, copied = SharedChannels(estate.registry), estate.copied
 
         def copied_if_new(name: str) -> None:
             if copied is not None and shared.is_new_and_live(name):
@@ -167,16 +166,27 @@ class Taking(Successor):
         super().run(replace(estate, registry=shared, copied=copied_if_new), serve)
 
 
-class SharedRegistry(Registry[str]):
+class SharedChannels:
     """This process's channels, as one takes them over who finds some of them here: of those it takes none."""
 
-    def __init__(self, registry: Registry[str]) -> None:
+    def __init__(self, registry: Channels) -> None:
         self._registry = registry
         self._taken: set[str] = set()
+
+    def __iter__(self) -> Iterator[Channel]:
+        return iter(self._registry)
 
     def find(self, name: str) -> Channel | None:
         """Return a channel."""
         return self._registry.find(name)
+
+    def open(self, name: str) -> Channel:
+        """Return a channel, a new one if need be."""
+        return self._registry.open(name)
+
+    def release(self, name: str) -> None:
+        """Forget a channel if nobody needs it any more."""
+        self._registry.release(name)
 
     def adopt(self, name: str, value: dict[str, Any], fds: list[int]) -> Channel:
         """Go on with a channel; or with the one that is here, where it has the same publication, or any.

@@ -88,10 +88,10 @@ def test_what_was_not_committed_is_let_go_when_the_other_is_lost(stand: Stand) -
     stand.say("slice", (near.fileno(),), number=1, sessions=[moved], channels=channels, notes=notes)
     near.close()
     stand.hear("prepared")
-    assert len(stand.house.estate.registry) == 1
+    assert len(list(stand.house.estate.registry)) == 1
     stand.far.close()
     stand.ended()
-    assert len(stand.house.estate.registry) == 0
+    assert len(list(stand.house.estate.registry)) == 0
     assert not stand.house.estate.gate.kill("app", None, "nobody is here")
     estate = stand.house.estate
     assert (estate.tied, estate.elders, estate.kills.before) == ([], [], [])

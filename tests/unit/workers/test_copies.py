@@ -10,7 +10,7 @@ import gevent
 import pytest
 
 from rtmpsrv.access.gate import Grant
-from rtmpsrv.live.mirror import OutOfStep
+from rtmpsrv.live.mirror import Mirror, OutOfStep
 from rtmpsrv.workers import copies
 from rtmpsrv.workers.wire import WireLost
 from tests.client import AVC_HEADER, keyframe
@@ -258,22 +258,32 @@ def test_a_copy_goes_on_without_loss_when_its_channel_is_another_worker_s(tmp_pa
         assert made.cluster.keeper.book.directory() == {"news": "w1"}
 
 
+class Troubled:
+    """A mirror that raises some exceptions first."""
+
+    def __init__(self, mirror: Mirror, troubles: list[Exception]) -> None:
+        self._mirror = mirror
+        self._troubles = troubles
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._mirror, name)
+
+    def feed(self, message: dict[str, Any], fds: list[int]) -> Any:
+        if not self._troubles:
+            return self._mirror.feed(message, fds)
+        for fd in fds:
+            os.close(fd)
+        raise self._troubles.pop()
+
+
 def test_what_does_not_fit_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with crew(tmp_path, spread=0) as made:
         publisher = made.publish(made.hands[0])
         watcher = made.play(made.hands[1])
         watcher.hear_video(keyframe(b"first"))
-        mirror = made.hands[1].membership.copies._copies["news"].mirror
-        feed, troubles = mirror.feed, [OutOfStep("once")]
-
-        def fail_once(message: dict[str, Any], fds: list[int]) -> Any:
-            if troubles:
-                for fd in fds:
-                    os.close(fd)
-                raise troubles.pop()
-            return feed(message, fds)
-
-        monkeypatch.setattr(mirror, "feed", fail_once)
+        copy = made.hands[1].membership.copies._copies["news"]
+        troubles: list[Exception] = [OutOfStep("once")]
+        monkeypatch.setattr(copy, "mirror", Troubled(copy.mirror, troubles))
         publisher.some()
         eventually(lambda: not troubles, "trouble")
         watcher.hear_video(publisher.some()[-1])
@@ -287,7 +297,7 @@ def test_a_bug_costs_that_copy_only(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         logged: list[str] = []
         copy = made.hands[1].membership.copies._copies["news"]
         monkeypatch.setattr(made.hands[1].membership.copies.log, "exception", logged.append)
-        monkeypatch.setattr(copy.mirror, "feed", lambda message, fds: 1 / 0)
+        monkeypatch.setattr(copy, "mirror", Troubled(copy.mirror, [ZeroDivisionError()]))
         assert copy.wire is not None
         copy.wire.close()
         watcher.hear_status("UnpublishNotify")

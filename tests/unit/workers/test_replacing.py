@@ -18,7 +18,7 @@ from rtmpsrv.errors import CannotMove
 from rtmpsrv.workers import handing, remainder, replacing, successor
 from rtmpsrv.workers.before import Before
 from rtmpsrv.workers.neighbours import Neighbours
-from rtmpsrv.workers.replacing import Newcomer, Replacing, SharedRegistry
+from rtmpsrv.workers.replacing import Newcomer, Replacing, SharedChannels
 from rtmpsrv.workers.succession import Succession
 from rtmpsrv.workers.wire import WireLost
 from tests.unit.server.stage import PATIENCE_S, eventually
@@ -201,7 +201,7 @@ class Registry:
 
 def test_a_channel_that_is_here_is_not_taken_twice_and_not_abandoned() -> None:
     registry = Registry()
-    shared: Any = SharedRegistry(registry)  # type: ignore[arg-type]  # the part of one that is used
+    shared: Any = SharedChannels(registry)  # type: ignore[arg-type]  # the part of one that is used
     there = {"live": True, "publication": 7}
     registry.channels["copied"] = here = SimpleNamespace(live=True, publication=7)
     reading, writing = os.pipe()

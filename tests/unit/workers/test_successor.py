@@ -74,7 +74,7 @@ def test_everybody_goes_on_in_the_new_house(handover: Handover, lines: Lines) ->
     assert (len(old.sessions), len(new.sessions)) == (0, 4)
     assert new.slots.describe()["open"] == 4
     eventually(lambda: old.slots.describe()["open"] == 0)
-    assert (len(old.estate.registry), len(new.estate.registry)) == (0, 2)
+    assert (len(list(old.estate.registry)), len(list(new.estate.registry))) == (0, 2)
     assert not old.estate.gate.kill("app", None, "nothing is here")
     assert (old.desk.ended_ids, new.desk.ended_ids) == ([], [])
     before = {session.client.number for session in new.sessions}
@@ -119,7 +119,7 @@ def test_what_a_link_granted_is_reported_by_its_old_holder_and_killed_through_it
     eventually(lambda: len(old.desk.ended_ids) == 2)
     assert not running.dead
     old.estate.link_lost(old.desk)
-    eventually(lambda: len(new.estate.registry) == 0)
+    eventually(lambda: len(list(new.estate.registry)) == 0)
     assert running.get(timeout=PATIENCE_S)
     following.get(timeout=PATIENCE_S)
     assert (len(old.desk.ended_ids), new.desk.ended_ids, new.estate.tied) == (2, [], [])
@@ -136,7 +136,7 @@ def test_the_end_of_a_link_s_holder_ends_what_it_granted(handover: Handover) -> 
     eventually(lambda: handover.predecessor.serving)
     handover.predecessor._talk.close()
     following.get(timeout=PATIENCE_S)
-    eventually(lambda: len(new.estate.registry) == 0)
+    eventually(lambda: len(list(new.estate.registry)) == 0)
     assert new.desk.ended_ids == []
 
 
