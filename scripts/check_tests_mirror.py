@@ -10,9 +10,6 @@ PROJECT = Path(__file__).resolve().parent.parent
 # Modules without unit tests of their own, each with the tests that cover it. Keep it short.
 COVERED_ELSEWHERE: dict[str, str] = {
     "errors.py": "only declarations; every test of a refusal uses them",
-    "admission.py": "a part of the composition; tests/integration starts it with each authority",
-    "app.py": "the composition; tests/integration starts it as a process",
-    "working.py": "the composition of a worker; tests/integration/test_workers.py starts it as a process",
     "relayed.py": "what the relay grants; unit/test_relay.py",
     "testing.py": "sockets around an endpoint; tests/integration/test_endpoint_testing.py",
     "access/give_way.py": "only declarations",

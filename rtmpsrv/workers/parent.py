@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from pathlib import Path
 from posix import waitpid  # that of `os` is replaced by gevent's, which knows only its own children
 from types import FrameType
@@ -42,10 +42,15 @@ def stay(signals: Iterable[int]) -> int:
     gevent.sleep(LAST_TURN_S)  # what came before is in the loop still, which has a handler for it
     loop: Any = gevent.get_hub().loop  # whose stubs do not know this
     loop.reset_sigchld()  # it would take the exit codes
+    return first_failure(lambda: waitpid(-1, 0))
+
+
+def first_failure(wait: Callable[[], tuple[int, int]]) -> int:
+    """Let `wait` tell of each process that ends, with its status, until there is none; see `stay`."""
     failure = 0
     while True:
         try:
-            _pid, status = waitpid(-1, 0)
+            _pid, status = wait()
         except ChildProcessError:
             return failure
         code = os.waitstatus_to_exitcode(status)

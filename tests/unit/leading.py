@@ -9,6 +9,8 @@ from typing import Any
 import gevent
 import pytest
 
+from rtmpsrv import app
+
 
 class Watcher:
     """What gevent returns for a signal."""
@@ -47,3 +49,10 @@ class Logged:
 
     def lines(self, level: int) -> Sequence[str]:
         return [record.getMessage() for record in self._caplog.records if record.levelno == level]
+
+
+def spare_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an application that starts change nothing that holds for the whole process."""
+    monkeypatch.setattr(app, "raise_descriptor_limit", lambda: 1000)
+    monkeypatch.setattr(app, "tune_collector", lambda: None)
+    monkeypatch.setattr(app, "keep_large_blocks_apart", lambda: None)

@@ -14,7 +14,6 @@ import gevent
 import pytest
 from gevent import socket as gsocket
 
-from rtmpsrv import app as app_module
 from rtmpsrv import serving
 from rtmpsrv.app import App
 from rtmpsrv.config import Config
@@ -24,7 +23,7 @@ from rtmpsrv.workers import parent, remainder
 from rtmpsrv.workers.predecessor import Predecessor
 from rtmpsrv.workers.successor import Successor
 from rtmpsrv.workers.wire import Wire
-from tests.unit.leading import GivenSignals, Logged
+from tests.unit.leading import GivenSignals, Logged, spare_this_process
 from tests.unit.server.stage import PATIENCE_S, eventually
 from tests.unit.workers.houses import Heir
 
@@ -71,10 +70,7 @@ class Stage:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setattr(parent, "adopt_orphans", self._adopt)
         monkeypatch.setattr(parent, "stay", self._stay)
-        # They are for the whole process.
-        monkeypatch.setattr(app_module, "raise_descriptor_limit", lambda: 1000)
-        monkeypatch.setattr(app_module, "tune_collector", lambda: None)
-        monkeypatch.setattr(app_module, "keep_large_blocks_apart", lambda: None)
+        spare_this_process(monkeypatch)
 
     @property
     def errors(self) -> list[str]:

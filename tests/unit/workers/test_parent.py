@@ -45,6 +45,37 @@ def test_it_waits_for_orphans_passes_signals_on_and_ends_as_they_do() -> None:
         assert process.wait(PATIENCE_S) == 7
 
 
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [([], 0), ([0, 0], 0), ([0, 3 << 8, 4 << 8], 3), ([signal.SIGKILL, 3 << 8], 128 + signal.SIGKILL)],
+)
+def test_it_ends_as_the_first_that_failed(statuses: list[int], code: int) -> None:
+    ended = iter(statuses)
+
+    def wait() -> tuple[int, int]:
+        for status in ended:
+            return 4711, status
+        raise ChildProcessError
+
+    assert parent.first_failure(wait) == code
+    assert list(ended) == [], "it did not wait for all"
+
+
+def test_signals_go_to_all_that_are_still_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[int, int]] = []
+
+    def kill(pid: int, number: int) -> None:
+        if pid == 11:
+            raise ProcessLookupError
+        sent.append((pid, number))
+
+    monkeypatch.setattr(parent, "descendants", lambda pid: {10: {11, 12, 13}}[pid])
+    monkeypatch.setattr(os, "getpid", lambda: 10)
+    monkeypatch.setattr(os, "kill", kill)
+    parent.pass_on(signal.SIGHUP)
+    assert sorted(sent) == [(12, signal.SIGHUP), (13, signal.SIGHUP)]
+
+
 def test_the_variable_is_for_the_first_process_only(monkeypatch: pytest.MonkeyPatch) -> None:
     environ = {parent.VARIABLE: "yes"}
     assert parent.must_stay(environ)
