@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 from pathlib import Path
 
 import gevent
@@ -17,6 +19,7 @@ from rtmpsrv.workers.link import Link
 from rtmpsrv.workers.remote import RemoteGate
 from tests.doubles.callback_server import CallbackServer
 from tests.doubles.secrets import JWT_SECRET, KEY
+from tests.unit.leading import GivenSignals, Logged
 from tests.unit.workers.lines import PATIENCE_S, eventually
 
 REQUEST = PublishRequest("news", KEY, "10.0.0.1")
@@ -112,3 +115,84 @@ def test_one_that_does_not_retire_is_not_replaced(tmp_path: Path, monkeypatch: p
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         keeper_process.make(Config(), str(tmp_path / "none"))
+
+
+def test_it_ends_when_no_worker_is_left_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    looks: list[float] = []
+
+    def looking() -> float:
+        looks.append(now[0])
+        return now[0]
+
+    def looked_at(time_s: float) -> None:
+        now[0] = time_s
+        eventually(lambda: looks.count(time_s) > 3, "it looks")
+
+    monkeypatch.setattr(keeper_process, "LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr(keeper_process, "monotonic", looking)
+    serving = gevent.spawn(keeper_process.serve, Config(), str(tmp_path), Event())
+    link = Link("w1", log.get("WORKER"))
+    link.start(doors.path_of(str(tmp_path), doors.KEEPER))
+    gate = RemoteGate(link, PATIENCE_S)
+    assert gate.admit(REQUEST, lambda reason: None).channel == "news"
+    start_s = 10 * keeper_process.ALONE_S
+    looked_at(start_s)
+    assert not serving.ready(), "it has a worker"
+    link.close()
+    looked_at(start_s + 0.5 * keeper_process.ALONE_S)
+    assert not serving.ready(), "another one may come"
+    now[0] = start_s + 3 * keeper_process.ALONE_S
+    assert serving.get(timeout=PATIENCE_S)
+
+
+class Process:
+    """What a process has that is the keeper."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, logged: Logged, folder: Path) -> None:
+        self.given = GivenSignals(monkeypatch)
+        self.logged = logged
+        self.folder = folder / "run"
+        self.ignored: set[int] = set()
+        monkeypatch.chdir(folder)  # no `.env` of the developer is read
+        monkeypatch.setenv("RUN_DIR", str(self.folder))
+        monkeypatch.setattr(log, "setup", lambda config=None: None)
+        monkeypatch.setattr(log, "name_process", lambda name: None)
+        monkeypatch.setattr(signal, "signal", lambda number, action: self.ignored.add(number))
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> Process:
+    return Process(monkeypatch, Logged(monkeypatch, caplog), tmp_path)
+
+
+@pytest.mark.parametrize("over", [True, False])
+def test_a_signal_ends_the_process_and_the_others_do_nothing(
+    process: Process, monkeypatch: pytest.MonkeyPatch, over: bool
+) -> None:
+    monkeypatch.setattr(keeper.Keeper, "close", lambda self, timeout_s: over)
+    running = gevent.spawn(keeper_process.main)
+    eventually(lambda: (process.folder / "keeper.sock").exists(), "the door")
+    assert process.ignored == {signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
+    process.given.come(signal.SIGTERM)
+    assert running.get(timeout=PATIENCE_S) == 0
+    assert "Stopped" in process.logged.lines(logging.INFO if over else logging.WARNING)
+
+
+def test_wrong_settings_are_an_error(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RTMP_PORT", "70000")
+    assert keeper_process.main() == 1
+    (line,) = process.logged.lines(logging.ERROR)
+    assert line.startswith("RTMP_PORT: ")
+    assert not process.folder.exists()
+
+
+def test_a_folder_that_cannot_be_used_is_an_error(process: Process) -> None:
+    process.folder.mkdir(0o700)
+    (process.folder / keeper_process.LOCK).mkdir()
+    assert keeper_process.main() == 1
+    assert process.logged.lines(logging.ERROR) == [
+        f"the keeper cannot use {process.folder}: Is a directory (RUN_DIR)"
+    ]
