@@ -184,6 +184,7 @@ def callback_sender(config: Config, give_way: GiveWay) -> Sender:
     return Sender(
         config.callback_url,
         _form(config),
+        log=log.get("CALLBACK"),
         give_way=give_way,
         connect_timeout_s=float(config.callback_connect_timeout_seconds),
         timeout_s=float(config.callback_timeout_seconds),

@@ -19,7 +19,7 @@ from .access.give_way import GiveWay
 from .access.login import Challenges, read_login
 from .access.names import IdRules, Names, StreamName
 from .access.second_publisher import SecondPolicy
-from .access.terms import Terms
+from .access.terms import NO_LIMIT, Terms
 from .access.watch import Watch
 from .access.watched_file import WatchedFile
 from .config import Config
@@ -126,20 +126,34 @@ class Entrance:
         """Return what becomes of a second publisher on a channel. Never blocks."""
         return self._second
 
+    def max_players(self, channel: str) -> int:
+        """Return how many may play a channel by the rules in force. Never blocks."""
+        return self._doors.max_players(channel)
+
     def watch_publisher(
-        self, peer: Peer, stream: StreamName, terms: Terms | None, sent: Callable[[], int]
+        self,
+        peer: Peer,
+        stream: StreamName,
+        terms: Terms | None,
+        sent: Callable[[], int],
+        max_bitrate: int = NO_LIMIT,
     ) -> Callable[[], None]:
         """Dismiss a publisher when its terms end; without any they are found again, for one that moved.
 
-        Return what to call when it has ended. Never blocks.
+        `max_bitrate` is what a backend said, whatever the rules are. Return what to call when it has ended.
+        Never blocks.
         """
-        judge = partial(self._doors.publish, stream, peer.client.to_publish.at, again=True)
-        return self._enter(peer, judge, terms, sent)
+        judge = partial(self._judge_publisher, stream, peer.client.to_publish.at, max_bitrate)
+        if terms is None and max_bitrate == NO_LIMIT and not self._doors.may_end:
+            return _nothing
+        return self._enter(peer, judge, terms.within(max_bitrate) if terms is not None else None, sent)
 
     def watch_player(
         self, peer: Peer, stream: StreamName, terms: Terms | None, key: str | None
     ) -> Callable[[], None]:
         """Dismiss a player when its terms end, as for a publisher; `key` is the one it plays with, if any."""
+        if terms is None and not self._doors.may_end:
+            return _nothing
         return self._enter(
             peer, partial(self._judge_player, stream, peer.client.to_play.at, key), terms, None
         )
@@ -149,9 +163,12 @@ class Entrance:
     ) -> Callable[[], None]:
         if terms is not None and terms.revision != self._doors.revision:
             terms = None  # the rules changed while a backend was asked
-        if not (self._doors.may_end if terms is None else self._doors.may_change or terms.may_end):
+        if terms is not None and not (self._doors.may_change or terms.may_end):
             return _nothing
         return partial(self._watch.leave, self._watch.enter(judge, terms, peer.dismiss, sent))
+
+    def _judge_publisher(self, stream: StreamName, asked_at: float, max_bitrate: int) -> Terms:
+        return self._doors.publish(stream, asked_at, again=True).within(max_bitrate)
 
     def _judge_player(self, stream: StreamName, asked_at: float, key: str | None) -> Terms:
         terms = self._doors.play(stream, asked_at, again=True)

@@ -28,7 +28,8 @@ from .live.registry import Registry
 from .relayed import TELL, wrong_key
 from .relayed import RelayPlayback as RelayPlayback
 from .relayed import RelayPublication as RelayPublication
-from .server.host import Peer
+from .room import Limits, Room
+from .server.host import Client, Peer
 from .server.outlet import Outlet
 from .takeover import make_room
 
@@ -49,7 +50,7 @@ class Gate(Protocol):
         """End a publication. Idempotent, never blocks."""
 
 
-class Elsewhere(Protocol):
+class Elsewhere(Limits, Protocol):
     """The other processes, where there are any: channels that are on the air there. Never blocks."""
 
     def wanted(self, name: str) -> None:
@@ -81,6 +82,7 @@ class Relay:
         self._playbacks: dict[Player, RelayPlayback] = {}
         self._publications: dict[str, RelayPublication] = {}  # on the air, by channel
         self._closed = False
+        self.room = Room(entrance, self._visits, self._publications.get, lambda: self.elsewhere)
 
     def share(self, elsewhere: Elsewhere) -> None:
         """Serve together with other processes."""
@@ -149,7 +151,7 @@ class Relay:
             raise AccessDenied("NetStream.Play.BadName", description, "RTMP_PLAY_WHITELIST")
         terms = self._entrance.play(client, stream)
         peer.log.info("PLAY (%d): %s", msid, stream.channel)
-        check = partial(self._check_player, terms)
+        check = partial(self._check_player, client, terms)
         check(stream)
         stream = self._visits.play(client, name, stream, check)
         channel = self._registry.find(stream.channel)
@@ -259,7 +261,7 @@ class Relay:
             self._gate.release(grant)
             raise
 
-    def _check_player(self, terms: Terms, stream: StreamName) -> None:
+    def _check_player(self, client: Client, terms: Terms, stream: StreamName) -> None:
         """Raise AccessDenied for a key that is not the publisher's, and where there are enough players."""
         self._entrance.check_channel(stream.channel, "NetStream.Play.BadName")
         channel = self._registry.find(stream.channel)
@@ -267,9 +269,7 @@ class Relay:
             return
         if channel.live and terms.key is not None and not channel.accepts_key(terms.key):
             raise wrong_key()
-        if terms.max_players and len(channel.players) >= terms.max_players:
-            description = f"The channel is full ({terms.max_players})"
-            raise AccessDenied("NetStream.Play.BadName", description, "CHANNELS_FILE")
+        self.room.check(client, stream.channel, len(channel.players), terms.max_players)
 
     def _make_room(self, has_left: Callable[[], bool], name: str, claim: Claim) -> bool:
         """Let nobody else publish a channel here, or raise AccessDenied. Blocks for some seconds at most.
@@ -314,7 +314,7 @@ class Relay:
         self, peer: Peer, channel: Channel, grant: Grant, stream: StreamName, terms: Terms | None = None
     ) -> RelayPublication:
         unwatch = _both(
-            self._entrance.watch_publisher(peer, stream, terms, channel.end_position),
+            self._entrance.watch_publisher(peer, stream, terms, channel.end_position, grant.max_bitrate),
             self._visits.watch_publisher(grant, peer.dismiss).cancel,
         )
         publication = RelayPublication(self, peer, channel, grant, stream.path, unwatch)

@@ -85,8 +85,11 @@ class RelayPlayback(ChannelPlayback):
 
     def resume(self) -> None:
         """Go on where the player was when it was frozen."""
+        waited = self.feed.state.waiting
         super().resume()
         self._relay.tell(self.channel.take_news())  # it may have waited elsewhere, with another key
+        if waited and self.channel.live and not self._over:
+            self._relay.room.check_newcomer(self)
         self._look_elsewhere()
 
     def end(self, reason: str) -> None:
@@ -125,7 +128,7 @@ class RelayPlayback(ChannelPlayback):
 
     def _look_elsewhere(self) -> None:
         elsewhere = self._relay.elsewhere
-        if elsewhere is not None and self.feed.state.waiting:
+        if elsewhere is not None and not self._over and self.feed.state.waiting:
             elsewhere.wanted(self.channel.name)
 
 

@@ -5,6 +5,7 @@ Cooperates with other greenlets only where `gevent.monkey` patched the sockets.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from http.client import HTTPException
 from typing import Protocol
@@ -18,10 +19,12 @@ from rtmpsrv.access.callback_http import MAX_BODY_BYTES, make_session
 from rtmpsrv.access.facts import Answer, Decision, Event, Message
 from rtmpsrv.access.give_way import GiveWay
 from rtmpsrv.access.trust import Trust
+from rtmpsrv.log import Logger
 
 CONNECT_TIMEOUT_S = 5.0  # docs/callbacks.md, "Deadlines"
 TOTAL_TIMEOUT_S = 20.0
 MAX_ANSWER_WAIT_S = 1.0
+MAX_TOLD = 16  # names of limits that are told once
 PLACE_OF_EVENT = "{event}"  # in the URL: backends with an address for each
 
 HTTP_ERRORS = (OSError, ValueError, HTTPException, urllib3.exceptions.HTTPError)
@@ -60,6 +63,7 @@ class Sender:
         url: str,
         form: Form,
         *,
+        log: Logger,
         give_way: GiveWay,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         timeout_s: float = TOTAL_TIMEOUT_S,
@@ -68,6 +72,8 @@ class Sender:
         self.shown_url = without_secrets(url)
         self.form = form
         self.timeout_s = timeout_s
+        self._log = log
+        self._told: set[str] = set()
         self._url = url
         self._connect_timeout_s = connect_timeout_s
         self._http = make_session(give_way, Trust(ca))
@@ -87,11 +93,20 @@ class Sender:
                 if exc is not timer:
                     raise
                 raise CallbackTimeout(f"no answer within {self.timeout_s:g} s") from None
-        return answer, self.form.judge(event, answer)
+        decision = self.form.judge(event, answer)
+        self._tell(decision.not_limits)
+        return answer, decision
 
     def close(self) -> None:
         """Close the connections that are idle."""
         self._http.close()
+
+    def _tell(self, not_limits: Sequence[str]) -> None:
+        """Say once of each name that it limits nothing."""
+        for name in not_limits:
+            if name not in self._told and len(self._told) < MAX_TOLD:
+                self._told.add(name)
+                self._log.warning("a limit of the callback is not known or no number, and ignored: %s", name)
 
     def _exchange(self, message: Message) -> Answer:
         try:

@@ -124,10 +124,9 @@ class CallbackAuthority:
             raise self._asking.refuse(why, "CALLBACK_URL")
         stream_id = decision.stream_id
         self._log.debug("%s accepted channel=%s stream_id=%s", begin, request.channel, stream_id)
-        if not decision.channel and not decision.lifetime_s:
-            return stream_id
         ends_at = time.time() + decision.lifetime_s if decision.lifetime_s else 0.0
-        return Approval(stream_id, decision.channel, ends_at)
+        yes = Approval(stream_id, decision.channel, ends_at, decision.max_bitrate, decision.max_players)
+        return stream_id if yes == Approval(stream_id) else yes
 
     def ended(self, grant: Grant) -> None:
         """Queue the `stop` of a publication. Never blocks."""

@@ -117,6 +117,10 @@ class Doors:
             return self._terms(rule, asked_at)
         return self._terms(rule, asked_at, key=stream.key or "")
 
+    def max_players(self, channel: str) -> int:
+        """Return how many may play a channel by the rules in force. Never blocks."""
+        return self._rules.find(channel).max_players
+
     def _claims(
         self, action: str, stream: StreamName, again: bool, denial: Callable[[str, str], AccessDenied]
     ) -> TokenClaims:

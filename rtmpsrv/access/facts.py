@@ -135,6 +135,9 @@ class Decision:
     stream_id: str = ""
     channel: str = ""  # another one than was asked for; for `connect` another app
     lifetime_s: float = 0.0  # 0: none is set
+    max_bitrate: int = 0  # bits per second, of a publisher; 0: any
+    max_players: int = 0  # of the channel; 0: any number
+    not_limits: tuple[str, ...] = ()  # what was said beside limits that are known
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +147,5 @@ class Approval:
     stream_id: str
     channel: str = ""  # "": the one that was asked for
     ends_at: float = 0.0  # wall clock, s; 0: not by itself
+    max_bitrate: int = 0  # bits per second, of a publisher; 0: any
+    max_players: int = 0  # of the channel; 0: any number

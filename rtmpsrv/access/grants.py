@@ -29,6 +29,8 @@ class Grant:
     facts: Facts = field(default=NO_FACTS, repr=False)
     asked: str = ""  # the channel that was asked for, where the authority chose another
     ends_at: float = 0.0  # wall clock, s: when it must be over; 0: never
+    max_bitrate: int = 0  # bits per second, of a publisher; 0: any
+    max_players: int = 0  # of the channel; 0: any number
 
 
 def granted(request: PublishRequest, answer: str | Approval, serial: int) -> Grant:
@@ -37,5 +39,6 @@ def granted(request: PublishRequest, answer: str | Approval, serial: int) -> Gra
     channel = yes.channel or request.channel
     asked = request.channel if channel != request.channel else ""
     return Grant(
-        channel, request.key, request.client_ip, yes.stream_id, serial, request.facts, asked, yes.ends_at
-    )
+        channel, request.key, request.client_ip, yes.stream_id, serial, request.facts, asked,
+        yes.ends_at, yes.max_bitrate, yes.max_players,
+    )  # fmt: skip

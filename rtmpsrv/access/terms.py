@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
 NO_LIMIT = 0
@@ -21,6 +21,11 @@ class Terms:
     max_players: int = NO_LIMIT  # of the channel
     revision: int = 0  # of the rules that say so
     subject: str = field(default="", repr=False)  # whom a token names
+
+    def within(self, max_bitrate: int) -> Terms:
+        """Return the same terms with one more limit of the bitrate; the lower one counts."""
+        limits = [limit for limit in (self.max_bitrate, max_bitrate) if limit != NO_LIMIT]
+        return replace(self, max_bitrate=min(limits, default=NO_LIMIT))
 
     @property
     def may_end(self) -> bool:

@@ -74,6 +74,11 @@ class Visits:
         if isinstance(visit, Grant):
             self._hooks.left(visit)
 
+    def max_players(self, client: Visitor) -> int:
+        """Return how many may play with this client, as a backend says; 0 for any number."""
+        visit = client.granted
+        return visit.max_players if isinstance(visit, Grant) else 0
+
     def watch_player(self, client: Visitor, end: Callable[[str], None]) -> Watch:
         """Have a player ended when it may not go on. Never blocks."""
         visit = client.granted

@@ -77,6 +77,11 @@ class Book:
         """Return the worker of each channel on the air."""
         return {held.grant.channel: held.worker for held in self._by_serial.values()}
 
+    def limits(self) -> dict[str, int]:
+        """Return how many may play a channel on the air, of those for which a backend has said so."""
+        grants = [held.grant for held in self._by_serial.values()]
+        return {grant.channel: grant.max_players for grant in grants if grant.max_players}
+
 
 class SlotBook:
     """The open connections of all workers, against limits that hold for all of them together."""

@@ -14,6 +14,7 @@ class Directory:
         self.on_change: Callable[[str], None] = lambda channel: None  # it is elsewhere now, or is no more
         self._name = link.name
         self._owners: dict[str, str] = {}
+        self._limits: dict[str, int] = {}  # of players, where a backend has said one
         link.tells |= {"directory": self._replace, "on_air": self._on_air, "off_air": self._off_air}
 
     def __len__(self) -> int:
@@ -23,14 +24,21 @@ class Directory:
         """Return the worker that serves a channel; None when that is this one, or when nobody publishes."""
         return self._owners.get(channel)
 
-    def _replace(self, owners: dict[str, str]) -> None:
-        before = self._owners
+    def max_players(self, channel: str) -> int:
+        """Return how many may play a channel of another worker, as its backend says; 0 for any number."""
+        return self._limits.get(channel, 0)
+
+    def _replace(self, owners: dict[str, str], limits: dict[str, int]) -> None:
+        before, self._limits = self._owners, limits
         self._owners = {channel: worker for channel, worker in owners.items() if worker != self._name}
         for channel in before.keys() | self._owners.keys():
             if before.get(channel) != self._owners.get(channel):
                 self.on_change(channel)
 
-    def _on_air(self, channel: str, worker: str) -> None:
+    def _on_air(self, channel: str, worker: str, max_players: int) -> None:
+        self._limits.pop(channel, None)
+        if max_players:
+            self._limits[channel] = max_players
         before = self._owners.pop(channel, None)
         if worker != self._name:
             self._owners[channel] = worker
@@ -40,4 +48,5 @@ class Directory:
     def _off_air(self, channel: str, worker: str) -> None:
         if self._owners.get(channel) == worker:  # else another one has it already
             del self._owners[channel]
+            self._limits.pop(channel, None)
             self.on_change(channel)

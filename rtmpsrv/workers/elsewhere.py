@@ -66,6 +66,10 @@ class Elsewhere:
         self._feeding.add(task)
         task.rawlink(self._feeding.discard)
 
+    def max_players(self, name: str) -> int:
+        """Return how many may play a channel of another worker, as its backend says; 0 for any number."""
+        return self._directory.max_players(name)
+
     def published_here(self, name: str) -> None:
         """Take note that a channel has a publisher here from now on."""
         self._copies.close(name)

@@ -168,7 +168,7 @@ class Keeper:
         if not self.book.add(grant, member.name):  # somebody else was faster while the gate was asked
             self._report(grant)
             raise taken()
-        self._tell_all("on_air", grant.channel, member.name)
+        self._tell_all("on_air", grant.channel, member.name, grant.max_players)
         return grant
 
     def admit_connection(self, member: Member, number: int, address: str) -> str | None:
@@ -193,7 +193,7 @@ class Keeper:
         for grant in self.book.of(name):
             if grant.serial not in claimed:
                 self.release(grant.serial)
-        member.calls.tell("directory", self.book.directory())
+        member.calls.tell("directory", self.book.directory(), self.book.limits())
         for grant in claims:
             self.arrived(member, grant, held=False)
         self.slots.claim(name, slots)
@@ -220,7 +220,7 @@ class Keeper:
             if is_ours:
                 self._journal.began(grant, member.name)
         self._journal.passed_on(serial, member.name)
-        self._tell_all("on_air", grant.channel, member.name)
+        self._tell_all("on_air", grant.channel, member.name, grant.max_players)
         if not (known or held or self._remembers):
             self._gate.kill(grant.channel, grant.stream_id, "control link lost")
         elif serial in self._kills:
@@ -345,6 +345,6 @@ class Keeper:
         for number in numbers:
             self.slots.release(number)
 
-    def _tell_all(self, name: str, channel: str, worker: str) -> None:
+    def _tell_all(self, name: str, channel: str, worker: str, *more: int) -> None:
         if not self._retired:  # else the next one does
-            self.members.tell_all(name, channel, worker)
+            self.members.tell_all(name, channel, worker, *more)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.access_run import AccessServer, leaks
-from tests.client import Stage, stage, values_of
+from tests.client import Stage, audio, describe, stage, values_of
 from tests.doubles.callback_server import Answer, CallbackServer, Received
 from tests.doubles.hook_backend import (
     Fields,
@@ -22,6 +23,7 @@ from tests.doubles.hook_backend import (
     wait_until,
 )
 from tests.doubles.secrets import JWT_SECRET, KEY
+from tests.integration.lineage import Lineage
 from tests.media_files import system_tool
 
 FORMATS = {"nginx": NginxBackend, "srs": SrsBackend, "mediamtx": MediaMtxBackend}
@@ -252,3 +254,77 @@ def test_tokens_tell_of_players_and_their_queries_where_that_is_wanted() -> None
         assert (stop["stream_id"], stop["client_id"]) == ("id-start", start["client_id"])
         assert play["client_id"] != start["client_id"]
         assert backend.refused == []
+
+
+def limited(**limits: int) -> Said:
+    """Return a yes with limits."""
+    return Said(200, json.dumps({"limits": limits}).encode(), {"content-type": "application/json"})
+
+
+def full(on: Stage, name: str) -> str:
+    """Let one more player come, which is refused; return why."""
+    viewer = on.client().connect("live")
+    viewer.ask_play(name, viewer.create_stream())
+    _, message = viewer.read_until(lambda one: describe(one) == "NetStream.Play.BadName", timeout_s=10)
+    viewer.expect_closed()
+    return str(values_of(message)[3]["description"])
+
+
+def test_a_bitrate_that_was_given_ends_a_publisher_that_sends_more(run: Run, on: Stage) -> None:
+    if run.name == "srs":
+        body = json.dumps({"code": 0, "limits": {"max_bitrate": 1000}}).encode()
+        said = Said(200, body)
+    else:
+        said = limited(max_bitrate=1000)
+    run.backend.says = lambda fields: said if "fast" in run.stream_of(fields) else run.backend.yes()
+    client = on.publisher("live", "fast")
+    for number in range(10):
+        client.audio(20 * number, audio(bytes(1000)))
+    status = client.expect_status("NetStream.Unpublish.Success", 10)
+    assert status["description"] == "more than 1000 bits per second"
+    client.expect_closed()
+
+
+def test_players_that_a_backend_allows_are_counted_also_in_the_next_process() -> None:
+    settings = {"CALLBACK_FORMAT": "nginx", "CALLBACK_EVENTS": "start,stop", "URL_LAYOUT": "app-stream"}
+    with NginxBackend() as backend:
+        backend.says = lambda fields: limited(max_players=2, max_bitrate=1_000_000)
+        with Lineage(CALLBACK_URL=backend.url, **settings) as line, stage(line.port) as on:
+            publisher, player = on.publisher("live", "alice"), on.client().play("live", "alice")
+            line.succeed()
+            second = on.client().play("live", "alice")
+            assert full(on, "alice") == "The channel is full (2)"
+            on.passed(publisher, player)
+            second.close()
+            line.wait_for_line("PLAY STOP: live/alice")
+            on.client().play("live", "alice")
+            for number in range(20):
+                publisher.audio(1000 + 20 * number, audio(bytes(100_000)))
+            status = publisher.expect_status("NetStream.Unpublish.Success", 10)
+            assert status["description"] == "more than 1000000 bits per second"
+            line.check_log()
+
+
+def test_of_two_workers_one_asks_for_both_and_names_and_limits_are_right_in_either(tmp_path: Path) -> None:
+    settings = {"CALLBACK_FORMAT": "nginx", "CALLBACK_EVENTS": EVENTS["nginx"], "URL_LAYOUT": "app-stream"}
+    with NginxBackend() as backend:
+        backend.says = lambda fields: (
+            backend.rename("public") if fields.get("name") == "secret" else limited(max_players=3)
+        )
+        crew = AccessServer(WORKERS="2", RUN_DIR=str(tmp_path / "run"), CALLBACK_URL=backend.url, **settings)
+        with crew as server, stage(server.port) as on:
+            publisher = on.publisher("live", f"secret?token={KEY}")
+            start = backend.wait_for("publish")[0]
+            assert (start["name"], start["token"]) == ("secret", KEY)
+            server.wait_for_line("publish accepted channel=live/public")
+            players = [on.client().play("live", "public") for _ in range(3)]
+            backend.wait_for("play", 3)
+            for player in players:
+                on.passed(publisher, player)
+            assert {full(on, "public") for _ in range(6)} == {"The channel is full (3)"}
+            for client in (*players, publisher):
+                client.close()
+            assert backend.wait_for("publish_done")[0]["clientid"] == start["clientid"]
+            backend.wait_for("play_done", len(backend.events("play")))
+        assert len(backend.events("publish")) == len(backend.events("publish_done")) == 1
+        assert leaks(server.everything()) == []

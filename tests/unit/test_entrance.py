@@ -221,6 +221,23 @@ def test_rules_that_change_while_a_backend_is_asked_count_too(by_file: Entrance)
     assert visitor.why.get(timeout=5) == "Invalid stream key provided: it is none of the channel's"
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_bitrate_that_a_backend_gave_counts_whatever_the_rules_become(moved: bool) -> None:
+    usual, visitor = entrance(), Visitor("key")
+    stream = usual.published(visitor.client, "key")
+    usual._watch._clock = iter(range(0, 1000, 20)).__next__  # each look is 20 s later
+    sent = iter(range(0, 1 << 20, 1000)).__next__
+    usual.watch_publisher(visitor.peer, stream, None if moved else Terms(), sent, 100)
+    usual.use(read_rules(b'[[channel]]\nname = "live"\nmax_bitrate = 5_000\n', has_tokens=False))
+    assert visitor.why.get(timeout=5) == "more than 100 bits per second"
+    usual.close()
+
+
+def test_the_rules_say_how_many_may_play(by_file: Entrance) -> None:
+    assert by_file.max_players("elsewhere") == 0
+    assert by_file.max_players("live/alice") == 5
+
+
 def test_a_first_file_that_is_bad_is_an_error(file: Path) -> None:
     file.write_text(FILE.replace("max_players", "max_player"))
     with pytest.raises(ConfigError) as caught:

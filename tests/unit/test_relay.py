@@ -47,12 +47,14 @@ class Desk:
         self.asked: list[PublishRequest] = []
         self.meanwhile: Callable[[], None] = lambda: None
         self.channel = ""  # that publishers are given
+        self.max_bitrate = self.max_players = 0  # likewise
 
     def authorise(self, request: PublishRequest) -> str | Approval:
         self.asked.append(request)
         self.meanwhile()
         stream_id = f"id-{len(self.asked)}"
-        return Approval(stream_id, self.channel) if self.channel else stream_id
+        yes = Approval(stream_id, self.channel, 0.0, self.max_bitrate, self.max_players)
+        return stream_id if yes == Approval(stream_id) else yes
 
     def ended(self, grant: Grant) -> None:
         self.ended_ids.append(grant.stream_id)
@@ -561,10 +563,17 @@ class Noted(Entrance):
     def __init__(self) -> None:
         super().__init__()
         self.watched: list[tuple[str, object]] = []
+        self.bitrates: list[int] = []
 
     def watch_publisher(
-        self, peer: Peer, stream: StreamName, terms: Terms | None, sent: Callable[[], int]
+        self,
+        peer: Peer,
+        stream: StreamName,
+        terms: Terms | None,
+        sent: Callable[[], int],
+        max_bitrate: int = 0,
     ) -> Callable[[], None]:
+        self.bitrates.append(max_bitrate)
         return self._note("publisher", terms)
 
     def watch_player(
@@ -580,6 +589,7 @@ class Noted(Entrance):
 def test_who_is_let_in_is_watched_until_it_ends_or_moves() -> None:
     noted = Noted()
     house = House(entrance=noted)
+    house.desk.max_bitrate = 8
     publication = house.publish("k")
     playback, _ = house.play("k")
     assert noted.watched == [("publisher", Terms()), ("player with k", Terms("k"))]
@@ -588,6 +598,7 @@ def test_who_is_let_in_is_watched_until_it_ends_or_moves() -> None:
     publication = house.relay.resume_publication(FakePeer(name="k"), frozen)
     playback = house.relay.resume_playback(FakePeer(name="k"), player, cast(Outlet, FakeSink(house.clock)))
     assert noted.watched == [("publisher", None), ("player with k", None)], "on what terms is found again"
+    assert noted.bitrates == [8, 8], "what the backend gave goes along"
     playback.end("test")
     publication.end("test")
     assert noted.watched == []
@@ -616,6 +627,10 @@ class Others:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
+        self.limit = 0
+
+    def max_players(self, name: str) -> int:
+        return self.limit
 
     def wanted(self, name: str) -> None:
         self.told.append(("wanted", name))

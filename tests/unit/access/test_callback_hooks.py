@@ -59,7 +59,7 @@ def hooks(backend: NginxBackend, clock: Clock) -> Iterator[CallbackHooks]:
 
 
 def make(url: str, *kinds: str, clock: Clock | None = None) -> CallbackHooks:
-    sender = Sender(url, NginxForm(), give_way=Turns(), timeout_s=PATIENCE_S)
+    sender = Sender(url, NginxForm(), log=log.get("CALLBACK"), give_way=Turns(), timeout_s=PATIENCE_S)
     told = frozenset(kinds or KINDS)
     return CallbackHooks(sender, log=log.get("CALLBACK"), kinds=told, update_s=30, clock=clock or Clock())
 
@@ -107,7 +107,11 @@ def test_without_an_answer_nobody_connects(log_lines: LogLines) -> None:
 def test_a_hung_backend_is_named_by_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as hung:
         sender = Sender(
-            f"http://127.0.0.1:{hung.getsockname()[1]}/", NginxForm(), give_way=Turns(), timeout_s=0.05
+            f"http://127.0.0.1:{hung.getsockname()[1]}/",
+            NginxForm(),
+            log=log.get("CALLBACK"),
+            give_way=Turns(),
+            timeout_s=0.05,
         )
         hooks = CallbackHooks(sender, log=log.get("CALLBACK"), kinds=frozenset(KINDS))
         assert "(CALLBACK_TIMEOUT_SECONDS)" in refused(lambda: hooks.connect(ADDRESS, FACTS))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
+from rtmpsrv import log
 from rtmpsrv.access.callback_http import MAX_BODY_BYTES
-from rtmpsrv.access.callback_sender import CallbackTimeout, Form, Sender, without_secrets
+from rtmpsrv.access.callback_sender import MAX_TOLD, CallbackTimeout, Form, Sender, without_secrets
 from rtmpsrv.access.facts import Answer, Event, Facts
 from rtmpsrv.access.form_jwt import JwtForm
 from rtmpsrv.access.form_nginx import NginxForm
@@ -23,7 +25,7 @@ EVENT = Event("start", "live", KEY, "192.0.2.1", None, Facts(app="live", name="a
 
 
 def sender(url: str, form: Form) -> Sender:
-    return Sender(url, form, give_way=Turns(), timeout_s=PATIENCE_S)
+    return Sender(url, form, log=log.get("CALLBACK"), give_way=Turns(), timeout_s=PATIENCE_S)
 
 
 @pytest.fixture
@@ -66,6 +68,26 @@ def test_of_each_header_the_first_counts_and_redirects_are_not_followed() -> Non
         assert (answer.status, answer.headers["location"], decision.channel) == (302, "bob", "bob")
         assert len(backend.received) == 1
     assert Answer(200, {"x": KEY}).__repr__().count(KEY) == 0
+
+
+def test_of_each_limit_that_limits_nothing_one_line_tells(caplog: pytest.LogCaptureFixture) -> None:
+    given: dict[str, object] = {"max_viewers": 5, "max_bitrate": "8M", "max_players": 5}
+    with NginxBackend() as backend:
+        backend.says = lambda fields: Said(
+            200, json.dumps({"limits": given}).encode(), {"content-type": "application/json"}
+        )
+        one = sender(backend.url, NginxForm())
+        for _ in range(2):
+            _, decision = one.post(EVENT, PATIENCE_S)
+            assert (decision.max_bitrate, decision.max_players) == (0, 5)
+        told = "a limit of the callback is not known or no number, and ignored: "
+        lines = [record.getMessage().partition(told)[2] for record in caplog.records]
+        assert [line for line in lines if line] == ["max_bitrate", "max_viewers"]
+        for number in range(2 * MAX_TOLD):
+            given.clear()
+            given[f"unknown{number}"] = 1
+            one.post(EVENT, PATIENCE_S)
+        assert sum(told in record.getMessage() for record in caplog.records) == MAX_TOLD
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def make(server: CallbackServer) -> Iterator[Make]:
                 for name in ("timeout_s", "connect_timeout_s", "ca")
                 if name in options
             }
-            sender = Sender(url or server.url, form, give_way=Turns(), **limits)
+            sender = Sender(url or server.url, form, log=log.get("CALLBACK"), give_way=Turns(), **limits)
             arguments: dict[str, Any] = {"log": log.get("CALLBACK"), "backoff": QuickBackoff} | options
             authority = CallbackAuthority(sender, **arguments)
             stack.callback(authority.close)

@@ -18,6 +18,7 @@ REQUEST = PublishRequest("live", KEY, "192.0.2.1", FACTS)
         ("s1", Grant("live", KEY, "192.0.2.1", "s1", 7, FACTS)),
         (Approval("s1"), Grant("live", KEY, "192.0.2.1", "s1", 7, FACTS)),
         (Approval("s1", "live", 5.0), Grant("live", KEY, "192.0.2.1", "s1", 7, FACTS, "", 5.0)),
+        (Approval("s1", "", 0.0, 8, 9), Grant("live", KEY, "192.0.2.1", "s1", 7, FACTS, "", 0.0, 8, 9)),
         (Approval("s1", "other"), Grant("other", KEY, "192.0.2.1", "s1", 7, FACTS, "live")),
     ],
 )

@@ -49,7 +49,25 @@ REFINED: list[tuple[dict[str, Any], Decision]] = [
     ({"lifetime": 1e300}, Decision(True, lifetime_s=json_answer.LONGEST_S)),
     ({"limits": {"max_seconds": 7}}, Decision(True, lifetime_s=7.0)),
     ({"limits": {"max_seconds": 7}, "lifetime": 5000}, Decision(True, lifetime_s=5.0)),
-    ({"limits": [1]}, YES),
+    (
+        {"limits": {"max_bitrate": 8_000_000, "max_players": 2}},
+        Decision(True, max_bitrate=8_000_000, max_players=2),
+    ),
+    (
+        {"limits": {"max_bitrate": 8e6, "max_players": 0.5}},
+        Decision(True, max_bitrate=8_000_000, max_players=1),
+    ),
+    ({"limits": {"max_bitrate": 1e300}}, Decision(True, max_bitrate=json_answer.MOST)),
+    ({"limits": {"max_bitrate": 0, "max_players": None, "max_seconds": 0.0}}, YES),
+    ({"limits": None}, YES),
+    ({"limits": [1]}, Decision(True, not_limits=("limits",))),
+    ({"limits": {"max_players": True}}, Decision(True, not_limits=("max_players",))),
+    ({"limits": {"max_players": False}}, Decision(True, not_limits=("max_players",))),
+    ({"limits": {"max_bitrate": "8M"}}, Decision(True, not_limits=("max_bitrate",))),
+    ({"limits": {"max_seconds": -1}}, Decision(True, not_limits=("max_seconds",))),
+    ({"limits": {"max_bitrate": 10**400}}, Decision(True, not_limits=("max_bitrate",))),
+    ({"limits": {"b\n" + "x" * 99: 1, "a": 1}}, Decision(True, not_limits=("a", "b" + "x" * 39))),
+    ({"limits": dict.fromkeys("fedcba", 1)}, Decision(True, not_limits=("a", "b", "c", "d"))),
     ({"channel": "/other/"}, Decision(True, channel="other")),
     ({"channel": 5, "reason": 5, "stream_id": 5}, YES),
     ({"stream_id": "tëxt"}, YES),
@@ -64,5 +82,5 @@ def test_what_an_object_says_is_added(said: dict[str, Any], decision: Decision) 
 
 
 def test_a_no_stays_a_no_and_what_is_not_said_stays() -> None:
-    before = Decision(False, "why", "id", "channel", 3.0)
+    before = Decision(False, "why", "id", "channel", 3.0, 4, 5, ("x",))
     assert json_answer.refined(before, {"allow": True}) == before

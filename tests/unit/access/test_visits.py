@@ -24,6 +24,7 @@ class FakeHooks:
     def __init__(self) -> None:
         self.app = ""
         self.channel = "live"
+        self.max_players = 0
         self.asked: list[PublishRequest] = []
         self.connected: list[Facts] = []
         self.ended: list[Grant] = []
@@ -35,7 +36,8 @@ class FakeHooks:
 
     def play(self, request: PublishRequest) -> Grant | None:
         self.asked.append(request)
-        return Grant(self.channel, request.key, request.client_ip, "s1", 1, request.facts)
+        channel, limit = self.channel, self.max_players
+        return Grant(channel, request.key, request.client_ip, "s1", 1, request.facts, max_players=limit)
 
     def left(self, visit: Grant) -> None:
         self.ended.append(visit)
@@ -80,6 +82,13 @@ def test_a_player_gets_what_it_was_given_also_where_it_goes_on() -> None:
     visits.left(guest)
     assert [visit.channel for visit in hooks.ended] == ["other"], "once"
     assert visits.resumed(guest, STREAM) is STREAM
+
+
+def test_a_backend_may_say_how_many_play_with_a_player() -> None:
+    visits, guest = Visits(NoHooks()), client()
+    assert visits.max_players(guest) == 0
+    guest.granted = Grant("live", KEY, "192.0.2.1", "s1", max_players=5)
+    assert visits.max_players(guest) == 5
 
 
 def test_a_player_that_was_accepted_and_is_refused_after_all_has_left() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rtmpsrv.access.gate import Grant
@@ -22,6 +24,15 @@ def test_a_channel_has_one_publication() -> None:
     assert book.add(grant(1), "w2")  # told again, by another one
     assert (book.owner("news"), len(book)) == ("w2", 1)
     assert book.directory() == {"news": "w2"}
+
+
+def test_limits_of_players_are_those_that_were_given() -> None:
+    book = Book()
+    book.add(grant(1), "w1")
+    book.add(replace(grant(2, "sport"), max_players=5), "w2")
+    assert book.limits() == {"sport": 5}
+    book.remove(2)
+    assert book.limits() == {}
 
 
 def test_a_publication_is_removed_once() -> None:

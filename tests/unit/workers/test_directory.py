@@ -20,8 +20,8 @@ def directory(changes: list[str]) -> Directory:
     directory = Directory(link)
     directory.on_change = changes.append
     for name, arguments in [
-        ("directory", ({"mine": "w1", "news": "w2", "sport": "w3"},)),
-        ("directory", ({"mine": "w1", "news": "w2", "sport": "w2"},)),
+        ("directory", ({"mine": "w1", "news": "w2", "sport": "w3"}, {"old": 7})),
+        ("directory", ({"mine": "w1", "news": "w2", "sport": "w2"}, {"news": 5})),
     ]:
         link.tells[name](*arguments)
     changes.clear()
@@ -29,7 +29,10 @@ def directory(changes: list[str]) -> Directory:
 
 
 def tell(directory: Directory, name: str, channel: str, worker: str) -> None:
-    {"on": directory._on_air, "off": directory._off_air}[name](channel, worker)
+    if name == "on":
+        directory._on_air(channel, worker, 0)
+    else:
+        directory._off_air(channel, worker)
 
 
 def test_own_channels_are_not_elsewhere(directory: Directory) -> None:
@@ -61,6 +64,21 @@ def test_changes(
 
 
 def test_what_a_new_keeper_tells_is_all_there_is(directory: Directory, changes: list[str]) -> None:
-    directory._replace({"news": "w2", "new": "w3"})
+    directory._replace({"news": "w2", "new": "w3"}, {})
     assert [directory.elsewhere(name) for name in ("news", "sport", "new")] == ["w2", None, "w3"]
     assert sorted(changes) == ["new", "sport"]
+
+
+def test_how_many_may_play_there_goes_with_the_publication(directory: Directory) -> None:
+    def limits() -> list[int]:
+        return [directory.max_players(name) for name in ("news", "sport", "old")]
+
+    assert limits() == [5, 0, 0]
+    directory._on_air("sport", "w2", 9)
+    directory._off_air("sport", "w3")  # late
+    assert limits() == [5, 9, 0]
+    directory._on_air("news", "w2", 0)
+    directory._off_air("sport", "w2")
+    assert limits() == [0, 0, 0]
+    directory._on_air("news", "w3", 4)
+    assert limits() == [4, 0, 0]

@@ -170,14 +170,14 @@ def test_what_a_backend_is_told_and_what_it_gives_pass_through_the_keeper(
 
     def authorise(request: PublishRequest) -> Approval:
         asked.append(request)
-        return Approval("id-1", "public", 99.5)
+        return Approval("id-1", "public", 99.5, 8, 9)
 
     monkeypatch.setattr(cluster.desk, "authorise", authorise)
     worker, facts = cluster.worker(), Facts(name="alice")
     request = PublishRequest("news", KEY, "10.0.0.1", facts)
     grant = worker.publish(request)
     assert asked == [request]
-    assert grant == Grant("public", KEY, "10.0.0.1", "id-1", grant.serial, facts, "news", 99.5)
+    assert grant == Grant("public", KEY, "10.0.0.1", "id-1", grant.serial, facts, "news", 99.5, 8, 9)
     assert cluster.keeper.book.owner("public") == worker.link.name
     with pytest.raises(AccessDenied, match="already publishing"):
         worker.publish(request)

@@ -1,0 +1,65 @@
+"""How many may play a channel: what the rules and a backend say of it. Counts those of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from .access.visits import Visits
+from .entrance import Entrance
+from .errors import AccessDenied
+from .server.host import Client
+
+if TYPE_CHECKING:
+    from .relayed import RelayPlayback, RelayPublication
+
+RULES, BACKEND = "CHANNELS_FILE", "CALLBACK_URL"  # who says so: for the log
+
+
+class Limits(Protocol):
+    """What other processes know of their channels. Never blocks."""
+
+    def max_players(self, name: str) -> int:
+        """Return how many may play a channel that is on the air elsewhere; 0 for any number."""
+
+
+class Room:
+    """Room for players. Never blocks."""
+
+    def __init__(
+        self,
+        entrance: Entrance,
+        visits: Visits,
+        published: Callable[[str], RelayPublication | None],
+        elsewhere: Callable[[], Limits | None],
+    ) -> None:
+        self._entrance = entrance
+        self._visits = visits
+        self._published = published
+        self._elsewhere = elsewhere
+
+    def check(self, client: Client, channel: str, players: int, of_rules: int) -> None:
+        """Raise AccessDenied for one more player than any of the limits allows; 0 is none."""
+        limits = [
+            (of_rules, RULES),
+            (self._visits.max_players(client), BACKEND),
+            (self._of_publisher(channel), BACKEND),
+        ]
+        for most, variable in limits:
+            if most and players >= most:
+                raise AccessDenied("NetStream.Play.BadName", f"The channel is full ({most})", variable)
+
+    def check_newcomer(self, playback: RelayPlayback) -> None:
+        """Refuse a player that came from where its channel was not, and joined it here, if it is full."""
+        client, channel = playback.peer.client, playback.channel
+        try:
+            of_rules = self._entrance.max_players(channel.name)
+            self.check(client, channel.name, len(channel.players) - 1, of_rules)
+        except AccessDenied as exc:
+            playback.peer.refuse_play(exc.code, exc.description)
+
+    def _of_publisher(self, channel: str) -> int:
+        present, elsewhere = self._published(channel), self._elsewhere()
+        if present is not None:
+            return present.grant.max_players
+        return elsewhere.max_players(channel) if elsewhere is not None else 0
