@@ -56,7 +56,13 @@ def succeed(predecessor: Wire, config: Config, warnings: list[str]) -> int:
     plain, secure = successor.take_listening(config.bind_address, config.rtmp_port), None
     if config.tls_enabled:
         secure = successor.take_listening(config.ssl_bind_address, config.ssl_port)
-    return lead(App(config, Ports(plain, secure)), config, warnings, successor)
+    try:
+        app = App(config, Ports(plain, secure))
+    except ConfigError as exc:  # the other process goes on as soon as it hears nothing from this one
+        log.tell(logging.ERROR, [*exc.problems, "succession failed, this process ends"])
+        successor.close()
+        return 1
+    return lead(app, config, warnings, successor)
 
 
 def lead(app: Served, config: Config, warnings: list[str], successor: Successor | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -263,6 +264,32 @@ def test_a_setting_that_must_agree_moves_nobody_and_the_log_says_so(tmp_path: Pa
         assert line.process.wait(START_S) == 0
         some(other, 20)
         assert len(media_of(on.passed(other, viewer))) == 10
+        line.end()
+
+
+@pytest.mark.parametrize("wrong", ["CHANNELS_FILE", "RUN_DIR"])
+def test_a_successor_that_cannot_use_a_file_says_so_and_the_old_one_goes_on(
+    tmp_path: Path, wrong: str
+) -> None:
+    bad = tmp_path / "bad"
+    bad.write_text("[[channel]]\nnaem = 1\n")
+    settings, why = {
+        "CHANNELS_FILE": (f"CHANNELS_FILE={bad}\n", "CHANNELS_FILE: line 2: unknown key"),
+        "RUN_DIR": (f"RUN_DIR={bad}\nCALLBACK_URL=http://127.0.0.1:9/\n", f"RUN_DIR: {bad} "),
+    }[wrong]
+    with Lineage(cwd=str(tmp_path)) as line, stage(line.port) as on:
+        publisher, player = on.publisher("app"), on.player("app")
+        (tmp_path / ".env").write_text(settings)
+        since = line.fail()
+        assert len(line.matching(rf"\[ERROR\] {re.escape(why)}", since)) == 1
+        assert line.matching("succession failed, this process ends", since)
+        assert not line.matching("Traceback", since)
+        some(publisher, 0)
+        assert len(media_of(on.passed(publisher, player))) >= 5
+        assert not any(map(alive, line.successors))
+        (tmp_path / ".env").unlink()
+        line.succeed()
+        on.passed(publisher, player)
         line.end()
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import gevent
@@ -208,6 +209,27 @@ def test_who_lost_the_one_before_on_the_way_ends(stage: Stage) -> None:
     (line,) = stage.errors
     assert line.startswith("succession failed, this process ends: ")
     assert stage.given.handlers == {}
+
+
+def test_a_successor_whose_files_cannot_be_used_ends_and_the_one_before_goes_on(
+    stage: Stage, tmp_path: Path
+) -> None:
+    with listening() as (config, descriptor):
+        old = App(config, Ports(descriptor))
+        old.start()
+    near, far = gsocket.socketpair(gsocket.AF_UNIX)
+    going = Predecessor(old.estate, Heir(), Wire(near), get("TEST"), start_s=PATIENCE_S, linger_s=PATIENCE_S)
+    leaving = gevent.spawn(going.run)
+    wrong = replace(config, channels_file=str(tmp_path / "none.toml"))
+    assert gevent.spawn(serving.succeed, Wire(far), wrong, []).get(timeout=PATIENCE_S) == 1
+    assert not leaving.get(timeout=PATIENCE_S)
+    problem, end, *_ = stage.errors
+    assert problem.startswith(f"CHANNELS_FILE: {tmp_path}/none.toml cannot be read")
+    assert end == "succession failed, this process ends"
+    assert stage.given.handlers == {}
+    greets(config)
+    old.stop(0.0)
+    assert old.run() == 0
 
 
 def test_it_serves_from_where_another_one_stops(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
