@@ -124,7 +124,7 @@ class Entrance:
 
     def second(self, channel: str) -> SecondPolicy:
         """Return what becomes of a second publisher on a channel. Never blocks."""
-        return self._second
+        return self._doors.second(channel, self._second)
 
     def max_players(self, channel: str) -> int:
         """Return how many may play a channel by the rules in force. Never blocks."""

@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from rtmpsrv.access.login import MAX_USER
+from rtmpsrv.access.second_publisher import MAX_RECONNECT_S, MODES
 from rtmpsrv.access.terms import NO_LIMIT
 from rtmpsrv.errors import ConfigError
 
@@ -28,12 +29,7 @@ FOUND_KEPT = 10_000  # channels whose rule is remembered
 _HASHED = "sha256:"
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 _ACCESS = ("key", "open", "token")
-_TO_COME = frozenset(
-    (
-        "second_publisher", "reconnect_seconds", "record", "push", "pull", "pull_when", "fallback",
-        "on_publish",
-    )
-)  # fmt: skip
+_TO_COME = frozenset(("record", "push", "pull", "pull_when", "fallback", "on_publish"))
 _ENTRY = re.compile(r"\s*\[\[\s*channel\s*\]\]")
 _KEY = re.compile(r"""\s*(?:\[\s*channel\s*\.\s*)?["']?([\w-]+)["']?\s*[.=\]]""")
 _USER = re.compile(r"[!-~]+")
@@ -52,6 +48,8 @@ class ChannelRule:
     max_players: int = NO_LIMIT
     max_bitrate: int = NO_LIMIT  # bits per second
     max_seconds: int = NO_LIMIT
+    second_publisher: str = ""  # "": as all channels
+    reconnect_seconds: int | None = None  # None: likewise
 
 
 NO_RULE = ChannelRule()
@@ -207,6 +205,18 @@ def _number(value: object) -> int:
     return value
 
 
+def _second(value: object) -> str:
+    if value not in MODES:
+        raise _Wrong(f"second_publisher must be one of {', '.join(MODES)}")
+    return str(value)
+
+
+def _reconnect(value: object) -> int:
+    if type(value) is not int or not 0 <= value <= MAX_RECONNECT_S:
+        raise _Wrong(f"reconnect_seconds must be a whole number from 0 to {MAX_RECONNECT_S}")
+    return value
+
+
 _READERS: dict[str, Callable[[object], object]] = {
     "name": _pattern,
     "publish_keys": _keys,
@@ -216,6 +226,8 @@ _READERS: dict[str, Callable[[object], object]] = {
     "max_players": _number,
     "max_bitrate": _number,
     "max_seconds": _number,
+    "second_publisher": _second,
+    "reconnect_seconds": _reconnect,
 }
 
 

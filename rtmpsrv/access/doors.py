@@ -16,6 +16,7 @@ from rtmpsrv.access.channel_rules import ChannelRule, ChannelRules, fits
 from rtmpsrv.access.gate import INVALID_KEY, refusal
 from rtmpsrv.access.login import Challenges, Login
 from rtmpsrv.access.names import StreamName
+from rtmpsrv.access.second_publisher import SecondPolicy
 from rtmpsrv.access.terms import NO_LIMIT, Terms
 from rtmpsrv.errors import AccessDenied
 
@@ -50,6 +51,14 @@ class Doors:
         """Let these rules for channels be in force, and no others."""
         self._rules = rules
         self.revision += 1
+
+    def second(self, channel: str, usual: SecondPolicy) -> SecondPolicy:
+        """Return what becomes of a second publisher; `usual` is for all that a channel's rule leaves out."""
+        rule = self._rules.find(channel)
+        seconds = rule.reconnect_seconds
+        return SecondPolicy(
+            rule.second_publisher or usual.mode, usual.reconnect_s if seconds is None else float(seconds)
+        )
 
     @property
     def may_end(self) -> bool:

@@ -15,6 +15,7 @@ from rtmpsrv.access.names import StreamName
 
 REFUSE, STALLED, TAKEOVER = "refuse", "stalled", "takeover"
 MODES = (REFUSE, STALLED, TAKEOVER)
+MAX_RECONNECT_S = 3600  # that a channel may be kept for its publisher
 STALLED_S = 3.0  # without a byte; encoders send many times a second
 
 Claim = tuple[bytes, ...]  # digests of all that shows who somebody is; never the secrets themselves

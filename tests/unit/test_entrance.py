@@ -17,7 +17,7 @@ from jwt.algorithms import ECAlgorithm
 
 from rtmpsrv import entrance as entrance_module
 from rtmpsrv.access.channel_rules import read_rules
-from rtmpsrv.access.second_publisher import REFUSE, STALLED, SecondPolicy
+from rtmpsrv.access.second_publisher import REFUSE, STALLED, TAKEOVER, SecondPolicy
 from rtmpsrv.access.stream_tokens import make_token
 from rtmpsrv.access.terms import Terms
 from rtmpsrv.config import Config
@@ -69,6 +69,27 @@ def test_what_becomes_of_second_publishers() -> None:
     assert Entrance().second("any") == entrance().second("any") == SecondPolicy(REFUSE, 0.0)
     made = entrance(SECOND_PUBLISHER="stalled", RECONNECT_SECONDS="10")
     assert made.second("any") == SecondPolicy(STALLED, 10.0)
+
+
+def test_a_rule_of_a_channel_says_what_becomes_of_second_publishers() -> None:
+    made = entrance(SECOND_PUBLISHER="stalled", RECONNECT_SECONDS="10")
+    rules = """
+        channel = [
+            { name = "both", second_publisher = "takeover", reconnect_seconds = 60 },
+            { name = "never", second_publisher = "refuse", reconnect_seconds = 0 },
+            { name = "taken", second_publisher = "takeover" },
+            { name = "kept", reconnect_seconds = 5 },
+            { name = "*", max_players = 5 },
+        ]
+    """
+    made.use(read_rules(rules.encode(), has_tokens=False))
+    assert made.second("both") == SecondPolicy(TAKEOVER, 60.0)
+    assert made.second("never") == SecondPolicy(REFUSE, 0.0)
+    assert made.second("taken") == SecondPolicy(TAKEOVER, 10.0)
+    assert made.second("kept") == SecondPolicy(STALLED, 5.0)
+    assert made.second("other") == SecondPolicy(STALLED, 10.0)
+    made.use(read_rules(b'channel = [{ name = "both" }]', has_tokens=False))
+    assert made.second("both") == SecondPolicy(STALLED, 10.0), "rules that change count for the next one"
 
 
 def test_by_default_nobody_is_watched() -> None:

@@ -21,6 +21,8 @@ play_keys = ["viewers"]
 max_players = 500
 max_bitrate = 8_000_000
 max_seconds = 14_400
+second_publisher = "stalled"
+reconnect_seconds = 3600
 
 [[channel]]
 name = "*"
@@ -43,6 +45,7 @@ def test_everything_that_may_stand_in_it() -> None:
     found = rules.find("live/alice")
     assert (found.name, found.play_access) == ("live/*", "key")
     assert (found.max_players, found.max_bitrate, found.max_seconds) == (500, 8_000_000, 14_400)
+    assert (found.second_publisher, found.reconnect_seconds) == ("stalled", 3600)
     for key in (KEY, OTHER_KEY):
         assert fits(key, found.publish_keys)
         assert not fits(key, found.play_keys)
@@ -104,8 +107,13 @@ ODD_USER = "line 3: a user's name has up to 64 characters of ASCII, but for blan
         (entry('users = { alice = "x" }\npublish_keys = ["y"]'),
             ["line 3: a channel has users or publish_keys, not both"]),
         (entry('record.format = "mp4"'), ["line 3: record is to come"]),
-        (entry("reconnect_seconds = 5\nsecond_publisher = 5"),
-            ["line 3: reconnect_seconds is to come", "line 4: second_publisher is to come"]),
+        (entry('second_publisher = "replace"'),
+            ["line 3: second_publisher must be one of refuse, stalled, takeover"]),
+        (entry("second_publisher = []"),
+            ["line 3: second_publisher must be one of refuse, stalled, takeover"]),
+        *[(entry(f"reconnect_seconds = {odd}"),
+            ["line 3: reconnect_seconds must be a whole number from 0 to 3600"])
+          for odd in ("-1", "3601", "true", "1.5", '"5"')],
         (entry(f'publish_keys = "{KEY}"'), ["line 3: keys must be a list of texts"]),
         (entry("publish_keys = []"), ["line 3: keys must be a list of texts"]),
         (entry('publish_keys = [""]'), ["line 3: keys must be a list of texts"]),
