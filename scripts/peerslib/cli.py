@@ -12,8 +12,11 @@ from tests.server_process import PROJECT, ServerProcess
 
 from .in_go import try_go
 from .obs import try_obs
+from .obs_login import settings as settings_of_login
+from .obs_login import try_login
 
-PEERS = {"obs": try_obs, "go": try_go}
+PEERS = {"obs": try_obs, "obs-login": try_login, "go": try_go}
+SETTINGS = {"obs-login": settings_of_login}  # of the server, where it needs some
 
 
 def main(arguments: list[str]) -> int:
@@ -26,7 +29,8 @@ def main(arguments: list[str]) -> int:
         if name not in PEERS:
             parser.error(f"no peer {name!r}")
         directory = _emptied(PROJECT / "build" / "peers" / name)
-        with ServerProcess(CONCURRENT_LIMIT_WHITELIST="*") as server:
+        settings = SETTINGS[name](directory) if name in SETTINGS else {}
+        with ServerProcess(CONCURRENT_LIMIT_WHITELIST="*", **settings) as server:
             PEERS[name](server, directory, report)
             bad = [line for line in server.everything() if "Traceback" in line or "[ERROR]" in line]
             report.check(not bad, f"nothing wrong in the log: {len(server.everything())} lines")

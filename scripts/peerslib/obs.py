@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from imagelib.report import Report
@@ -18,7 +20,12 @@ from . import seen
 FPS = 30
 START_S = 60.0
 STOP_S = 10.0
+NEEDED = {"obs": "obs-studio", "xvfb-run": "xvfb", "xauth": "xauth", "xwininfo": "x11-utils"}
+# The screen is told to those who want to see what OBS shows.
+TELL_SCREEN = 'echo "$DISPLAY" >"$HOME/display"; exec obs "$@"'
+OPTIONS = "--startstreaming --multi --collection Test --profile Test --disable-updater"
 GLOBAL = """[General]
+Language=en-US
 FirstRun=true
 LastVersion=486539264
 EnableAutoUpdates=false
@@ -56,28 +63,54 @@ SCENES = {
 
 
 def try_obs(server: ServerProcess, directory: Path, report: Report) -> None:
-    """Start OBS with a profile of its own, play what it publishes, end it."""
-    if not (shutil.which("obs") and shutil.which("xvfb-run")):
-        report.note("OBS is left out: apt-get install --no-install-recommends obs-studio xvfb xauth")
+    """Publish by OBS, and play that."""
+    if not is_here(report):
         return
-    _configure(directory / ".config/obs-studio", server.port)
-    environment = os.environ | {"HOME": str(directory), "XDG_CONFIG_HOME": str(directory / ".config")}
-    options = "--startstreaming --multi --collection Test --profile Test --minimize-to-tray --disable-updater"
-    with (directory / "obs.log").open("w") as log:
+    with streaming(directory, f"rtmp://127.0.0.1:{server.port}/obs", "key"):
+        check_on_air(server, "obs", f"rtmp://127.0.0.1:{server.port}/obs/key", "OBS publishes", report)
+
+
+def is_here(report: Report) -> bool:
+    """Tell whether OBS can be tried; report what is missing."""
+    if all(shutil.which(program) for program in NEEDED):
+        return True
+    report.note(f"OBS is left out: apt-get install --no-install-recommends {' '.join(NEEDED.values())}")
+    return False
+
+
+def check_on_air(server: ServerProcess, channel: str, url: str, what: str, report: Report) -> None:
+    """Wait until a channel has its publisher, and play it."""
+    try:
+        server.wait_for_line(f"publish accepted channel={channel}$", timeout_s=START_S)
+    except AssertionError:
+        report.check(False, f"{what}: no publisher of {channel}, see obs.log in build/peers")
+        return
+    found = seen.packets(url)
+    report.check(seen.is_whole(found, FPS), f"{what}: {found} in {seen.LOOK_S} s")
+
+
+@contextmanager
+def streaming(directory: Path, url: str, key: str, **login: str) -> Iterator[Path]:
+    """Run OBS with a profile of its own, as if somebody pressed "Start Streaming"; yields its log.
+
+    `login` is the username and the password of "Use authentication", if that is to be ticked.
+    """
+    service: dict[str, object] = {"server": url, "key": key, "use_auth": bool(login)} | login
+    _configure(directory / ".config/obs-studio", service)
+    path = directory / "obs.log"
+    screen = ["-a", "-f", str(directory / "xauthority"), "-s", "-screen 0 1280x800x24"]
+    own = {"HOME": str(directory), "XDG_CONFIG_HOME": str(directory / ".config")}
+    with path.open("w") as log:
         obs = subprocess.Popen(
-            ["xvfb-run", "-a", "-s", "-screen 0 1024x768x24", "obs", *options.split()],
-            env=environment | {"LIBGL_ALWAYS_SOFTWARE": "1", "QT_QPA_PLATFORM": "xcb"},
+            ["xvfb-run", *screen, "sh", "-c", TELL_SCREEN, "sh", *OPTIONS.split()],
+            env=os.environ | own | {"LIBGL_ALWAYS_SOFTWARE": "1", "QT_QPA_PLATFORM": "xcb"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
-        server.wait_for_line("publish accepted channel=obs", timeout_s=START_S)
-        found = seen.packets(f"rtmp://127.0.0.1:{server.port}/obs/key")
-        report.check(seen.is_whole(found, FPS), f"OBS publishes: {found} in {seen.LOOK_S} s")
-    except AssertionError:
-        report.check(False, f"OBS publishes: see {directory / 'obs.log'}")
+        yield path
     finally:
         os.killpg(obs.pid, signal.SIGTERM)
         try:
@@ -87,11 +120,10 @@ def try_obs(server: ServerProcess, directory: Path, report: Report) -> None:
             obs.wait()
 
 
-def _configure(directory: Path, port: int) -> None:
+def _configure(directory: Path, service: dict[str, object]) -> None:
     profile, scenes = directory / "basic/profiles/Test", directory / "basic/scenes"
     for needed in (profile, scenes):
         needed.mkdir(parents=True, exist_ok=True)
-    service = {"server": f"rtmp://127.0.0.1:{port}/obs", "key": "key", "use_auth": False}
     (directory / "global.ini").write_text(GLOBAL)
     (profile / "basic.ini").write_text(BASIC)
     (profile / "service.json").write_text(json.dumps({"type": "rtmp_custom", "settings": service}))
