@@ -22,12 +22,14 @@ import gevent
 from gevent import socket as gsocket
 from gevent.event import Event
 
+from rtmpsrv.pickling import rebuild
+
 _HEADER: Final = struct.Struct("!II")  # bytes of the pickle, number of descriptors
 BATCH: Final = 250  # descriptors of one call; the kernel takes 253
 MAX_MESSAGE_BYTES: Final = 1 << 30
 MAX_WAITING_BYTES: Final = 256 << 20  # that the other end has not read yet; then it is given up
 _RECEIVE_BYTES: Final = 1 << 20
-# What a pickle may name beside our own: nothing that does anything by being called.
+# What a pickle may name beside our own classes: nothing that does anything by being called.
 _HARMLESS: Final = frozenset(
     {("builtins", "set"), ("builtins", "frozenset"), ("builtins", "bytearray"), ("collections", "deque")}
 )
@@ -38,9 +40,15 @@ class WireLost(ConnectionError):
 
 
 class _Unpickler(pickle.Unpickler):
+    """Builds values: our classes, and what makes them again; calls nothing else that has a name."""
+
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _HARMLESS or module.partition(".")[0] == "rtmpsrv":
+        if (module, name) in _HARMLESS:
             return super().find_class(module, name)
+        if module.partition(".")[0] == "rtmpsrv" and "." not in name:  # no way through our modules to others
+            found = super().find_class(module, name)
+            if isinstance(found, type) or found is rebuild:
+                return found
         raise pickle.UnpicklingError(f"{module}.{name} may not be sent")
 
 

@@ -58,8 +58,22 @@ def test_silence_is_told_after_the_deadline(pair: Pair) -> None:
         pair[1].receive(0.01)
 
 
-def test_nothing_but_our_own_classes_is_built(pair: Pair) -> None:
-    data = pickle.dumps(os.system)
+def called(module: str, name: str) -> bytes:
+    """Pickle a call of what a module has under a name, which may have dots."""
+    texts = b"".join(b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, name))
+    return b"\x80\x04" + texts + b"\x93\x8c\x01x\x85R."
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pickle.dumps(os.system),
+        called("rtmpsrv.run_dir", "os.system"),
+        called("rtmpsrv.workers.child", "subprocess.getoutput"),
+        called("rtmpsrv.files", "open_regular"),
+    ],
+)
+def test_nothing_but_our_own_classes_is_built(pair: Pair, data: bytes) -> None:
     pair[0]._socket.sendall(struct.pack("!II", len(data), 0) + data)
     with pytest.raises(WireLost, match="may not be sent"):
         pair[1].receive(PATIENCE_S)
