@@ -127,7 +127,6 @@ def test_stops_are_noted_for_a_callback_where_there_is_a_directory(
     names = [f"stops-{os.getpid()}.journal", f"stops-{os.getpid()}.lock"] if kept else []
     assert (sorted(os.listdir(folder)) if folder.exists() else []) == names
     assert (made.gate._authority is made.authority) is not kept
-    made.start()
 
 
 def test_without_a_directory_nothing_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

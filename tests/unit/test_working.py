@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from posix import close
 from typing import Any
@@ -18,13 +18,27 @@ from rtmpsrv import log, working
 from rtmpsrv.client import Client
 from rtmpsrv.config import Config
 from rtmpsrv.workers import doors, keeper_process
-from rtmpsrv.workers.heart import READY, SUCCEEDED
+from rtmpsrv.workers.heart import READY, SUCCEEDED, Heart
 from rtmpsrv.workers.keeper import Keeper
 from rtmpsrv.workers.replacing import Replacing
 from rtmpsrv.workers.role import Role
 from tests.client import SETTINGS
 from tests.unit.leading import GivenSignals, Logged, spare_this_process
 from tests.unit.workers.lines import PATIENCE_S, eventually
+
+
+class Starter:
+    """Would start a keeper."""
+
+    def __init__(self, noted: list[bool | None], missing: Callable[[], bool]) -> None:
+        self._noted = noted
+        self._missing = missing
+
+    def start(self) -> None:
+        self._noted.append(self._missing())
+
+    def stop(self) -> None:
+        self._noted.append(None)
 
 
 class Stage:
@@ -54,6 +68,17 @@ class Stage:
         monkeypatch.setattr(signal, "signal", lambda number, action: self.ignored.add(number))
         monkeypatch.setattr(log, "name_process", self.names.append)
         monkeypatch.setattr(working, "RETRY_S", 0.001)
+        self.starters: list[bool | None] = []  # whether the keeper was missing at a start; None for an end
+        self.hearts: list[Heart] = []
+        monkeypatch.setattr(working, "KeeperStarter", self._starter)
+        monkeypatch.setattr(working, "Heart", self._heart)
+
+    def _starter(self, _folder: str, missing: Callable[[], bool], _log: object) -> Starter:
+        return Starter(self.starters, missing)
+
+    def _heart(self, role: Role, on_orphaned: Callable[[], object]) -> Heart:
+        self.hearts.append(made := Heart(role, on_orphaned))
+        return made
 
     def role(self, *, with_socket: bool = True, **known: Any) -> Role:
         sockets = [(os.dup(self._sock.fileno()), "rtmp")] if with_socket else []
@@ -79,6 +104,8 @@ class Stage:
         return list(self.logged.lines(level))
 
     def close(self) -> None:
+        for heart in self.hearts:
+            heart.stop()
         if self._keeper is not None:
             self._keeper.leave()
         self._sock.close()
@@ -159,26 +186,13 @@ def test_it_drains_when_nobody_has_taken_its_sessions_in_time(
 
 def test_without_a_keeper_it_says_so_and_serves(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(working, "KEEPER_S", 0.01)
-    started: list[bool] = []
-
-    class Starter:
-        def __init__(self, _folder: str, missing: Any, _log: object) -> None:
-            self._missing = missing
-
-        def start(self) -> None:
-            started.append(self._missing())
-
-        def stop(self) -> None:
-            started.append(False)
-
-    monkeypatch.setattr(working, "KeeperStarter", Starter)
     running = stage.run(stage.role())
     eventually(lambda: stage.told() == READY, "ready")
     assert stage.lines(logging.WARNING) == ["there is no keeper yet: publishers have to wait"]
-    assert started == [True]
+    assert stage.starters == [True]
     stage.given.come(signal.SIGQUIT)
     assert running.get(timeout=PATIENCE_S) == 0
-    assert started == [True, False]
+    assert stage.starters == [True, None]
 
 
 def test_one_that_is_gone_is_not_succeeded_but_replaced(stage: Stage) -> None:
