@@ -111,9 +111,8 @@ def test_a_reader_that_is_killed_at_rest_is_read_no_more(ingest: Ingest) -> None
 
 def test_a_reader_that_is_forgotten_is_not_read(ingest: Ingest) -> None:
     forgotten, other = Reader(ingest), Reader(ingest, 2)
-    gevent.idle()
-    ingest.forget(forgotten)
-    ingest.forget(forgotten)
+    for _ in range(2):  # in the same turn of the loop, before the sweep
+        gevent.spawn(ingest.forget, forgotten)
     other.greenlet.join(PATIENCE_S)
     assert forgotten.taken == []
     forgotten.greenlet.kill(timeout=PATIENCE_S)
