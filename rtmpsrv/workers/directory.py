@@ -29,19 +29,20 @@ class Directory:
         return self._limits.get(channel, 0)
 
     def _replace(self, owners: dict[str, str], limits: dict[str, int]) -> None:
-        before, self._limits = self._owners, limits
+        before = self._owners
         self._owners = {channel: worker for channel, worker in owners.items() if worker != self._name}
+        self._limits = {channel: limit for channel, limit in limits.items() if channel in self._owners}
         for channel in before.keys() | self._owners.keys():
             if before.get(channel) != self._owners.get(channel):
                 self.on_change(channel)
 
     def _on_air(self, channel: str, worker: str, max_players: int) -> None:
         self._limits.pop(channel, None)
-        if max_players:
-            self._limits[channel] = max_players
         before = self._owners.pop(channel, None)
         if worker != self._name:
             self._owners[channel] = worker
+            if max_players:
+                self._limits[channel] = max_players
         if self._owners.get(channel) != before:
             self.on_change(channel)
 

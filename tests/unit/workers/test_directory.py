@@ -82,3 +82,10 @@ def test_how_many_may_play_there_goes_with_the_publication(directory: Directory)
     assert limits() == [0, 0, 0]
     directory._on_air("news", "w3", 4)
     assert limits() == [4, 0, 0]
+
+
+def test_of_own_channels_no_limit_is_kept(directory: Directory) -> None:
+    directory._on_air("news", "w1", 9)
+    assert directory.max_players("news") == 0, "the relay knows it"
+    directory._replace({"mine": "w1"}, {"mine": 9})
+    assert directory.max_players("mine") == 0

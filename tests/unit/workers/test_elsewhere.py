@@ -7,8 +7,9 @@ from pathlib import Path
 import gevent
 import pytest
 
+from rtmpsrv.access.facts import Approval
 from rtmpsrv.errors import RequestRefused
-from tests.client import AVC_HEADER, interframe, keyframe
+from tests.client import AVC_HEADER, interframe, keyframe, values_of
 from tests.unit.workers.crew import KEY, crew
 from tests.unit.workers.lines import eventually
 
@@ -95,6 +96,22 @@ def test_players_stay_where_there_is_no_room_for_them(tmp_path: Path) -> None:
         made.play(one).hear_video(keyframe(b"first"))
         made.play(other).hear_video(keyframe(b"first"))
         assert (one.players, other.players) == (1, 1)
+
+
+@pytest.mark.parametrize("spread", [300, 1])
+def test_a_channel_takes_as_many_players_as_a_backend_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spread: int
+) -> None:
+    with crew(tmp_path, spread=spread) as made:
+        monkeypatch.setattr(made.cluster.desk, "authorise", lambda request: Approval("id", max_players=1))
+        one, other = made.hands
+        made.publish(one)
+        made.play(one).hear_video(keyframe(b"first"))
+        if spread == 1:  # each worker counts those that stay there
+            made.play(other).hear_video(keyframe(b"first"))
+        told = made.play(other).hear_status("NetStream.Play.BadName")
+        assert "The channel is full (1)" in str(values_of(told))
+        eventually(lambda: (one.players, other.players) == (1, int(spread == 1)), "the others stay")
 
 
 def test_players_go_on_while_the_keeper_is_away(tmp_path: Path) -> None:

@@ -173,12 +173,16 @@ def test_what_a_backend_is_told_and_what_it_gives_pass_through_the_keeper(
         return Approval("id-1", "public", 99.5, 8, 9)
 
     monkeypatch.setattr(cluster.desk, "authorise", authorise)
-    worker, facts = cluster.worker(), Facts(name="alice")
+    worker, other, facts = cluster.worker(), cluster.worker(), Facts(name="alice")
     request = PublishRequest("news", KEY, "10.0.0.1", facts)
     grant = worker.publish(request)
     assert asked == [request]
     assert grant == Grant("public", KEY, "10.0.0.1", "id-1", grant.serial, facts, "news", 99.5, 8, 9)
     assert cluster.keeper.book.owner("public") == worker.link.name
+    cluster.sync(other)
+    late = cluster.worker()
+    cluster.sync(late)
+    assert [one.directory.max_players("public") for one in (other, late)] == [9, 9]
     with pytest.raises(AccessDenied, match="already publishing"):
         worker.publish(request)
 
