@@ -116,6 +116,12 @@ def tell(level: int, lines: Iterable[str]) -> None:
         get().log(level, "%s", line)
 
 
+def flush() -> None:
+    """Wait for lines that are not written yet. Blocks the whole process for seconds at most; for its end."""
+    for handler in logging.getLogger(_ROOT).handlers:
+        handler.flush()
+
+
 def describe() -> dict[str, int]:
     """Say how much of the log waits to be written, and how many lines were dropped."""
     for handler in logging.getLogger(_ROOT).handlers:

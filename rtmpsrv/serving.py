@@ -58,8 +58,9 @@ def succeed(predecessor: Wire, config: Config, warnings: list[str]) -> int:
         secure = successor.take_listening(config.ssl_bind_address, config.ssl_port)
     try:
         app = App(config, Ports(plain, secure))
-    except ConfigError as exc:  # the other process goes on as soon as it hears nothing from this one
+    except ConfigError as exc:
         log.tell(logging.ERROR, [*exc.problems, "succession failed, this process ends"])
+        log.flush()  # the other process kills this one as soon as it has lost it
         successor.close()
         return 1
     return lead(app, config, warnings, successor)

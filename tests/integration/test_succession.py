@@ -281,8 +281,9 @@ def test_a_successor_that_cannot_use_a_file_says_so_and_the_old_one_goes_on(
         publisher, player = on.publisher("app"), on.player("app")
         (tmp_path / ".env").write_text(settings)
         since = line.fail()
+        # They are written before the old process kills the new one, which takes some milliseconds.
+        line.wait_for_line("succession failed, this process ends", since)
         assert len(line.matching(rf"\[ERROR\] {re.escape(why)}", since)) == 1
-        assert line.matching("succession failed, this process ends", since)
         assert not line.matching("Traceback", since)
         some(publisher, 0)
         assert len(media_of(on.passed(publisher, player))) >= 5
