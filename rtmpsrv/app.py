@@ -206,6 +206,8 @@ class App:
             self.log.exception("succession failed, this process ends")
             self._failed = True
         finally:
+            if self._failed:
+                log.flush()  # the other process kills this one as soon as it has lost it
             successor.close()
         if self._failed:
             self.stop()
