@@ -16,7 +16,7 @@ from .access.hooks import Hooks, NoHooks
 from .access.ip_rules import IpRules
 from .access.names import StreamName
 from .access.refusals import RefusalDelay
-from .access.second_publisher import Claim, claim_of, same_right
+from .access.second_publisher import Claim, SecondPolicy, claim_of, same_right
 from .access.terms import Terms
 from .access.visits import Visits
 from .entrance import Entrance
@@ -25,13 +25,13 @@ from .live.channel import Channel
 from .live.news import NewsOf
 from .live.player import Player, PlayerState
 from .live.registry import Registry
-from .relayed import TELL, wrong_key
+from .relayed import TELL, both, wrong_key
 from .relayed import RelayPlayback as RelayPlayback
 from .relayed import RelayPublication as RelayPublication
-from .room import Limits, Room
+from .room import Room
 from .server.host import Client, Peer
 from .server.outlet import Outlet
-from .takeover import make_room
+from .takeover import Elsewhere, make_room
 
 
 class Gate(Protocol):
@@ -48,16 +48,6 @@ class Gate(Protocol):
 
     def release(self, grant: Grant) -> None:
         """End a publication. Idempotent, never blocks."""
-
-
-class Elsewhere(Limits, Protocol):
-    """The other processes, where there are any: channels that are on the air there. Never blocks."""
-
-    def wanted(self, name: str) -> None:
-        """Take note that a player waits here for a channel that may be on the air elsewhere."""
-
-    def published_here(self, name: str) -> None:
-        """Take note that a channel has a publisher here from now on: it is nobody's copy any more."""
 
 
 class Relay:
@@ -101,6 +91,7 @@ class Relay:
         stream = self._entrance.published(client, name)
         terms = self._entrance.publish(client, stream)
         claim = claim_of(stream, terms.subject)
+        self._look_elsewhere(peer, stream.channel, claim)
         replaces = self._make_room(peer.has_left, stream.channel, claim)
         peer.log.info("PUBLISH (%d): %s", msid, stream.channel)
         facts = self._visits.facts(client, name, stream)
@@ -184,13 +175,25 @@ class Relay:
         """Count a refusal; return for how long it is kept from the client, in seconds. Never blocks."""
         return self._refusals.refused(address, monotonic())
 
-    def is_free(self, name: str) -> bool:
-        """Tell whether nobody publishes a channel here, or nobody any more. Blocks for a moment at most."""
+    def is_free(self, name: str, claim: Claim = ()) -> bool:
+        """Tell whether nobody publishes a channel here, or nobody any more. Blocks for some seconds at most.
+
+        With a claim room is made for who has it, in another process: players are kept by no means longer
+        than the settings say.
+        """
         try:
-            self._make_room(lambda: False, name, ())
+            if self._make_room(lambda: False, name, claim):
+                self._tell_in_vain(name)
         except AccessDenied:
             return False
         return True
+
+    def may_go_on(self, name: str, claim: Claim) -> bool:
+        """Tell whether a channel here has a publisher with this right, or waits for one. Never blocks."""
+        channel = self._registry.find(name)
+        if channel is None or not (channel.suspended or name in self._publications):
+            return False
+        return same_right(claim, channel.claim)
 
     def waiting(self, name: str) -> list[Peer]:
         """Return those who wait for a channel that another process publishes. Never blocks."""
@@ -251,6 +254,13 @@ class Relay:
     def _is_live(self, name: str) -> bool:
         channel = self._registry.find(name)
         return channel is not None and channel.live
+
+    def _look_elsewhere(self, peer: Peer, name: str, claim: Claim) -> None:
+        """Let a publisher go on in another process, where that may be. Does not return if it went there."""
+        if self.elsewhere is None or self._entrance.second(name) == SecondPolicy():
+            return
+        if not self.may_go_on(name, claim):
+            self.elsewhere.go_on(peer, name, claim)
 
     def _check_new_name(self, peer: Peer, grant: Grant, claim: Claim) -> None:
         """Let an authority choose only a channel that may be one and is free. Blocks as `_make_room`."""
@@ -313,7 +323,7 @@ class Relay:
     def _publication(
         self, peer: Peer, channel: Channel, grant: Grant, stream: StreamName, terms: Terms | None = None
     ) -> RelayPublication:
-        unwatch = _both(
+        unwatch = both(
             self._entrance.watch_publisher(peer, stream, terms, channel.end_position, grant.max_bitrate),
             self._visits.watch_publisher(grant, peer.dismiss).cancel,
         )
@@ -324,7 +334,7 @@ class Relay:
     def _playback(
         self, peer: Peer, player: Player, stream: StreamName, terms: Terms | None = None
     ) -> RelayPlayback:
-        unwatch = _both(
+        unwatch = both(
             self._entrance.watch_player(peer, stream, terms, player.state.key),
             self._visits.watch_player(peer.client, peer.dismiss).cancel,
         )
@@ -338,11 +348,3 @@ def play_policy(rules: IpRules) -> Callable[[str], bool]:
     if rules.empty:
         return lambda address: True
     return lambda address: address in rules
-
-
-def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
-    def call() -> None:
-        first()
-        second()
-
-    return call

@@ -140,3 +140,13 @@ TELL: dict[News, Callable[[RelayPlayback], None]] = {
 
 def wrong_key() -> AccessDenied:
     return AccessDenied("NetStream.Play.BadName", f"{INVALID_KEY}: the publisher has another one")
+
+
+def both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    """Return a function that calls two."""
+
+    def call() -> None:
+        first()
+        second()
+
+    return call

@@ -35,8 +35,8 @@ class Requests:
     """Answers a peer's requests, and holds what it was granted."""
 
     __slots__ = (
-        "_host", "_outlet", "_parts", "_peer", "_signal", "_state", "_tells_all", "_transport", "busy",
-        "playback", "publication", "units",
+        "_event", "_host", "_outlet", "_parts", "_peer", "_signal", "_state", "_tells_all", "_transport",
+        "busy", "playback", "publication", "units",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +59,7 @@ class Requests:
         self._host = host
         self._parts = parts
         self._signal: Signal | None = None  # ends a wait
+        self._event: events.Event | None = None  # that is being handled
         self._tells_all = peer.log.isEnabledFor(logging.DEBUG)
 
     @property
@@ -73,6 +74,7 @@ class Requests:
         if self._parts.hold.closed and isinstance(event, (events.PublishAsked, events.PlayAsked)):
             self._wait_outside(event)
         self.busy = True
+        self._event = event
         _HANDLERS[type(event)](self, event)
         self.answer()
         self.busy = False
@@ -95,6 +97,18 @@ class Requests:
         asked, self._state.asked = self._state.asked, None
         if asked is not None:
             self.handle(asked)
+
+    def travel(self, wait: Callable[[], object]) -> None:
+        """Let the session be frozen with the request that is handled, for as long as `wait` blocks.
+
+        Called by the host; once for each request, wherever the session is. Does not return if it moved.
+        """
+        state = self._state
+        if state.travelled:
+            return
+        state.travelled, state.asked, self.busy = True, self._event, False
+        wait()
+        state.asked, self.busy = None, True
 
     def interrupt(self) -> None:
         """Cut short the delay before a refusal, or the wait of a request. From any greenlet."""
@@ -157,6 +171,7 @@ class Requests:
 
     def _publish(self, publication: Publication) -> None:
         self.publication = publication
+        self._state.travelled = False
         self._state.account.trust()
         self._parts.ingest.publisher_began()
 

@@ -215,6 +215,10 @@ class Session:
             return False
         return True
 
+    def travel(self, wait: Callable[[], object]) -> None:
+        """Let somebody freeze it with its request while `wait` blocks; returns if it stays. As `Requests`."""
+        self._requests.travel(wait)
+
     def freeze(self) -> SessionState:
         """Stop, without a word to the peer, and return all that another session needs to go on.
 

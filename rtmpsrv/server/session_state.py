@@ -49,6 +49,7 @@ class SessionState:
     playback: object = None
     slot: int = 0  # among those of all processes, of a frozen one; the listener's
     asked: Event | None = None  # a request that nobody has handled yet: it was held
+    travelled: bool = False  # with a request, which is to be handled where it is now
 
 
 @dataclass(frozen=True, slots=True)

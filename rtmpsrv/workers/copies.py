@@ -66,10 +66,11 @@ class Copies:
     def turn(self, channel: str) -> None:
         """Take note that the channel may be another worker's now: its copy goes on there. Never blocks.
 
-        Not at once: the keeper's word may overtake the last that was published.
+        Not at once: the keeper's word may overtake the last that was published. And where nobody publishes it
+        its worker keeps the players for another publisher, or tells the end.
         """
-        copy = self._copies.get(channel)
-        if copy is not None and copy.wire is not None and self._directory.elsewhere(channel) != copy.worker:
+        copy, worker = self._copies.get(channel), self._directory.elsewhere(channel)
+        if copy is not None and copy.wire is not None and worker not in (None, copy.worker):
             copy.hang_up_later()
 
     def close(self, channel: str) -> None:

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import gevent
 
+from rtmpsrv.access.second_publisher import Claim
 from rtmpsrv.log import Logger
 from rtmpsrv.server.host import Peer
 from rtmpsrv.server.session import Session
 from rtmpsrv.workers.directory import Directory
-from rtmpsrv.workers.moving import Moving
+from rtmpsrv.workers.moving import ANSWER_S, Moving
 
 FIRST_RETRY_S: Final = 0.02
 LONGEST_RETRY_S: Final = 2.0
+ROOM_S: Final = 5.0  # for another worker to end its publisher, which may have to be watched for 3 s
 OWNER_S: Final = 5.0  # for a worker that has just begun to hear from the keeper
 
 
@@ -36,7 +38,7 @@ class Copies(Protocol):
 
 
 class Elsewhere:
-    """What a relay asks about the other workers. Never blocks: the work is done in greenlets of its own."""
+    """What a relay asks about the other workers. Only `go_on` blocks: the work is done in greenlets."""
 
     def __init__(
         self,
@@ -52,7 +54,9 @@ class Elsewhere:
         self._waiting = waiting
         self.log = log
         self._tasks: dict[str, gevent.Greenlet[..., None]] = {}  # one for each channel that is wanted
-        self._feeding: set[gevent.Greenlet[..., None]] = set()  # copies that were taken over
+        self._feeding: set[gevent.Greenlet[..., Any]] = (
+            set()
+        )  # copies taken over, and publishers on their way
         directory.on_change = self._changed
 
     def wanted(self, name: str) -> None:
@@ -73,6 +77,22 @@ class Elsewhere:
     def published_here(self, name: str) -> None:
         """Take note that a channel has a publisher here from now on."""
         self._copies.close(name)
+
+    def go_on(self, peer: Peer, name: str, claim: Claim) -> None:
+        """Let a publisher go on for one of another worker with the same right: it moves there.
+
+        Returns when it stays here: because it has no such right, or on TLS. Then there is room for it here,
+        as far as the other worker may make some. Blocks for some seconds.
+        """
+        worker = self._directory.last(name)
+        if worker is None or not self._moving.ask(worker, "may_go_on", name, claim, timeout_s=ANSWER_S):
+            return
+        if isinstance(peer, Session) and not peer.is_bound:
+            task = gevent.spawn(self._moving.move, peer, worker)
+            self._feeding.add(task)
+            task.rawlink(self._feeding.discard)
+            peer.travel(task.join)
+        self._moving.ask(worker, "make_room", name, claim, timeout_s=ROOM_S)
 
     def close(self) -> None:
         """Look for nobody any more."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from rtmpsrv.access.limits import ConnectionLimits
+from rtmpsrv.access.second_publisher import Claim
 from rtmpsrv.live.news import NewsOf
 from rtmpsrv.log import Logger
 from rtmpsrv.server.host import Peer
@@ -32,8 +33,11 @@ class Sharing(Protocol):
     def share(self, elsewhere: Elsewhere) -> None:
         """Serve together with other processes."""
 
-    def is_free(self, name: str) -> bool:
-        """Tell whether nobody publishes a channel here, or nobody any more. May block for a moment."""
+    def is_free(self, name: str, claim: Claim = ()) -> bool:
+        """Tell whether nobody publishes a channel here, or nobody any more. May block for some seconds."""
+
+    def may_go_on(self, name: str, claim: Claim) -> bool:
+        """Tell whether a channel here has a publisher with this right, or waits for one."""
 
     def waiting(self, name: str) -> Sequence[Peer]:
         """Return those who wait for a channel."""
@@ -79,6 +83,7 @@ class Membership:
         self.moving = Moving(self.neighbours, estate.listeners, self.slots, estate.numbers, self._log, room)
         self.copies = Copies(registry, self.directory, self.neighbours, host.tell, self._log)
         self.elsewhere = Elsewhere(self.directory, self.moving, self.copies, host.waiting, self._log)
+        self.moving.calls |= {"may_go_on": host.may_go_on, "make_room": host.is_free}
         host.share(self.elsewhere)
         estate.copied, estate.published_here = self.elsewhere.adopted, self.elsewhere.published_here
         self.link.calls |= {"is_free": host.is_free, "describe": describe}

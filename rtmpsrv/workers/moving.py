@@ -9,14 +9,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from posix import close  # that of `os` is replaced by gevent's, which asks the hub each time
-from typing import Final
+from typing import Any, Final
 
 from rtmpsrv.errors import AccessDenied, CannotMove
 from rtmpsrv.log import Logger
 from rtmpsrv.server.listener import Listener
 from rtmpsrv.server.session import Session
 from rtmpsrv.server.session_state import Frozen, SessionState
-from rtmpsrv.workers.calls import CallLost
+from rtmpsrv.workers.calls import CallLost, Handler
 from rtmpsrv.workers.neighbours import Handlers, Neighbours
 from rtmpsrv.workers.remote import RemoteSlots
 from rtmpsrv.workers.wire import WireLost
@@ -43,18 +43,22 @@ class Moving:
         self._slots = slots
         self._numbers = numbers
         self._log = log
-        self._room = room
         self._offers = itertools.count(1)
+        self.calls: dict[str, Handler] = {"room": room}  # what other workers may ask besides
         self.is_leaving: Callable[[], bool] = lambda: False  # who is takes nobody in
         neighbours.on_calls = self._handlers
 
     def room(self, worker: str, channel: str) -> int:
         """Return how many more may watch a channel in another worker, 0 when it does not answer. Blocks."""
+        return int(self.ask(worker, "room", channel, timeout_s=ANSWER_S) or 0)
+
+    def ask(self, worker: str, question: str, *arguments: object, timeout_s: float) -> Any:
+        """Return another worker's answer, None when there is none. Blocks."""
         try:
-            return int(self._neighbours.line(worker).call("room", channel, timeout_s=ANSWER_S))
+            return self._neighbours.line(worker).call(question, *arguments, timeout_s=timeout_s)
         except (WireLost, CallLost) as exc:
             self._log.debug("worker %s was not asked: %s", worker, exc)
-            return 0
+            return None
 
     def move(self, session: Session, worker: str) -> bool:
         """Let a session go on in another worker; False when it stays. Blocks up to `ANSWER_S` and a bit."""
@@ -111,4 +115,4 @@ class Moving:
             for number in list(offered):
                 forget(number)
 
-        return {"go_on": go_on, "forget": forget}, {"offer": offer, "room": self._room}, over
+        return {"go_on": go_on, "forget": forget}, {"offer": offer, **self.calls}, over

@@ -5,9 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
+from pathlib import Path
 from threading import Condition, Event, Thread
+from time import monotonic
+from typing import Any
 
 import pytest
 
@@ -15,15 +18,19 @@ from rtmpsrv.access.second_publisher import STALLED_S
 from rtmpsrv.takeover import REPLACED
 from tests.access_run import REFUSED, TAKEN, AccessServer, refusal
 from tests.client import AVC_HEADER, Client, Stage, describe, interframe, keyframe, names_of, stage
+from tests.doubles import certificates
 from tests.doubles.callback_server import Answer, CallbackServer, accept
 from tests.doubles.secrets import JWT_SECRET, KEY, OTHER_KEY
 from tests.integration.lineage import Lineage
+from tests.integration.test_tls import TlsClient
 from tests.media_files import system_tool
+from tests.worker_crew import WorkerCrew
 
 PLAYERS = 3
 PACKETS = 30  # of each player, before and after
 WAIT_S = 20.0  # for anything to happen on a busy machine
 GAP_MS = 4000
+ON_AIR_S = 0.5  # from the moment when the present one counts as stalled, and another one has asked
 SOURCES = "testsrc2=size=160x90:rate=20,format=yuv420p[out0];sine=frequency=440:sample_rate=44100[out1]"
 CODING = "-c:v libx264 -preset ultrafast -bf 2 -g 20 -c:a aac -b:a 64k -f flv"
 UNPUBLISHED = "NetStream.Play.UnpublishNotify"
@@ -158,8 +165,13 @@ def test_a_second_encoder_goes_on_for_one_that_is_stopped(things: ExitStack) -> 
         scene.watch()
         since = server.mark()
         first.send_signal(signal.SIGSTOP)
+        stalled_at = monotonic() + STALLED_S
         scene.encoder()
+        server.wait_for_line("< publish ", since, timeout_s=WAIT_S)
+        asked_at = monotonic()
         server.wait_for_line("publish accepted channel=show players stay", since, timeout_s=STALLED_S + 5)
+        # Its own start, which nobody here can bound, is over long before the first one counts as stalled.
+        assert monotonic() - max(stalled_at, asked_at) < ON_AIR_S
         scene.go_on()
         scene.check()
         server.wait_for_line(f"closed: {REPLACED}", since, timeout_s=WAIT_S)
@@ -342,3 +354,81 @@ def test_a_new_process_knows_who_may_take_over_and_who_is_waited_for() -> None:
             ]
         line.end()
         line.check_log()
+
+
+# --- several workers --------------------------------------------------------------------------------
+
+
+@contextmanager
+def workers(**settings: str) -> Iterator[tuple[WorkerCrew, Stage]]:
+    with WorkerCrew(2, CONCURRENT_LIMIT_WHITELIST="*", **settings) as crew, stage(crew.port) as on:
+        yield crew, on
+
+
+def at(told: dict[str, Any], channel: str, role: str) -> list[str]:
+    """Return the workers where somebody of a channel has this role, none for who has asked for nothing."""
+    return [
+        name
+        for name, worker in told["workers"].items()
+        for session in worker["sessions"]
+        if (session["app"], session["role"]) == (channel, role)
+    ]
+
+
+def connected(crew: WorkerCrew, on: Stage, channel: str, owner: str) -> Client:
+    """Return a client that has asked for nothing yet, and that another worker than this one has accepted."""
+    for _ in range(100):
+        client = on.client().connect(channel)
+        told = crew.wait_until(lambda told: at(told, channel, ""))
+        if at(told, channel, "") != [owner]:
+            return client
+        client.close()
+        crew.wait_until(lambda told: not at(told, channel, ""))
+    raise AssertionError("all connections go to one worker")
+
+
+@pytest.mark.parametrize("spread", ["300", "1"])  # all move to the channel, or one stays where it is
+@pytest.mark.parametrize("settings", [{"SECOND_PUBLISHER": "takeover"}, {"RECONNECT_SECONDS": "60"}], ids=str)
+def test_who_goes_on_is_brought_to_the_worker_of_its_channel(settings: dict[str, str], spread: str) -> None:
+    with workers(SPREAD_PLAYERS=spread, **settings) as (crew, on):
+        first = on.client().publish("said", KEY)
+        players = [on.client().play("said", KEY) for _ in range(PLAYERS)]
+        frames(first, b"0")
+        for player in players:
+            assert pictures(player, 1) == [keyframe(b"0")]
+        (owner,) = at(crew.describe(), "said", "publisher")
+        second = connected(crew, on, "said", owner)
+        if "RECONNECT_SECONDS" in settings:
+            first.close()
+            crew.wait_until(lambda told: not told["keeper"]["on_air"])
+        second.ask_publish(KEY, second.create_stream())
+        second.expect_status("NetStream.Publish.Start")
+        if "SECOND_PUBLISHER" in settings:
+            assert first.expect_status("NetStream.Unpublish.Success")["description"] == REPLACED
+            first.expect_closed()
+        frames(second, b"1", b"2")
+        for player in players:
+            heard = on.passed(second, player)
+            assert [name for name in names_of(heard) if name.startswith(("video", UNPUBLISHED))] == [
+                *("video 1", "video 2")
+            ]
+        assert at(crew.describe(), "said", "publisher") == [owner]
+
+
+def test_who_is_on_tls_takes_over_where_it_is_and_players_come(tmp_path: Path) -> None:
+    pair = certificates.make(tmp_path)
+    with workers(SECOND_PUBLISHER="takeover", SSL_CERT=pair.certificate, SSL_KEY=pair.key) as (crew, on):
+        first, player = on.client().publish("said", KEY), on.client().play("said", KEY)
+        frames(first, b"0")
+        assert pictures(player, 1) == [keyframe(b"0")]
+        owners = at(crew.describe(), "said", "publisher")
+        for number in range(1, 100):
+            second = on.add(TlsClient(crew.secure_port)).publish("said", KEY)
+            assert first.expect_status("NetStream.Unpublish.Success")["description"] == REPLACED
+            frames(second, b"%d" % number)
+            assert pictures(player, 1) == [keyframe(b"%d" % number)]
+            owners += at(crew.describe(), "said", "publisher")
+            if owners[-1] != owners[-2]:
+                return
+            first = second
+        raise AssertionError("all connections go to one worker")

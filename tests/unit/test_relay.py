@@ -16,7 +16,7 @@ from rtmpsrv.access.hooks import Hooks
 from rtmpsrv.access.ip_rules import IpRules
 from rtmpsrv.access.names import APP_STREAM, CHANNEL_KEY, IdRules, Names, StreamName
 from rtmpsrv.access.refusals import FIRST_DELAY_S, FREE_REFUSALS, RefusalDelay
-from rtmpsrv.access.second_publisher import REFUSE, STALLED, TAKEOVER, SecondPolicy
+from rtmpsrv.access.second_publisher import REFUSE, STALLED, TAKEOVER, Claim, SecondPolicy, claim_of
 from rtmpsrv.access.terms import Terms
 from rtmpsrv.entrance import Entrance
 from rtmpsrv.errors import AccessDenied
@@ -638,6 +638,9 @@ class Others:
     def published_here(self, name: str) -> None:
         self.told.append(("published here", name))
 
+    def go_on(self, peer: Peer, name: str, claim: Claim) -> None:
+        self.told.append(("may go on elsewhere", name))
+
 
 def test_who_waits_may_be_wanted_elsewhere_and_who_plays_is_not() -> None:
     house, others = House(), Others()
@@ -763,6 +766,45 @@ def policed(mode: str = REFUSE, reconnect_s: float = 0.0) -> House:
     """A house on the air with one player, which was told of it."""
     names = Names(IdRules(), CHANNEL_KEY)
     return House(entrance=Entrance(names, None, None, SecondPolicy(mode, reconnect_s)))
+
+
+MINE = claim_of(StreamName("news", KEY, shown=KEY))
+ANOTHER_S = claim_of(StreamName("news", "another", shown="another"))
+
+
+@pytest.mark.parametrize("policy", [(REFUSE, 10.0), (STALLED, 0.0), (TAKEOVER, 0.0)])
+def test_who_may_not_go_on_here_may_elsewhere(policy: tuple[str, float]) -> None:
+    house, others = policed(*policy), Others()
+    house.relay.share(others)
+    first = house.publish()
+    assert others.told == [("may go on elsewhere", "news"), ("published here", "news")]
+    house.publisher.left = True
+    house.publish()
+    assert others.told[2:] == [("published here", "news")], "it is here"
+    first.end("over")
+
+
+def test_nobody_goes_elsewhere_where_second_publishers_are_refused() -> None:
+    house, others = House(), Others()
+    house.relay.share(others)
+    house.publish()
+    assert others.told == [("published here", "news")]
+
+
+@pytest.mark.parametrize("reconnect_s", [0.0, 10.0])
+def test_room_is_made_for_who_goes_on_in_another_process(reconnect_s: float) -> None:
+    house = policed(TAKEOVER, reconnect_s)
+    assert not house.relay.may_go_on("news", MINE)
+    _, sink = on_air(house)
+    assert [house.relay.may_go_on("news", claim) for claim in (MINE, ANOTHER_S, ())] == [True, False, False]
+    assert not house.relay.is_free("news", ANOTHER_S)
+    assert house.desk.ended_ids == []
+    assert house.relay.is_free("news", MINE)
+    assert house.publisher.dismissals == [REPLACED]
+    assert house.desk.ended_ids == ["id-1"]
+    # Without time to come back the end is told: whoever comes is elsewhere.
+    assert house.relay.may_go_on("news", MINE) is bool(reconnect_s)
+    assert sink.told() == ([] if reconnect_s else UNPUBLISHED)
 
 
 def on_air(house: House) -> tuple[RelayPublication, FakeSink]:

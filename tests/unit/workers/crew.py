@@ -15,6 +15,7 @@ from rtmpsrv import log
 from rtmpsrv.access.ip_rules import IpRules
 from rtmpsrv.access.limits import ConnectionLimits
 from rtmpsrv.access.refusals import RefusalDelay
+from rtmpsrv.access.second_publisher import SecondPolicy
 from rtmpsrv.client import Client
 from rtmpsrv.entrance import Entrance
 from rtmpsrv.live import output
@@ -45,7 +46,7 @@ RETURN_S = 0.2  # that a channel that has come from elsewhere is kept for its pl
 class Hand:
     """One worker of the crew."""
 
-    def __init__(self, name: str, folder: Path, spread: int) -> None:
+    def __init__(self, name: str, folder: Path, spread: int, second: SecondPolicy | None) -> None:
         clock = LoopClock()
         limits = ConnectionLimits(PER_ADDRESS, IpRules.parse(""), 1000)
         self.name = name
@@ -54,7 +55,7 @@ class Hand:
         self.relay = Relay(
             self.registry,
             self.membership.gate,
-            Entrance(),
+            Entrance(second=second),
             play_policy(IpRules.parse("")),
             RefusalDelay(),
         )
@@ -108,11 +109,13 @@ class Hand:
 class Crew:
     """A keeper and its workers."""
 
-    def __init__(self, folder: Path, *, spread: int = 300, number: int = 2) -> None:
+    def __init__(
+        self, folder: Path, *, spread: int = 300, number: int = 2, second: SecondPolicy | None = None
+    ) -> None:
         self.folder = folder
         self.cluster = Cluster(folder, per_address=PER_ADDRESS)
         self.open_keeper()
-        self.hands = [Hand(f"w{position + 1}", folder, spread) for position in range(number)]
+        self.hands = [Hand(f"w{position + 1}", folder, spread, second) for position in range(number)]
         self.clients: list[Client] = []
         eventually(lambda: len(self.cluster.keeper.members) == number, "all connected")
 

@@ -87,7 +87,7 @@ def test_a_publisher_takes_a_channel_over_whose_copy_is_here(tmp_path: Path) -> 
         watcher = made.play(other)
         watcher.hear_video(keyframe(b"first"))
         # Its end has not come this far when the next publisher is granted the channel.
-        one.relay.is_free = lambda name: True  # type: ignore[method-assign]
+        one.relay.is_free = lambda name, claim=(): True  # type: ignore[method-assign]
         made.cluster.keeper.release(made.cluster.keeper.book._by_channel["news"])
         publisher = made.publish(other)
         watcher.hear_status("UnpublishNotify")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rtmpsrv import log
+from rtmpsrv.workers import directory as directory_module
 from rtmpsrv.workers.directory import Directory
 from rtmpsrv.workers.link import Link
 
@@ -61,6 +62,23 @@ def test_changes(
     tell(directory, *told)
     assert directory.elsewhere(told[1]) == owner
     assert changes == ([told[1]] if changed else [])
+
+
+def test_who_had_a_channel_last_is_remembered(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory_module, "FORMER_KEPT", 2)
+    assert [directory.last(name) for name in ("mine", "news", "none")] == [None, "w2", None]
+    tell(directory, "off", "news", "w2")
+    assert (directory.elsewhere("news"), directory.last("news")) == (None, "w2")
+    tell(directory, "on", "news", "w3")
+    tell(directory, "off", "news", "w3")
+    assert directory.last("news") == "w3"
+    directory._replace({}, {})
+    assert directory.last("sport") == "w2", "its end was told by a keeper that died"
+    tell(directory, "on", "new", "w2")
+    tell(directory, "off", "new", "w2")
+    assert [directory.last(name) for name in ("news", "sport", "new")] == [None, "w2", "w2"]
+    tell(directory, "on", "sport", "w1")
+    assert directory.last("sport") is None, "it was here"
 
 
 def test_what_a_new_keeper_tells_is_all_there_is(directory: Directory, changes: list[str]) -> None:

@@ -8,10 +8,14 @@ import gevent
 import pytest
 
 from rtmpsrv.access.facts import Approval
+from rtmpsrv.access.names import StreamName
+from rtmpsrv.access.second_publisher import REFUSE, TAKEOVER, SecondPolicy, claim_of
 from rtmpsrv.errors import RequestRefused
+from rtmpsrv.protocol import messages
+from rtmpsrv.server.session import Session
 from tests.client import AVC_HEADER, interframe, keyframe, values_of
-from tests.unit.workers.crew import KEY, crew
-from tests.unit.workers.lines import eventually
+from tests.unit.workers.crew import KEY, Watcher, crew
+from tests.unit.workers.lines import PATIENCE_S, eventually
 
 
 def test_a_player_moves_to_the_worker_of_its_channel(tmp_path: Path) -> None:
@@ -163,3 +167,101 @@ def test_a_worker_that_takes_nobody_is_asked_again_and_players_wait(tmp_path: Pa
         watcher.hear_video(keyframe(b"first"))
         assert (one.players, other.players) == (1, 0)
         assert interframe(KEY.encode()) not in watcher.videos
+
+
+# --- second publishers -------------------------------------------------------------------------------------
+
+
+ENDED = "UnpublishNotify"
+GOES_ON = [
+    SecondPolicy(TAKEOVER),
+    SecondPolicy(reconnect_s=PATIENCE_S),
+]
+
+
+def statuses(watcher: Watcher) -> str:
+    return str([values_of(one) for one in watcher.heard if one.type_id == messages.COMMAND_AMF0])
+
+
+@pytest.mark.parametrize("spread", [300, 0])  # players move to the publisher, or have a copy
+@pytest.mark.parametrize("policy", GOES_ON)
+def test_who_goes_on_for_another_moves_to_it_and_players_stay(
+    tmp_path: Path, policy: SecondPolicy, spread: int
+) -> None:
+    with crew(tmp_path, second=policy, spread=spread) as made:
+        one, other = made.hands
+        first = made.publish(one)
+        watchers = [made.play(hand) for hand in made.hands]
+        for watcher in watchers:
+            watcher.hear_video(keyframe(b"first"))
+        if policy.mode == REFUSE:
+            first.client.close()
+            eventually(lambda: made.cluster.desk.ended_ids == ["id-1"], "the end")
+        second = made.publish(other)
+        sent = second.some()
+        for watcher in watchers:
+            watcher.hear_video(sent[-1])
+            assert ENDED not in statuses(watcher)
+            # One header: it is the same.
+            assert watcher.videos == [AVC_HEADER, keyframe(b"first"), keyframe(b"first"), *sent]
+        assert made.cluster.desk.ended_ids == ["id-1"]
+        assert one.relay.may_go_on("news", claim_of(StreamName("news", KEY, shown=KEY)))
+        assert [len(hand.relay._publications) for hand in made.hands] == [1, 0]
+        one.relay.close()  # else it waits for the next one
+
+
+def test_who_has_another_right_goes_nowhere(tmp_path: Path) -> None:
+    with crew(tmp_path, second=SecondPolicy(TAKEOVER)) as made:
+        one, other = made.hands
+        publisher = made.publish(one)
+        with pytest.raises(RequestRefused, match="already publishing"):
+            made.publish(other, "another")
+        watcher = made.play(one)
+        watcher.hear_video(publisher.some()[-1])
+        assert made.cluster.desk.asked == ["news"]
+
+
+def test_who_cannot_move_takes_over_where_it_is_and_players_come(tmp_path: Path) -> None:
+    with crew(tmp_path, second=SecondPolicy(TAKEOVER)) as made:
+        one, other = made.hands
+        made.publish(one)
+        watcher = made.play(one)
+        watcher.hear_video(keyframe(b"first"))
+        asked: list[str] = []
+
+        def is_leaving() -> bool:
+            asked.append("offer")
+            return True
+
+        one.membership.moving.is_leaving = is_leaving
+        publisher = made.publish(other)
+        assert asked == ["offer"], "once"
+        watcher.hear_status(ENDED)
+        one.membership.moving.is_leaving = lambda: False
+        watcher.hear_video(publisher.some()[-1])
+        assert [hand.players for hand in made.hands] == [0, 1]
+        assert made.cluster.desk.ended_ids == ["id-1"]
+
+
+def test_who_is_on_tls_takes_over_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with crew(tmp_path, second=SecondPolicy(TAKEOVER)) as made:
+        one, other = made.hands
+        made.publish(one)
+        monkeypatch.setattr(Session, "is_bound", property(lambda session: True))
+        made.publish(other)
+        assert made.cluster.desk.ended_ids == ["id-1"]
+        assert [len(hand.relay._publications) for hand in made.hands] == [0, 1]
+
+
+def test_players_that_were_kept_are_told_of_a_publisher_with_another_right_elsewhere(tmp_path: Path) -> None:
+    with crew(tmp_path, second=SecondPolicy(reconnect_s=PATIENCE_S)) as made:
+        one, other = made.hands
+        first = made.publish(one)
+        watcher = made.play(one)
+        watcher.hear_video(keyframe(b"first"))
+        first.client.close()
+        eventually(lambda: made.cluster.desk.ended_ids == ["id-1"], "the end")
+        publisher = made.publish(other, "another")
+        watcher.hear_status(ENDED)
+        watcher.hear_status("NetStream.Play.BadName")
+        publisher.client.close()
