@@ -91,7 +91,7 @@ class Copies:
     def _follow(self, copy: _Copy) -> None:
         """Feed a copy, from whichever worker has the channel, as long as one has; the top of a greenlet."""
         try:
-            while not self._is_idle(copy) and (worker := self._directory.elsewhere(copy.name)) is not None:
+            while not self._is_idle(copy) and (worker := self._directory.last(copy.name)) is not None:
                 try:
                     if self._follow_at(copy, worker):
                         return
@@ -99,6 +99,8 @@ class Copies:
                     self.log.debug("copy interrupted channel=%s worker=%s reason=%s", copy.name, worker, exc)
                     if isinstance(exc, OutOfStep):
                         copy.from_start = True
+                if self._directory.elsewhere(copy.name) is None and not copy.heard:
+                    return  # nobody publishes it, and it waits for no publisher that goes on
                 gevent.sleep(RETRY_S)  # the directory learns who has it now
         except Exception:  # a bug must cost this copy only
             self.log.exception("copy failed")
@@ -107,6 +109,7 @@ class Copies:
 
     def _follow_at(self, copy: _Copy, worker: str) -> bool:
         """Feed a copy from one worker: True at its end, False when that has moved. Raises as `_follow`."""
+        copy.heard = False
         place = (0, 0) if copy.from_start else copy.mirror.place
         wire = self._neighbours.connect(worker, COPY, copy.name, *place)
         copy.worker, copy.wire = worker, wire
@@ -115,7 +118,7 @@ class Copies:
             while True:
                 message, fds = wire.receive(SILENCE_S)
                 self._tell(copy.mirror.feed(message, fds))
-                copy.from_start = False
+                copy.from_start, copy.heard = False, True
                 if message["kind"] == MOVED:
                     return False
                 if message["kind"] == STOP or self._is_idle(copy):
@@ -169,6 +172,7 @@ class _Copy:
         self.worker = ""
         self.wire: Wire | None = None  # to that worker
         self.from_start = False  # what it has does not fit any more
+        self.heard = False  # anything over the last connection: a tap tells something at once
         self.played_at = monotonic()
         self.over = False
         self._leaving: gevent.Greenlet[..., None] | None = None  # hangs up when its time comes

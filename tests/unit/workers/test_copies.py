@@ -10,10 +10,11 @@ import gevent
 import pytest
 
 from rtmpsrv.access.gate import Grant
+from rtmpsrv.access.second_publisher import SecondPolicy
 from rtmpsrv.live.mirror import Mirror, OutOfStep
 from rtmpsrv.workers import copies
 from rtmpsrv.workers.wire import WireLost
-from tests.client import AVC_HEADER, keyframe
+from tests.client import AVC_HEADER, keyframe, values_of
 from tests.unit.workers.crew import APP, Crew, Hand, crew
 from tests.unit.workers.lines import eventually
 
@@ -313,3 +314,41 @@ def test_a_worker_that_leaves_gives_its_copies_up(tmp_path: Path) -> None:
         made.hands[1].membership.leave()
         watcher.hear_status("UnpublishNotify")
         assert copied(made.hands[1]) == 0
+
+
+def test_a_copy_waits_with_its_channel_for_a_publisher_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "SILENCE_S", 0.05)
+    with crew(tmp_path, spread=0, second=SecondPolicy(reconnect_s=60.0)) as made:
+        one, other = made.hands
+        first = made.publish(one)
+        watcher = made.play(other)
+        watcher.hear_video(keyframe(b"first"))
+        first.client.close()
+        eventually(lambda: made.cluster.desk.ended_ids == ["id-1"], "the end")
+        eventually(lambda: other.membership.directory.elsewhere("news") is None, "told")
+        for _ in range(2):  # it connects anew, since nothing comes
+            copy = other.membership.copies._copies["news"]
+            wire = copy.wire
+            eventually(lambda copy=copy, wire=wire: copy.wire not in (None, wire), "again")  # type: ignore[misc]
+        sent = made.publish(other).some()
+        watcher.hear_video(sent[-1])
+        assert watcher.videos == [*FIRST, FIRST[-1], *sent]
+        assert "UnpublishNotify" not in str([values_of(one) for one in watcher.heard if one.type_id == 20])
+        one.relay.close()  # else it waits for the next one
+
+
+def test_the_death_of_a_worker_ends_its_copies_that_wait(tmp_path: Path) -> None:
+    with crew(tmp_path, spread=0, second=SecondPolicy(reconnect_s=60.0)) as made:
+        one, other = made.hands
+        first = made.publish(one)
+        watcher = made.play(other)
+        watcher.hear_video(keyframe(b"first"))
+        first.client.close()
+        eventually(lambda: made.cluster.desk.ended_ids == ["id-1"], "the end")
+        one.die()
+        watcher.hear_status("UnpublishNotify")
+        eventually(lambda: copied(other) == 0, "the copy's end")
+        one.relay.close()
+        one.registry.release("news")

@@ -194,6 +194,7 @@ def test_who_goes_on_for_another_moves_to_it_and_players_stay(
         watchers = [made.play(hand) for hand in made.hands]
         for watcher in watchers:
             watcher.hear_video(keyframe(b"first"))
+        wires = [copy.wire for copy in other.membership.copies._copies.values()]
         if policy.mode == REFUSE:
             first.client.close()
             eventually(lambda: made.cluster.desk.ended_ids == ["id-1"], "the end")
@@ -204,6 +205,7 @@ def test_who_goes_on_for_another_moves_to_it_and_players_stay(
             assert ENDED not in statuses(watcher)
             # One header: it is the same.
             assert watcher.videos == [AVC_HEADER, keyframe(b"first"), keyframe(b"first"), *sent]
+        assert [copy.wire for copy in other.membership.copies._copies.values()] == wires
         assert made.cluster.desk.ended_ids == ["id-1"]
         assert one.relay.may_go_on("news", claim_of(StreamName("news", KEY, shown=KEY)))
         assert [len(hand.relay._publications) for hand in made.hands] == [1, 0]
