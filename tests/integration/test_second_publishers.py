@@ -167,7 +167,7 @@ def test_a_second_encoder_goes_on_for_one_that_is_stopped(things: ExitStack) -> 
         first.send_signal(signal.SIGSTOP)
         stalled_at = monotonic() + STALLED_S
         scene.encoder()
-        server.wait_for_line("< publish ", since, timeout_s=WAIT_S)
+        server.wait_for_line("< publish ", count=2, timeout_s=WAIT_S)
         asked_at = monotonic()
         server.wait_for_line("publish accepted channel=show players stay", since, timeout_s=STALLED_S + 5)
         # Its own start, which nobody here can bound, is over long before the first one counts as stalled.

@@ -9,15 +9,17 @@ from typing import Any
 import gevent
 import pytest
 from gevent import socket as gsocket
+from gevent.event import Event
 
 from rtmpsrv.app import session_settings
 from rtmpsrv.config import Config
 from rtmpsrv.errors import AccessDenied, LoginAsked
 from rtmpsrv.protocol import messages
-from rtmpsrv.server.host import NOTHING
+from rtmpsrv.server.host import NOTHING, Peer
 from rtmpsrv.server.requests import CHOICE_UNITS, NO_ROOM, PLAY_UNITS, split_app
+from rtmpsrv.server.session import Session
 from rtmpsrv.server.session_state import NEVER
-from tests.unit.server.stage import PATIENCE_S, Stage, audio, eventually
+from tests.unit.server.stage import PATIENCE_S, FakeHost, FakePublication, Stage, audio, eventually
 
 DENIAL = AccessDenied("NetStream.Publish.BadName", "Invalid stream key provided")
 
@@ -372,6 +374,76 @@ def test_a_held_request_goes_along_and_is_handled_once_where_the_session_goes_on
     assert stage.expect("onStatus")[1]["code"] == "NetStream.Publish.Start"
     assert stage.host.asked == 1
     assert stage.state.asked is None
+
+
+# --- to where a request is to be handled ----------------------------------------------------------------
+
+
+class Guide(FakeHost):
+    """Lets a session be taken elsewhere with its request to publish, until told to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = 0
+        self.go_on = Event()
+
+    def publish(self, peer: Peer, name: str | None, msid: int) -> FakePublication:
+        assert isinstance(peer, Session)
+        peer.travel(self._wait)
+        return super().publish(peer, name, msid)
+
+    def _wait(self) -> None:
+        self.waits += 1
+        self.go_on.wait(PATIENCE_S)
+
+
+@pytest.fixture
+def guided() -> Iterator[tuple[Stage, Guide]]:
+    guide = Guide()
+    made = Stage(guide)
+    yield made, guide
+    made.close()
+
+
+def test_a_request_goes_along_to_where_it_is_handled_and_goes_no_further(guided: tuple[Stage, Guide]) -> None:
+    stage, guide = guided
+    stage.connect()
+    stage.command("publish", None, "key", msid=1)
+    eventually(lambda: guide.waits)
+    assert stage.session.can_move()
+    old, greenlet = stage.session, stage.greenlet
+    state = pickle.loads(pickle.dumps(old.freeze()))
+    greenlet.join(PATIENCE_S)
+    assert guide.asked == 0
+    stage.run(state)
+    assert stage.expect("onStatus")[1]["code"] == "NetStream.Publish.Start"
+    assert (guide.waits, guide.asked) == (1, 1)
+    assert (stage.state.asked, stage.state.travelled) == (None, False)
+
+
+def test_a_request_of_a_session_that_stays_is_handled_where_it_is(guided: tuple[Stage, Guide]) -> None:
+    stage, guide = guided
+    guide.go_on.set()
+    stage.connect()
+    for waits in (1, 2):  # the next request may go elsewhere again
+        stage.command("publish", None, "key", msid=1)
+        assert stage.expect("onStatus")[1]["code"] == "NetStream.Publish.Start"
+        assert (guide.waits, guide.asked) == (waits, waits)
+        assert not stage.session.is_held
+        stage.command("FCUnpublish", None, "key")
+        assert stage.expect("onStatus")[1]["code"] == "NetStream.Unpublish.Success"
+
+
+def test_who_is_in_the_middle_of_its_request_again_does_not_move(guided: tuple[Stage, Guide]) -> None:
+    stage, guide = guided
+    guide.go_on.set()
+    guide.gate.clear()
+    stage.connect()
+    stage.command("publish", None, "key", msid=1)
+    eventually(lambda: guide.asked)
+    assert not stage.session.can_move()
+    guide.gate.set()
+    assert stage.expect("onStatus")[1]["code"] == "NetStream.Publish.Start"
 
 
 def test_a_session_that_ends_while_its_request_waits_asks_nothing(stage: Stage) -> None:
