@@ -99,12 +99,13 @@ def test_the_certificate_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_all_that_is_wrong_with_channels_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "channels.toml"
-    path.write_text('[[channel]]\nname = "a"\n')
+    path.write_text('[[channel]]\nname = "a"\nsecond_publisher = "stalled"\nreconnect_seconds = 10\n')
     assert found(monkeypatch, CHANNELS_FILE=str(path)) == []
-    path.write_text('[[channel]]\nnaem = "a"\nmax_players = "5"\n')
+    path.write_text('[[channel]]\nnaem = "a"\nmax_players = "5"\nsecond_publisher = "both"\n')
     assert found(monkeypatch) == [
         "# ERROR: CHANNELS_FILE: line 2: unknown key; the nearest is name",
         "# ERROR: CHANNELS_FILE: line 3: must be a whole number above 0",
+        "# ERROR: CHANNELS_FILE: line 4: second_publisher must be one of refuse, stalled, takeover",
         "# ERROR: CHANNELS_FILE: line 1: name is missing",
     ]
 
