@@ -32,6 +32,12 @@ class Child:
         with suppress(subprocess.TimeoutExpired):  # the system hangs; nothing more can be done
             self._process.wait(KILL_S)
 
+    def ended_with(self, timeout_s: float) -> int | None:
+        """Return its exit code, that of a signal below 0; None while it lives. Blocks up to `timeout_s`."""
+        with suppress(subprocess.TimeoutExpired):
+            return int(self._process.wait(timeout_s))
+        return None
+
     def wait(self) -> int:
         """Return its exit code once it has ended. Blocks."""
         return int(self._process.wait())

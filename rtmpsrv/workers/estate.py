@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 from ..access.gate import Authority, Grant, Note
 from ..live.channel import Channel
 from ..live.news import NewsOf
+from ..live.player import Player
 from ..server.listener import Listener
 from ..server.parts import ServerParts
 from ..server.session import Session
@@ -221,9 +222,28 @@ class OnChannel(Protocol):
     channel: Channel
 
 
+@runtime_checkable
+class OnPlay(OnChannel, Protocol):
+    """What a player was granted, as this host makes it."""
+
+    feed: Player
+
+
 def channels_of(session: Session) -> set[str]:
     """Name the channels that a session publishes or plays on: none, one, or two that differ."""
     return {granted.channel.name for granted in session.granted if isinstance(granted, OnChannel)}
+
+
+def waits(session: Session, estate: Estate) -> bool:
+    """Tell whether a session only waits for a publisher: it can go without the channel."""
+    granted = session.granted
+    return bool(granted) and all(
+        isinstance(one, OnPlay)
+        and one.feed.state.waiting
+        and one.channel.output is None
+        and not any(one.channel.name in elder.mirroring for elder in estate.elders)
+        for one in granted
+    )
 
 
 def is_fixed(session: Session) -> bool:

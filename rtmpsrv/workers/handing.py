@@ -11,13 +11,14 @@ from ..access.gate import Authority, Grant
 from ..log import Logger
 from ..server.session import Session
 from .conversation import Conversation, Message
-from .estate import Estate, channels_of, is_fixed
+from .estate import Estate, channels_of, is_fixed, waits
 from .mirroring import Mirroring
 from .parcel import Parcel, freeze
 from .slices import Slice, plan
 from .wire import WireLost
 
 STEP_S: Final = 2.0  # for the successor to answer; it is the pause of a session whose successor hangs
+SESSION_S: Final = 0.001  # more than that for each session of a slice
 SETTLE_S: Final = 0.5  # for publishers that are in the middle of something
 
 
@@ -53,7 +54,8 @@ class Handing:
                     continue
                 names = channels_of(session)
                 if names or session.can_move():
-                    going.append((session, next(iter(names), None)))
+                    alone = waits(session, self._estate)  # however many wait, few are frozen at once
+                    going.append((session, None if alone else next(iter(names), None)))
         return plan(going) if most is None else plan(going, most)
 
     def hand_over(self, number: int, of: int, part: Slice[Session]) -> None:
@@ -69,12 +71,13 @@ class Handing:
             self.on_its_way = None
             return
         self.talk.say(parcel.message(number), parcel.descriptors)
-        answer = self.talk.answer(STEP_S, "prepared", "refused")
+        step_s = STEP_S + SESSION_S * len(parcel.frozen)
+        answer = self.talk.answer(step_s, "prepared", "refused")
         if answer["kind"] == "refused":
             self.take_back()
             raise Refused(str(answer.get("reason")))
         self.talk.say({"kind": "commit", "number": number})
-        self._await_taken()
+        self._await_taken(step_s)
         self.on_its_way = None
         self.committed += len(parcel.frozen)
         self.lent.update(parcel.lent)
@@ -106,10 +109,10 @@ class Handing:
         if over:
             self.talk.tell({"kind": "link lost", "serials": over})
 
-    def _await_taken(self) -> None:
+    def _await_taken(self, step_s: float) -> None:
         """Wait until the successor has the slice for good, but has not begun with it. Raises WireLost."""
         try:
-            self.talk.answer(STEP_S, "taken")
+            self.talk.answer(step_s, "taken")
         except WireLost:
             # One that serves and is silent cannot be ended: it may begin with it yet.
             if not (self.serving and self.talk.goes_on):

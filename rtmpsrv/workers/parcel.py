@@ -12,7 +12,7 @@ from ..errors import CannotMove
 from ..server.listener import Listener
 from ..server.session import Session
 from ..server.session_state import Frozen
-from .estate import Estate, channels_of, published_here
+from .estate import Estate, channels_of, published_here, waits
 from .slices import Slice
 
 
@@ -93,7 +93,7 @@ def freeze(part: Slice[Session], estate: Estate, *, late: bool = False) -> Parce
     for session in sorted(part.sessions, key=lambda session: session.role != "publisher"):
         listener = next((one for one in estate.listeners if session in one.sessions), None)
         channels, role = channels_of(session), session.role
-        if listener is None or not channels <= values.keys():
+        if listener is None or not (channels <= values.keys() or waits(session, estate)):
             continue  # it has ended, or belongs elsewhere by now
         try:
             parcel.frozen.append((listener, listener.release(session)))

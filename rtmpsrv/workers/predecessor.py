@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from time import monotonic
-from typing import Protocol
+from typing import Final, Protocol
 
 import gevent
 from gevent import socket as gsocket
@@ -22,6 +22,8 @@ from .mirroring import Mirroring
 from .remainder import Remainder
 from .wire import Wire, WireLost
 
+END_S: Final = 0.5  # between the end of a process's sockets and its own
+
 
 class Heir(Protocol):
     """The process that is to succeed this one."""
@@ -30,6 +32,9 @@ class Heir(Protocol):
 
     def kill(self) -> None:
         """End it, and return when it is gone."""
+
+    def ended_with(self, timeout_s: float) -> int | None:
+        """Return its exit code, that of a signal below 0; None when it lives or is no child. Blocks."""
 
 
 class Predecessor:
@@ -40,6 +45,7 @@ class Predecessor:
     ) -> None:
         """Prepare; `start_s` is the successor's time to be ready, `linger_s` that of what cannot move."""
         self.serving = False  # the successor is
+        self._cancelled = False
         self._estate = estate
         self._heir = heir
         self._log = log
@@ -78,6 +84,7 @@ class Predecessor:
 
     def cancel(self, reason: str) -> None:
         """Give up at the next step, unless the successor serves already. Never blocks."""
+        self._cancelled = True
         self._talk.give_up(reason)
 
     # --- the steps --------------------------------------------------------------------------------
@@ -174,6 +181,10 @@ class Predecessor:
 
     def _roll_back(self, reason: str) -> None:
         """Go on as before."""
+        code = None if self._cancelled or self._talk.goes_on else self._heir.ended_with(END_S)
+        if code is not None:  # by itself: what a broken wire says is a consequence
+            how = f"ended with exit code {code}" if code >= 0 else f"was ended by signal {-code}"
+            reason = f"the successor {how}, see above"
         began = monotonic()
         self._heir.kill()  # first: it has our sockets
         taken_back = self._handing.take_back()
@@ -181,12 +192,18 @@ class Predecessor:
         self._estate.parts.hold.open()
         for listener in self._estate.listeners:
             listener.resume()
-        self._log.error(
-            "succession failed: %s. This process goes on with %d sessions; %d were lost with the successor",
-            self._talk.lost or reason,
-            sum(len(listener.sessions) for listener in self._estate.listeners) + taken_back,
-            self._handing.committed,
-        )
+        here = sum(len(listener.sessions) for listener in self._estate.listeners) + taken_back
+        if self._cancelled:  # on purpose: nothing goes on
+            self._log.info(
+                "succession given up: %s. %d sessions are here, %d ended with the successor",
+                reason, here, self._handing.committed,
+            )  # fmt: skip
+        else:
+            self._log.error(
+                "succession failed: %s. This process goes on with %d sessions; "
+                "%d were lost with the successor",
+                reason, here, self._handing.committed,
+            )  # fmt: skip
         self._log.info(
             "succession: process %d was ended in %d ms", self._heir.pid, 1000 * (monotonic() - began)
         )

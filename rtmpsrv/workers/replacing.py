@@ -44,6 +44,10 @@ class Newcomer:
             os.kill(self.pid, signal.SIGKILL)
         self._watched.has_died(DEATH_S)
 
+    def ended_with(self, _timeout_s: float) -> int | None:
+        """Return None: it is the manager's child."""
+        return None
+
     def close(self) -> None:
         """Watch it no more."""
         self._watched.close()
@@ -59,6 +63,10 @@ class Neighbour:
     def kill(self) -> None:
         """Let go of it: what it was not told to run whole and for good it never will."""
         self._wire.close()
+
+    def ended_with(self, _timeout_s: float) -> int | None:
+        """Return None: it is the manager's child."""
+        return None
 
 
 class Replacing:

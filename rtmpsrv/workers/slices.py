@@ -23,9 +23,8 @@ class Slice(Generic[Item]):
 def plan(sessions: Iterable[tuple[Item, str | None]], most: int = MOST_SESSIONS) -> list[Slice[Item]]:
     """Divide sessions, each with the channel that it publishes or plays on, into slices.
 
-    Channels keep the order in which they were met, and are not divided; small ones share a slice. Those
-    without a channel come last: what was committed is lost if the successor fails later, and they least of
-    all should cost a failure.
+    Channels are not divided; small ones share a slice. The largest come first, those without a channel last:
+    what was committed is lost if the successor fails later, so what may take too long is tried before.
     """
     free: list[Item] = []
     by_channel: dict[str, list[Item]] = {}
@@ -36,7 +35,7 @@ def plan(sessions: Iterable[tuple[Item, str | None]], most: int = MOST_SESSIONS)
             by_channel.setdefault(channel, []).append(session)
     slices: list[Slice[Item]] = []
     last: Slice[Item] | None = None
-    for channel, members in by_channel.items():
+    for channel, members in sorted(by_channel.items(), key=lambda item: -len(item[1])):
         if last is None or len(last.sessions) + len(members) > most:
             last = Slice()
             slices.append(last)

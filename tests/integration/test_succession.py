@@ -233,17 +233,27 @@ def test_when_the_old_one_dies_the_new_one_serves_with_what_it_has(
         since = faulty.signal()
         faulty.wait_for_line("succession: took over", since, timeout_s=START_S)
         (faulty.pid,) = faulty.successors
-        if step == "slice":
-            shaken.expect_closed()
-        else:
+        if step == "serve":
             assert shaken.ask_connect("two") == shaken.expect_command("_result")[0]
-        if step != "serve":
+        else:
+            shaken.expect_closed()  # who has no channel was to go last
+        if step == "slice":
             publisher.expect_closed()
             player.expect_closed()
             publisher, player = on.publisher("app"), on.player("app")
         some(publisher, 0)
         assert len(media_of(on.passed(publisher, player))) >= 10
     faulty.end()
+
+
+def test_a_successor_with_wrong_settings_says_so_and_the_old_one_how_it_ended(tmp_path: Path) -> None:
+    with Lineage(cwd=str(tmp_path)) as line:
+        (tmp_path / ".env").write_text("PLAY_ACCESS=token\n")
+        since = line.signal()
+        (failed,) = line.wait_for_line("succession failed", since, timeout_s=START_S)
+        assert "[ERROR] succession failed: the successor ended with exit code 1, see above. This" in failed
+        (why,) = line.matching("TOKEN_SECRET", since)
+        assert "[ERROR]" in why
 
 
 def test_a_setting_that_must_agree_moves_nobody_and_the_log_says_so(tmp_path: Path) -> None:

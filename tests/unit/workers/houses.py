@@ -73,11 +73,15 @@ class Heir:
 
     def __init__(self) -> None:
         self.kills = 0
+        self.code: int | None = None  # with which it has ended by itself
         self.on_kill: Callable[[], None] = lambda: None
 
     def kill(self) -> None:
         self.kills += 1
         self.on_kill()
+
+    def ended_with(self, timeout_s: float) -> int | None:
+        return self.code
 
 
 class Handover:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def test_the_successor_is_this_program_with_a_wire(tmp_path: Path, monkeypatch: 
     watched = child.Watched(heir.pid)
     assert wire.receive(PATIENCE_S) == ([["--an", "argument"], False], [])
     assert not watched.has_died(0.01)
+    assert heir.ended_with(0.01) is None
     heir.kill()
     heir.kill()
     assert watched.has_died(PATIENCE_S)
@@ -43,6 +45,7 @@ def test_the_successor_is_this_program_with_a_wire(tmp_path: Path, monkeypatch: 
         wire.receive(PATIENCE_S)
     wire.close()
     watched.close()
+    assert heir.ended_with(PATIENCE_S) == -signal.SIGKILL
     assert heir.wait() != 0
     with pytest.raises(OSError, match="No such process"):
         child.Watched(heir.pid)

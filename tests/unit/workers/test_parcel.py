@@ -83,7 +83,7 @@ def test_a_channel_stays_with_all_its_players_when_its_publisher_does(
 
 def test_who_has_left_or_belongs_elsewhere_is_not_taken(handover: Handover) -> None:
     handover.player("app")
-    handover.player("other")
+    handover.publisher("other")
     eventually(lambda: len(handover.old.sessions) == 2)
     part = whole(handover)
     gone = next(one for one in part.sessions if one.client.app == "app")

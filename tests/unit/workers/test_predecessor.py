@@ -219,12 +219,46 @@ def test_what_does_not_end_is_given_up_after_its_time() -> None:
     scripted.close()
 
 
-def test_it_can_be_cancelled(scripted: Scripted) -> None:
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level("INFO", logger="rtmpsrv")
+    return caplog
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [(1, "ended with exit code 1"), (-9, "was ended by signal 9"), (None, "closed by the other")],
+)
+def test_it_says_how_the_successor_ended(
+    scripted: Scripted, told: pytest.LogCaptureFixture, code: int | None, says: str
+) -> None:
+    running = scripted.begin()
+    scripted.hear("hello")
+    scripted.heir.code = code
+    scripted.wire.close()
+    assert not running.get(timeout=PATIENCE_S)
+    (failed,) = [line for line in told.messages if line.startswith("succession failed: ")]
+    assert says in failed
+
+
+def test_a_successor_that_hangs_is_named_as_one(told: pytest.LogCaptureFixture) -> None:
+    scripted = Scripted(start_s=QUICK_S)
+    scripted.heir.code = -9  # ours, not its own
+    assert not scripted.begin().get(timeout=PATIENCE_S)
+    (failed,) = [line for line in told.messages if line.startswith("succession failed: ")]
+    assert failed.startswith(
+        "succession failed: no answer within 0.1 s. This process goes on with 0 sessions"
+    )
+    scripted.close()
+
+
+def test_it_can_be_cancelled_which_is_no_failure(scripted: Scripted, told: pytest.LogCaptureFixture) -> None:
     scripted.publisher()
     running = scripted.begin()
     scripted.hear("hello")
     scripted.predecessor.cancel("this process is to end")
     assert not running.get(timeout=PATIENCE_S)
+    assert not [record for record in told.records if record.levelname == "ERROR"]
     assert scripted.heir.kills == 1
     scripted.goes_on()
 

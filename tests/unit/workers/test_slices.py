@@ -15,10 +15,10 @@ def test_who_has_no_channel_goes_last_and_channels_stay_whole() -> None:
 
 def test_small_channels_share_a_slice_and_a_large_one_has_its_own() -> None:
     large = [(number, "large") for number in range(5)]
-    assert plan([(10, "a"), (11, "b"), *large, (12, "c")], 3) == [
-        Slice([10, 11], ["a", "b"]),
-        Slice([0, 1, 2, 3, 4], ["large"]),
-        Slice([12], ["c"]),
+    assert plan([(10, "a"), (11, "b"), *large, (12, "c"), (13, "d")], 3) == [
+        Slice([0, 1, 2, 3, 4], ["large"]),  # first: when it fails nothing is lost
+        Slice([10, 11, 12], ["a", "b", "c"]),
+        Slice([13], ["d"]),
     ]
 
 
