@@ -29,7 +29,7 @@ from .server.clock import LoopClock
 from .server.ingest import Ingest
 from .server.listener import Listener
 from .server.parts import ServerParts, Slots
-from .server.ports import NO_PORTS, Ports, listening
+from .server.ports import NO_PORTS, Ports, listening, place_of
 from .server.proxies import Proxies
 from .server.session_state import SessionSettings
 from .server.trim import keep_large_blocks_apart, tune_collector
@@ -123,9 +123,12 @@ class App:
         keep_large_blocks_apart()
         plain = listening(self._ports.plain)
         listener = Listener(config.bind_address, config.rtmp_port, self.relay, self._parts, plain)
-        anywhere, here = urls(config, listener.port)
+        # Sockets that others have opened need not be where the settings say.
+        address, _port = place_of(self._ports.plain, config.bind_address, config.rtmp_port)
+        _address, secure_port = place_of(self._ports.secure, "", config.ssl_port)
+        anywhere, here = urls(config, address, listener.port)
         path = PATHS[config.url_layout]
-        secure = f", or to rtmps://HOST:{config.ssl_port}/{path}" if config.tls_enabled else ""
+        secure = f", or to rtmps://HOST:{secure_port}/{path}" if config.tls_enabled else ""
         asked = ", if your backend accepts it" if config.control_use or config.callback_url else ""
         self.log.info("Publish to %s%s, for example %s%s", anywhere, secure, here, asked)
         self.log.info("Watch the same, for example with: ffplay %s", here)
@@ -183,8 +186,13 @@ class App:
             for name, described in SETTINGS.items()
             if described.group != LOGS and getattr(config, name) != getattr(self._config, name)
         ]
-        if waiting:
-            self.log.warning("Changed, but in force after a restart only: %s", ", ".join(waiting))
+        successors = [name for name in waiting if name != "WORKERS"]
+        if successors:
+            self.log.warning(
+                "Changed, but in force after SIGUSR2 or a restart only: %s", ", ".join(successors)
+            )
+        if "WORKERS" in waiting:
+            self.log.warning("Changed, but in force after a restart only: WORKERS")
 
     def _serve(self) -> None:
         """Let clients in."""
@@ -286,10 +294,10 @@ def membership(config: Config, name: str, run_dir: str) -> Membership:
     return Membership(name, run_dir, connection_limits(config), longest_answer_s(config), log.get("WORKER"))
 
 
-def urls(config: Config, port: int) -> tuple[str, str]:
+def urls(config: Config, address: str, port: int) -> tuple[str, str]:
     """Return what to publish to: as a pattern for anywhere, and one that works on this machine."""
-    everywhere = config.bind_address in EVERYWHERE
-    here = "127.0.0.1" if everywhere else config.bind_address
+    everywhere = address in EVERYWHERE
+    here = "127.0.0.1" if everywhere else address
     public = config.rtmp_host or ("HOST" if everywhere else here)
     example = "live/key" if config.url_layout == CHANNEL_KEY else "live/stream"
     path = PATHS[config.url_layout]

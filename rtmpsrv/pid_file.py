@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
+from typing import Final
+
+# Of a command line: any of these among its arguments, or among their last parts, shows one of our processes.
+_OURS: Final = {b"rtmpsrv", b"rtmpsrv.workers.manager"}
 
 
 class PidFile:
@@ -13,6 +18,13 @@ class PidFile:
     def __init__(self, path: str) -> None:
         # The working directory may be another one when the file is removed.
         self._path = Path(path).absolute() if path else None
+
+    def claim(self) -> None:
+        """Name this process, at its start. Raises OSError, also where another server that runs is named."""
+        other = self._named()
+        if other not in (None, os.getpid()) and _is_server(other):
+            raise OSError(errno.EEXIST, f"it names process {other}, another server that runs")
+        self.write()
 
     def write(self, pid: int | None = None) -> None:
         """Name a process, by default this one. A reader sees the old name or the new one. Raises OSError."""
@@ -29,8 +41,21 @@ class PidFile:
 
     def remove(self) -> None:
         """Remove the file if it names this process. Never raises."""
-        if self._path is None:
-            return
-        with contextlib.suppress(OSError, ValueError):  # gone, or somebody else's
-            if int(self._path.read_text()) == os.getpid():
+        if self._path is not None and self._named() == os.getpid():
+            with contextlib.suppress(OSError):
                 self._path.unlink()
+
+    def _named(self) -> int | None:
+        """Return the process that the file names; None where it names none."""
+        with contextlib.suppress(OSError, ValueError):
+            return int(self._path.read_text()) if self._path is not None else None
+        return None
+
+
+def _is_server(pid: int | None) -> bool:
+    """Tell whether a process is one of ours: after a crash the system may have given its number to any."""
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:  # gone, as a rule
+        return False
+    return any(argument.rpartition(b"/")[2] in _OURS for argument in arguments)

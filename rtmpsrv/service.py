@@ -17,8 +17,8 @@ class Service:
         self.pid_file = PidFile(pid_file)
 
     def started(self) -> None:
-        """The ports are open. Raises OSError when the file cannot be written."""
-        self.pid_file.write()
+        """The ports are open. Raises OSError when the file cannot be written, or is another server's."""
+        self.pid_file.claim()
         self.notifier.ready()
 
     def took_over(self) -> None:

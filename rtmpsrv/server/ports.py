@@ -59,6 +59,15 @@ def choose(offered: list[Offer], plain_port: int, secure_port: int) -> Ports:
     return Ports(plain, secure)
 
 
+def place_of(descriptor: int | None, address: str, port: int) -> tuple[str, int]:
+    """Return where a socket is bound; `address` and `port` where there is none yet."""
+    if descriptor is None:
+        return address, port
+    with socket.socket(fileno=os.dup(descriptor)) as sock:
+        bound = sock.getsockname()
+        return str(bound[0]), int(bound[1])
+
+
 def listening(descriptor: int | None) -> int | None:
     """Begin to listen on a socket that may only be bound so far; return it. Raises OSError."""
     if descriptor is not None:

@@ -16,7 +16,7 @@ from ..advice import EMPTY_SECRET
 from ..config import Config
 from ..errors import ConfigError
 from ..server.listener import bind
-from ..server.ports import PLAIN, SECURE, Ports, choose, offers
+from ..server.ports import PLAIN, SECURE, Ports, choose, offers, place_of
 from ..service import Service
 from ..systemd import take_sockets
 from .arbiter import RIGHT, TRIAL, RtmpArbiter
@@ -90,6 +90,8 @@ def main(arguments: list[str]) -> int:
     log.setup(config)
     if not config.jwt_secret and EMPTY_SECRET not in warnings:
         warnings.append(EMPTY_SECRET)
+    upgraded = state is not None
+    warnings += ports_that_stay(config, state) if state is not None else []
     try:
         state = state or begin(config)
     except ConfigError as exc:
@@ -98,7 +100,7 @@ def main(arguments: list[str]) -> int:
     _tell(warnings, [])
     service = Service(config.pid_file, state.notify_address)
     try:
-        service.pid_file.write()
+        service.pid_file.write() if upgraded else service.pid_file.claim()
     except OSError as exc:
         _tell([], [f"PID_FILE: cannot write {config.pid_file}: {exc.strerror or exc}"])
         return 1
@@ -121,6 +123,20 @@ def begin(config: Config) -> ManagerState:
     sockets = [(descriptor, name) for descriptor, name in named if descriptor is not None]
     # Not for the workers: it is the manager who speaks for all.
     return ManagerState(lock, sockets, os.environ.pop("NOTIFY_SOCKET", ""))
+
+
+def ports_that_stay(config: Config, state: ManagerState) -> list[str]:
+    """Say which ports of new settings are not in force: an upgraded manager goes on with its sockets."""
+    wanted = {PLAIN: ("RTMP_PORT", config.rtmp_port), SECURE: ("SSL_PORT", config.ssl_port)}
+    if not config.tls_enabled:
+        del wanted[SECURE]
+    bound = {name: place_of(descriptor, "", 0)[1] for descriptor, name in state.sockets}
+    return [
+        f"{variable}={port} is in force after a restart only"
+        + (f": the port is still {bound[name]}" if name in bound else "")
+        for name, (variable, port) in wanted.items()
+        if bound.get(name) != port
+    ]
 
 
 def _open(given: int | None, address: str, port: int, variables: str) -> int:

@@ -107,6 +107,27 @@ def test_one_process_is_not_succeeded_by_several(tmp_path: Path, heard: Heard) -
         assert server.matching("WORKERS is in force after a restart only")
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_second_server_does_not_take_the_file_of_the_first(tmp_path: Path, workers: str) -> None:
+    file = tmp_path / "pid"
+    with ServerProcess(PID_FILE=str(file)) as server:
+        settings = {"RTMP_PORT": str(free_port()), "BIND_ADDRESS": "127.0.0.1", "PID_FILE": str(file)}
+        settings |= {"WORKERS": workers, "RUN_DIR": str(tmp_path / "run")}
+        done = subprocess.run(
+            [sys.executable, "-m", "rtmpsrv"],
+            env=environment(settings),
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=START_S,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert f"{file}: it names process {server.process.pid}, another server that runs" in done.stdout
+        assert int(file.read_text()) == server.process.pid
+
+
 def test_a_file_that_cannot_be_written_is_an_error(heard: Heard) -> None:
     settings = {"RTMP_PORT": str(free_port()), "PID_FILE": "/none/pid", "NOTIFY_SOCKET": heard.path}
     done = subprocess.run(

@@ -138,8 +138,31 @@ def test_a_socket_of_whoever_started_it_is_used(stage: Stage) -> None:
         app = App(Config(**QUICKLY), Ports(os.dup(sock.fileno())))
         stage.apps.append(app)
         app.start()
-        assert app.listeners[0].port == sock.getsockname()[1]
+        port = app.listeners[0].port
+        assert port == sock.getsockname()[1]
         stage.client(app)
+    told = [line for line in stage.lines() if line.startswith("Publish to ")]
+    assert told == [
+        f"Publish to rtmp://127.0.0.1:{port}/CHANNEL/KEY, for example rtmp://127.0.0.1:{port}/live/key"
+    ]
+
+
+def test_it_names_the_ports_of_its_sockets_whatever_the_settings_say(stage: Stage) -> None:
+    with gsocket.socket() as plain, gsocket.socket() as secure:
+        for sock in (plain, secure):
+            sock.bind(("127.0.0.1", 0))
+        ports = Ports(os.dup(plain.fileno()), os.dup(secure.fileno()))
+        wrong = {"bind_address": "192.0.2.1", "rtmp_port": 5, "ssl_port": 6, "ssl_cert": "x", "ssl_key": "y"}
+        app = App(Config(**QUICKLY | wrong), ports)
+        stage.apps.append(app)
+        app.start()
+        numbers = [sock.getsockname()[1] for sock in (plain, secure)]
+    os.close(ports.secure or -1)  # without a certificate nobody took it
+    (told,) = [line for line in stage.lines() if line.startswith("Publish to ")]
+    assert told == (
+        f"Publish to rtmp://127.0.0.1:{numbers[0]}/CHANNEL/KEY, or to rtmps://HOST:{numbers[1]}/CHANNEL/KEY, "
+        f"for example rtmp://127.0.0.1:{numbers[0]}/live/key"
+    )
 
 
 def test_refused_requests_are_counted_in_one_line(stage: Stage) -> None:
@@ -157,10 +180,12 @@ def test_new_settings_of_the_log_hold_at_once_and_others_are_named(stage: Stage)
     app.reload(new)
     assert stage.levels == [new]
     assert stage.lines(logging.WARNING) == [
-        "Changed, but in force after a restart only: GOP_CACHE_SIZE_MB, IDLE_TIMEOUT_SECONDS"
+        "Changed, but in force after SIGUSR2 or a restart only: GOP_CACHE_SIZE_MB, IDLE_TIMEOUT_SECONDS"
     ]
+    app.reload(Config(**QUICKLY | {"workers": 2}))
+    assert stage.lines(logging.WARNING)[1:] == ["Changed, but in force after a restart only: WORKERS"]
     app.reload(Config(**QUICKLY))
-    assert len(stage.lines(logging.WARNING)) == 1
+    assert len(stage.lines(logging.WARNING)) == 2
 
 
 def test_files_are_looked_at_even_if_settings_are_wrong(stage: Stage, tmp_path: Path) -> None:
@@ -291,7 +316,8 @@ def test_it_lets_nobody_in_before_it_is_its_turn(stage: Stage) -> None:
     ],
 )
 def test_urls_are_those_that_work(settings: dict[str, Any], expected: tuple[str, str]) -> None:
-    assert urls(Config(**settings), 1935) == expected
+    config = Config(**settings)
+    assert urls(config, config.bind_address, 1935) == expected
 
 
 def test_a_successor_must_agree_on_what_urls_and_chunks_mean() -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -64,3 +68,44 @@ def test_a_relative_path_means_the_same_file_when_the_directory_was_changed(
     monkeypatch.chdir("/")
     file.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[int]:
+    """Run a process that looks as if it were called so."""
+    with subprocess.Popen([sys.executable, "-c", "print(); input()", *arguments],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield process.pid
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("called", ["rtmpsrv", "/opt/bin/rtmpsrv", "rtmpsrv.workers.manager"])
+def test_a_server_does_not_take_the_file_of_another_that_runs(tmp_path: Path, called: str) -> None:
+    path = tmp_path / "pid"
+    file = PidFile(str(path))
+    with running("-m", called) as other:
+        path.write_text(f"{other}\n")
+        with pytest.raises(OSError, match=f"it names process {other}, another server that runs"):
+            file.claim()
+        file.remove()
+        assert path.read_text() == f"{other}\n"
+    file.claim()
+    assert path.read_text() == f"{os.getpid()}\n", "the other one is gone"
+    file.claim()  # an upgraded manager, or process 1 of a container after a crash
+    file.remove()
+    assert not path.exists()
+
+
+def test_a_number_that_the_system_gave_to_somebody_else_is_free(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    with running("/etc/rtmpsrv.env") as other:
+        path.write_text(f"{other}\n")
+        PidFile(str(path)).claim()
+    assert path.read_text() == f"{os.getpid()}\n"
+    path.write_text("what\n")
+    PidFile(str(path)).claim()
+    assert path.read_text() == f"{os.getpid()}\n"

@@ -15,7 +15,7 @@ import gevent
 import pytest
 from gevent import socket as gsocket
 
-from rtmpsrv import serving
+from rtmpsrv import pid_file, serving
 from rtmpsrv.app import App
 from rtmpsrv.config import Config
 from rtmpsrv.log import get
@@ -119,6 +119,17 @@ def test_a_file_that_cannot_be_written_is_an_error(stage: Stage, tmp_path: Path)
     stage.app.on_run = lambda: pytest.fail("it ran")
     assert serving.lead(stage.app, Config(pid_file=str(path)), []) == 1
     assert stage.errors == [f"PID_FILE: cannot write {path}: No such file or directory"]
+
+
+def test_it_does_not_take_the_file_of_another_server(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pid_file, "_is_server", lambda pid: pid == 4711)
+    path = tmp_path / "pid"
+    path.write_text("4711\n")
+    assert serving.lead(stage.app, Config(pid_file=str(path)), []) == 1
+    assert stage.errors == [f"PID_FILE: cannot write {path}: it names process 4711, another server that runs"]
+    assert path.read_text() == "4711\n"
 
 
 def successor() -> Successor:

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from rtmpsrv.server.listener import bind
-from rtmpsrv.server.ports import Offer, Ports, choose, listening, offers
+from rtmpsrv.server.ports import Offer, Ports, choose, listening, offers, place_of
 
 PLAIN, SECURE = 1935, 443
 
@@ -54,3 +54,10 @@ def test_a_bound_socket_refuses_until_it_listens() -> None:
 
 def test_nothing_listens_where_there_is_no_socket() -> None:
     assert listening(None) is None
+
+
+def test_a_socket_says_where_it_is() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        assert place_of(sock.fileno(), "10.0.0.1", 5) == ("127.0.0.1", sock.getsockname()[1])
+        assert sock.fileno() >= 0
+    assert place_of(None, "10.0.0.1", 5) == ("10.0.0.1", 5)

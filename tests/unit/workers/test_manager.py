@@ -13,7 +13,7 @@ from rtmpsrv.config import Config
 from rtmpsrv.errors import ConfigError
 from rtmpsrv.workers import manager
 from rtmpsrv.workers.arbiter import RIGHT, TRIAL, RtmpArbiter
-from rtmpsrv.workers.manager import Manager, begin
+from rtmpsrv.workers.manager import Manager, begin, ports_that_stay
 from rtmpsrv.workers.manager_state import VARIABLE, ManagerState
 from tests.server_process import free_port
 
@@ -81,6 +81,19 @@ def test_a_socket_of_systemd_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("LISTEN_FDS", "1")
     state = begin(settings)
     assert state.sockets == [(descriptor, "rtmp")]
+    close(state)
+
+
+def test_an_upgraded_manager_says_which_ports_stay(tmp_path: Path) -> None:
+    settings = config(tmp_path)
+    state = begin(settings)
+    assert ports_that_stay(settings, state) == []
+    other = config(tmp_path, ssl_cert="x", ssl_key="y", ssl_port=5)
+    now, then = settings.rtmp_port, other.rtmp_port
+    assert ports_that_stay(other, state) == [
+        f"RTMP_PORT={then} is in force after a restart only: the port is still {now}",
+        "SSL_PORT=5 is in force after a restart only",
+    ]
     close(state)
 
 
