@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -61,12 +60,29 @@ def _problems(config: Config) -> Iterator[str]:
 def _process_problems(config: Config) -> Iterator[str]:
     if config.workers > 1 and importlib.util.find_spec("gunicorn") is None:
         yield f"WORKERS: {config.workers} need gunicorn: pip install 'rtmpsrv[workers]'"
-    if config.workers > 1:
-        directory = run_dir.where(config.run_dir, config.rtmp_port, os.environ)
-        with contextlib.suppress(FileNotFoundError):  # it will be made
-            yield from run_dir.problems(directory)
-    if config.pid_file and not os.access(Path(config.pid_file).absolute().parent, os.W_OK):
-        yield f"PID_FILE: {config.pid_file} cannot be written"
+    if config.workers > 1 or (config.run_dir and config.callback_used):
+        yield from _directory_problems(run_dir.where(config.run_dir, config.rtmp_port, os.environ).absolute())
+    if config.pid_file:
+        file = Path(config.pid_file).absolute()
+        if file.is_dir():
+            yield f"PID_FILE: {config.pid_file} is a directory"
+        elif not os.access(file.parent, os.W_OK | os.X_OK):
+            yield f"PID_FILE: {config.pid_file} cannot be written"
+
+
+def _directory_problems(path: Path) -> Iterator[str]:
+    """Say why a directory could not be used, or made where there is none; nothing is made here."""
+    if len(os.fsencode(path)) > run_dir.MAX_BYTES:
+        yield f"RUN_DIR: {path} is longer than {run_dir.MAX_BYTES} bytes"
+        return
+    try:
+        yield from run_dir.problems(path)
+    except FileNotFoundError:
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            why = "may not be written" if path.parent.exists() else "is not there"
+            yield f"RUN_DIR: {path} cannot be made: {path.parent} {why}"
+    except OSError as exc:
+        yield f"RUN_DIR: {path} cannot be made: {exc.strerror or exc}"
 
 
 def _flaws(config: Config, problems: list[str]) -> list[str]:

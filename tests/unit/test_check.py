@@ -46,7 +46,11 @@ def found(monkeypatch: pytest.MonkeyPatch, **settings: str) -> list[str]:
         ({"LOG_DEBUG": "1"}, ("LOG_DEBUG", "YES or NO")),
         ({"RTMP_PLAY_WHITELIST": "10.0.0.0/8;::1"}, ("RTMP_PLAY_WHITELIST", "10.0.0.0/8;::1")),
         ({"WORKERS": "2", "RUN_DIR": "/tmp"}, ("RUN_DIR", "open to others")),
+        ({"WORKERS": "2", "RUN_DIR": f"/tmp/{'x' * 76}"}, ("RUN_DIR", "longer than 80 bytes")),
+        ({"WORKERS": "2", "RUN_DIR": "/none/run"}, ("RUN_DIR", "cannot be made: /none is not there")),
+        ({"WORKERS": "2", "RUN_DIR": "/dev/null/x"}, ("RUN_DIR", "cannot be made: Not a directory")),
         ({"PID_FILE": "/none/pid"}, ("PID_FILE", "cannot be written")),
+        ({"PID_FILE": "/tmp"}, ("PID_FILE", "is a directory")),
         ({"URL_LAYOUT": "srs"}, ("URL_LAYOUT", "app-stream")),
         ({"PLAY_ACCESS": "token"}, ("PLAY_ACCESS", "TOKEN_SECRET")),
         ({"PUBLISH_ACCESS": "key"}, ("PUBLISH_ACCESS", "CHANNELS_FILE")),
@@ -68,6 +72,21 @@ def test_several_workers_need_gunicorn_and_a_directory_that_may_still_be_made(
     assert found(monkeypatch, WORKERS="2", RUN_DIR=str(tmp_path / "run")) == []
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert found(monkeypatch) == ["# ERROR: WORKERS: 2 need gunicorn: pip install 'rtmpsrv[workers]'"]
+
+
+def test_a_directory_is_judged_where_it_is_used_and_nothing_is_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert found(monkeypatch, RUN_DIR="/none/run") == []
+    callback = {"CALLBACK_URL": "http://localhost:8000/", "JWT_SECRET": "x"}
+    assert found(monkeypatch, **callback) == [
+        "# ERROR: RUN_DIR: /none/run cannot be made: /none is not there"
+    ]
+    assert found(monkeypatch, RUN_DIR=str(tmp_path / "run")) == []
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    (line,) = found(monkeypatch)
+    assert line == f"# ERROR: RUN_DIR: {tmp_path / 'run'} cannot be made: {tmp_path} may not be written"
 
 
 def test_the_defaults_and_the_example_are_right(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
