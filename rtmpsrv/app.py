@@ -51,11 +51,17 @@ EVERYWHERE = ("0.0.0.0", "::")  # addresses that are all of this machine's
 class App:
     """One stand-alone server process."""
 
-    def __init__(self, config: Config, ports: Ports = NO_PORTS, membership: Membership | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        ports: Ports = NO_PORTS,
+        membership: Membership | None = None,
+        login_secret: bytes = b"",
+    ) -> None:
         """Take over `ports` that others have opened; open those that are not among them.
 
         With a membership it is one of several workers, and the keeper decides who may publish and connect.
-        Raises ConfigError for a file that cannot be used.
+        `login_secret` is that of the process before this one. Raises ConfigError for an unusable file.
         """
         self.log = log.get()
         self._ports = ports
@@ -70,7 +76,8 @@ class App:
         self._membership = membership
         self._admission: Admission | Membership = membership or Admission(config, turns, keeps_stops=True)
         self.gate = self._admission.gate
-        self._entrance = entrance_from(config, turns)
+        secret = login_secret or (membership.login_secret() if membership else os.urandom(32))
+        self._entrance = entrance_from(config, turns, secret)
         self._hooks = callback_hooks(config, turns)
         self.relay = Relay(
             self.registry,
@@ -93,7 +100,7 @@ class App:
         self.estate = Estate(
             self.registry, self.gate, admission.kills, self._parts, numbers, self.listeners, agreed(config),
             self.relay.tell, admission.callbacks, admission.redis,
-            [admission.coordinator] if admission.coordinator else [],
+            [admission.coordinator] if admission.coordinator else [], login_secret=secret,
         )  # fmt: skip
         if isinstance(admission, Admission) and admission.coordinator is not None:
             admission.coordinator.on_link_lost = lambda: self.estate.link_lost(admission.authority)

@@ -46,7 +46,7 @@ def _problems(config: Config) -> Iterator[str]:
         except OSError as exc:
             yield f"{name}: cannot listen on {address}: {exc.strerror or exc}"
     try:
-        entrance_from(config, Turns()).close()
+        entrance_from(config, Turns(), os.urandom(32)).close()
     except ConfigError as exc:
         yield from exc.problems
     for name, path in authorities(config):

@@ -5,11 +5,9 @@ Joins what `access` has for that: names, doors, and the watch over those who wer
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from . import log
@@ -32,7 +30,6 @@ PUBLISH_CODE = "NetStream.Publish.BadName"
 PLAY_CODE = "NetStream.Play.BadName"
 ENCODER = "FMLE"  # how those that publish begin their flashVer: OBS, FFmpeg
 PUBLISHES = "nonprivate"  # their type; GStreamer has that alone
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Source(Protocol):
@@ -180,12 +177,16 @@ class Entrance:
         return self._names.read(client.app, client.app_query, name, _said(client, "tcUrl"), code)
 
 
-def entrance_from(config: Config, give_way: GiveWay) -> Entrance:
-    """Return what the settings ask for. Raises ConfigError for a file that cannot be used."""
+def entrance_from(config: Config, give_way: GiveWay, login_secret: bytes) -> Entrance:
+    """Return what the settings ask for. Raises ConfigError for a file that cannot be used.
+
+    `login_secret` is known to all processes of this server, those to come too, and to nobody else.
+    """
     rules = IdRules(config.id_max_length, config.id_allow_empty, config.id_allow_special_characters)
     sources: list[Source] = []
     tokens = _tokens(config, give_way, sources) if config.tokens_given else None
-    challenges = Challenges(_login_secret(config))
+    # That of the settings may be shared by several machines, between which a client's connections go.
+    challenges = Challenges(config.token_secret.encode() or login_secret)
     doors = Doors(config.publish_access, config.play_access, tokens, challenges)
     second = SecondPolicy(config.second_publisher, float(config.reconnect_seconds))
     entrance = Entrance(Names(rules, config.url_layout), doors, sources, second)
@@ -223,16 +224,6 @@ def _tokens(config: Config, give_way: GiveWay, sources: list[Source]) -> StreamT
     file.load()
     sources.append(file)
     return StreamTokens(ring)
-
-
-def _login_secret(config: Config) -> bytes:
-    """Return what all processes of this server know, those to come too, and nobody else elsewhere."""
-    if config.token_secret:  # may be shared by several machines, between which a client's connections go
-        return config.token_secret.encode()
-    try:
-        return BOOT_ID.read_bytes()
-    except OSError:
-        return os.urandom(32)
 
 
 def _said(client: Client, name: str) -> str:

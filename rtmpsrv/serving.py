@@ -57,8 +57,8 @@ def succeed(predecessor: Wire, config: Config, warnings: list[str]) -> int:
     if config.tls_enabled:
         secure = successor.take_listening(config.ssl_bind_address, config.ssl_port)
     try:
-        app = App(config, Ports(plain, secure))
-    except ConfigError as exc:
+        app = App(config, Ports(plain, secure), login_secret=successor.login_secret)
+    except ConfigError as exc:  # the other process goes on as soon as it hears nothing from this one
         log.tell(logging.ERROR, [*exc.problems, "succession failed, this process ends"])
         log.flush()  # the other process kills this one as soon as it has lost it
         successor.close()

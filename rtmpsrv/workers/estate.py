@@ -207,6 +207,7 @@ class Estate:
     copied: Callable[[str], None] | None = None
     published_here: Callable[[str], None] = lambda name: None  # gives a copy up, whose publisher comes
     link_lost_after: Callable[[Authority, set[int] | None], None] | None = None  # tells the successor
+    login_secret: bytes = field(default=b"", repr=False)  # for the challenges of logins
 
     def link_lost(self, authority: Authority, serials: set[int] | None = None) -> None:
         """End what a tied authority has granted, or some of it, here and in the successor. Never blocks."""

@@ -20,6 +20,7 @@ from rtmpsrv.workers.directory import Directory
 from rtmpsrv.workers.elsewhere import Elsewhere
 from rtmpsrv.workers.estate import Estate, Kills
 from rtmpsrv.workers.link import Link
+from rtmpsrv.workers.login_secret import shared
 from rtmpsrv.workers.moving import Moving
 from rtmpsrv.workers.neighbours import Neighbours
 from rtmpsrv.workers.remote import RemoteGate, RemoteSlots
@@ -87,6 +88,10 @@ class Membership:
         host.share(self.elsewhere)
         estate.copied, estate.published_here = self.elsewhere.adopted, self.elsewhere.published_here
         self.link.calls |= {"is_free": host.is_free, "describe": describe}
+
+    def login_secret(self) -> bytes:
+        """Return what all workers sign logins with. Blocks for a moment. Raises ConfigError."""
+        return shared(self._run_dir)
 
     def connect(self, timeout_s: float) -> bool:
         """Look for the keeper from now on; return whether it is there. Blocks up to `timeout_s`."""

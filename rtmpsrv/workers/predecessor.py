@@ -99,6 +99,7 @@ class Predecessor:
             "agreed": estate.agreed,
             "pid": os.getpid(),
             "listeners": [listener.bound_to for listener in estate.listeners],
+            "login_secret": estate.login_secret,  # with it sessions that have logged in may stay
         }
         began = monotonic()
         self._talk.say(hello, [listener.socket.fileno() for listener in estate.listeners])

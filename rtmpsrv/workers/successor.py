@@ -69,6 +69,12 @@ class Successor:
         """Return the descriptor of a socket that listens there, which is the caller's now; None for none."""
         return self._listening.pop((address.strip("[]"), port), None)
 
+    @property
+    def login_secret(self) -> bytes:
+        """What the predecessor signs the challenges of logins with; b"" where it does not tell."""
+        secret = self._hello.get("login_secret")
+        return secret if isinstance(secret, bytes) else b""
+
     def run(self, estate: Estate, serve: Callable[[], None]) -> None:
         """Take over, call `serve` when it is this process's turn, then do what the predecessor passes on.
 

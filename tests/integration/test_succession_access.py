@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from rtmpsrv.access.login import response
 from rtmpsrv.access.stream_tokens import make_token
 from tests.client import Client, Stage, describe, stage, values_of
 from tests.doubles.secrets import KEY, OTHER_KEY
@@ -64,4 +65,43 @@ def test_a_key_is_taken_away_in_the_next_process(tmp_path: Path) -> None:
         path.write_text(text.replace(KEY, OTHER_KEY))
         assert "it is none of the channel's" in ended(publisher, "NetStream.Unpublish.Success")
         ended(one, "NetStream.Play.UnpublishNotify")
+        line.check_log()
+
+
+def log_in(on: Stage, query: str = "") -> tuple[Client, dict[str, str]]:
+    """Connect as an encoder; return what its challenge says, nothing when it is let in."""
+    client = on.client()
+    client.shake_hands()
+    client.ask_connect(f"live?authmod=adobe&user=alice{query}", flashVer="FMLE/3.0")
+    _, message = client.read_until(lambda one: values_of(one)[:1] in (["_result"], ["_error"]))
+    _, _, said = str(values_of(message)[-1].get("description", "")).partition("?reason=needauth")
+    return client, dict(pair.split("=", 1) for pair in said.split("&") if pair)
+
+
+def answer(given: dict[str, str]) -> str:
+    shown = response("alice", given["salt"], KEY, given["opaque"], "AAECAw==")
+    return f"&challenge=AAECAw==&response={shown}&opaque={given['opaque']}"
+
+
+def test_a_login_and_a_challenge_are_the_next_process_s_too(tmp_path: Path) -> None:
+    path = tmp_path / "channels.toml"
+    text = f'[[channel]]\nname = "live/*"\nusers = {{ alice = "{KEY}" }}\nplay_access = "open"\n'
+    path.write_text(text)
+    with (
+        Lineage(URL_LAYOUT="app-stream", CHANNELS_FILE=str(path)) as line,
+        stage(line.port) as on,
+    ):
+        publisher, _ = log_in(on, answer(log_in(on)[1]))
+        publisher.ask_publish("one", publisher.create_stream())
+        publisher.expect_status("NetStream.Publish.Start")
+        player = asked(on, "one", to_play=True)
+        challenge = log_in(on)[1]
+        line.succeed()
+        path.write_text(text + "max_players = 5\n")  # who is there is judged again
+        line.wait_for_line("CHANNELS_FILE read again")
+        late, more = log_in(on, answer(challenge))
+        assert not more
+        late.ask_publish("two", late.create_stream())
+        late.expect_status("NetStream.Publish.Start")
+        on.passed(publisher, player)
         line.check_log()

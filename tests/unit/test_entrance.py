@@ -15,8 +15,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from rtmpsrv import entrance as entrance_module
 from rtmpsrv.access.channel_rules import read_rules
+from rtmpsrv.access.login import Challenges, response
 from rtmpsrv.access.second_publisher import REFUSE, STALLED, TAKEOVER, SecondPolicy
 from rtmpsrv.access.stream_tokens import make_token
 from rtmpsrv.access.terms import Terms
@@ -48,7 +48,7 @@ class Visitor:
 
 
 def entrance(**settings: str) -> Entrance:
-    made = entrance_from(Config.load(settings, memory_bytes=0)[0], Turns())
+    made = entrance_from(Config.load(settings, memory_bytes=0)[0], Turns(), b"login")
     made.start()
     return made
 
@@ -309,12 +309,28 @@ def test_encoders_that_show_nothing_are_asked_for_a_login(
         made.close()
 
 
-def test_processes_that_belong_together_recognise_each_others_challenges(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    config = Config.load({}, memory_bytes=0)[0]
-    with_tokens = Config.load({"TOKEN_SECRET": SECRET}, memory_bytes=0)[0]
-    secret = entrance_module._login_secret
-    assert secret(config) == secret(config) != secret(with_tokens) == SECRET.encode()
-    monkeypatch.setattr(entrance_module, "BOOT_ID", Path("/nowhere"))
-    assert secret(config) != secret(config), "no system to tell: a process has its own"
+def test_challenges_are_signed_by_what_the_operator_or_the_process_keeps_secret(tmp_path: Path) -> None:
+    path = tmp_path / "channels.toml"
+    path.write_text('[[channel]]\nname = "live"\nusers = { alice = "x" }\n')
+    now = time.time()
+
+    def recognises(settings: dict[str, str], secret: bytes, signed_by: bytes) -> bool:
+        config = Config.load({"CHANNELS_FILE": str(path)} | settings, memory_bytes=0)[0]
+        made = entrance_from(config, Turns(), secret)
+        signer = Challenges(signed_by)
+        opaque = signer.make("alice", now)
+        answer = response("alice", signer.salt("alice"), "x", opaque, "c")
+        query = f"authmod=adobe&user=alice&challenge=c&response={answer}&opaque={opaque}"
+        try:
+            made.log_in(Client(1, "10.0.0.1", 1935, False, "live", {}, app_query=query))
+        except AccessDenied:
+            return False
+        finally:
+            made.close()
+        return True
+
+    with_tokens = {"TOKEN_SECRET": SECRET}
+    assert recognises({}, b"of this server", b"of this server")
+    assert not recognises({}, b"of this server", Path("/proc/sys/kernel/random/boot_id").read_bytes())
+    assert recognises(with_tokens, b"of this server", SECRET.encode())
+    assert not recognises(with_tokens, b"of this server", b"of this server")

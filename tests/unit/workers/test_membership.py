@@ -29,3 +29,9 @@ def test_a_worker_that_leaves_takes_in_nobody_and_its_ends_are_told(tmp_path: Pa
         eventually(lambda: "w1" not in made.cluster.keeper.members, "loss")
         made.publish(other)
         waiting.hear(lambda message: message.payload.endswith(b"first"))
+
+
+def test_workers_sign_the_challenges_of_logins_with_the_same(tmp_path: Path) -> None:
+    with crew(tmp_path) as made:
+        one, other = made.hands
+        assert one.membership.login_secret() == other.membership.login_secret() != b""

@@ -88,11 +88,13 @@ def scripted() -> Iterator[Scripted]:
 
 def test_it_says_what_it_is_and_where_it_listens(scripted: Scripted) -> None:
     scripted.old.estate.gate.block("news", 30.0)
+    scripted.old.estate.login_secret = b"of this server"
     running = scripted.begin()
     hello = scripted.ready()
     assert hello["schema"] == schema.SCHEMA
     assert hello["clock"] == schema.clock_identity()
     assert hello["agreed"] == {"RTMP_CHUNK_SIZE": 4096}
+    assert hello["login_secret"] == b"of this server"
     assert hello["listeners"] == [("127.0.0.1", scripted.old.listener.port)]
     assert list(scripted.hear("serve")["blocks"]) == ["news"]
     assert scripted.old.estate.parts.hold.closed

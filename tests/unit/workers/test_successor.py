@@ -253,6 +253,17 @@ def test_a_greeting_that_is_none_is_refused(played: Played, greeting: object) ->
         played.successor.greet()
 
 
+@pytest.mark.parametrize(
+    ("told", "secret"), [({"login_secret": b"s"}, b"s"), ({"login_secret": 1}, b""), ({}, b"")]
+)
+def test_what_logins_are_signed_with_goes_along(
+    played: Played, told: dict[str, object], secret: bytes
+) -> None:
+    played.hello(**told)
+    played.successor.greet()
+    assert played.successor.login_secret == secret
+
+
 def test_sockets_that_nobody_takes_are_closed(played: Played) -> None:
     read, write = os.pipe()
     played.wire.post(
