@@ -21,6 +21,7 @@ from .access.terms import NO_LIMIT, Terms
 from .access.watch import Watch
 from .access.watched_file import WatchedFile
 from .config import Config
+from .errors import naming
 from .server.host import Asked, Client, Peer
 
 if TYPE_CHECKING:
@@ -174,7 +175,8 @@ class Entrance:
         return terms
 
     def _read(self, client: Client, name: str | None, code: str) -> StreamName:
-        return self._names.read(client.app, client.app_query, name, _said(client, "tcUrl"), code)
+        with naming(f"{self._names.app_is}={client.app}"):
+            return self._names.read(client.app, client.app_query, name, _said(client, "tcUrl"), code)
 
 
 def entrance_from(config: Config, give_way: GiveWay, login_secret: bytes) -> Entrance:

@@ -21,6 +21,9 @@ Anything else that comes out of this package is a bug.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class RtmpsrvError(Exception):
     """Base of all errors of this package."""
@@ -70,11 +73,23 @@ class AccessDenied(RtmpsrvError):
         self.code = code
         self.description = description
         self.variable = variable
+        self.about = ""  # for the log only: the channel, as `channel=NAME`, or what is known of it
 
     @property
     def for_log(self) -> str:
-        """The description, and the setting."""
-        return f"{self.description} ({self.variable})" if self.variable else self.description
+        """The description, the setting, and what it is about."""
+        parts = [self.description, f"({self.variable})" if self.variable else "", self.about]
+        return " ".join(part for part in parts if part)
+
+
+@contextmanager
+def naming(about: str) -> Iterator[None]:
+    """Let a refusal say in the log what it is about."""
+    try:
+        yield
+    except AccessDenied as exc:
+        exc.about = exc.about or about
+        raise
 
 
 class LoginAsked(AccessDenied):

@@ -20,7 +20,7 @@ from .access.second_publisher import Claim, SecondPolicy, claim_of, same_right
 from .access.terms import Terms
 from .access.visits import Visits
 from .entrance import Entrance
-from .errors import AccessDenied
+from .errors import AccessDenied, naming
 from .live.channel import Channel
 from .live.news import NewsOf
 from .live.player import Player, PlayerState
@@ -81,29 +81,31 @@ class Relay:
     def connect(self, peer: Peer) -> None:
         """Accept an application name that can be a channel. Blocks where a backend is asked."""
         self._entrance.check_app(peer.client)
-        self._entrance.log_in(peer.client)
-        if self._visits.connect(peer.client):
-            self._entrance.check_app(peer.client)
+        with naming(f"app={peer.client.app}"):
+            self._entrance.log_in(peer.client)
+            if self._visits.connect(peer.client):
+                self._entrance.check_app(peer.client)
 
     def publish(self, peer: Peer, name: str | None, msid: int) -> RelayPublication:
         """Ask the gate, then go on the air. Blocks as long as the gate does, and some seconds."""
         client = peer.client
         stream = self._entrance.published(client, name)
-        terms = self._entrance.publish(client, stream)
-        claim = claim_of(stream, terms.subject)
-        self._look_elsewhere(peer, stream.channel, claim)
-        replaces = self._make_room(peer.has_left, stream.channel, claim)
-        peer.log.info("PUBLISH (%d): %s", msid, stream.channel)
-        facts = self._visits.facts(client, name, stream)
-        request = PublishRequest(stream.channel, stream.shown, client.ip, facts)
-        on_air = ""
-        try:
-            publication = self._admitted(peer, request, stream, terms, claim)
-            on_air = publication.grant.channel
-            return publication
-        finally:
-            if replaces and on_air != stream.channel:
-                self._tell_in_vain(stream.channel)
+        with naming(f"channel={stream.channel}"):
+            terms = self._entrance.publish(client, stream)
+            claim = claim_of(stream, terms.subject)
+            self._look_elsewhere(peer, stream.channel, claim)
+            replaces = self._make_room(peer.has_left, stream.channel, claim)
+            peer.log.info("PUBLISH (%d): %s", msid, stream.channel)
+            facts = self._visits.facts(client, name, stream)
+            request = PublishRequest(stream.channel, stream.shown, client.ip, facts)
+            on_air = ""
+            try:
+                publication = self._admitted(peer, request, stream, terms, claim)
+                on_air = publication.grant.channel
+                return publication
+            finally:
+                if replaces and on_air != stream.channel:
+                    self._tell_in_vain(stream.channel)
 
     def _admitted(
         self, peer: Peer, request: PublishRequest, stream: StreamName, terms: Terms, claim: Claim
@@ -137,18 +139,21 @@ class Relay:
         """Let a client play, or wait for a publisher with its key. Blocks as long as the entrance does."""
         client = peer.client
         stream = self._entrance.played(client, name)
-        if not self._may_play(client.ip):
-            description = "Your net address is not whitelisted for playing"
-            raise AccessDenied("NetStream.Play.BadName", description, "RTMP_PLAY_WHITELIST")
-        terms = self._entrance.play(client, stream)
-        peer.log.info("PLAY (%d): %s", msid, stream.channel)
-        check = partial(self._check_player, client, terms)
-        check(stream)
-        stream = self._visits.play(client, name, stream, check)
-        channel = self._registry.find(stream.channel)
-        is_live = channel is not None and channel.live
-        peer.log.debug("= player %s", "starts" if is_live else "waits for a publisher")
-        return self._playback(peer, Player(outlet, PlayerState(msid, terms.key, stream.cache)), stream, terms)
+        with naming(f"channel={stream.channel}"):
+            if not self._may_play(client.ip):
+                description = "Your net address is not whitelisted for playing"
+                raise AccessDenied("NetStream.Play.BadName", description, "RTMP_PLAY_WHITELIST")
+            terms = self._entrance.play(client, stream)
+            peer.log.info("PLAY (%d): %s", msid, stream.channel)
+            check = partial(self._check_player, client, terms)
+            check(stream)
+            stream = self._visits.play(client, name, stream, check)
+            channel = self._registry.find(stream.channel)
+            is_live = channel is not None and channel.live
+            peer.log.debug("= player %s", "starts" if is_live else "waits for a publisher")
+            return self._playback(
+                peer, Player(outlet, PlayerState(msid, terms.key, stream.cache)), stream, terms
+            )
 
     def resume_publication(self, peer: Peer, frozen: object) -> RelayPublication:
         """Take a publication over from a frozen session. Raises AccessDenied if it was ended meanwhile."""

@@ -86,6 +86,7 @@ class Names:
         self._rules = rules
         self._read = _READERS[layout]
         self._has_paths = layout == APP_STREAM
+        self.app_is = "app" if self._has_paths else "channel"  # what an app that may be is called
 
     def check_app(self, app: str) -> None:
         """Raise AccessDenied for an app that cannot be, or begin, the name of a channel."""
@@ -119,9 +120,9 @@ class Names:
     def read(self, app: str, app_query: str, name: str | None, tc_url: str, code: str) -> StreamName:
         """Return what is meant by app and stream name; raises AccessDenied with `code`."""
         if name is None:
-            raise AccessDenied(
-                code, "No stream name provided" if self._has_paths else "No stream key provided"
-            )
+            if self._has_paths:
+                raise _no_name(code)
+            raise AccessDenied(code, "No stream key provided")
         found = self._read(app, app_query, name, tc_url)
         if self._has_paths:
             self._check_path(found, code)
@@ -137,7 +138,7 @@ class Names:
         beginning = "Invalid stream name"
         parts = _parts(found.channel)
         if len(parts) < 2:
-            raise AccessDenied(code, "No stream name provided")
+            raise _no_name(code)
         self._check_parts(parts, code, beginning)
         length = len(found.channel.encode())
         if length > self._rules.max_bytes:
@@ -205,6 +206,11 @@ _READERS = {CHANNEL_KEY: channel_key, APP_STREAM: app_stream}
 
 def _parts(path: str) -> list[str]:
     return [part for part in path.split("/") if part]
+
+
+def _no_name(code: str) -> AccessDenied:
+    """Return the refusal of one part only, as in a URL of the other layout."""
+    return AccessDenied(code, "No stream name provided: rtmp://HOST/APP/NAME is needed", "URL_LAYOUT")
 
 
 def _split(name: str) -> tuple[str, str]:

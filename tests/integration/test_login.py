@@ -128,7 +128,13 @@ def test_gstreamer_logs_in(server: AccessServer) -> None:
 def test_gstreamer_with_a_wrong_login_is_refused(server: AccessServer, user: str, password: str) -> None:
     mark = len(server.everything())
     assert gstreamer(server.port, "four", user, password).returncode
-    wait_until(lambda: lines_since(server, mark, "closed: connect refused: .*reason=(authfailed|nosuchuser)"))
+    wait_until(
+        lambda: lines_since(
+            server,
+            mark,
+            r"closed: connect refused: .*reason=(authfailed|nosuchuser) \(CHANNELS_FILE\) app=studio,",
+        )
+    )
     assert not lines_since(server, mark, "PUBLISH ")
 
 

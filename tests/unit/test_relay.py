@@ -179,6 +179,27 @@ def test_bad_keys_are_refused(name: str | None, description: str) -> None:
     assert len(house.registry) == 0
 
 
+def about(ask: Callable[..., object], *arguments: str) -> str:
+    """Return what the log says of a refusal, but for its reason."""
+    with pytest.raises(AccessDenied) as caught:
+        ask(*arguments)
+    assert "=" not in caught.value.description, "the client knows what it asked for"
+    return caught.value.for_log.rpartition(" ")[2]
+
+
+def test_the_log_says_what_a_refusal_is_about() -> None:
+    house = House(layout=APP_STREAM)
+    house.publish("taken", "live")
+    assert about(house.publish, "taken", "live") == "channel=live/taken"
+    house.gate.block("live/closed", 60)
+    assert about(house.publish, f"closed?key={KEY}", "live") == "channel=live/closed"
+    assert about(house.publish, "", "live") == about(house.play, "", "live") == "app=live"
+    house.publish(f"alice?key={KEY}", "live")
+    assert about(house.play, "alice", "live") == "channel=live/alice"
+    usual = House()
+    assert about(usual.publish, "a b") == about(usual.play, "a b") == "channel=news"
+
+
 def test_app_and_stream_are_the_channel_where_the_layout_says_so() -> None:
     house = House(layout=APP_STREAM)
     house.relay.connect(FakePeer("live/room"))

@@ -23,6 +23,7 @@ from tests.doubles.secrets import KEY, OTHER_KEY
 CODE = "NetStream.Publish.BadName"
 CHARACTERS = "only letters, digits, - and _ are allowed (ID_ALLOW_SPECIAL_CHARACTERS)"
 NOT_THESE = ">, | and line feeds are not allowed"
+NO_NAME = "No stream name provided: rtmp://HOST/APP/NAME is needed (URL_LAYOUT)"
 
 
 @pytest.mark.parametrize(
@@ -125,8 +126,8 @@ def _essence(name: StreamName) -> tuple[object, ...]:
         ("live", "alice", ""),
         ("live", "a" * 123, ""),
         ("live", "a" * 124, "Invalid stream name: APP/NAME has 129 bytes, 128 are allowed (ID_MAX_LENGTH)"),
-        ("live", None, "No stream name provided"),
-        ("live", "", "No stream name provided"),
+        ("live", None, NO_NAME),
+        ("live", "", NO_NAME),
         (
             "live",
             "a b",
