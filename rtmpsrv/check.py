@@ -24,7 +24,7 @@ def check() -> tuple[list[str], bool]:
         config, warnings = Config.start()
     except ConfigError as exc:
         return [*_marked("WARNING", exc.warnings), *_marked("ERROR", exc.problems)], False
-    problems = list(_problems(config))
+    problems = list(_problems(config, warnings))
     warnings += _flaws(config, problems)
     settings = [f"{name}={value}" for name, value in effective_settings(config)]
     found = [*_marked("WARNING", warnings), *_marked("ERROR", problems)]
@@ -35,8 +35,11 @@ def _marked(level: str, lines: list[str]) -> list[str]:
     return [f"# {level}: {line}" for line in lines]
 
 
-def _problems(config: Config) -> Iterator[str]:
-    """Find what only this machine knows: whether it has the addresses, and what is in files."""
+def _problems(config: Config, warnings: list[str]) -> Iterator[str]:
+    """Find what only this machine knows: whether it has the addresses, and what is in files.
+
+    What is merely odd goes to the warnings.
+    """
     addresses = {"BIND_ADDRESS": config.bind_address}
     if config.tls_enabled:
         addresses["SSL_BIND_ADDRESS"] = config.ssl_bind_address
@@ -46,7 +49,7 @@ def _problems(config: Config) -> Iterator[str]:
         except OSError as exc:
             yield f"{name}: cannot listen on {address}: {exc.strerror or exc}"
     try:
-        entrance_from(config, Turns(), os.urandom(32)).close()
+        entrance_from(config, Turns(), os.urandom(32), warnings.append).close()
     except ConfigError as exc:
         yield from exc.problems
     for name, path in authorities(config):

@@ -19,7 +19,7 @@ from .access.names import IdRules, Names, StreamName
 from .access.second_publisher import SecondPolicy
 from .access.terms import NO_LIMIT, Terms
 from .access.watch import Watch
-from .access.watched_file import WatchedFile
+from .access.watched_file import MAX_TOLD, WatchedFile
 from .config import Config
 from .errors import naming
 from .server.host import Asked, Client, Peer
@@ -179,10 +179,13 @@ class Entrance:
             return self._names.read(client.app, client.app_query, name, _said(client, "tcUrl"), code)
 
 
-def entrance_from(config: Config, give_way: GiveWay, login_secret: bytes) -> Entrance:
+def entrance_from(
+    config: Config, give_way: GiveWay, login_secret: bytes, warn: Callable[[str], object] | None = None
+) -> Entrance:
     """Return what the settings ask for. Raises ConfigError for a file that cannot be used.
 
-    `login_secret` is known to all processes of this server, those to come too, and to nobody else.
+    `login_secret` is known to all processes of this server, those to come too, and to nobody else. `warn` gets
+    what is odd in files; without it the log does.
     """
     rules = IdRules(config.id_max_length, config.id_allow_empty, config.id_allow_special_characters)
     sources: list[Source] = []
@@ -191,12 +194,14 @@ def entrance_from(config: Config, give_way: GiveWay, login_secret: bytes) -> Ent
     challenges = Challenges(config.token_secret.encode() or login_secret)
     doors = Doors(config.publish_access, config.play_access, tokens, challenges)
     second = SecondPolicy(config.second_publisher, float(config.reconnect_seconds))
-    entrance = Entrance(Names(rules, config.url_layout), doors, sources, second)
+    names = Names(rules, config.url_layout)
+    entrance = Entrance(names, doors, sources, second)
+    warn = warn or partial(log.get("ACCESS").warning, "%s")
     if config.channels_file:
         file = WatchedFile(
             "CHANNELS_FILE",
             config.channels_file,
-            lambda contents: entrance.use(read_rules(contents, has_tokens=tokens is not None)),
+            lambda contents: entrance.use(_rules(contents, tokens is not None, names, warn)),
             log.get("ACCESS"),
         )
         file.load()
@@ -226,6 +231,16 @@ def _tokens(config: Config, give_way: GiveWay, sources: list[Source]) -> StreamT
     file.load()
     sources.append(file)
     return StreamTokens(ring)
+
+
+def _rules(contents: bytes, has_tokens: bool, names: Names, warn: Callable[[str], object]) -> ChannelRules:
+    """Return the rules of a file, and warn of those that are never used. Raises ConfigError."""
+    rules = read_rules(contents, has_tokens=has_tokens, why_never=names.why_never)
+    for one in rules.warnings[:MAX_TOLD]:
+        warn(f"CHANNELS_FILE: {one}")
+    if len(rules.warnings) > MAX_TOLD:
+        warn(f"CHANNELS_FILE: {len(rules.warnings)} entries count for no channel")
+    return rules
 
 
 def _said(client: Client, name: str) -> str:

@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from rtmpsrv.access.login import MAX_USER
+from rtmpsrv.access.names import OTHERS
 from rtmpsrv.access.second_publisher import MAX_RECONNECT_S, MODES
 from rtmpsrv.access.terms import NO_LIMIT
 from rtmpsrv.errors import ConfigError
@@ -24,6 +25,7 @@ from rtmpsrv.errors import ConfigError
 MAX_RULES = 10_000
 MAX_KEYS = 1000  # of one rule; all are compared
 MAX_NUMBER = 1 << 53
+MAX_WIDER = 30  # patterns that later entries are compared with
 FOUND_KEPT = 10_000  # channels whose rule is remembered
 
 _HASHED = "sha256:"
@@ -58,7 +60,8 @@ NO_RULE = ChannelRule()
 class ChannelRules:
     """All rules, in the order of the file: the first one whose pattern fits a channel counts."""
 
-    def __init__(self, rules: Sequence[ChannelRule] = ()) -> None:
+    def __init__(self, rules: Sequence[ChannelRule] = (), warnings: Sequence[str] = ()) -> None:
+        self.warnings = warnings  # of entries that count for no channel
         self._rules = [(re.compile(fnmatch.translate(rule.name)).match, rule) for rule in rules]
         self._found: dict[str, ChannelRule] = {}
         self._with_users = [rule for rule in rules if rule.users]
@@ -86,8 +89,13 @@ def fits(key: str | None, digests: tuple[bytes, ...]) -> bool:
     return any([hmac.compare_digest(own, one) for one in digests]) and key is not None  # noqa: C419
 
 
-def read_rules(contents: bytes, *, has_tokens: bool) -> ChannelRules:
-    """Return the rules of a file. Raises ConfigError with a sentence for all that is wrong, and its line."""
+def read_rules(
+    contents: bytes, *, has_tokens: bool, why_never: Callable[[str], str] = lambda pattern: ""
+) -> ChannelRules:
+    """Return the rules of a file. Raises ConfigError with a sentence for all that is wrong, and its line.
+
+    `why_never` says why no channel can be one of a pattern, "" where there may be some.
+    """
     try:
         text = contents.decode("utf-8-sig")
         tables = tomllib.loads(text)
@@ -110,7 +118,7 @@ def read_rules(contents: bytes, *, has_tokens: bool) -> ChannelRules:
     problems += _odd(rules, lines, has_tokens)
     if problems:
         raise ConfigError(problems)
-    return ChannelRules(rules)
+    return ChannelRules(rules, list(_idle(rules, lines, why_never)))
 
 
 def _read_rule(table: dict[str, Any], number: int, lines: _Lines, problems: list[str]) -> ChannelRule:
@@ -139,6 +147,27 @@ def _odd(rules: list[ChannelRule], lines: _Lines, has_tokens: bool) -> Iterator[
         if rule.play_access == "token" and not has_tokens:
             where = lines.of("play_access", number)
             yield f"{where}tokens need TOKEN_SECRET, TOKEN_JWKS_URL or TOKEN_JWKS_FILE"
+
+
+def _idle(rules: list[ChannelRule], lines: _Lines, why_never: Callable[[str], str]) -> Iterator[str]:
+    """Find entries that count for no channel."""
+    wider: list[tuple[str, Callable[[str], object], bool]] = []
+    for number, rule in enumerate(rules):
+        where = lines.of("name", number)
+        if why := why_never(rule.name):
+            yield f"{where}this entry fits no channel: {why}"
+            continue
+        fixed, *_ = OTHERS.split(rule.name, maxsplit=1)
+        shape = OTHERS.sub("\0", rule.name)  # which only a `*` fits
+        is_name = shape == rule.name
+        if any(
+            shape.startswith(beginning) and (is_name or has_stars_only) and fits(shape)
+            for beginning, fits, has_stars_only in wider
+        ):
+            yield f"{where}this entry counts for no channel: one before it fits all that it fits"
+        elif not is_name and len(wider) < MAX_WIDER:
+            has_stars_only = not {"?", "["}.intersection(rule.name)
+            wider.append((fixed, re.compile(fnmatch.translate(rule.name)).match, has_stars_only))
 
 
 class _Wrong(ValueError):

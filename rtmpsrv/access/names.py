@@ -26,6 +26,7 @@ _PLAIN_ID = re.compile(r"[0-9A-Za-z_-]*")
 _NEVER_IN_ID = frozenset(">|\n")  # they separate the arguments of commands
 _NEVER_IN_PATH = frozenset((".", ".."))  # the channel may become a path of files
 _WILDCARD = re.compile(r"[*?\[]")
+OTHERS = re.compile(r"\[!?\]?[^\]]*\]|[*?]")  # what stands for other characters in a pattern
 _SECRET = re.compile(r"[!-~]*")
 _SECRETS = frozenset(("key", "token", "user", "pass"))
 _CACHE_CHOICES = frozenset(("no", "clear"))
@@ -57,12 +58,12 @@ class IdRules:
 
     def check(self, text: str, code: str, beginning: str) -> None:
         """Raise AccessDenied when `text` may not name a channel or be a key; its text goes on with why."""
-        found = self._fault(text)
+        found = self.fault(text)
         if found is not None:
             why, variable = found
             raise AccessDenied(code, f"{beginning}: {why}", variable)
 
-    def _fault(self, text: str) -> tuple[str, str] | None:
+    def fault(self, text: str) -> tuple[str, str] | None:
         """Return what is wrong with `text`, and which variable says so; None for nothing."""
         if not text:
             return None if self.allow_empty else ("it is empty", "ID_ALLOW_EMPTY")
@@ -112,6 +113,25 @@ class Names:
             return fnmatch.fnmatchcase(app, pattern)
         beginning, path = _WILDCARD.split(pattern, maxsplit=1)[0], "/".join(_parts(app)) + "/"
         return beginning.startswith(path) or (beginning != pattern and path.startswith(beginning))
+
+    def why_never(self, pattern: str) -> str:
+        """Say why no channel can be one of a pattern; "" where there may be some. Quotes nothing."""
+        if pattern.startswith("~^") or (pattern.startswith("~") and not self._rules.allow_special):
+            return "patterns are those of a shell, not regular expressions"
+        rest = OTHERS.sub("", pattern)
+        is_name = rest == pattern
+        if self._has_paths:
+            if pattern.startswith("/") or "//" in pattern or (is_name and pattern.endswith("/")):
+                return "slashes stand between the parts of a name only"
+            if is_name and "/" not in pattern:
+                return "it has one part, and channels are called APP/NAME (URL_LAYOUT)"
+            if {".", ".."}.intersection(pattern.split("/")):
+                return ". and .. are not allowed"
+            rest = rest.replace("/", "")
+        elif "/" in rest and not self._rules.allow_special:
+            return "channels have no / in this layout (URL_LAYOUT)"
+        why, variable = (self._rules.fault(rest) if rest else None) or ("", "")
+        return f"{why} ({variable})" if variable else why
 
     def offers_nothing(self, app_query: str, tc_url: str) -> bool:
         """Tell whether a client that connects has shown no secret so far."""

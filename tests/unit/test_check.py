@@ -129,6 +129,15 @@ def test_all_that_is_wrong_with_channels_is_found(monkeypatch: pytest.MonkeyPatc
     ]
 
 
+def test_channels_that_no_name_fits_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "channels.toml"
+    path.write_text('[[channel]]\nname = "alice"\n')
+    assert found(monkeypatch, CHANNELS_FILE=str(path), URL_LAYOUT="app-stream") == [
+        "# WARNING: CHANNELS_FILE: line 2: this entry fits no channel: it has one part, and channels are "
+        "called APP/NAME (URL_LAYOUT)"
+    ]
+
+
 def test_a_file_of_authorities_without_one_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("nothing")
     settings = {"CALLBACK_URL": "https://x/", "JWT_SECRET": "x", "CALLBACK_CA": str(tmp_path / "ca.pem")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,11 +21,13 @@ from rtmpsrv.access.login import Challenges, response
 from rtmpsrv.access.second_publisher import REFUSE, STALLED, TAKEOVER, SecondPolicy
 from rtmpsrv.access.stream_tokens import make_token
 from rtmpsrv.access.terms import Terms
+from rtmpsrv.access.watched_file import MAX_TOLD
 from rtmpsrv.config import Config
 from rtmpsrv.entrance import Entrance, entrance_from
 from rtmpsrv.errors import AccessDenied, ConfigError, LoginAsked
 from rtmpsrv.server.host import Asked, Client, Peer
 from rtmpsrv.server.turns import Turns
+from tests.unit.leading import Logged
 
 SECRET = "token-secret-Qn4-that-is-long-enough"
 TOKENS = {"PUBLISH_ACCESS": "token", "PLAY_ACCESS": "token"}
@@ -264,6 +267,26 @@ def test_a_first_file_that_is_bad_is_an_error(file: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         entrance(CHANNELS_FILE=str(file))
     assert caught.value.problems == ["CHANNELS_FILE: line 6: unknown key; the nearest is max_players"]
+
+
+def test_entries_that_count_for_no_channel_are_told_at_each_reading(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged = Logged(monkeypatch, caplog)
+    path = tmp_path / "channels.toml"
+    path.write_text('[[channel]]\nname = "~^live/"\n')
+    made = entrance_from(Config.load({"CHANNELS_FILE": str(path)}, memory_bytes=0)[0], Turns(), b"login")
+    told = logged.lines(logging.WARNING)
+    assert told == [
+        "CHANNELS_FILE: line 2: this entry fits no channel: patterns are those of a shell, not regular "
+        "expressions"
+    ]
+    path.write_text("".join(f'[[channel]]\nname = "{number}/"\n' for number in range(MAX_TOLD + 1)))
+    made._sources[0].look()  # type: ignore[attr-defined]  # it is a file
+    told = logged.lines(logging.WARNING)
+    assert len(told) == 1 + MAX_TOLD + 1
+    assert told[-1] == f"CHANNELS_FILE: {MAX_TOLD + 1} entries count for no channel"
+    made.close()
 
 
 def test_a_file_may_ask_for_tokens_where_there_are_keys_for_them(file: Path) -> None:

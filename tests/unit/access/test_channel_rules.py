@@ -183,3 +183,38 @@ def test_users_are_found_in_all_rules_that_may_hold() -> None:
     assert rules.passwords("bob", lambda pattern: pattern == "a/*") == []
     assert rules.passwords("alice", lambda pattern: pattern == "c") is None
     assert "three" not in repr(rules.find("b/x"))
+
+
+def idle(*names: str) -> list[str]:
+    """Return the lines of entries that are warned of, by the name."""
+    text = "".join(f'[[channel]]\nname = "{name}"\n' for name in names)
+    found = read_rules(text.encode(), has_tokens=False).warnings
+    assert all(one.endswith("counts for no channel: one before it fits all that it fits") for one in found)
+    numbers = [int(one.removeprefix("line ").partition(":")[0]) for one in found]
+    return [names[number // 2 - 1] for number in numbers]
+
+
+def test_entries_behind_a_wider_one_are_warned_of() -> None:
+    assert idle("live/alice", "live/*", "*") == []
+    assert idle("*", "live/*", "news") == ["live/*", "news"]
+    assert idle("live/*", "live/alice", "studio/*", "live/*/hd", "live/[ab]", "live/?") == [
+        "live/alice", "live/*/hd", "live/[ab]", "live/?",
+    ]  # fmt: skip
+    assert idle("live/?", "live/a", "live/*", "live/[ab]c") == ["live/a", "live/[ab]c"]
+    assert idle("a?", "a*", "a[b]") == ["a[b]"], "the first is not wider than the second"
+    assert idle("*b", "a[bc]", "[ab]b") == ["[ab]b"]
+    assert idle("*b*", "a[b]", "a[bc]") == []
+
+
+def test_entries_that_no_channel_can_fit_are_warned_of_and_not_quoted() -> None:
+    text = '[[channel]]\nname = "*"\n[[channel]]\nname = "secret"\n'
+    rules = read_rules(
+        text.encode(), has_tokens=False, why_never=lambda pattern: "no" if pattern == "secret" else ""
+    )
+    assert rules.warnings == ["line 4: this entry fits no channel: no"]
+    assert rules.find("secret").name == "*"
+
+
+def test_only_so_many_patterns_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel_rules, "MAX_WIDER", 1)
+    assert idle("a*", "b*", "ab", "bb") == ["ab"]

@@ -244,3 +244,39 @@ def test_a_login_behind_the_app_is_read_with_the_name() -> None:
     for layout in (CHANNEL_KEY, APP_STREAM):
         again = Names(IdRules(), layout).read_again("live", "authmod=adobe&user=alice", "key", "")
         assert again.login == Login("alice"), "who has moved is judged by it too"
+
+
+ONE_PART = "it has one part, and channels are called APP/NAME (URL_LAYOUT)"
+SLASHES = "slashes stand between the parts of a name only"
+NO_REGEX = "patterns are those of a shell, not regular expressions"
+
+
+@pytest.mark.parametrize(
+    ("layout", "special", "pattern", "why"),
+    [
+        (CHANNEL_KEY, False, "news", ""),
+        (CHANNEL_KEY, False, "n*[!a-c]?", ""),
+        (CHANNEL_KEY, False, "live/alice", "channels have no / in this layout (URL_LAYOUT)"),
+        (CHANNEL_KEY, False, "live/*", "channels have no / in this layout (URL_LAYOUT)"),
+        (CHANNEL_KEY, True, "live/*", ""),
+        (CHANNEL_KEY, False, "a b*", CHARACTERS),
+        (CHANNEL_KEY, False, "a" * 129, "it has 129 bytes, 128 are allowed (ID_MAX_LENGTH)"),
+        (CHANNEL_KEY, True, "a|b", NOT_THESE),
+        (CHANNEL_KEY, False, "~^live", NO_REGEX),
+        (CHANNEL_KEY, False, "~live", NO_REGEX),
+        (CHANNEL_KEY, True, "~^live", NO_REGEX),
+        (CHANNEL_KEY, True, "~live", ""),
+        (APP_STREAM, False, "live/alice", ""),
+        (APP_STREAM, False, "*", ""),
+        (APP_STREAM, False, "ali*", ""),
+        (APP_STREAM, False, "live/*", ""),
+        (APP_STREAM, False, "live/", SLASHES),
+        (APP_STREAM, False, "/live/*", SLASHES),
+        (APP_STREAM, False, "live//*", SLASHES),
+        (APP_STREAM, False, "alice", ONE_PART),
+        (APP_STREAM, True, "live/../*", ". and .. are not allowed"),
+        (APP_STREAM, False, "live/a.b", CHARACTERS),
+    ],
+)
+def test_patterns_that_no_channel_can_fit(layout: str, special: bool, pattern: str, why: str) -> None:
+    assert Names(IdRules(allow_special=special), layout).why_never(pattern) == why
