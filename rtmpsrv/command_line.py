@@ -96,8 +96,11 @@ def _manage(config: Config) -> int:
 
 def _print_token(options: argparse.Namespace) -> int:
     try:
-        print(token_command.make(options))
+        token, warnings = token_command.make(options)
     except ConfigError as exc:
         print(*exc.problems, sep="\n", file=sys.stderr)
         return 1
+    for line in warnings:
+        print(f"WARNING: {line}", file=sys.stderr)
+    print(token)
     return 0

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from typing import Any
 
+from rtmpsrv.access.names import PATHS, IdRules, Names
+from rtmpsrv.advice import MIN_SECRET_BYTES
 from rtmpsrv.environment import load_environment
 from rtmpsrv.errors import ConfigError
 
@@ -26,15 +29,18 @@ def describe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-seconds", type=_positive, metavar="N", help="how long one stream may last")
 
 
-def make(options: argparse.Namespace) -> str:
-    """Return a token, signed by TOKEN_SECRET. Raises ConfigError without one."""
-    environ, _warnings = load_environment()
+def make(options: argparse.Namespace) -> tuple[str, list[str]]:
+    """Return a token, signed by TOKEN_SECRET, and what to warn of. Raises ConfigError without a secret."""
+    environ, warnings = load_environment()
     secret = environ.get("TOKEN_SECRET", "")
     if not secret:
         raise ConfigError(["TOKEN_SECRET is not set: there is nothing to sign a token with"])
+    if len(secret.encode()) < MIN_SECRET_BYTES:
+        warnings.append(f"TOKEN_SECRET has less than {MIN_SECRET_BYTES} bytes: it can be guessed")
+    warnings += _never(options.channel, environ.get("URL_LAYOUT", ""))
     from rtmpsrv.access.stream_tokens import make_token  # loads PyJWT
 
-    return make_token(_claims(options, int(time.time())), secret)
+    return make_token(_claims(options, int(time.time())), secret), warnings
 
 
 def _claims(options: argparse.Namespace, now: int) -> dict[str, Any]:
@@ -46,6 +52,15 @@ def _claims(options: argparse.Namespace, now: int) -> dict[str, Any]:
         "channel": _one_or_all(options.channel),
         "action": _one_or_all(options.action),
     } | {name: value for name, value in optional.items() if value}
+
+
+def _never(patterns: list[str], layout: str) -> Iterator[str]:
+    """Say which patterns fit no channel, as far as the layout tells."""
+    if layout.lower() in PATHS:
+        names = Names(IdRules(allow_special=True), layout.lower())
+        for pattern in patterns:
+            if why := names.why_never(pattern):
+                yield f"no channel fits {pattern}: {why}"
 
 
 def _one_or_all(values: list[str]) -> str | list[str]:

@@ -148,8 +148,15 @@ def test_a_token_is_printed(
     assert "TOKEN_SECRET" in printed.err
     monkeypatch.setenv("TOKEN_SECRET", SECRET)
     assert command_line.main(asked) == 0
-    claims: Any = jwt.decode(capsys.readouterr().out.strip(), SECRET, algorithms=["HS256"])
+    printed = capsys.readouterr()
+    claims: Any = jwt.decode(printed.out.strip(), SECRET, algorithms=["HS256"])
     assert claims["channel"] == "news"
+    assert printed.err == ""
+    monkeypatch.setenv("URL_LAYOUT", "app-stream")
+    assert command_line.main(asked) == 0
+    printed = capsys.readouterr()
+    assert printed.out.count("\n") == 1
+    assert printed.err.startswith("WARNING: no channel fits news: ")
     assert stage.became == []
 
 

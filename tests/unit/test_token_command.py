@@ -14,11 +14,16 @@ SECRET = "token-secret-Qn4-that-is-long-enough"
 
 
 def make(*arguments: str) -> dict[str, object]:
-    """Return the claims of a token, whose signature must be right."""
+    """Return the claims of a token, whose signature must be right, and which nothing is said against."""
+    token, warnings = made(*arguments)
+    assert warnings == []
+    return dict(jwt.decode(token, SECRET, algorithms=["HS256"]))
+
+
+def made(*arguments: str) -> tuple[str, list[str]]:
     parser = argparse.ArgumentParser()
     token_command.describe_arguments(parser)
-    token = token_command.make(parser.parse_args(arguments))
-    return dict(jwt.decode(token, SECRET, algorithms=["HS256"]))
+    return token_command.make(parser.parse_args(arguments))
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +69,18 @@ def test_without_a_secret_there_is_no_token(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.delenv("TOKEN_SECRET")
     (tmp_path / ".env").write_text(f"TOKEN_SECRET={SECRET}\n")
     assert make("--channel", "a", "--action", "play")["channel"] == "a"
+
+
+def test_what_is_odd_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = ["--channel", "alice", "--channel", "live/*", "--action", "play"]
+    make(*asked)
+    monkeypatch.setenv("URL_LAYOUT", "App-Stream")
+    (tmp_path / ".env").write_text("what is this\n")
+    monkeypatch.setenv("TOKEN_SECRET", "s" * 31)
+    token, (line, *told) = made(*asked)
+    assert token.count(".") == 2
+    assert "line 1: not of the form NAME=VALUE" in line
+    assert told == [
+        "TOKEN_SECRET has less than 32 bytes: it can be guessed",
+        "no channel fits alice: it has one part, and channels are called APP/NAME (URL_LAYOUT)",
+    ]
