@@ -45,6 +45,7 @@ class Command:
     channel: str
     stream_id: str | None
     block_s: int | None = None  # refuse its publishers for so long, 0: no more; None: nothing is said
+    asks_in_vain: bool = False  # for a block, with what is no number of seconds
 
 
 class RedisSilent(ConnectionError):
@@ -59,7 +60,8 @@ def parse_command(text: str) -> Command | None:
     arguments = rest.split("|")
     match name.lower():
         case "kill-session":
-            return Command(arguments[0], None, _seconds(arguments[1:2]))
+            seconds = _seconds(arguments[1:2])
+            return Command(arguments[0], None, seconds, seconds is None and any(arguments[1:2]))
         case "close-stream" if len(arguments) >= 2:
             return Command(arguments[0], arguments[1])
         case _:
@@ -125,6 +127,13 @@ class RedisCommands:
         self._share = give_way.share()
         self._meter = self._new_meter()
         self._ignored = RateLimited(lambda count: log.debug("%d unknown commands ignored", count))
+        self._not_blocked = RateLimited(
+            lambda count: log.warning(
+                "kill-session: no channel was closed (%d times): seconds are a whole number up to %d",
+                count,
+                MAX_BLOCK_S,
+            )
+        )
         self._missed = RateLimited(
             lambda count: log.debug("%d commands for nothing that is on the air", count)
         )
@@ -236,6 +245,8 @@ class RedisCommands:
             self._missed.add()
 
     def _obey(self, command: Command) -> bool:
+        if command.asks_in_vain:
+            self._not_blocked.add()  # not quoted: it may be anything
         if command.block_s is None:
             return self._kill(command.channel, command.stream_id)
         self._log.info("channel=%r is closed for %d s", command.channel, command.block_s)

@@ -41,19 +41,19 @@ CHANNEL = "rtmp_commands"
     [
         ("kill-session>news", Command("news", None)),
         ("KILL-SESSION>news", Command("news", None)),
-        ("kill-session>news|surplus|more", Command("news", None)),
+        ("kill-session>news|surplus|more", Command("news", None, None, True)),
         ("kill-session>news|60", Command("news", None, 60)),
         ("Kill-Session>news|0060|more", Command("news", None, 60)),
         ("kill-session>news|0", Command("news", None, 0)),
         (f"kill-session>news|{MAX_BLOCK_S}", Command("news", None, MAX_BLOCK_S)),
-        (f"kill-session>news|{MAX_BLOCK_S + 1}", Command("news", None)),
-        ("kill-session>news|123456789", Command("news", None)),
+        (f"kill-session>news|{MAX_BLOCK_S + 1}", Command("news", None, None, True)),
+        ("kill-session>news|123456789", Command("news", None, None, True)),
         ("kill-session>news|", Command("news", None)),
-        ("kill-session>news|-1", Command("news", None)),
-        ("kill-session>news| 60", Command("news", None)),
-        ("kill-session>news|6.0", Command("news", None)),
-        ("kill-session>news|\u0666", Command("news", None)),
-        ("kill-session>news|more|60", Command("news", None)),
+        ("kill-session>news|-1", Command("news", None, None, True)),
+        ("kill-session>news| 60", Command("news", None, None, True)),
+        ("kill-session>news|6.0", Command("news", None, None, True)),
+        ("kill-session>news|\u0666", Command("news", None, None, True)),
+        ("kill-session>news|more|60", Command("news", None, None, True)),
         ("close-stream>news|abc|60", Command("news", "abc")),
         ("kill-session>", Command("", None)),
         ("kill-session>a>b", Command("a>b", None)),
@@ -166,6 +166,8 @@ def test_a_kill_with_a_time_blocks(server: RedisServer, connect: Connect, log_li
     server.publish(CHANNEL, "kill-session>news|x")
     assert killer.next() == ("news", None)
     assert blocks.empty()
+    wanted = "kill-session: no channel was closed (1 times): seconds are a whole number up to 31536000"
+    assert log_lines.count(wanted) == 1
 
 
 def test_s88_s90_close_stream_takes_the_right_id_or_key_only(server: RedisServer, connect: Connect) -> None:
