@@ -61,7 +61,8 @@ class RefusalDelay:
         if now - self._told_at >= TOLD_EVERY_S:
             self._told_at = now
             count, self._untold = self._untold, 0
-            self._tell(count, address)
+            if count > 1:  # one has its own line, which says more
+                self._tell(count, address)
 
 
 def _delay_s(count: int) -> float:

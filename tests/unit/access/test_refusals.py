@@ -68,10 +68,12 @@ def test_refusals_are_counted_and_told_once_a_second() -> None:
     told: list[tuple[int, str]] = []
     delay = RefusalDelay(lambda count, address: told.append((count, address)))
     delays(delay, 5, now=100.0)
-    assert told == [(1, PEER)]
+    assert told == [], "the first has its own line"
     delay.refused("10.0.0.1", 101.0)
-    assert told == [(1, PEER), (5, "10.0.0.1")]
-    assert delay.describe() == {"refused": 6, "slowed": 2, "addresses": 2}
+    assert told == [(5, "10.0.0.1")]
+    delay.refused(PEER, 102.0)
+    assert len(told) == 1, "one alone"
+    assert delay.describe() == {"refused": 7, "slowed": 3, "addresses": 2}
 
 
 def test_nobody_needs_to_be_told() -> None:
