@@ -184,8 +184,8 @@ def entrance_from(
 ) -> Entrance:
     """Return what the settings ask for. Raises ConfigError for a file that cannot be used.
 
-    `login_secret` is known to all processes of this server, those to come too, and to nobody else. `warn` gets
-    what is odd in files; without it the log does.
+    `login_secret` is known to all processes of this server, those to come too, and to nobody else.
+    `warn` gets what is odd in files; without it the log does.
     """
     rules = IdRules(config.id_max_length, config.id_allow_empty, config.id_allow_special_characters)
     sources: list[Source] = []
