@@ -1,7 +1,8 @@
 """The keeper as a process of its own: `python -m rtmpsrv.workers.keeper_process`, with the workers' settings.
 
 SIGTERM ends it, and all that its workers have on the air. To replace it, with new settings or new code, start
-another one: this one retires then. Workers go on, as they do when it is killed.
+another one: this one retires then. Workers go on, as they do when it is killed. With `unless-there` it leaves
+where there is one: a worker that misses the keeper must not end one that is about to serve.
 """
 
 from gevent import monkey
@@ -10,11 +11,11 @@ if __name__ == "__main__":
     monkey.patch_all()
 
 import errno
-import fcntl
 import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic, time
 
@@ -31,39 +32,16 @@ from rtmpsrv.workers import doors, former
 from rtmpsrv.workers.book import SlotBook
 from rtmpsrv.workers.calls import Calls
 from rtmpsrv.workers.keeper import Keeper
+from rtmpsrv.workers.keeper_lock import LOCK, Lock, holder
+from rtmpsrv.workers.keeper_start import UNLESS_THERE
 from rtmpsrv.workers.wire import WireLost
 
-JOURNAL, LOCK = "keeper.journal", "keeper.lock"
+JOURNAL = "keeper.journal"
 LOOK_EVERY_S = 0.02
+PROBED_S = 0.1  # for others, who look whether the lock is held, to let it go
 ALONE_S = 10.0  # without a worker: all have ended, and none will come
 RETIRE_S = 15.0  # for a keeper to report what it can, and let the next one begin
 LINGER_S = 3600.0  # for publications of a control server to end, whose link cannot be handed on
-
-
-class Lock:
-    """Held by the one process that is the keeper; given up with its end, whatever that is."""
-
-    def __init__(self, path: str) -> None:
-        """Raises OSError."""
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-
-    def take(self, timeout_s: float) -> bool:
-        """Wait until nobody else has it. Blocks up to `timeout_s`."""
-        until = monotonic() + timeout_s
-        while True:
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
-            except BlockingIOError:
-                if monotonic() >= until:
-                    return False
-                gevent.sleep(LOOK_EVERY_S)
-
-    def release(self) -> None:
-        """Let the next one have it. Idempotent."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
 
 
 def make(config: Config, folder: str) -> tuple[Keeper, Admission]:
@@ -96,26 +74,45 @@ def make(config: Config, folder: str) -> tuple[Keeper, Admission]:
 def succeed(folder: str) -> Lock:
     """Become the keeper: one that is there already retires. Blocks. Raises OSError when it does not."""
     lock = Lock(os.path.join(folder, LOCK))
-    if not lock.take(0.0):
-        with suppress(WireLost):
-            line = Calls(doors.connect(doors.path_of(folder, doors.KEEPER)), log.get("KEEPER"), {}, {})
-            line.tell("retire")
-            line.flush(RETIRE_S)
-            line.close()
-        if not lock.take(RETIRE_S):
+    until = monotonic() + RETIRE_S
+    told: int | None = None
+    while not lock.take(LOOK_EVERY_S):
+        if monotonic() >= until:
             lock.release()
             raise OSError(errno.EBUSY, "another keeper does not retire")
+        pid = holder(folder)
+        if pid not in (None, told) and _tell_to_retire(folder):  # each that comes in between, and is faster
+            told = pid
     return lock
 
 
-def serve(config: Config, folder: str, stopping: Event, linger_s: float = LINGER_S) -> bool:
+def begin(folder: str) -> Lock | None:
+    """Become the keeper; None where there is one. Blocks for a moment. Raises OSError."""
+    lock = Lock(os.path.join(folder, LOCK))
+    if lock.take(PROBED_S):
+        return lock
+    lock.release()
+    return None
+
+
+def serve(
+    config: Config,
+    folder: str,
+    stopping: Event,
+    linger_s: float = LINGER_S,
+    *,
+    unless_there: bool = False,
+) -> bool:
     """Be the keeper until `stopping` is set, or another one begins; tell whether nothing was left undone.
 
-    Blocks. Raises OSError.
+    With `unless_there` do nothing where there is one. Blocks. Raises OSError.
     """
-    lock = succeed(folder)
+    lock = begin(folder) if unless_there else succeed(folder)
+    if lock is None:
+        return True
+    door = doors.path_of(folder, doors.KEEPER)
     keeper, admission = make(config, folder)
-    keeper.listen(doors.listen(doors.path_of(folder, doors.KEEPER)))
+    keeper.listen(doors.listen(door))
     admission.start()
     looking = gevent.spawn(_end_when_alone, keeper, stopping)
     over_or_next = Event()
@@ -125,6 +122,8 @@ def serve(config: Config, folder: str, stopping: Event, linger_s: float = LINGER
     looking.kill()
     if stopping.is_set():
         over = keeper.close(float(config.drain_timeout_seconds))
+        with suppress(FileNotFoundError):
+            os.unlink(door)
     else:
         path = doors.path_of(folder, former.name_of(os.getpid()))
         keeper.retire(doors.listen(path), lock.release, linger_s)
@@ -134,6 +133,16 @@ def serve(config: Config, folder: str, stopping: Event, linger_s: float = LINGER
     admission.stop_commands()
     lock.release()
     return over
+
+
+def _tell_to_retire(folder: str) -> bool:
+    try:
+        line = Calls(doors.connect(doors.path_of(folder, doors.KEEPER)), log.get("KEEPER"), {}, {})
+    except WireLost:  # it does not listen yet
+        return False
+    line.tell("retire")
+    line.finish()
+    return True
 
 
 def _end_when_alone(keeper: Keeper, stopping: Event) -> None:
@@ -147,7 +156,7 @@ def _end_when_alone(keeper: Keeper, stopping: Event) -> None:
             stopping.set()
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Run to a signal; return the exit code."""
     log.setup()
     try:
@@ -164,7 +173,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     try:
-        over = serve(config, folder, stopping)
+        over = serve(config, folder, stopping, unless_there=UNLESS_THERE in arguments)
     except OSError as exc:
         log.get().error("the keeper cannot use %s: %s (RUN_DIR)", folder, exc.strerror or exc)
         return 1
@@ -173,4 +182,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

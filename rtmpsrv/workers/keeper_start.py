@@ -1,19 +1,17 @@
 """Who starts the keeper: any worker that misses it, one at a time. Whoever the manager is, or was.
 
-So a keeper that was killed is replaced as soon as somebody misses it. It ends by itself when all workers are
-gone, or at SIGTERM; one that is started beside it takes its place.
+So a keeper that was killed is replaced as soon as somebody misses it, and one that lets nobody in is killed.
+It ends by itself when all workers are gone, or at SIGTERM. Only the manager starts one beside it, which takes
+its place: a worker's leaves where there is one.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -21,14 +19,15 @@ from typing import Final
 import gevent
 
 from rtmpsrv.log import Logger
-from rtmpsrv.workers import doors
+from rtmpsrv.workers import keeper_lock
 
 COMMAND: Final = ("-m", "rtmpsrv.workers.keeper_process")
+UNLESS_THERE: Final = "unless-there"  # what a worker adds
 LOCK: Final = "keeper-start.lock"  # in RUN_DIR; held by the worker that starts one
 LOOK_S: Final = 0.1
 START_S: Final = 10.0  # for a keeper to be there
+PATIENCE_S: Final = 30.0  # with a keeper that is there, and lets nobody in
 LONGEST_PAUSE_S: Final = 30.0  # between two attempts
-_CREDENTIALS: Final = struct.Struct("3i")  # process, user, group
 
 
 class KeeperStarter:
@@ -40,6 +39,8 @@ class KeeperStarter:
         self._missing = missing
         self._log = log
         self._watching: gevent.Greenlet[[], None] | None = None
+        self._silent: int | None = None  # the keeper that lets nobody in
+        self._silent_since = 0.0
 
     def start(self) -> None:
         """Begin to look. Never blocks."""
@@ -54,7 +55,9 @@ class KeeperStarter:
     def _watch(self) -> None:
         pause_s = LOOK_S
         while True:
-            if self._missing() and not self._see_to_it():
+            if not self._missing():
+                pause_s, self._silent = LOOK_S, None
+            elif not self._see_to_it():
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             else:
                 pause_s = LOOK_S
@@ -69,7 +72,14 @@ class KeeperStarter:
             return False
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return keeper_of(self._run_dir) is not None or self._start_one()
+            pid = keeper_of(self._run_dir)
+            if pid is None:  # the next one of one that has retired is about to take its place
+                gevent.sleep(LOOK_S)
+                pid = keeper_of(self._run_dir)
+            if pid is None:
+                return self._start_one()
+            self._wait_for(pid)
+            return True
         except BlockingIOError:
             return True
         except OSError as exc:
@@ -79,22 +89,27 @@ class KeeperStarter:
             os.close(lock)
 
     def _start_one(self) -> bool:
-        process = subprocess.Popen([sys.executable, *COMMAND], stdin=subprocess.DEVNULL)
+        process = subprocess.Popen([sys.executable, *COMMAND, UNLESS_THERE], stdin=subprocess.DEVNULL)
         self._log.info("started a keeper, process %d", process.pid)
         until = monotonic() + START_S
         while monotonic() < until and process.poll() is None:
             if keeper_of(self._run_dir) is not None:
                 return True
             gevent.sleep(LOOK_S)
+        if process.poll() == 0:  # there was one already
+            return True
         self._log.error("the keeper does not start")
         return False
 
+    def _wait_for(self, pid: int) -> None:
+        """Lose patience with a keeper that starts or retires for too long."""
+        if pid != self._silent:
+            self._silent, self._silent_since = pid, monotonic()
+        elif monotonic() - self._silent_since >= PATIENCE_S and keeper_lock.end(self._run_dir, pid):
+            self._log.warning("the keeper, process %d, lets nobody in: it is killed", pid)
+            self._silent = None
+
 
 def keeper_of(run_dir: str) -> int | None:
-    """Return the process that is the keeper now; None when there is none. Never blocks for long."""
-    with suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
-        sock.connect(doors.path_of(run_dir, doors.KEEPER))
-        found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        pid: int = _CREDENTIALS.unpack(found)[0]
-        return pid
-    return None
+    """Return the process that is the keeper now, or about to be; None when there is none. Never blocks."""
+    return keeper_lock.holder(run_dir)

@@ -14,7 +14,7 @@ from gevent.event import Event
 from rtmpsrv import log
 from rtmpsrv.access.gate import PublishRequest
 from rtmpsrv.config import Config
-from rtmpsrv.workers import doors, keeper, keeper_process
+from rtmpsrv.workers import doors, keeper, keeper_lock, keeper_process
 from rtmpsrv.workers.link import Link
 from rtmpsrv.workers.remote import RemoteGate
 from tests.doubles.callback_server import CallbackServer
@@ -78,8 +78,12 @@ def test_it_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     gate = RemoteGate(link, PATIENCE_S)
     link.start(doors.path_of(str(tmp_path), doors.KEEPER))
     assert gate.admit(REQUEST, lambda reason: None).channel == "news"
+    again = gevent.spawn(keeper_process.serve, Config(), str(tmp_path), Event(), unless_there=True)
+    assert again.get(timeout=PATIENCE_S)
+    assert link.line is not None
     stopping.set()
     assert serving.get(timeout=PATIENCE_S)
+    assert sorted(os.listdir(tmp_path)) == ["keeper.journal", "keeper.lock"]
     link.close()
 
 
@@ -105,6 +109,7 @@ def test_another_one_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_one_that_does_not_retire_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper_process, "RETIRE_S", 0.05)
     lock = keeper_process.succeed(str(tmp_path))
+    assert keeper_process.begin(str(tmp_path)) is None
     with pytest.raises(OSError, match="another keeper does not retire"):
         keeper_process.succeed(str(tmp_path))
     lock.release()
@@ -191,7 +196,7 @@ def test_wrong_settings_are_an_error(process: Process, monkeypatch: pytest.Monke
 
 def test_a_folder_that_cannot_be_used_is_an_error(process: Process) -> None:
     process.folder.mkdir(0o700)
-    (process.folder / keeper_process.LOCK).mkdir()
+    (process.folder / keeper_lock.LOCK).mkdir()
     assert keeper_process.main() == 1
     assert process.logged.lines(logging.ERROR) == [
         f"the keeper cannot use {process.folder}: Is a directory (RUN_DIR)"

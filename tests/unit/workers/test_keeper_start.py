@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,11 +12,11 @@ from pathlib import Path
 
 import gevent
 import pytest
-from gevent import socket as gsocket
 
 from rtmpsrv import log
-from rtmpsrv.workers import doors, keeper_start
-from rtmpsrv.workers.keeper_start import COMMAND, LOCK, KeeperStarter, keeper_of
+from rtmpsrv.workers import keeper_lock, keeper_start
+from rtmpsrv.workers.keeper_lock import Lock
+from rtmpsrv.workers.keeper_start import COMMAND, LOCK, UNLESS_THERE, KeeperStarter, keeper_of
 from tests.unit.workers.lines import eventually
 
 
@@ -37,7 +38,7 @@ class Stage:
         self.commands: list[list[str]] = []
         self.listens = True
         self.exit_code: int | None = None
-        self.door: gsocket.socket | None = None
+        self.door: Lock | None = None
         self.is_missing = True
         self.starters: list[KeeperStarter] = []
 
@@ -48,11 +49,12 @@ class Stage:
         return Process(self)
 
     def open(self) -> None:
-        self.door = doors.listen(doors.path_of(self.folder, doors.KEEPER))
+        self.door = Lock(os.path.join(self.folder, keeper_lock.LOCK))
+        assert self.door.take(0.0)
 
     def die(self) -> None:
         assert self.door is not None
-        self.door.close()
+        self.door.release()
         self.door = None
 
     def starter(self) -> KeeperStarter:
@@ -80,7 +82,7 @@ def on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     stage.close()
 
 
-def test_the_keeper_is_who_listens(on: Stage) -> None:
+def test_the_keeper_is_who_has_its_lock(on: Stage) -> None:
     assert keeper_of(on.folder) is None
     on.open()
     assert keeper_of(on.folder) == os.getpid()
@@ -93,7 +95,7 @@ def test_one_of_several_that_miss_the_keeper_starts_it_each_time_it_dies(on: Sta
         on.starter()
     eventually(lambda: on.door is not None)
     gevent.sleep(0.02)
-    assert on.commands == [[sys.executable, *COMMAND]]
+    assert on.commands == [[sys.executable, *COMMAND, UNLESS_THERE]]
     on.die()
     eventually(lambda: on.door is not None)
     gevent.sleep(0.02)
@@ -112,6 +114,41 @@ def test_nobody_is_started_while_the_keeper_is_there_or_another_worker_is_at_it(
         gevent.sleep(0.01)
         assert on.commands == []
     eventually(lambda: on.commands)
+
+
+def test_one_that_is_about_to_serve_has_no_other_one_beside_it(on: Stage) -> None:
+    on.open()
+    on.starter()
+    gevent.sleep(0.02)
+    assert on.commands == []
+
+
+def test_one_that_found_another_one_there_has_not_failed(on: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    on.listens, on.exit_code = False, 0
+    on.starter()
+    eventually(lambda: on.commands)
+    on.open()
+    gevent.sleep(0.01)
+    assert "does not start" not in caplog.text
+
+
+def test_one_that_lets_nobody_in_for_long_is_killed(on: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed: list[str] = []
+
+    def kill(pid: int, number: int) -> None:
+        assert (pid, number) == (os.getpid(), signal.SIGKILL)
+        killed.append("it")
+        on.die()
+
+    monkeypatch.setattr(os, "kill", kill)
+    on.open()
+    on.starter()
+    gevent.sleep(0.02)
+    assert killed == []
+    monkeypatch.setattr(keeper_start, "PATIENCE_S", 0.005)
+    eventually(lambda: on.commands)
+    on.is_missing = False
+    assert killed == ["it"]
 
 
 @pytest.mark.parametrize("code", [None, 1])
