@@ -31,6 +31,10 @@ class CallLost(ConnectionError):
     """There is no answer: the other process is gone, too slow, or has failed."""
 
 
+class NoAnswer(CallLost):
+    """The other process is there, and silent."""
+
+
 class Calls:
     """One end. `serve` reads until the other end is gone; everything else may be called from any greenlet."""
 
@@ -66,7 +70,7 @@ class Calls:
             if not self._wire.post(("call", number, name, arguments), fds):
                 raise CallLost(f"{name}: {self._wire.lost}")
             if not answer.wait(timeout_s) and not answer.ready():
-                raise CallLost(f"{name}: no answer within {timeout_s:g} s")
+                raise NoAnswer(f"{name}: no answer within {timeout_s:g} s")
         finally:
             self._waiting.pop(number, None)
         return answer.get_nowait()
@@ -95,7 +99,7 @@ class Calls:
 
     def close(self, reason: str = "closed") -> None:
         """End the connection; whoever waits for an answer is told that there will be none. Idempotent."""
-        self._wire.close()
+        self._wire.close(reason)
         waiting, self._waiting = self._waiting, {}
         for answer in waiting.values():
             answer.set_exception(CallLost(reason))

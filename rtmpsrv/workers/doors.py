@@ -70,7 +70,10 @@ def accept(listener: gsocket.socket, welcome: Callable[[gsocket.socket], object]
 
 def connect(path: str) -> Wire:
     """Connect to who listens there. Blocks up to `CONNECT_S`. Raises WireLost."""
-    sock = gsocket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock = gsocket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as exc:  # out of descriptors
+        raise WireLost(exc.strerror or str(exc)) from exc
     try:
         with gevent.Timeout(CONNECT_S, TimeoutError(f"no connection within {CONNECT_S:g} s")):
             sock.connect(path)

@@ -1,23 +1,28 @@
 """A worker's connection to the keeper, whichever is there now.
 
-When it dies the worker goes on, and waits for the next one. The parts of a worker that deal with the keeper
-put in what they are told and asked, and what the keeper must know from the beginning.
+When it dies the worker goes on, and waits for the next one; one that does not answer any more is killed. The
+parts of a worker that deal with the keeper put in what they are told and asked, and what the keeper must know
+from the beginning.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import gevent
 from gevent.event import Event
 
 from rtmpsrv.log import Logger
-from rtmpsrv.workers import doors
-from rtmpsrv.workers.calls import Calls, Handler
+from rtmpsrv.workers import doors, keeper_lock
+from rtmpsrv.workers.calls import CallLost, Calls, Handler, NoAnswer
 from rtmpsrv.workers.wire import Wire, WireLost
 
 RETRY_S: Final = 0.1  # between two attempts to connect: the socket is in a folder of this machine
+PING_S: Final = 2.0  # between two questions, and for the answer
+MAX_SILENCES: Final = 3  # questions in a row without an answer: this process may have been stopped, too
 
 
 class Link:
@@ -33,12 +38,14 @@ class Link:
         self._log = log
         self._former: set[Calls] = set()  # of keepers that have retired
         self._there = Event()
-        self._stepped_back = Event()
+        self._stepped_back = Event()  # anew for each line
+        self._run_dir = ""
         self._greenlet: gevent.Greenlet[..., None] | None = None
         self._closed = False
 
     def start(self, path: str) -> None:
         """Keep connected to whoever listens there."""
+        self._run_dir = os.path.dirname(path)
         self._greenlet = gevent.spawn(self._keep_connected, path)
 
     def serve(self, wire: Wire) -> str:
@@ -48,9 +55,11 @@ class Link:
         line.tell("hello", self.name, {topic: say() for topic, say in self.says.items()})
         self.line = line
         self._there.set()
+        watching = gevent.spawn(self._watch, line, wire)
         try:
             return line.serve()
         finally:
+            watching.kill(block=False)
             if self.line is line:
                 self.line = None
                 self._there.clear()
@@ -76,10 +85,9 @@ class Link:
             self._there.wait(timeout_s)
         return self.line
 
-    def tell(self, name: str, *arguments: object) -> None:
-        """Tell the keeper; when there is none the next one learns it from what is said at the beginning."""
-        if self.line is not None:
-            self.line.tell(name, *arguments)
+    def tell(self, name: str, *arguments: object) -> bool:
+        """Tell the keeper; False when there is none: what is said at the beginning must tell the next one."""
+        return self.line is not None and self.line.tell(name, *arguments)
 
     def close(self, flush_s: float = 0.0) -> bool:
         """Be disconnected for good; tell whether everything was sent before. Blocks up to `flush_s`."""
@@ -94,6 +102,23 @@ class Link:
         self._there.set()  # nobody is waited for any more
         return sent
 
+    def _watch(self, line: Calls, wire: Wire) -> None:
+        """Make an end of a keeper that is there, and does nothing."""
+        silences = 0
+        while silences < MAX_SILENCES:
+            gevent.sleep(PING_S)
+            try:
+                line.call("ping", timeout_s=PING_S)
+                silences = 0
+            except NoAnswer:
+                silences += 1
+            except CallLost:  # it is gone, or of a version without this question
+                silences = 0
+        self._log.warning("the keeper does not answer any more, and is replaced")
+        with suppress(OSError):
+            keeper_lock.end(self._run_dir, wire.peer)
+        line.close("no answer")
+
     def _keep_connected(self, path: str) -> None:
         told = False
         while True:
@@ -101,10 +126,10 @@ class Link:
                 wire = doors.connect(path)
                 told = False
                 self._log.info("connected to the keeper")
-                self._stepped_back.clear()
+                over = self._stepped_back = Event()
                 serving = gevent.spawn(self.serve, wire)
-                serving.link(lambda _: self._stepped_back.set())
-                self._stepped_back.wait()
+                serving.link(lambda _, over=over: over.set())  # type: ignore[misc]
+                over.wait()
                 if serving.ready():
                     self._log.warning("the keeper is gone: %s", serving.value)
                 else:

@@ -38,6 +38,7 @@ class Member:
             calls={
                 "admit": self._admit,
                 "slot": self._slot,
+                "ping": lambda: None,
                 "held": lambda: keeper.held(self),
                 "describe": lambda: keeper.describe(DESCRIBE_S),
             },
@@ -51,6 +52,9 @@ class Member:
             return None
 
     def _hello(self, name: str, told: dict[str, Any]) -> None:
+        self.name = name
+        for grant, held in told.get("late", []):
+            self._keeper.arrived(self, grant, held)  # those that are not claimed are over at once
         self._keeper.welcome(self, name, told)
 
     def _admit(self, serial: int, request: PublishRequest) -> Grant:

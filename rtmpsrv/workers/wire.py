@@ -28,6 +28,7 @@ _HEADER: Final = struct.Struct("!II")  # bytes of the pickle, number of descript
 BATCH: Final = 250  # descriptors of one call; the kernel takes 253
 MAX_MESSAGE_BYTES: Final = 1 << 30
 MAX_WAITING_BYTES: Final = 256 << 20  # that the other end has not read yet; then it is given up
+_CREDENTIALS: Final = struct.Struct("3i")  # process, user, group
 _RECEIVE_BYTES: Final = 1 << 20
 # What a pickle may name beside our own classes: nothing that does anything by being called.
 _HARMLESS: Final = frozenset(
@@ -65,6 +66,13 @@ class Wire:
         self._written.set()
         self._writer: gevent.Greenlet[[], None] | None = None
         self.lost: str | None = None  # why nothing more is sent
+
+    @property
+    def peer(self) -> int:
+        """The process that listened, for who has connected to it. Raises OSError."""
+        found = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid: int = _CREDENTIALS.unpack(found)[0]
+        return pid
 
     def post(self, value: object, fds: Sequence[int] = ()) -> bool:
         """Send a value that pickles, and copies of descriptors; False when the wire is lost. Never blocks."""
@@ -106,15 +114,17 @@ class Wire:
                 close(fd)
             if isinstance(exc, WireLost):
                 raise
+            if self.lost is not None and isinstance(exc, OSError):  # closed here, while this waited
+                raise WireLost(self.lost) from exc
             if isinstance(
                 exc, (OSError, pickle.UnpicklingError, EOFError, AttributeError, ImportError, ValueError)
             ):
                 raise WireLost(str(exc) or type(exc).__name__) from exc
             raise
 
-    def close(self) -> None:
+    def close(self, reason: str = "closed") -> None:
         """End the connection; what was not written is thrown away. Idempotent."""
-        self._lose("closed")
+        self._lose(reason)
         if self._writer is not None:
             self._writer.kill()
         self._socket.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,8 @@ import gevent
 import pytest
 
 from rtmpsrv import log
-from rtmpsrv.workers import doors, link
+from rtmpsrv.workers import doors, keeper_lock, link
+from rtmpsrv.workers.keeper_lock import Lock
 from rtmpsrv.workers.link import Link
 from rtmpsrv.workers.wire import Wire
 from tests.unit.workers.lines import PATIENCE_S, eventually, wires
@@ -77,6 +80,72 @@ def test_it_connects_again_and_again(
         far.close()
     eventually(lambda: caplog.text.count("the keeper is gone: ") == 2, "loss")
     listener.close()
+
+
+def test_a_line_that_ends_late_does_not_disturb_the_next_one(
+    worker: Link, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(link, "RETRY_S", 0.001)
+    path = doors.path_of(str(tmp_path), doors.KEEPER)
+    listener = doors.listen(path)
+    worker.start(path)
+    retired = Wire(listener.accept()[0])
+    retired.receive(PATIENCE_S)
+    worker.step_back()
+    serving = Wire(listener.accept()[0])
+    serving.receive(PATIENCE_S)
+    retired.close()
+    eventually(lambda: not worker._former, "the end of the first")
+    gevent.sleep(0.01)
+    assert caplog.text.count("connected to the keeper") == 2
+    assert "the keeper is gone" not in caplog.text
+    serving.close()
+    listener.close()
+
+
+@pytest.mark.parametrize("is_the_keeper", [True, False])
+def test_one_that_is_there_and_does_not_answer_is_killed_if_it_is_the_keeper(
+    worker: Link,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    is_the_keeper: bool,
+) -> None:
+    killed: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: killed.append((pid, number)))
+    monkeypatch.setattr(link, "PING_S", 0.005)
+    path = doors.path_of(str(tmp_path), doors.KEEPER)
+    lock = Lock(str(tmp_path / keeper_lock.LOCK))
+    if is_the_keeper:
+        assert lock.take(0.0)
+    listener = doors.listen(path)
+    worker.start(path)
+    far = Wire(listener.accept()[0])
+    eventually(lambda: "the keeper is gone: no answer" in caplog.text, "it is given up")
+    assert killed == ([(os.getpid(), signal.SIGKILL)] if is_the_keeper else [])
+    worker.close()
+    for one in (lock, far, listener):
+        one.release() if isinstance(one, Lock) else one.close()
+
+
+def test_one_that_answers_in_between_or_does_not_know_the_question_is_left_alone(
+    worker: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "PING_S", 0.01)
+    near, far = wires()
+    serving = gevent.spawn(worker.serve, near)
+    asked = 0
+    while asked < 4 * link.MAX_SILENCES:
+        (_, number, name, _), _ = far.receive(PATIENCE_S)
+        if name != "ping":
+            continue
+        asked += 1
+        if asked % link.MAX_SILENCES == 0:
+            far.post(("yes", number, "", (None,)) if asked % 2 else ("failed", number, "not known", ()))
+    assert worker.line is not None
+    worker.close()
+    serving.join(PATIENCE_S)
+    far.close()
 
 
 def test_at_the_end_all_is_sent_and_nobody_waits(worker: Link) -> None:
