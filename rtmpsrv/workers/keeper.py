@@ -307,16 +307,16 @@ class Keeper:
             self.release(serial)
 
     def _make_sure_that_it_is_free(self, channel: str) -> None:
-        """Let the worker that serves a channel look whether its publisher is gone. Raises AccessDenied."""
+        """Let the channel's worker look whether its publisher is gone. Raises AccessDenied, and CallLost."""
         owner = self.book.owner(channel)
-        if owner is None:
-            return
-        member = self.members.find(owner)
+        member = self.members.find(owner) if owner is not None else None
         if member is not None:
             try:
                 member.calls.call("is_free", channel, timeout_s=SOUND_S)
             except CallLost as exc:
                 self._log.debug("publisher not sounded channel=%s worker=%s reason=%s", channel, owner, exc)
+        if self._retired:
+            raise CallLost("retired")  # the next one is to be asked
         if self.book.owner(channel) is not None:
             raise taken()
 
@@ -334,9 +334,7 @@ class Keeper:
         member.asking.clear()
         if member in self._next:
             self._next.remove(member)
-        if self._left or self._retired:
-            return
-        if not self.members.discard(member):
+        if self._left or self._retired or not self.members.discard(member):
             return
         grants, numbers = self.book.of(member.name), self.slots.of(member.name)
         self._log.info("worker %s is gone: %s, publications=%d", member.name, why, len(grants))

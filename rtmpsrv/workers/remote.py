@@ -1,7 +1,7 @@
 """The gate and the limits of connections as a worker has them: the keeper decides, the worker remembers.
 
-While the keeper is away streams go on: publishers wait a little for the next one, and connections are counted
-here alone. What a worker has it tells each new keeper.
+While the keeper is away streams go on: publishers wait for the next one, and so do connections, which are
+counted here alone if none comes. What a worker has it tells each new keeper.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from rtmpsrv.workers.calls import CallLost, Calls
 from rtmpsrv.workers.link import Link
 
 AWAY_S: Final = 5.0  # that a publisher waits for a keeper
-SLOT_S: Final = 2.0  # that a connection waits for its answer
+SLOT_S: Final = 2.0  # that a connection waits for its answer, or for a keeper
+MAX_WAITING: Final = 1000  # connections, for a keeper: they are not counted yet
 TRAVEL_S: Final = 10.0  # for a publication to arrive at another worker
 NUMBER_BITS: Final = 62  # of publications and connections: no two are alike, in any process at any time
 
@@ -45,8 +46,11 @@ class RemoteGate:
         self._inherited: dict[int, bool] = {}  # serials of what has no session yet; whether it was killed
         self._asking: dict[Calls, int] = {}  # how many questions each keeper has not answered yet
         self._retired: dict[Calls, bool] = {}  # keepers: whether they hold on to what they granted
+        # What those have granted while there was no other one to be told of it, and whether they hold on to
+        # it: it is in no book.
+        self._late: dict[int, tuple[Grant, bool]] = {}
         link.tells |= {"kill": self._kill, "retiring": self._retiring}
-        link.says |= {"claims": self.claims, "departed": self._departed_lately}
+        link.says |= {"late": self._say_late, "claims": self.claims, "departed": self._departed_lately}
 
     def admit(self, request: PublishRequest, on_kill: Callable[[str], None]) -> Grant:
         """Ask the keeper; return a grant that the caller must release, or raise AccessDenied.
@@ -55,6 +59,7 @@ class RemoteGate:
         `Gate.admit` says.
         """
         until = monotonic() + AWAY_S
+        at_last = until + self._ask_s
         while True:
             line = self._link.wait(max(until - monotonic(), 0.0))
             if line is None:
@@ -70,6 +75,7 @@ class RemoteGate:
             except CallLost:
                 if self._link.line is line:
                     raise refusal("the process that decides did not answer") from None
+                until = min(monotonic() + AWAY_S, at_last)  # for the next one
             finally:
                 self._answered(line)
                 if grant is None:
@@ -80,7 +86,9 @@ class RemoteGate:
                 break
         note.grant = grant
         if line in self._retired:  # while it was asked
-            self._link.tell("arrived", grant, self._retired[line])
+            holds = self._retired[line]
+            if not self._link.tell("arrived", grant, holds):
+                self._late[serial] = grant, holds
             self._part_with(line)
         if note.killed:
             self.release(grant)
@@ -107,6 +115,7 @@ class RemoteGate:
     def depart(self, grant: Grant) -> None:
         """Let a publication go to another worker, where it is bound anew, or here again if that fails."""
         if self._notes.pop(grant.serial, None) is not None:
+            self._late.pop(grant.serial, None)  # it arrives where it goes
             for serial in self._departed.keys() - set(self._departed_lately()):
                 del self._departed[serial]
             self._departed[grant.serial] = monotonic()
@@ -171,6 +180,11 @@ class RemoteGate:
             self.release(grant)
         return self._link.close(timeout_s)
 
+    def _say_late(self) -> list[tuple[Grant, bool]]:
+        """Return what is in no book, also what is over, and whether a retired keeper holds on to it."""
+        late, self._late = self._late, {}
+        return list(late.values())
+
     def _departed_lately(self) -> list[int]:
         since = monotonic() - TRAVEL_S
         return [serial for serial, at in self._departed.items() if at > since]
@@ -211,17 +225,22 @@ class RemoteSlots:
         self._limits = limits
         self._held: dict[str, list[int]] = {}  # connections of an address are as good as each other
         self._gone: dict[str, int] = {}  # how many are still to be released here, but went elsewhere
+        self._waiting = 0
         link.says["slots"] = self.held
 
     def admit(self, address: str) -> str | None:
-        """Take a slot; return why not, None for yes. Blocks for `SLOT_S` at most."""
+        """Take a slot; return why not, None for yes. Blocks for four times `SLOT_S` at most."""
         number = secrets.randbits(NUMBER_BITS)
-        line = self._link.line
-        if line is not None:
+        line = None
+        for _ in range(2):  # one may die meanwhile
+            line = self._link.line or self._next_line()
+            if line is None:
+                break
             try:
                 refused: str | None = line.call("slot", number, address, timeout_s=SLOT_S)
             except CallLost:
-                pass  # as if there were no keeper
+                if self._link.line is line:
+                    break  # it is silent: as if there were none
             except BaseException:
                 line.tell("slot_over", number)
                 raise
@@ -275,6 +294,15 @@ class RemoteSlots:
     def describe(self) -> dict[str, int]:
         """Say how many slots are taken here, and by how many addresses."""
         return self._limits.describe()
+
+    def _next_line(self) -> Calls | None:
+        if self._waiting >= MAX_WAITING:
+            return None
+        self._waiting += 1
+        try:
+            return self._link.wait(SLOT_S)
+        finally:
+            self._waiting -= 1
 
     def _note(self, number: int, address: str) -> None:
         self._limits.take(address)

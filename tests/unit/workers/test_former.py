@@ -12,6 +12,7 @@ import pytest
 from rtmpsrv import log
 from rtmpsrv.access.gate import PublishRequest
 from rtmpsrv.workers import doors, former, keeper
+from rtmpsrv.workers.calls import CallLost
 from rtmpsrv.workers.former import Former
 from rtmpsrv.workers.keeper import Keeper
 from tests.doubles.secrets import KEY
@@ -99,6 +100,70 @@ def test_an_answer_that_is_awaited_comes_from_the_keeper_that_was_asked(
     relay.retiring.get(timeout=PATIENCE_S)
     ended = (relay.old_desk.ended_ids, relay.cluster.desk.ended_ids)
     assert ended == (([], ["id-1"]) if remembers else (["id-1"], []))
+    relay.close()
+
+
+@pytest.mark.parametrize("remembers", [True, False])
+@pytest.mark.parametrize("is_over", [True, False])
+def test_what_was_granted_while_no_keeper_was_there_to_be_told_is_in_the_next_one_s_book(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_over: bool, remembers: bool
+) -> None:
+    relay = Relay(tmp_path, monkeypatch, remembers=remembers)
+    worker = relay.workers[0]
+    relay.old_desk.go_on.clear()
+    publishing = worker.publish_later()
+    eventually(lambda: relay.old_desk.asked, "asked")
+
+    def answer() -> None:
+        relay.old_desk.go_on.set()
+        grant = publishing.get(timeout=PATIENCE_S)
+        if is_over:
+            worker.gate.release(grant)
+
+    relay.hand_on(meanwhile=answer)
+    assert relay.cluster.keeper.book.directory() == ({} if is_over else {"news": "w1"})
+    assert worker.kills == []
+    for grant in worker.gate.claims():
+        worker.gate.release(grant)
+    relay.sync()
+    relay.retiring.get(timeout=PATIENCE_S)
+    ended = (relay.old_desk.ended_ids, relay.cluster.desk.ended_ids)
+    assert ended == (([], ["id-1"]) if remembers else (["id-1"], []))
+    assert relay.cluster.journal.kept == {}
+    relay.close()
+
+
+def test_what_was_granted_late_and_has_moved_is_not_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = Relay(tmp_path, monkeypatch, remembers=True, number=2)
+    worker, other = relay.workers
+    relay.old_desk.go_on.clear()
+    publishing = worker.publish_later()
+    eventually(lambda: relay.old_desk.asked, "asked")
+
+    def move() -> None:
+        relay.old_desk.go_on.set()
+        grant = publishing.get(timeout=PATIENCE_S)
+        worker.gate.depart(grant)
+        other.gate.rebind(grant, other.kills.append)
+
+    relay.hand_on(meanwhile=move)
+    assert relay.cluster.keeper.book.directory() == {"news": "w2"}
+    assert relay.cluster.desk.ended_ids == []
+    relay.close()
+
+
+def test_one_that_has_retired_grants_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    relay = Relay(tmp_path, monkeypatch, remembers=True)
+    worker = relay.workers[0]
+    member = relay.old.members.find("w1")
+    assert member is not None
+    relay.hand_on()
+    with pytest.raises(CallLost, match="retired"):
+        relay.old.admit(member, 1, OTHER)
+    assert relay.old_desk.asked == []
+    assert worker.publish(OTHER).stream_id == "id-1"
     relay.close()
 
 

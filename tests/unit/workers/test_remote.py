@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from rtmpsrv.access.gate import PublishRequest
 from rtmpsrv.errors import AccessDenied
@@ -113,11 +114,65 @@ def test_the_limit_holds_over_all_workers_and_slots_come_back(cluster: Cluster) 
     assert (one.slots.describe()["open"], other.slots.describe()["open"]) == (2, 0)
 
 
-def test_without_a_keeper_connections_are_counted_here_and_the_next_one_is_told(cluster: Cluster) -> None:
+def test_connections_wait_for_the_next_keeper_so_that_the_limit_holds(cluster: Cluster) -> None:
+    one, other = cluster.worker(), cluster.worker()
+    assert [admitted(one), admitted(one)] == [True, True]
+    cluster.kill_keeper()
+    asking = gevent.spawn(admitted, other)
+    gevent.sleep(0.01)
+    cluster.new_keeper()
+    for worker in (one, other):
+        cluster.connect(worker)
+    assert asking.get(timeout=PATIENCE_S) is False
+
+
+def test_no_more_connections_wait_for_a_keeper_than_a_limit(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "MAX_WAITING", 1)
+    worker = Worker("w1")
+    cluster.workers.append(worker)
+    first = gevent.spawn(admitted, worker)
+    gevent.sleep(0)
+    assert admitted(worker)
+    assert not first.ready()
+    cluster.connect(worker)
+    assert first.get(timeout=PATIENCE_S)
+    assert len(cluster.keeper.slots) == 2
+
+
+def test_a_keeper_that_dies_while_it_counts_is_replaced(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = cluster.worker(), cluster.worker()
+    assert [admitted(one), admitted(one)] == [True, True]
+    asked: list[object] = []
+    silent = Event()
+
+    def admit_connection(*what: object) -> None:
+        asked.append(what)
+        silent.wait(PATIENCE_S)
+
+    monkeypatch.setattr(cluster.keeper, "admit_connection", admit_connection)
+    asking = gevent.spawn(admitted, other)
+    eventually(lambda: asked, "asked")
+    cluster.kill_keeper()
+    cluster.new_keeper()
+    for worker in (one, other):
+        cluster.connect(worker)
+    assert asking.get(timeout=PATIENCE_S) is False
+    silent.set()
+
+
+def test_without_a_keeper_connections_are_counted_here_and_the_next_one_is_told(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "SLOT_S", 0.01)
     one, other = cluster.worker(), cluster.worker()
     assert admitted(one)
     cluster.kill_keeper()
     assert [admitted(one), admitted(one), admitted(other)] == [True, False, True]
+    monkeypatch.undo()
     cluster.new_keeper()
     for worker in (one, other):
         cluster.connect(worker)
@@ -146,6 +201,7 @@ def test_a_keeper_that_is_silent_is_waited_for_a_little(
 
 
 def test_a_keeper_that_dies_meanwhile_is_as_none(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "SLOT_S", 0.05)
     worker = cluster.worker()
     monkeypatch.setattr(cluster.keeper, "admit_connection", lambda *arguments: cluster.keeper.leave())
     assert admitted(worker)
