@@ -20,9 +20,9 @@ from . import __version__, log
 from .access.names import CHANNEL_KEY, PATHS
 from .access.refusals import RefusalDelay
 from .admission import Admission, callback_hooks, connection_limits, longest_answer_s
+from .bounds import agreed, live_limits, session_settings
 from .config import LOGS, SETTINGS, Config
 from .entrance import entrance_from
-from .live.output import LiveLimits
 from .live.registry import Registry
 from .relay import Relay, play_policy
 from .server.clock import LoopClock
@@ -31,7 +31,6 @@ from .server.listener import Listener
 from .server.parts import ServerParts, Slots
 from .server.ports import NO_PORTS, Ports, listening, place_of
 from .server.proxies import Proxies
-from .server.session_state import SessionSettings
 from .server.trim import keep_large_blocks_apart, tune_collector
 from .server.turns import Turns
 from .workers.estate import Estate, Numbers
@@ -313,40 +312,6 @@ def urls(config: Config, address: str, port: int) -> tuple[str, str]:
 
 def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def agreed(config: Config) -> dict[str, object]:
-    """Return the settings that a successor must share, or else sessions cannot move."""
-    names = (
-        "rtmp_chunk_size", "control_use", "url_layout", "id_max_length", "id_allow_empty",
-        "id_allow_special_characters",
-    )  # fmt: skip
-    return {name.upper(): getattr(config, name) for name in names}
-
-
-def live_limits(config: Config) -> LiveLimits:
-    """Return the bounds of channels."""
-    return LiveLimits(
-        cache_bytes=config.gop_cache_size_mb * MIB,
-        keep_stream=config.gop_cache_mode == "stream",
-        merge_messages=config.msg_buffer_size,
-        lag_bytes=config.player_max_lag_mb * MIB,
-        lag_s=float(config.player_max_lag_seconds),
-    )
-
-
-def session_settings(config: Config) -> SessionSettings:
-    """Return the bounds of sessions."""
-    return SessionSettings(
-        chunk_size=config.rtmp_chunk_size,
-        handshake_s=float(config.handshake_timeout_seconds),
-        setup_s=float(config.setup_timeout_seconds),
-        idle_s=float(config.idle_timeout_seconds),
-        ping_s=float(config.ping_interval_seconds),
-        stall_s=float(config.player_stall_seconds),
-        message_bytes=min(config.max_message_mb * MIB, 0xFFFFFF),
-        room_variable="GOP_CACHE_TOTAL_MB",
-    )
 
 
 def raise_descriptor_limit() -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import Protocol
 
 from .access.gate import KILLED, Grant, PublishRequest, refusal, taken
 from .access.hooks import Hooks, NoHooks
@@ -25,29 +24,14 @@ from .live.channel import Channel
 from .live.news import NewsOf
 from .live.player import Player, PlayerState
 from .live.registry import Registry
+from .relay_partners import Elsewhere, Gate
 from .relayed import TELL, both, wrong_key
 from .relayed import RelayPlayback as RelayPlayback
 from .relayed import RelayPublication as RelayPublication
 from .room import Room
 from .server.host import Client, Peer
 from .server.outlet import Outlet
-from .takeover import Elsewhere, make_room
-
-
-class Gate(Protocol):
-    """Who says whether somebody may publish: `access.gate`, or the keeper of several processes."""
-
-    def admit(self, request: PublishRequest, on_kill: Callable[[str], None]) -> Grant:
-        """Return a grant that must be released, or raise AccessDenied. May block."""
-
-    def activate(self, grant: Grant) -> bool:
-        """Say whether a channel that just went live may stay so. Never blocks."""
-
-    def rebind(self, grant: Grant, on_kill: Callable[[str], None]) -> bool:
-        """Let another session answer for a publication; False if it was ended meanwhile. Never blocks."""
-
-    def release(self, grant: Grant) -> None:
-        """End a publication. Idempotent, never blocks."""
+from .takeover import make_room
 
 
 class Relay:

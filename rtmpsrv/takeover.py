@@ -12,8 +12,7 @@ from typing import Protocol
 import gevent
 
 from .access.gate import taken
-from .access.second_publisher import REFUSE, Choice, Claim, SecondPolicy, choose
-from .room import Limits
+from .access.second_publisher import REFUSE, Choice, SecondPolicy, choose
 from .server.host import Peer
 
 WATCH_S = 0.1  # how often a publisher is looked at that may be stalled
@@ -33,19 +32,6 @@ class Present(Protocol):
 
     def end(self, reason: str, keep_s: float) -> None:
         """Take it off the air; players are kept for so long for one who goes on. Never blocks."""
-
-
-class Elsewhere(Limits, Protocol):
-    """The other processes, where there are any: channels that are on the air there. Only `go_on` blocks."""
-
-    def wanted(self, name: str) -> None:
-        """Take note that a player waits here for a channel that may be on the air elsewhere."""
-
-    def published_here(self, name: str) -> None:
-        """Take note that a channel has a publisher here from now on: it is nobody's copy any more."""
-
-    def go_on(self, peer: Peer, name: str, claim: Claim) -> None:
-        """Let a publisher move to where it may go on for another one; returns when it stays."""
 
 
 def make_room(

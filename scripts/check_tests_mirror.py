@@ -9,6 +9,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 # Modules without unit tests of their own, each with the tests that cover it. Keep it short.
 COVERED_ELSEWHERE: dict[str, str] = {
+    "relay_partners.py": "only declarations",
     "errors.py": "only declarations; every test of a refusal uses them",
     "relayed.py": "what the relay grants; unit/test_relay.py",
     "testing.py": "sockets around an endpoint; tests/integration/test_endpoint_testing.py",

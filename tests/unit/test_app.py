@@ -16,7 +16,7 @@ from gevent import socket as gsocket
 from gevent.event import Event
 
 from rtmpsrv import log
-from rtmpsrv.app import App, agreed, live_limits, raise_descriptor_limit, session_settings, urls
+from rtmpsrv.app import App, raise_descriptor_limit, urls
 from rtmpsrv.client import Client
 from rtmpsrv.config import Config
 from rtmpsrv.server.ports import Ports
@@ -318,27 +318,6 @@ def test_it_lets_nobody_in_before_it_is_its_turn(stage: Stage) -> None:
 def test_urls_are_those_that_work(settings: dict[str, Any], expected: tuple[str, str]) -> None:
     config = Config(**settings)
     assert urls(config, config.bind_address, 1935) == expected
-
-
-def test_a_successor_must_agree_on_what_urls_and_chunks_mean() -> None:
-    config = Config(rtmp_chunk_size=1000, url_layout="app-stream")
-    assert agreed(config) == {
-        "RTMP_CHUNK_SIZE": 1000,
-        "CONTROL_USE": False,
-        "URL_LAYOUT": "app-stream",
-        "ID_MAX_LENGTH": 128,
-        "ID_ALLOW_EMPTY": False,
-        "ID_ALLOW_SPECIAL_CHARACTERS": False,
-    }
-
-
-def test_limits_have_the_units_of_those_who_keep_them() -> None:
-    config = Config(gop_cache_size_mb=3, gop_cache_mode="stream", player_max_lag_mb=2, max_message_mb=16)
-    live = live_limits(config)
-    assert (live.cache_bytes, live.keep_stream, live.lag_bytes) == (3 << 20, True, 2 << 20)
-    assert not live_limits(Config(gop_cache_mode="gop")).keep_stream
-    assert session_settings(config).message_bytes == 0xFFFFFF, "its length has three bytes"
-    assert session_settings(Config(max_message_mb=15)).message_bytes == 15 << 20
 
 
 @pytest.mark.parametrize(("soft", "hard", "raised"), [(1024, 4096, True), (4096, 4096, False)])

@@ -11,7 +11,7 @@ import pytest
 from gevent import socket as gsocket
 from gevent.event import Event
 
-from rtmpsrv.app import session_settings
+from rtmpsrv.bounds import session_settings
 from rtmpsrv.config import Config
 from rtmpsrv.errors import AccessDenied, LoginAsked
 from rtmpsrv.protocol import messages
