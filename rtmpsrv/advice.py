@@ -82,3 +82,10 @@ def authorities(config: Config) -> list[tuple[str, str]]:
         ("CONTROL_CA", config.control_use, config.control_ca),
     )
     return [(variable, path) for variable, used, path in named if used and path]
+
+
+def what_waits(changed: list[str]) -> list[str]:
+    """Say which variables that were changed wait for what, in a single process that runs."""
+    by_successor = ", ".join(name for name in changed if name != "WORKERS")
+    told = [f"Changed, but in force after SIGUSR2 or a restart only: {by_successor}"] if by_successor else []
+    return told + ["Changed, but in force after a restart only: WORKERS"] * ("WORKERS" in changed)

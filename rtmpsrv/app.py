@@ -20,6 +20,7 @@ from . import __version__, log
 from .access.names import CHANNEL_KEY, PATHS
 from .access.refusals import RefusalDelay
 from .admission import Admission, callback_hooks, connection_limits, longest_answer_s
+from .advice import what_waits
 from .bounds import agreed, live_limits, session_settings
 from .config import LOGS, SETTINGS, Config
 from .entrance import entrance_from
@@ -187,18 +188,13 @@ class App:
             return
         log.switch_levels(config)
         self.log.info("Settings read again")
-        waiting = [
+        changed = [
             name.upper()
             for name, described in SETTINGS.items()
             if described.group != LOGS and getattr(config, name) != getattr(self._config, name)
         ]
-        successors = [name for name in waiting if name != "WORKERS"]
-        if successors:
-            self.log.warning(
-                "Changed, but in force after SIGUSR2 or a restart only: %s", ", ".join(successors)
-            )
-        if "WORKERS" in waiting:
-            self.log.warning("Changed, but in force after a restart only: WORKERS")
+        for line in what_waits(changed):
+            self.log.warning("%s", line)
 
     def _serve(self) -> None:
         """Let clients in."""

@@ -67,13 +67,14 @@ class Listener(StreamServer):
         )
         sock = bind(self._address, port) if descriptor is None else _adopt(descriptor)
         self.port: int = sock.getsockname()[1]
+        self._told_address = self._address if descriptor is None else sock.getsockname()[0]  # for people
         # gevent's stubs know handlers of a socket and an address, but not that the address is a tuple.
         super().__init__(sock, self._serve, spawn=self.greenlets.spawn)  # type: ignore[call-overload]
 
     def start(self) -> None:
         """Listen, and say so."""
         super().start()
-        self.log.info("Listening on %s:%d", self._address, self.port)
+        self.log.info("Listening on %s:%d", self._told_address, self.port)
 
     def do_read(self) -> tuple[gsocket.socket, Any]:
         """Accept one connection; running out of descriptors pauses the listener, it does not end it."""
@@ -238,7 +239,7 @@ class Listener(StreamServer):
     def describe(self) -> dict[str, Any]:
         """Return what an operator wants to know."""
         return {
-            "address": self._address,
+            "address": self._told_address,
             "port": self.port,
             "secure": self.secure,
             "accepting": self.started and not self._paused and self._resume_timer is None,

@@ -10,7 +10,7 @@ from rtmpsrv.access.callback_sender import Form
 from rtmpsrv.access.facts import KINDS
 from rtmpsrv.access.form_mediamtx import MediaMtxForm
 from rtmpsrv.access.form_srs import SrsForm
-from rtmpsrv.advice import EMPTY_SECRET, UNKNOWN_EVENTS
+from rtmpsrv.advice import EMPTY_SECRET, UNKNOWN_EVENTS, what_waits
 from tests.unit.test_config import problems_of, warnings_of
 
 
@@ -102,3 +102,12 @@ def test_the_words_of_the_formats_are_those_that_their_modules_know() -> None:
 def test_an_empty_secret_matters_where_tokens_are_signed() -> None:
     assert warnings_of(CALLBACK_URL="http://h/", JWT_SECRET="") == [EMPTY_SECRET]
     assert warnings_of(CALLBACK_URL="http://h/", JWT_SECRET="", CALLBACK_FORMAT="srs") == []
+
+
+def test_what_a_successor_brings_is_told_from_what_needs_a_restart() -> None:
+    assert what_waits([]) == []
+    assert what_waits(["RTMP_PORT", "WORKERS", "SSL_PORT"]) == [
+        "Changed, but in force after SIGUSR2 or a restart only: RTMP_PORT, SSL_PORT",
+        "Changed, but in force after a restart only: WORKERS",
+    ]
+    assert len(what_waits(["WORKERS"])) == 1

@@ -138,13 +138,8 @@ def test_a_socket_of_whoever_started_it_is_used(stage: Stage) -> None:
         app = App(Config(**QUICKLY), Ports(os.dup(sock.fileno())))
         stage.apps.append(app)
         app.start()
-        port = app.listeners[0].port
-        assert port == sock.getsockname()[1]
+        assert app.listeners[0].port == sock.getsockname()[1]
         stage.client(app)
-    told = [line for line in stage.lines() if line.startswith("Publish to ")]
-    assert told == [
-        f"Publish to rtmp://127.0.0.1:{port}/CHANNEL/KEY, for example rtmp://127.0.0.1:{port}/live/key"
-    ]
 
 
 def test_it_names_the_ports_of_its_sockets_whatever_the_settings_say(stage: Stage) -> None:
@@ -157,9 +152,10 @@ def test_it_names_the_ports_of_its_sockets_whatever_the_settings_say(stage: Stag
         stage.apps.append(app)
         app.start()
         numbers = [sock.getsockname()[1] for sock in (plain, secure)]
+    assert f"Listening on 127.0.0.1:{numbers[0]}" in stage.lines()
+    assert app.describe()["listeners"][0]["address"] == "127.0.0.1"
     os.close(ports.secure or -1)  # without a certificate nobody took it
-    (told,) = [line for line in stage.lines() if line.startswith("Publish to ")]
-    assert told == (
+    assert stage.lines()[0] == (
         f"Publish to rtmp://127.0.0.1:{numbers[0]}/CHANNEL/KEY, or to rtmps://HOST:{numbers[1]}/CHANNEL/KEY, "
         f"for example rtmp://127.0.0.1:{numbers[0]}/live/key"
     )
@@ -182,10 +178,8 @@ def test_new_settings_of_the_log_hold_at_once_and_others_are_named(stage: Stage)
     assert stage.lines(logging.WARNING) == [
         "Changed, but in force after SIGUSR2 or a restart only: GOP_CACHE_SIZE_MB, IDLE_TIMEOUT_SECONDS"
     ]
-    app.reload(Config(**QUICKLY | {"workers": 2}))
-    assert stage.lines(logging.WARNING)[1:] == ["Changed, but in force after a restart only: WORKERS"]
     app.reload(Config(**QUICKLY))
-    assert len(stage.lines(logging.WARNING)) == 2
+    assert len(stage.lines(logging.WARNING)) == 1
 
 
 def test_files_are_looked_at_even_if_settings_are_wrong(stage: Stage, tmp_path: Path) -> None:
