@@ -22,7 +22,7 @@ from .mirroring import Mirroring
 from .remainder import Remainder
 from .wire import Wire, WireLost
 
-END_S: Final = 0.5  # between the end of a process's sockets and its own
+END_S: Final = 1.0  # between the end of a process's sockets and its own
 
 
 class Heir(Protocol):

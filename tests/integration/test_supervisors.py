@@ -196,7 +196,7 @@ def test_sockets_are_known_by_their_names(tmp_path: Path) -> None:
         stage(ports[1]) as on,
     ):
         on.publisher("app").fence()
-    assert f"[SERVER:TLS] [INFO] Listening on 0.0.0.0:{ports[0]}" in log.read_text()
+    assert f"[SERVER:TLS] [INFO] Listening on 127.0.0.1:{ports[0]}" in log.read_text()
 
 
 # --- the files -------------------------------------------------------------------------------------------
@@ -216,6 +216,9 @@ def test_the_units_hold_what_the_server_relies_on() -> None:
     assert service["RuntimeDirectoryMode"] == "0700"
     assert service["Environment"] == f"RUN_DIR=%t/{service['RuntimeDirectory']}"
     assert service["ExecStart"].endswith("-m rtmpsrv")
+    assert service["WorkingDirectory"] == "/etc/rtmpsrv", "where .env is, which a reload reads"
+    assert "EnvironmentFile" not in service
+    assert service["User"] == service["Group"] == "rtmpsrv", "whose group may read the certificate"
     assert unit("rtmpsrv.socket")["Socket"]["FileDescriptorName"] == "rtmp"
 
 
