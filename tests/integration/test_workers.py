@@ -236,12 +236,13 @@ def streaming(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[
 
 
 def test_every_player_gets_the_stream_whichever_worker_it_came_to(
-    streaming: tuple[Workers, Stage, Stream],
+    streaming: tuple[Workers, Stage, Stream], request: pytest.FixtureRequest
 ) -> None:
     server, _on, stream = streaming
     stream.run_until(lambda: True, "")
     stream.check()
-    server.wait_for_line("moved to worker")
+    if request.node.callspec.id == "together":  # the room for one is taken if the first player came there
+        server.wait_for_line("moved to worker")
     assert server.stop() == 0
 
 
