@@ -37,10 +37,13 @@ class WorkerProcess:
         self._config = config
         self._role = role
         self._log = log.get("WORKER")
-        self._run_dir = str(run_dir.prepare(run_dir.where(config.run_dir, config.rtmp_port, os.environ)))
+        offered = offers(role.sockets)
+        ports = choose(offered, config.rtmp_port, config.ssl_port)
+        # Under gunicorn the port is that of its `-b`, and of two servers each has a directory.
+        port = next((one.port for one in offered if one.descriptor == ports.plain), config.rtmp_port)
+        self._run_dir = str(run_dir.prepare(run_dir.where(config.run_dir, port, os.environ)))
         self._member = membership(config, str(os.getpid()), self._run_dir)
         self._starter = KeeperStarter(self._run_dir, self._misses_keeper, self._log)
-        ports = choose(offers(role.sockets), config.rtmp_port, config.ssl_port)
         self.app = App(config, ports, self._member)
         self._patience_s = float(config.handover_timeout_seconds)
         self._replacing = Replacing(
@@ -74,10 +77,17 @@ class WorkerProcess:
             return
         self._leaving = True
         until = monotonic() + self._patience_s
+        waits = False
         while not self._replacing.leave(self._others):
             if is_ending(self._role) or monotonic() > until:
                 self.app.stop()
                 return
+            if not waits:
+                waits = True
+                # Such as one that still takes over from a worker in which RTMPS goes on.
+                self._log.info(
+                    "no other worker can take the sessions now: waiting up to %.0f s", self._patience_s
+                )
             gevent.sleep(RETRY_S)  # gunicorn tells old workers to end before the new ones are there
 
     def _succeed(self) -> Successor | None:

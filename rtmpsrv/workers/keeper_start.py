@@ -89,7 +89,9 @@ class KeeperStarter:
             os.close(lock)
 
     def _start_one(self) -> bool:
-        process = subprocess.Popen([sys.executable, *COMMAND, UNLESS_THERE], stdin=subprocess.DEVNULL)
+        environ = os.environ | {"RUN_DIR": self._run_dir}  # whose default is not the same under gunicorn
+        command = [sys.executable, *COMMAND, UNLESS_THERE]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environ)
         self._log.info("started a keeper, process %d", process.pid)
         until = monotonic() + START_S
         while monotonic() < until and process.poll() is None:

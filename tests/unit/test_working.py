@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from posix import close
 from typing import Any
@@ -149,6 +150,14 @@ def test_our_manager_has_told_of_the_settings(stage: Stage) -> None:
     assert running.get(timeout=PATIENCE_S) == 0
 
 
+def test_without_a_setting_its_directory_has_the_port_that_it_was_given(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    process = working.WorkerProcess(replace(stage.config, run_dir="", rtmp_port=1935), stage.role())
+    assert process._run_dir == str(tmp_path / f"rtmpsrv-{stage.port}")
+
+
 @pytest.mark.parametrize("tries", [1, 3])
 def test_it_asks_for_others_until_all_are_to_end_then_it_drains(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, tries: int
@@ -166,6 +175,10 @@ def test_it_asks_for_others_until_all_are_to_end_then_it_drains(
     eventually(lambda: stage.told() == READY, "ready")
     stage.given.come(signal.SIGTERM)
     assert asked == [stage.config.run_dir] * tries
+    told = [
+        line for line in stage.lines(logging.INFO) if line.startswith("no other worker can take the sessions")
+    ]
+    assert len(told) == (1 if tries > 1 else 0)
     stage.given.come(signal.SIGTERM)
     assert len(asked) == tries, "it leaves once"
     assert running.get(timeout=PATIENCE_S) == 0

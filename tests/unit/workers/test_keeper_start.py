@@ -36,14 +36,16 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.folder = str(folder)
         self.commands: list[list[str]] = []
+        self.folders: set[str] = set()  # RUN_DIR of those that were started
         self.listens = True
         self.exit_code: int | None = None
         self.door: Lock | None = None
         self.is_missing = True
         self.starters: list[KeeperStarter] = []
 
-    def popen(self, command: list[str], **_: object) -> Process:
+    def popen(self, command: list[str], env: dict[str, str], **_: object) -> Process:
         self.commands.append(command)
+        self.folders.add(env["RUN_DIR"])
         if self.listens:
             self.open()
         return Process(self)
@@ -100,6 +102,7 @@ def test_one_of_several_that_miss_the_keeper_starts_it_each_time_it_dies(on: Sta
     eventually(lambda: on.door is not None)
     gevent.sleep(0.02)
     assert len(on.commands) == 2
+    assert on.folders == {on.folder}, "it meets the worker, whatever its own default is"
 
 
 def test_nobody_is_started_while_the_keeper_is_there_or_another_worker_is_at_it(
