@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 from pathlib import Path
 
 from rtmpsrv.errors import ConfigError
+
+ACCEPTED = "RTMPSRV_SETTINGS"  # names a file, which a manager has written for the processes under it
 
 
 def load_environment(*, again: bool = False) -> tuple[dict[str, str], list[str]]:
@@ -15,8 +18,10 @@ def load_environment(*, again: bool = False) -> tuple[dict[str, str], list[str]]
 
     A variable that is in the environment wins over the file. The second part are lines of the file to warn
     of. Raises ConfigError when there is a file that cannot be read; a named pipe cannot be `again`, while
-    clients are served, who would wait for its other end too.
+    clients are served, who would wait for its other end too. Under a manager it is what that has accepted.
     """
+    if accepted := os.environ.get(ACCEPTED):
+        return read_accepted(accepted), []
     path = _dotenv_file()
     if path is None:
         return dict(os.environ), []
@@ -34,6 +39,16 @@ def load_environment(*, again: bool = False) -> tuple[dict[str, str], list[str]]
     return from_file | dict(os.environ), [
         f"{path}, line {line}: not of the form NAME=VALUE, and ignored" for line in wrong
     ]
+
+
+def read_accepted(path: str) -> dict[str, str]:
+    """Return what a manager has accepted. Raises ConfigError."""
+    try:
+        values: dict[str, str] = json.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else "it is damaged"  # it holds secrets
+        raise ConfigError([f"{path} cannot be read: {why}"]) from None
+    return values
 
 
 def _dotenv_file() -> Path | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -20,9 +21,9 @@ from typing import Any
 from gunicorn import arbiter
 from gunicorn.errors import HaltServer
 
-from ..config import Config
 from ..errors import ConfigError
 from ..service import Service
+from . import accepted
 from .keeper_start import COMMAND, keeper_of
 from .manager_state import VARIABLE, ManagerState, WorkerState
 from .others import parent_of
@@ -52,6 +53,7 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
         self._left = left
         self._to_succeed: deque[int] = deque()  # processes whose sessions have to move to new ones
         self._succession: Worker | None = None  # a newcomer that is not ready yet
+        self._outdated = False  # and that has older settings
         self._started_at: dict[int, float] = {}  # by process: those that are not ready
         self._failures = 0  # to start, one after the other
         self._next_start_at = 0.0
@@ -66,6 +68,7 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
         """Take up the workers of the image before this one. The ports are there already."""
         self.pid = os.getpid()
         self.init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self.SIGNALS)  # see `reexec`
         for one in self._left.workers:
             self.WORKERS[one.pid] = self._adopt(one)
             self.worker_age = max(self.worker_age, one.age)
@@ -90,7 +93,8 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
         """Read the settings again, and replace the workers one after the other."""
         self._service.reloading()
         try:
-            config, warnings = Config.start(again=True)
+            wanted = accepted.read(again=True)
+            config = accepted.settle(wanted, self._left.fixed)
         except ConfigError as exc:
             for line in exc.warnings:
                 self.log.warning("%s", line)
@@ -98,13 +102,15 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
                 self.log.error("%s", line)
             self._service.reloaded()
             return
-        for line in warnings:
+        for line in (*wanted.warnings, *accepted.waits(wanted, config)):
             self.log.warning("%s", line)
-        self._tell_what_waits(config)
         self.app.config = config
         self.num_workers = config.workers
         self._dismiss_surplus()
         self._to_succeed = deque(worker.pid for worker in self._counted())
+        if self._succession is not None:  # it has read the settings of before, or may have
+            self._outdated = True
+            self._to_succeed.append(self._succession.pid)
         self.log.info("Settings read again, %d workers to replace", len(self._to_succeed))
         self._announced, self._renews_keeper = False, True
 
@@ -135,20 +141,30 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
             [(one.fileno(), name) for one, name in zip(self.LISTENERS, self.app.names, strict=True)],
             self._left.notify_address,
             [self._state_of(worker) for worker in self.WORKERS.values()],
+            self._left.fixed,
         )
         for descriptor in state.descriptors:
             os.set_inheritable(descriptor, True)
         self.log.info("Starting the new program in this process")
         self._service.reloading()
         self.app.before_exec()
+        self._keep_signals()
         environ = dict(os.environ) | {VARIABLE: state.to_text()}
         os.execve(sys.executable, [sys.executable, "-m", "rtmpsrv.workers.manager"], environ)
+
+    def wait_for_signals(self, timeout: float | None = 1.0) -> list[int]:
+        """Return the next signal, if there is one: those after it may be for the image after this one."""
+        with contextlib.suppress(queue.Empty):
+            number = self.SIG_QUEUE.get(timeout=timeout)
+            return [number] if number != self.WAKEUP_REQUEST else []
+        return []
 
     def stop(self, graceful: bool = True) -> None:
         """End all workers, those too that stay behind for the sessions that cannot move."""
         self._service.stopping()
         super().stop(graceful)
         self._end_keeper(self.cfg.graceful_timeout if graceful else AT_ONCE_S)
+        accepted.forget(self.app.run_dir)
 
     # --- private ----------------------------------------------------------------------------------
 
@@ -178,18 +194,28 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
         """Say once that all serve: at the start, and after a reload."""
         if not self._announced and all(worker.ready for worker in self._counted()):
             self._announced = True
+            self._tell_started(first=not self._renews_keeper)
             if self._renews_keeper:
                 self._renews_keeper = False
                 self._renew_keeper()
-            self._service.reloaded()
             self.log.info("%d workers serve", self.num_workers)
+
+    def _tell_started(self, *, first: bool) -> None:
+        try:
+            self._service.started()
+        except OSError as exc:
+            problem = f"PID_FILE: cannot write {self.app.config.pid_file}: {exc.strerror or exc}"
+            self.log.error("%s", problem)
+            if first:
+                raise HaltServer(problem, FAILED) from exc
 
     def _succeed_next(self) -> None:
         """Start the successor of the next worker, when the last one has arrived."""
         if self._succession is not None and self._succession.pid not in self.WORKERS:
             self.log.error("the successor of worker %s ended: that one goes on", self._succession.succeeds)
             self._succession = None
-            self._to_succeed.clear()
+            if not self._outdated:
+                self._to_succeed.clear()
         while self._to_succeed and self._succession is None:
             old = self.WORKERS.get(self._to_succeed.popleft())
             if old is None or old.leaving:
@@ -199,7 +225,7 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
                 return
             self._next_succeeds = old.pid
             pid = self.spawn_worker()
-            self._succession = self.WORKERS[pid]
+            self._succession, self._outdated = self.WORKERS[pid], False
 
     def _arrived(self, worker: Worker) -> None:
         self._failures = 0
@@ -242,7 +268,8 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
     def _renew_keeper(self) -> None:
         """Start a keeper with the new settings, and new code; the one that is there retires."""
         if keeper_of(self.app.run_dir) is not None:
-            os.posix_spawn(sys.executable, [sys.executable, *COMMAND], os.environ)
+            environ = os.environ | {accepted.VARIABLE: accepted.path_in(self.app.run_dir)}
+            os.posix_spawn(sys.executable, [sys.executable, *COMMAND], environ)
 
     def _end_keeper(self, timeout_s: float) -> None:
         """Let the keeper report what the workers have left; what it cannot stays in its journal. Blocks."""
@@ -268,12 +295,21 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
         except (OSError, subprocess.TimeoutExpired) as exc:
             self.log.error("%s", exc)
             return False
-        return done.stdout.splitlines()[-1:] == [RIGHT]  # what was wrong it has logged, to standard error
+        lines = done.stdout.splitlines()
+        if lines[-1:] == [RIGHT]:
+            return True
+        for line in lines:
+            self.log.error("%s", line)
+        return False
 
-    def _tell_what_waits(self, config: Config) -> None:
-        for name in ("rtmp_port", "bind_address", "ssl_port", "ssl_bind_address", "run_dir", "pid_file"):
-            if getattr(config, name) != getattr(self.app.config, name):
-                self.log.warning("Changed, but in force after a restart only: %s", name.upper())
+    def _keep_signals(self) -> None:
+        """Let signals wait for the next image, which unblocks them when it can act on them."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, self.SIGNALS)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                number = self.SIG_QUEUE.get_nowait()
+                if number in self.SIGNALS:
+                    signal.raise_signal(number)  # no other thread may take it
 
     def _state_of(self, worker: Worker) -> WorkerState:
         heartbeat = worker.tmp.fileno()

@@ -16,9 +16,10 @@ from ..advice import EMPTY_SECRET
 from ..config import Config
 from ..errors import ConfigError
 from ..server.listener import bind
-from ..server.ports import PLAIN, SECURE, Ports, choose, offers, place_of
+from ..server.ports import PLAIN, SECURE, Ports, choose, offers
 from ..service import Service
 from ..systemd import take_sockets
+from . import accepted
 from .arbiter import RIGHT, TRIAL, RtmpArbiter
 from .manager_log import GunicornLog
 from .manager_state import ManagerState, take_state
@@ -34,7 +35,7 @@ class Manager(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, config: Config, state: ManagerState) -> None:
         self.config = config
-        self.run_dir = str(run_dir.where(config.run_dir, config.rtmp_port, os.environ))
+        self.run_dir = config.run_dir  # never empty here
         self.state = state
         self.listeners = [socket.socket(fileno=descriptor) for descriptor, _name in state.sockets]
         self.names = [name for _descriptor, name in state.sockets]
@@ -79,33 +80,47 @@ def main(arguments: list[str]) -> int:
     """Manage until the end; return 1 when it could not start."""
     state = take_state(os.environ)
     log.setup()
+    if TRIAL in arguments:
+        return _be_tried()
     try:
-        config, warnings = Config.start()
+        if state is None:
+            wanted = accepted.read(again=False)
+            log.setup(wanted.config)
+            state = begin(wanted.config)
+            config, warnings = accepted.settle(wanted, state.fixed), wanted.warnings
+        else:
+            config, warnings = _go_on(state)
     except ConfigError as exc:
         _tell(exc.warnings, exc.problems)
         return 1
-    if TRIAL in arguments:
-        sys.stdout.write(f"{RIGHT}\n")
-        return 0
     log.setup(config)
     if not config.jwt_secret and EMPTY_SECRET not in warnings:
         warnings.append(EMPTY_SECRET)
-    upgraded = state is not None
-    warnings += ports_that_stay(config, state) if state is not None else []
-    try:
-        state = state or begin(config)
-    except ConfigError as exc:
-        _tell(warnings, exc.problems)
-        return 1
     _tell(warnings, [])
-    service = Service(config.pid_file, state.notify_address)
-    try:
-        service.pid_file.write() if upgraded else service.pid_file.claim()
-    except OSError as exc:
-        _tell([], [f"PID_FILE: cannot write {config.pid_file}: {exc.strerror or exc}"])
-        return 1
-    Manager(config, state).serve(service)
+    Manager(config, state).serve(Service(config.pid_file, state.notify_address))
     return 0
+
+
+def _be_tried() -> int:
+    """Tell the image that may become this one whether that would start, and what is wrong."""
+    try:
+        accepted.read(again=True)
+    except ConfigError as exc:
+        sys.stdout.write("\n".join(exc.problems) + "\n")
+        return 1
+    sys.stdout.write(f"{RIGHT}\n")
+    return 0
+
+
+def _go_on(state: ManagerState) -> tuple[Config, list[str]]:
+    """Read the settings for the image after another one; wrong ones change nothing."""
+    try:
+        wanted = accepted.read(again=True)
+        config = accepted.settle(wanted, state.fixed)
+    except ConfigError as exc:
+        _tell(exc.warnings, [*exc.problems, "the settings stay as they were"])
+        return accepted.last(state.fixed["RUN_DIR"]), []
+    return config, [*wanted.warnings, *accepted.waits(wanted, config)]
 
 
 def begin(config: Config) -> ManagerState:
@@ -122,21 +137,8 @@ def begin(config: Config) -> ManagerState:
     named = ((ports.plain, PLAIN), (ports.secure, SECURE))
     sockets = [(descriptor, name) for descriptor, name in named if descriptor is not None]
     # Not for the workers: it is the manager who speaks for all.
-    return ManagerState(lock, sockets, os.environ.pop("NOTIFY_SOCKET", ""))
-
-
-def ports_that_stay(config: Config, state: ManagerState) -> list[str]:
-    """Say which ports of new settings are not in force: an upgraded manager goes on with its sockets."""
-    wanted = {PLAIN: ("RTMP_PORT", config.rtmp_port), SECURE: ("SSL_PORT", config.ssl_port)}
-    if not config.tls_enabled:
-        del wanted[SECURE]
-    bound = {name: place_of(descriptor, "", 0)[1] for descriptor, name in state.sockets}
-    return [
-        f"{variable}={port} is in force after a restart only"
-        + (f": the port is still {bound[name]}" if name in bound else "")
-        for name, (variable, port) in wanted.items()
-        if bound.get(name) != port
-    ]
+    fixed = accepted.fixed_by(config, str(directory))
+    return ManagerState(lock, sockets, os.environ.pop("NOTIFY_SOCKET", ""), fixed=fixed)
 
 
 def _open(given: int | None, address: str, port: int, variables: str) -> int:

@@ -29,6 +29,7 @@ class ManagerState:
     sockets: list[tuple[int, str]]  # descriptors and names
     notify_address: str
     workers: list[WorkerState] = field(default_factory=list)
+    fixed: dict[str, str] = field(default_factory=dict)  # settings that stay as they were at the start
 
     @property
     def descriptors(self) -> list[int]:
@@ -52,4 +53,5 @@ def take_state(environ: MutableMapping[str, str]) -> ManagerState | None:
         sockets=[(descriptor, name) for descriptor, name in values["sockets"]],
         notify_address=values["notify_address"],
         workers=[WorkerState(**one) for one in values["workers"]],
+        fixed=values["fixed"],
     )

@@ -16,6 +16,7 @@ from typing import Any
 from gunicorn import util
 from gunicorn.workers import base
 
+from . import accepted
 from .heart import READY, SUCCEEDED
 from .manager_state import WorkerState
 from .role import VARIABLE, Role
@@ -88,6 +89,8 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
         for number in self.SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         os.environ[VARIABLE] = role.to_text()
+        if role.manager:
+            os.environ[accepted.VARIABLE] = accepted.path_in(self.app.run_dir)
         os.execv(sys.executable, [sys.executable, "-m", "rtmpsrv"])
 
 

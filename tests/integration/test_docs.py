@@ -55,7 +55,7 @@ NO_VARIABLES = {
     *(reason.name for reason in RegistrationFailure if "_" in reason.name),
     *("CAP_NET_BIND_SERVICE", "MSG_TRUNC", "PROTOCOL_TLS_SERVER"),  # of Linux and of Python's ssl
     "KEY_VALIDATION",  # a prefix of log lines
-    *("RTMPSRV_WORKER", "RTMPSRV_MANAGER"),  # between our own processes
+    *("RTMPSRV_WORKER", "RTMPSRV_MANAGER", "RTMPSRV_SETTINGS"),  # between our own processes
     "RTMPSRV_PARENT_STAYS",  # read by workers/parent.py
     "XDG_RUNTIME_DIR",  # of the session
     "RTMPSRV_COMPILE",  # read when the server is built

@@ -21,9 +21,9 @@ from tests.server_process import PROJECT, START_S, ServerProcess, environment, f
 PATIENCE_S = 15.0
 
 
-def eventually(check: Callable[[], object], what: str) -> None:
+def eventually(check: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:
     """Wait until something is true."""
-    until = monotonic() + PATIENCE_S
+    until = monotonic() + timeout_s
     while not check():
         assert monotonic() < until, what
         sleep(0.05)
@@ -187,6 +187,103 @@ def test_workers_that_cannot_start_end_the_server_with_code_1(tmp_path: Path) ->
     assert "Address already in use" in out
 
 
+class FromFile:
+    """A server whose settings are all in `.env`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.port = free_port()
+        self._directory = directory
+        self.run_dir = str(directory / f"rtmpsrv-{self.port}")  # the default
+        self.write(RTMP_PORT=self.port)
+        self._log = directory / "log"
+        with self._log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "rtmpsrv"],
+                env=environment({"XDG_RUNTIME_DIR": str(directory)}),
+                cwd=directory, stdout=output, stderr=output,
+            )  # fmt: skip
+        try:
+            self.wait("workers serve")
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, **settings: object) -> None:
+        """Replace the file."""
+        values = {"BIND_ADDRESS": "127.0.0.1", "WORKERS": 2, "CONCURRENT_LIMIT_WHITELIST": "*"} | settings
+        (self._directory / ".env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+
+    def count(self, text: str) -> int:
+        return self._log.read_text().count(text)
+
+    def wait(self, text: str, count: int = 1) -> None:
+        """Wait for lines of the log."""
+        eventually(lambda: self.count(text) >= count, text, 3 * PATIENCE_S)
+
+    def close(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(PATIENCE_S)
+        finally:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def from_file(tmp_path: Path) -> Iterator[FromFile]:
+    server = FromFile(tmp_path)
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2])
+def test_ports_and_the_directory_stay_whatever_is_written_into_the_file(
+    from_file: FromFile, tmp_path: Path, number: int
+) -> None:
+    with stage(from_file.port) as on:
+        stream = Stream(on, 4)
+        keeper = keeper_of(from_file.run_dir)
+        from_file.write(RTMP_PORT=free_port(), RUN_DIR=tmp_path / "other", URL_LAYOUT="app-stream")
+        from_file.process.send_signal(number)
+        stream.run_until(lambda: from_file.count("workers serve") == 2, "new workers")
+        stream.check()
+        eventually(
+            lambda: keeper_of(from_file.run_dir) not in (None, keeper), "a new keeper, and where it was"
+        )
+    for name in ("RTMP_PORT", "RUN_DIR"):
+        assert from_file.count(f"Changed, but in force after a restart only: {name}") == 1
+    assert from_file.count("Traceback") == from_file.count("[ERROR]") == 0
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2])
+def test_wrong_settings_change_nothing_and_who_starts_afterwards_does_not_meet_them(
+    from_file: FromFile, number: int
+) -> None:
+    from_file.write(RTMP_PORT=from_file.port, CALLBACK_URL="no url", URL_LAYOUT="app-stream")
+    from_file.process.send_signal(number)
+    from_file.wait("[MANAGER] [ERROR] CALLBACK_URL")
+    keeper, workers = keeper_of(from_file.run_dir), children_of(from_file.process.pid)
+    assert keeper
+    for pid in (keeper, *workers):
+        os.kill(pid, signal.SIGKILL)
+    from_file.wait("Listening on ", count=4)
+    eventually(lambda: keeper_of(from_file.run_dir) not in (None, keeper), "another keeper")
+    with stage(from_file.port) as on:
+        on.passed(on.publisher("app"), on.player("app"))
+
+
+def test_signals_that_come_while_the_manager_becomes_another_program_are_not_lost(
+    from_file: FromFile,
+) -> None:
+    from_file.process.send_signal(signal.SIGUSR2)
+    from_file.process.send_signal(signal.SIGTTIN)  # during the trial
+    from_file.wait("Starting the new program")
+    from_file.process.send_signal(signal.SIGUSR2)  # no handler is there
+    from_file.wait("3 workers serve")
+    assert from_file.process.poll() is None
+
+
 # --- streams ---------------------------------------------------------------------------------------------
 
 
@@ -307,7 +404,7 @@ def test_gunicorn_itself_can_be_the_manager(tmp_path: Path) -> None:
     assert command
     port = free_port()
     arguments = [command, "-k", "rtmpsrv.workers.Worker", "-w", "2", "-b", f"127.0.0.1:{port}"]
-    settings = {"RTMP_PORT": str(port), "RUN_DIR": str(tmp_path / "run"), "CONCURRENT_LIMIT_WHITELIST": "*"}
+    settings = {"XDG_RUNTIME_DIR": str(tmp_path), "CONCURRENT_LIMIT_WHITELIST": "*"}
     log = tmp_path / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -315,7 +412,8 @@ def test_gunicorn_itself_can_be_the_manager(tmp_path: Path) -> None:
             env=environment(settings), cwd=tmp_path, stdout=output, stderr=output,
         )  # fmt: skip
     try:
-        eventually(lambda: log.read_text().count("Listening on ") == 2, "two workers listen")
+        eventually(lambda: log.read_text().count(f"Listening on 127.0.0.1:{port}") == 2, "two workers listen")
+        assert keeper_of(str(tmp_path / f"rtmpsrv-{port}")), "two servers have two directories"
         with stage(port) as on:
             stream = Stream(on, 6)
             for lines in (4, 6):

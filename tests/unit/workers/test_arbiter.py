@@ -18,7 +18,9 @@ from gunicorn.errors import HaltServer
 from rtmpsrv.config import Config
 from rtmpsrv.errors import ConfigError
 from rtmpsrv.service import Service
+from rtmpsrv.workers import accepted
 from rtmpsrv.workers import arbiter as arbiter_module
+from rtmpsrv.workers.accepted import Wanted
 from rtmpsrv.workers.arbiter import BOOT_S, RIGHT, RtmpArbiter
 from rtmpsrv.workers.heart import READY, SUCCEEDED
 from rtmpsrv.workers.keeper_start import COMMAND
@@ -35,9 +37,15 @@ class Told(Service):
     def __init__(self) -> None:
         super().__init__("", "")
         self.words: list[str] = []
+        self.fails = False
 
     def reloading(self) -> None:
         self.words.append("reloading")
+
+    def started(self) -> None:
+        if self.fails:
+            raise OSError(13, "Permission denied")
+        self.words.append("ready")
 
     def reloaded(self) -> None:
         self.words.append("ready")
@@ -56,8 +64,9 @@ class Stage:
         self.kills: list[tuple[int, int]] = []
         self.keeper: int | None = FIRST_PID
         self.keepers: list[list[str]] = []  # commands that started one
+        self.keepers_settings: list[str] = []  # the files that they read
         self.ends: dict[int, int] = {}  # descriptors through which workers tell
-        self.config = Config(workers=workers)
+        self.config = Config(workers=workers, run_dir="/none")
         self.service = Told()
         self.state = left or ManagerState(-1, [], "")
         self.arbiter = RtmpArbiter(Manager(self.config, self.state), self.service, self.state)
@@ -66,7 +75,7 @@ class Stage:
         monkeypatch.setattr(RtmpArbiter, "kill_worker", lambda _, *kill: self.kills.append(kill))
         monkeypatch.setattr(RtmpArbiter, "reap_workers", lambda _: None)
         monkeypatch.setattr(RtmpArbiter, "init_signals", lambda _: None)
-        monkeypatch.setattr(os, "posix_spawn", lambda *command: self.keepers.append(command[1]))
+        monkeypatch.setattr(os, "posix_spawn", lambda *command: self._start_keeper(*command[1:]))
         monkeypatch.setattr(arbiter_module, "keeper_of", lambda run_dir: self.keeper)
 
     def _spawn(self) -> int:
@@ -78,6 +87,10 @@ class Stage:
         it.WORKERS[worker.pid] = worker
         self.ends[worker.pid] = os.dup(worker._status_end)
         return int(worker.pid)
+
+    def _start_keeper(self, command: list[str], environ: dict[str, str]) -> None:
+        self.keepers.append(command)
+        self.keepers_settings.append(environ[accepted.VARIABLE])
 
     def look(self, *arrived: int, succeeded: bool = True) -> list[int]:
         """Let workers arrive and the manager look; return the numbers of all."""
@@ -121,7 +134,10 @@ def two(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
 
 
 def reload(stage: Stage, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
-    monkeypatch.setattr(Config, "start", lambda again: (Config(**{"workers": 2} | settings), []))
+    values: dict[str, Any] = {"workers": 2, "run_dir": "/none"} | settings
+    wanted = Wanted({}, Config(**values), ["a warning"])
+    monkeypatch.setattr(accepted, "read", lambda again: wanted)
+    monkeypatch.setattr(accepted, "settle", lambda wanted, fixed: wanted.config)
     stage.arbiter.handle_hup()
 
 
@@ -175,7 +191,8 @@ def test_a_reload_replaces_one_worker_after_the_other(two: Stage, monkeypatch: p
     assert two.keepers == []
     assert two.look(4) == [1, 2, 3, 4], "old ones may stay behind"
     assert two.service.words == ["ready", "reloading", "ready"]
-    assert two.keepers == [[sys.executable, *COMMAND]], "with the new settings"
+    assert two.keepers == [[sys.executable, *COMMAND]]
+    assert two.keepers_settings == ["/none/settings.json"], "the new ones"
     assert two.signals() == [], "nobody is told to end: they do when nothing is left"
     two.end(1)
     two.end(2)
@@ -208,6 +225,33 @@ def test_a_successor_that_dies_ends_the_reload_and_the_old_one_stays(
     assert not two.worker(1).leaving
     assert two.service.words[-1] == "ready"
     assert two.signals() == []
+
+
+def test_a_reload_during_a_reload_replaces_the_newcomer_too(
+    two: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reload(two, monkeypatch)
+    assert two.look() == [1, 2, 3]
+    reload(two, monkeypatch)
+    assert two.look(3) == [1, 2, 3, 4]
+    assert two.look(4) == [1, 2, 3, 4, 5]
+    assert [two.worker(number).succeeds for number in (4, 5)] == [FIRST_PID + 2, FIRST_PID + 3]
+    two.look(5)
+    assert [worker.age for worker in two.arbiter._counted()] == [4, 5]
+    assert two.service.words[-1] == "ready"
+
+
+def test_a_newcomer_that_dies_after_the_next_reload_does_not_end_that_one(
+    two: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reload(two, monkeypatch)
+    two.look()
+    reload(two, monkeypatch)
+    two.end(3)
+    assert two.look() == [1, 2, 4]
+    two.look(4)
+    two.look(5)
+    assert [worker.age for worker in two.arbiter._counted()] == [4, 5]
 
 
 def test_a_successor_that_hangs_is_killed(two: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +296,7 @@ def test_bad_settings_change_nothing(two: Stage, monkeypatch: pytest.MonkeyPatch
     def fail(again: bool) -> object:
         raise ConfigError(["WORKERS: 0 is outside 1-256"], ["a warning"])
 
-    monkeypatch.setattr(Config, "start", fail)
+    monkeypatch.setattr(accepted, "read", fail)
     two.arbiter.handle_hup()
     assert two.look() == [1, 2]
     assert two.service.words == ["ready", "reloading", "ready"]
@@ -322,6 +366,56 @@ def test_there_is_no_new_image_while_workers_are_replaced_or_if_it_does_not_star
     two.arbiter.handle_usr2()
     two.look()
     two.arbiter.handle_usr2()
+
+
+def test_signals_that_come_meanwhile_wait_for_the_new_image(
+    two: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arbiter = two.arbiter
+    waiting: set[signal.Signals] = set()
+
+    def become_another(*_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)  # a second one, in the moment itself
+        waiting.update(signal.sigpending())
+
+    monkeypatch.setattr(os, "execve", become_another)
+    monkeypatch.setattr(RtmpArbiter, "_would_start", lambda _: True)
+    monkeypatch.setattr(RtmpArbiter, "_state_of", lambda *_: None)
+    monkeypatch.setattr(ManagerState, "descriptors", [])
+    monkeypatch.setattr(ManagerState, "to_text", lambda _: "")
+    former = {number: signal.signal(number, arbiter.signal) for number in (signal.SIGHUP, signal.SIGTERM)}
+    try:
+        for number in (signal.SIGUSR2, signal.SIGCHLD, signal.SIGHUP):
+            arbiter.signal(number, None)
+        assert arbiter.wait_for_signals(0) == [signal.SIGUSR2]
+        arbiter.handle_usr2()
+        assert waiting == {signal.SIGHUP, signal.SIGTERM}
+        assert arbiter.wait_for_signals(0) == []
+        arbiter._left = ManagerState(-1, [], "")
+        arbiter.start()
+        assert {*arbiter.wait_for_signals(0), *arbiter.wait_for_signals(0)} == waiting
+        arbiter.wakeup()
+        assert arbiter.wait_for_signals(0) == []
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, arbiter.SIGNALS)
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def test_a_file_that_cannot_be_written_ends_the_start_but_no_reload(
+    two: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two.service.fails = True
+    reload(two, monkeypatch)
+    for arrived in (), (3,), (4,):
+        two.look(*arrived)
+    assert two.service.words == ["ready", "reloading"]
+    stage = Stage(monkeypatch, 1)
+    stage.service.fails = True
+    stage.look()
+    with pytest.raises(HaltServer, match="PID_FILE"):
+        stage.look(1)
+    stage.close()
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import pytest
 
 from rtmpsrv.config import Config
 from rtmpsrv.errors import ConfigError
-from rtmpsrv.workers import manager
+from rtmpsrv.workers import accepted, manager
 from rtmpsrv.workers.arbiter import RIGHT, TRIAL, RtmpArbiter
-from rtmpsrv.workers.manager import Manager, begin, ports_that_stay
+from rtmpsrv.workers.manager import Manager, begin
 from rtmpsrv.workers.manager_state import VARIABLE, ManagerState
 from tests.server_process import free_port
 
@@ -84,19 +84,6 @@ def test_a_socket_of_systemd_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyP
     close(state)
 
 
-def test_an_upgraded_manager_says_which_ports_stay(tmp_path: Path) -> None:
-    settings = config(tmp_path)
-    state = begin(settings)
-    assert ports_that_stay(settings, state) == []
-    other = config(tmp_path, ssl_cert="x", ssl_key="y", ssl_port=5)
-    now, then = settings.rtmp_port, other.rtmp_port
-    assert ports_that_stay(other, state) == [
-        f"RTMP_PORT={then} is in force after a restart only: the port is still {now}",
-        "SSL_PORT=5 is in force after a restart only",
-    ]
-    close(state)
-
-
 def test_gunicorn_is_told_our_settings() -> None:
     told = Manager(Config(workers=3, drain_timeout_seconds=8), ManagerState(-1, [], ""))
     assert (told.cfg.workers, told.cfg.graceful_timeout, told.cfg.timeout) == (3, 12, 30)
@@ -111,7 +98,8 @@ def test_a_program_on_trial_says_that_it_is_right_or_what_is_not(
     assert capsys.readouterr().out.splitlines()[-1] == RIGHT
     monkeypatch.setenv("WORKERS", "0")
     assert manager.main([TRIAL]) == 1
-    assert RIGHT not in capsys.readouterr().out.splitlines()
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("WORKERS: ")
 
 
 def test_it_says_why_it_cannot_start(
@@ -119,22 +107,53 @@ def test_it_says_why_it_cannot_start(
 ) -> None:
     monkeypatch.setenv("RUN_DIR", str(tmp_path / "none" / "run"))
     assert manager.main([]) == 1
-    monkeypatch.setenv("RUN_DIR", str(tmp_path / "run"))
-    monkeypatch.setenv("RTMP_PORT", str(free_port()))
-    monkeypatch.setenv("BIND_ADDRESS", "127.0.0.1")
-    monkeypatch.setenv("PID_FILE", str(tmp_path / "none" / "pid"))
+    monkeypatch.setenv("WORKERS", "0")
     assert manager.main([]) == 1
 
 
-def test_its_number_is_in_the_file_for_as_long_as_it_runs(
+def test_its_number_is_in_the_file_when_all_serve_and_until_it_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(RtmpArbiter, "run", lambda _: seen.append((tmp_path / "pid").read_text()))
-    settings = {"WORKERS": "2", "RUN_DIR": str(tmp_path / "run"), "PID_FILE": str(tmp_path / "pid")}
-    for name, value in settings.items():
+
+    def run(arbiter: RtmpArbiter) -> None:
+        assert not (tmp_path / "pid").exists()
+        arbiter.num_workers = 0
+        arbiter._announce()
+        seen.append((tmp_path / "pid").read_text())
+        close(arbiter._left)
+        for listener in arbiter.LISTENERS:
+            listener.detach()
+
+    monkeypatch.setattr(RtmpArbiter, "run", run)
+    for name, value in {
+        "WORKERS": "2",
+        "RUN_DIR": str(tmp_path / "run"),
+        "PID_FILE": str(tmp_path / "pid"),
+    }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv(VARIABLE, ManagerState(-1, [], "").to_text())
+    monkeypatch.setenv("RTMP_PORT", str(free_port()))
+    monkeypatch.setenv("BIND_ADDRESS", "127.0.0.1")
     assert manager.main([]) == 0
     assert seen == [f"{os.getpid()}\n"]
     assert not (tmp_path / "pid").exists()
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_the_image_after_another_keeps_what_is_fixed_and_survives_bad_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoilt: bool
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    before = config(tmp_path, max_connections=5)
+    fixed = accepted.fixed_by(before, str(folder))
+    accepted.settle(accepted.Wanted({"MAX_CONNECTIONS": "5"}, before, []), fixed)
+    text = "WORKERS=0\n" if spoilt else "RTMP_PORT=7\nMAX_CONNECTIONS=6\n"
+    (tmp_path / ".env").write_text(text)
+    seen: list[Config] = []
+    monkeypatch.setattr(RtmpArbiter, "run", lambda arbiter: seen.append(arbiter.app.config))
+    monkeypatch.setenv(VARIABLE, ManagerState(-1, [], "", fixed=fixed).to_text())
+    assert manager.main([]) == 0
+    (now,) = seen
+    assert (now.rtmp_port, now.run_dir) == (before.rtmp_port, str(folder))
+    assert now.max_connections == (5 if spoilt else 6)
