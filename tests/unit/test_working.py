@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -151,11 +152,12 @@ def test_our_manager_has_told_of_the_settings(stage: Stage) -> None:
 
 
 def test_without_a_setting_its_directory_has_the_port_that_it_was_given(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    process = working.WorkerProcess(replace(stage.config, run_dir="", rtmp_port=1935), stage.role())
-    assert process._run_dir == str(tmp_path / f"rtmpsrv-{stage.port}")
+    with tempfile.TemporaryDirectory() as short:  # as the address of a socket must be
+        monkeypatch.setenv("XDG_RUNTIME_DIR", short)
+        process = working.WorkerProcess(replace(stage.config, run_dir="", rtmp_port=1935), stage.role())
+        assert process._run_dir == f"{short}/rtmpsrv-{stage.port}"
 
 
 @pytest.mark.parametrize("tries", [1, 3])
