@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,7 @@ FILE = "settings.json"  # in RUN_DIR; holds secrets, mode 0600
 FIXED = ("rtmp_port", "bind_address", "ssl_port", "ssl_bind_address", "run_dir", "pid_file")
 CERTIFICATE = ("ssl_cert", "ssl_key")
 
-__all__ = ["VARIABLE", "Wanted", "fixed_by", "forget", "last", "path_in", "read", "settle", "waits"]
+__all__ = ["VARIABLE", "Wanted", "fixed_by", "last", "path_in", "read", "settle", "waits"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -89,9 +88,3 @@ def waits(wanted: Wanted, config: Config) -> list[str]:
     if asked.tls_enabled and not config.tls_enabled:
         names += CERTIFICATE
     return [f"Changed, but in force after a restart only: {name.upper()}" for name in names]
-
-
-def forget(folder: str) -> None:
-    """Remove the file, when nobody needs it any more. Never raises."""
-    with suppress(OSError):
-        os.unlink(path_in(folder))

@@ -164,7 +164,6 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
         self._service.stopping()
         super().stop(graceful)
         self._end_keeper(self.cfg.graceful_timeout if graceful else AT_ONCE_S)
-        accepted.forget(self.app.run_dir)
 
     # --- private ----------------------------------------------------------------------------------
 

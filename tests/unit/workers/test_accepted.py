@@ -39,7 +39,7 @@ def test_who_starts_under_a_manager_has_what_that_accepted_whatever_was_written_
     config, warnings = Config.start()
     assert (config.rtmp_port, config.token_secret, config.url_layout) == (7001, "hush", "app-stream")
     assert (config.run_dir, warnings) == (str(tmp_path), [])
-    accepted.forget(str(tmp_path))
+    file.unlink()
     with pytest.raises(ConfigError, match=r"settings\.json cannot be read: No such file") as caught:
         Config.start()
     assert "hush" not in str(caught.value)
