@@ -347,11 +347,13 @@ def test_stops_survive_a_crash_where_there_is_a_directory_for_them(
         on.publisher("crashed", KEY)
         on.publisher("ended", KEY).close()
         first.wait_for_line("stop sent channel=ended")
+        on.publisher("another", KEY)  # so that the stop has been noted, too
         first.process.kill()
         first.wait()
     with AccessServer(**settings) as second, stage(second.port) as on:
         assert backend.wait_for("stop", channel="crashed")
-        second.wait_for_line("stops that a crash left behind: 1")
+        second.wait_for_line("stops that a crash left behind: 2")
+        assert backend.wait_for("stop", channel="another")
         on.publisher("crashed", KEY).close()
         assert backend.wait_for("stop", channel="crashed", count=2)
         assert second.stop() == 0
