@@ -185,4 +185,5 @@ def test_player_gets_every_packet_from_where_it_joined_to_the_end(
         assert [packet.hash for packet in packets] == hashes[start:]
         times = [packet.dts - packets[0].dts for packet in packets]
         assert times == [packet.dts - run.source[name][start].dts for packet in run.source[name][start:]]
-        assert start == 0 if player == EARLY else start < len(hashes) * SUCCEED_AT_S[0] / LONG_S
+        # Who joins on a busy machine may be late for the first succession, not for the others.
+        assert start == 0 if player == EARLY else start < len(hashes) * SUCCEED_AT_S[1] / LONG_S
