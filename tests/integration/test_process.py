@@ -271,7 +271,8 @@ def test_sighup_takes_over_the_switches_of_the_log(tmp_path: Path) -> None:
         settings.write_text("LOG_DEBUG=YES\nLOG_TRACE=NO\nPING_INTERVAL_SECONDS=7\nJWT_SECRET=Kleinod\n")
         server.process.send_signal(signal.SIGHUP)
         server.wait_for_line(
-            r"\[WARNING\] Changed, but in force after SIGUSR2 or a restart only: PING_INTERVAL_SECONDS, JWT_SECRET$"
+            r"\[WARNING\] Changed, but in force after SIGUSR2 or a restart only: "
+            r"PING_INTERVAL_SECONDS, JWT_SECRET$"
         )
         on.publisher("app")
         server.wait_for_line(r"\[DEBUG\] < connect")
