@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
@@ -27,6 +28,13 @@ def eventually(check: Callable[[], object], what: str, timeout_s: float = PATIEN
     while not check():
         assert monotonic() < until, what
         sleep(0.05)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Give a directory whose name is short: addresses of sockets in it have 80 bytes at most."""
+    with tempfile.TemporaryDirectory() as short:
+        yield Path(short)
 
 
 class Workers(ServerProcess):
