@@ -27,19 +27,23 @@ class Succession:
         self._linger_s = linger_s
         self._over = over
         self._predecessor: Predecessor | None = None
+        self._starting = False  # a process, for which others run meanwhile: signals, too
         self._greenlet: gevent.Greenlet[[Predecessor], None] | None = None
 
     def begin(self) -> None:
         """Start a successor and hand over to it, in a greenlet of its own. Blocks for the fork only."""
-        if self._predecessor is not None:
-            what = "has a successor already" if self._predecessor.serving else "is handing over already"
+        if self.begun:
+            what = "has a successor already" if self.succeeded else "is handing over already"
             self._log.info("succession: this process %s", what)
             return
+        self._starting = True
         try:
             heir, wire = child.start()
         except OSError as exc:
             self._log.error("succession failed: no process could be started: %s", exc.strerror or exc)
             return
+        finally:
+            self._starting = False
         self._log.info("succession: process %d was started", heir.pid)
         self._predecessor = Predecessor(
             self._estate, heir, wire, self._log, start_s=self._start_s, linger_s=self._linger_s
@@ -54,11 +58,11 @@ class Succession:
     @property
     def begun(self) -> bool:
         """Whether this process is handing over, or has."""
-        return self._predecessor is not None
+        return self._starting or self._predecessor is not None
 
     def give(self, heir: Heir, wire: Wire) -> bool:
         """Hand over to a process that is there already; False when this one goes on. Blocks to the end."""
-        if self._predecessor is not None:
+        if self.begun:
             wire.close()
             return False
         predecessor = self._predecessor = Predecessor(

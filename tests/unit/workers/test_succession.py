@@ -125,3 +125,20 @@ def test_the_end_of_the_process_ends_what_is_not_done_yet(stage: Stage) -> None:
     assert stage.made[1].cancelled == []
     stage.made[1].over.set()
     eventually(lambda: stage.ends)
+
+
+def test_a_signal_that_comes_while_the_process_is_started_starts_no_other(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, starts = child.start, []
+
+    def start_slowly() -> Any:
+        starts.append(True)
+        gevent.sleep(0)  # for the fork, others run
+        return start()
+
+    monkeypatch.setattr(child, "start", start_slowly)
+    gevent.joinall([gevent.spawn(stage.succession.begin) for _ in range(3)], timeout=PATIENCE_S)
+    assert (len(starts), len(stage.made)) == (1, 1)
+    stage.made[0].over.set()
+    eventually(lambda: not stage.succession.begun)
