@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -57,10 +58,12 @@ class Workers(ServerProcess):
 
 def children_of(pid: int) -> list[int]:
     """Return the workers of a manager; a keeper may be its child too."""
-    numbers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [
-        int(number) for number in numbers if b"keeper" not in Path(f"/proc/{number}/cmdline").read_bytes()
-    ]
+    children = []
+    for number in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # one that has just ended
+            if b"keeper" not in Path(f"/proc/{number}/cmdline").read_bytes():
+                children.append(int(number))
+    return children
 
 
 def test_several_workers_serve_one_port_until_the_manager_is_told_to_end(tmp_path: Path) -> None:
