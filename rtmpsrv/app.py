@@ -22,8 +22,9 @@ from .access.refusals import RefusalDelay
 from .admission import Admission, callback_hooks, connection_limits, longest_answer_s
 from .advice import what_waits
 from .bounds import agreed, live_limits, session_settings
-from .config import LOGS, SETTINGS, Config
+from .config import SETTINGS, Config
 from .entrance import entrance_from
+from .groups import LOGS
 from .live.registry import Registry
 from .relay import Relay, play_policy
 from .server.clock import LoopClock

@@ -11,6 +11,7 @@ from pathlib import Path
 from . import run_dir
 from .access.trust import Trust
 from .advice import authorities
+from .api_settings import MISSING, installed
 from .config import Config, effective_settings
 from .entrance import entrance_from
 from .errors import CertificateError, ConfigError
@@ -43,6 +44,8 @@ def _problems(config: Config, warnings: list[str]) -> Iterator[str]:
     addresses = {"BIND_ADDRESS": config.bind_address}
     if config.tls_enabled:
         addresses["SSL_BIND_ADDRESS"] = config.ssl_bind_address
+    if config.api_port:
+        addresses["API_BIND_ADDRESS"] = config.api_bind_address
     for name, address in addresses.items():
         try:
             bind(address, 0).close()  # whichever port is free: the server itself may be running
@@ -57,6 +60,8 @@ def _problems(config: Config, warnings: list[str]) -> Iterator[str]:
             Trust(path).context()
         except OSError as exc:
             yield f"{name}: {path} holds no certificates that can be read: {exc.strerror or exc}"
+    if config.api_port and "API_PORT" in config.given and not installed():
+        yield f"API_PORT: {MISSING}"
     yield from _process_problems(config)
 
 

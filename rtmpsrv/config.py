@@ -6,29 +6,32 @@ The variable of a field is its name in upper case. Reading the texts is the busi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from rtmpsrv import memory
 from rtmpsrv.access.ip_rules import IpRules
 from rtmpsrv.advice import between, conflicts
 from rtmpsrv.environment import load_environment
 from rtmpsrv.errors import ConfigError
+from rtmpsrv.groups import (
+    ACCESS,
+    API,
+    CALLBACK,
+    CONTROL,
+    LISTEN,
+    LOGS,
+    PROCESSES,
+    REDIS,
+    STREAMS,
+    TIMES,
+    TLS,
+    TOKENS,
+    given_in,
+    read_all,
+)
 from rtmpsrv.misspelt import misspelt
 from rtmpsrv.settings import Kind, Reader, display, setting, settings_of
-
-LISTEN = "Listening and protocol"
-ACCESS = "Who may connect, publish and play"
-TOKENS = "Signed tokens of publishers and players"
-STREAMS = "Streams and players"
-TIMES = "Deadlines"
-TLS = "TLS (RTMPS)"
-CALLBACK = "HTTP callback"
-REDIS = "Redis"
-CONTROL = "Control server"
-PROCESSES = "Processes"
-LOGS = "Logging"
 
 NUMBER, SWITCH, TEXT, ADDRESS = Kind.NUMBER, Kind.SWITCH, Kind.TEXT, Kind.ADDRESS
 URL, CHOICE, IP_RULES, HEADER = Kind.URL, Kind.CHOICE, Kind.IP_RULES, Kind.HEADER
@@ -206,6 +209,18 @@ class Config:
     external_port: str = setting(CONTROL, HEADER, "", "Port under which others reach it.")
     external_ssl: bool = setting(CONTROL, SWITCH, False, "Whether others reach it by RTMPS.")
 
+    api_bind_address: str = setting(API, ADDRESS, "127.0.0.1",
+        "Address for API, metrics and page. Any but one of this machine itself needs API_TOKEN or API_USERS.")
+    api_port: int = setting(API, NUMBER, 9997,
+        "Their port; needs the extra `web`. 0: none. Nothing is loaded before somebody connects.", high=65535)
+    api_token: str = setting(API, TEXT, "",
+        "What must be shown to them: `Authorization: Bearer TOKEN`.", secret=True)
+    api_users: str = setting(API, TEXT, "",
+        "Who may see and use them, instead: `name:password`, several with commas.", secret=True)
+    api_tls: bool = setting(API, SWITCH, False, "Whether they use TLS, with SSL_CERT and SSL_KEY.")
+    metrics_per_channel: bool = setting(API, SWITCH, False,
+        "Whether metrics tell of each channel, too: as many series as there are names.")
+
     workers: int = setting(PROCESSES, NUMBER, 1,
         "How many processes serve. Above 1 a manager starts them, which needs gunicorn: the extra `workers`.",
         low=1, high=256)
@@ -220,6 +235,8 @@ class Config:
     pid_file: str = setting(PROCESSES, TEXT, "",
         "File that always holds the number of the process to signal.")
 
+    log_format: str = setting(LOGS, CHOICE, "text",
+        "The form of lines: `text`, or `json`, one object each.", choices=("text", "json"))
     log_error: bool = setting(LOGS, SWITCH, True, "Whether ERROR lines are printed.")
     log_warning: bool = setting(LOGS, SWITCH, True, "Whether WARNING lines are.")
     log_info: bool = setting(LOGS, SWITCH, True, "Whether INFO lines are.")
@@ -230,6 +247,7 @@ class Config:
     log_requests: bool = setting(LOGS, SWITCH, True,
         "NO mutes all lines about single connections, at every level.")
     # fmt: on
+    given: frozenset[str] = field(default=frozenset(), compare=False)  # variables that are set, not empty
 
     @classmethod
     def start(cls, *, again: bool = False) -> tuple[Config, list[str]]:
@@ -250,12 +268,12 @@ class Config:
         reader = Reader(environ)
         memory_bytes = memory.available_bytes() if memory_bytes is None else memory_bytes
         # Twice: which settings are in use shows only when all are read.
-        values = _read_all(Reader(environ), memory_bytes)
-        values = _read_all(reader, memory_bytes, judged_by=values)
+        values = read_all(Reader(environ), SETTINGS, memory_bytes)
+        values = read_all(reader, SETTINGS, memory_bytes, judged_by=values)
         if values["msg_buffer_size"] == 0:
             reader.warnings.append("MSG_BUFFER_SIZE=0 is raised to 1")
             values["msg_buffer_size"] = 1
-        config = cls(**values)
+        config = cls(**values, given=given_in(environ, SETTINGS))
         reader.problems += conflicts(config)
         refused = [problem.partition(":")[0] for problem in reader.problems]
         advice = [one for one in between(config) if not any(name in one for name in refused)]
@@ -304,45 +322,6 @@ _NEEDED = {
 
 SETTINGS = settings_of(Config)
 KNOWN = {name.upper() for name in SETTINGS} | {alias for one in SETTINGS.values() for alias in one.aliases}
-
-# Defaults that depend on other settings. Each is computed from the values read before it.
-_COMPUTED_DEFAULTS: dict[str, Callable[[dict[str, Any]], object]] = {
-    "gop_cache_total_mb": lambda values: max(values["memory_bytes"] // 4 // MIB, 1),
-    "gop_cache_mode": lambda values: "stream" if values["control_use"] else "gop",
-    "ssl_bind_address": lambda values: values["bind_address"],
-    "callback_events": lambda values: "start" if values["callback_format"] == "mediamtx" else "start,stop",
-    "log_trace": lambda values: values["log_debug"],
-}
-
-
-# What decides whether others are in use, and what the reference server judges in any case.
-_ALWAYS_JUDGED = {"control_use", "redis_use", "ssl_cert", "ssl_key", "ssl_port"}
-# By group: whether a setting of it is in use. Of other groups all are.
-_IN_USE: dict[str, Callable[[str, dict[str, Any]], object]] = {
-    TLS: lambda name, values: values["ssl_cert"] and values["ssl_key"],
-    CALLBACK: lambda name, values: (
-        not values["control_use"] and (name == "callback_url" or values["callback_url"])
-    ),
-    REDIS: lambda name, values: values["redis_use"],
-    CONTROL: lambda name, values: values["control_use"],
-}
-
-
-def _read_all(
-    reader: Reader, memory_bytes: int, *, judged_by: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Read all settings; with the values of a first reading, only those in use are judged."""
-    values: dict[str, Any] = {"memory_bytes": memory_bytes}
-    plain = [name for name in SETTINGS if name not in _COMPUTED_DEFAULTS]
-    for name in (*plain, *_COMPUTED_DEFAULTS):
-        described = SETTINGS[name]
-        compute = _COMPUTED_DEFAULTS.get(name)
-        default = described.default if compute is None else compute(values)
-        in_use = _IN_USE.get(described.group)
-        judged = judged_by is None or name in _ALWAYS_JUDGED or in_use is None or in_use(name, judged_by)
-        values[name] = reader.read(name, described, default, judged=bool(judged))
-    del values["memory_bytes"]
-    return values
 
 
 def effective_settings(config: Config) -> list[tuple[str, str]]:

@@ -79,7 +79,8 @@ def setting(group: str, kind: Kind, default: object, text: str, **details: Any) 
 
 def settings_of(config: type) -> dict[str, Setting]:
     """List the settings of a dataclass by field name, in the order of declaration."""
-    return {field.name: field.metadata["setting"] for field in dataclasses.fields(config)}
+    described = ((field.name, field.metadata.get("setting")) for field in dataclasses.fields(config))
+    return {name: one for name, one in described if one is not None}
 
 
 class Reader:

@@ -33,7 +33,8 @@ from rtmpsrv.access import (
     tokens,
 )
 from rtmpsrv.access.backoff import LONGEST_WAIT_S, Backoff
-from rtmpsrv.config import CALLBACK, CONTROL, REDIS, SETTINGS, Config
+from rtmpsrv.config import SETTINGS, Config
+from rtmpsrv.groups import CALLBACK, CONTROL, REDIS
 from tests.access_run import Encoder
 from tests.doubles.secrets import JWT_SECRET
 from tests.media_files import system_tool

@@ -236,7 +236,9 @@ def test_trace_follows_debug() -> None:
 
 def test_no_secret_is_ever_shown() -> None:
     secrets = {name.upper(): SECRET for name, described in SETTINGS.items() if described.secret}
-    assert set(secrets) == {"JWT_SECRET", "REDIS_PASSWORD", "CONTROL_SECRET", "TOKEN_SECRET"}
+    known = {"JWT_SECRET", "REDIS_PASSWORD", "CONTROL_SECRET", "TOKEN_SECRET", "API_TOKEN", "API_USERS"}
+    assert set(secrets) == known
+    secrets["API_USERS"] = f"eve:{SECRET}"
     config, warnings = Config.load(
         secrets | {"CALLBACK_URL": f"https://user:{SECRET}@host/?token={SECRET}"}, memory_bytes=0
     )

@@ -1,0 +1,63 @@
+"""What the settings of the admin side mean together: who is let in, whether that is allowed, and can be."""
+
+from __future__ import annotations
+
+import importlib.util
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rtmpsrv.config import Config
+
+NEEDED = ("flask", "prometheus_client")  # the extra `web`
+MISSING = "API, metrics and page need the extra `web`: pip install 'rtmpsrv[web]'"
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an address, or `localhost`, is reached from this machine only."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address.lower() == "localhost"
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return bool((mapped or parsed).is_loopback)
+
+
+def users_of(text: str) -> dict[str, str]:
+    """Read `name:password`, several with commas. Raises ValueError, whose text shows none of it."""
+    users: dict[str, str] = {}
+    for number, part in enumerate(text.split(",") if text else (), 1):
+        name, colon, password = part.strip().partition(":")
+        if not (name and colon and password):
+            raise ValueError(f"entry {number} is not of the form name:password")
+        if name in users:
+            raise ValueError(f"entry {number} has the name of one before it")
+        users[name] = password
+    return users
+
+
+def installed() -> bool:
+    """Tell whether there is what the admin side needs; loads nothing of it."""
+    return all(importlib.util.find_spec(name) is not None for name in NEEDED)
+
+
+def problems(config: Config) -> list[str]:
+    """Name what the admin side cannot be opened with."""
+    if not config.api_port:
+        return []
+    found = []
+    if not (config.api_token or config.api_users or is_loopback(config.api_bind_address)):
+        found.append(
+            f"API_BIND_ADDRESS: {config.api_bind_address} is not of this machine alone, "
+            "which needs API_TOKEN or API_USERS"
+        )
+    token = config.api_token
+    if token and not (token.isascii() and token.isprintable() and " " not in token):
+        found.append("API_TOKEN: holds characters that no HTTP header may hold")
+    try:
+        users_of(config.api_users)
+    except ValueError as exc:
+        found.append(f"API_USERS: {exc}")
+    if config.api_tls and not config.tls_enabled:
+        found.append("API_TLS: the certificate is that of SSL_CERT and SSL_KEY, which are not both given")
+    return found
