@@ -87,10 +87,14 @@ class Admission:
         except OSError as exc:
             raise ConfigError([f"RUN_DIR: {folder} cannot be used: {exc.strerror or exc}"]) from exc
 
-    def _block(self, channel: str, seconds: float) -> bool:
-        """End what is published on a channel, wherever that is, and refuse what comes, for so long."""
+    def block(self, channel: str, seconds: float) -> None:
+        """Refuse the publishers of a channel for so long. Never blocks."""
         self.gate.block(channel, seconds)
         self.on_block(channel, seconds)
+
+    def _block(self, channel: str, seconds: float) -> bool:
+        """End what is published on a channel, wherever that is, and refuse what comes, for so long."""
+        self.block(channel, seconds)
         return self.kills.kill(channel, None, KILLED_BY_REDIS)
 
     def _authority(self, config: Config, give_way: GiveWay) -> Authority:

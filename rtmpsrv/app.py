@@ -26,7 +26,8 @@ from .config import SETTINGS, Config
 from .entrance import entrance_from
 from .groups import LOGS
 from .live.registry import Registry
-from .relay import Relay, play_policy
+from .relay import Relay
+from .room import play_policy
 from .server.clock import LoopClock
 from .server.ingest import Ingest
 from .server.listener import Listener

@@ -128,6 +128,10 @@ class Entrance:
         """Return how many may play a channel by the rules in force. Never blocks."""
         return self._doors.max_players(channel)
 
+    def max_bitrate(self, channel: str) -> int:
+        """Return how many bits per second a channel may have by the rules in force. Never blocks."""
+        return self._doors.max_bitrate(channel)
+
     def watch_publisher(
         self,
         peer: Peer,

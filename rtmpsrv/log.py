@@ -37,8 +37,8 @@ class Logger(logging.LoggerAdapter[logging.Logger]):
         super().__init__(logger, {"prefix": "".join(f"[{prefix}] " for prefix in prefixes if prefix)})
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """Hand the prefixes to the formatter."""
-        kwargs["extra"] = self.extra
+        """Hand the prefixes to the formatter, and what else a line has."""
+        kwargs["extra"] = {**(self.extra or {}), **kwargs.get("extra", {})}
         return msg, kwargs
 
     def log(self, level: int, msg: Any, *args: Any, **kwargs: Any) -> None:

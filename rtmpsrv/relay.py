@@ -12,7 +12,6 @@ from time import monotonic
 
 from .access.gate import KILLED, Grant, PublishRequest, refusal, taken
 from .access.hooks import Hooks, NoHooks
-from .access.ip_rules import IpRules
 from .access.names import StreamName
 from .access.refusals import RefusalDelay
 from .access.second_publisher import Claim, SecondPolicy, claim_of, same_right
@@ -24,6 +23,7 @@ from .live.channel import Channel
 from .live.news import NewsOf
 from .live.player import Player, PlayerState
 from .live.registry import Registry
+from .on_air import OnAir
 from .relay_partners import Elsewhere, Gate
 from .relayed import TELL, both, wrong_key
 from .relayed import RelayPlayback as RelayPlayback
@@ -56,6 +56,7 @@ class Relay:
         self._playbacks: dict[Player, RelayPlayback] = {}
         self._publications: dict[str, RelayPublication] = {}  # on the air, by channel
         self._closed = False
+        self.on_air = OnAir(self._publications, self._playbacks, entrance.max_bitrate)
         self.room = Room(entrance, self._visits, self._publications.get, lambda: self.elsewhere)
 
     def share(self, elsewhere: Elsewhere) -> None:
@@ -74,6 +75,7 @@ class Relay:
         """Ask the gate, then go on the air. Blocks as long as the gate does, and some seconds."""
         client = peer.client
         stream = self._entrance.published(client, name)
+        client.channel, client.user = stream.channel, stream.who
         with naming(f"channel={stream.channel}"):
             terms = self._entrance.publish(client, stream)
             claim = claim_of(stream, terms.subject)
@@ -123,6 +125,7 @@ class Relay:
         """Let a client play, or wait for a publisher with its key. Blocks as long as the entrance does."""
         client = peer.client
         stream = self._entrance.played(client, name)
+        client.channel, client.user = stream.channel, stream.who
         with naming(f"channel={stream.channel}"):
             if not self._may_play(client.ip):
                 description = "Your net address is not whitelisted for playing"
@@ -197,6 +200,20 @@ class Relay:
             if player.state.waiting and (playback := self._playbacks.get(player)) is not None
         ]
 
+    def turn_away(self, address: str, channel: str, seconds: float) -> None:
+        """Let no players of an address join a channel for so long. Never blocks."""
+        self.room.turn_away(address, channel, seconds)
+
+    def give_up(self, name: str) -> bool:
+        """Wait for no publisher that goes on; tell whether one was waited for. Never blocks."""
+        channel = self._registry.find(name)
+        if channel is None or not channel.suspended:
+            return False
+        channel.stop()
+        self.tell(channel.take_news())
+        self._registry.release(name)
+        return True
+
     def close(self) -> None:
         """Let no players wait for a publisher that goes on: the process ends. Never blocks."""
         self._closed = True
@@ -263,6 +280,7 @@ class Relay:
     def _check_player(self, client: Client, terms: Terms, stream: StreamName) -> None:
         """Raise AccessDenied for a key that is not the publisher's, and where there are enough players."""
         self._entrance.check_channel(stream.channel, "NetStream.Play.BadName")
+        self.room.check_address(client, stream.channel)
         channel = self._registry.find(stream.channel)
         if channel is None:
             return
@@ -303,11 +321,8 @@ class Relay:
 
     def _tell_in_vain(self, name: str) -> None:
         """Tell players the end that were kept for a publisher that was refused, unless they wait anyway."""
-        channel = self._registry.find(name)
-        if channel is not None and channel.suspended and not self._entrance.second(name).reconnect_s:
-            channel.stop()
-            self.tell(channel.take_news())
-            self._registry.release(name)
+        if not self._entrance.second(name).reconnect_s:
+            self.give_up(name)
 
     def _publication(
         self, peer: Peer, channel: Channel, grant: Grant, stream: StreamName, terms: Terms | None = None
@@ -316,7 +331,7 @@ class Relay:
             self._entrance.watch_publisher(peer, stream, terms, channel.end_position, grant.max_bitrate),
             self._visits.watch_publisher(grant, peer.dismiss).cancel,
         )
-        publication = RelayPublication(self, peer, channel, grant, stream.path, unwatch)
+        publication = RelayPublication(self, peer, channel, grant, stream.path, unwatch, terms)
         self._publications[channel.name] = publication
         return publication
 
@@ -330,10 +345,3 @@ class Relay:
         channel = self._registry.open(stream.channel)
         self._playbacks[player] = playback = RelayPlayback(self, peer, channel, player, unwatch)
         return playback
-
-
-def play_policy(rules: IpRules) -> Callable[[str], bool]:
-    """Return who may play: everybody when there are no rules."""
-    if rules.empty:
-        return lambda address: True
-    return lambda address: address in rules

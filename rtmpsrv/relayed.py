@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from time import time
 from typing import TYPE_CHECKING
 
 from .access.gate import INVALID_KEY, Grant
+from .access.terms import NO_LIMIT, Terms
 from .errors import AccessDenied
 from .live.channel import Channel
 from .live.news import News
@@ -24,10 +26,18 @@ class RelayPublication:
     may_block = False
 
     def __init__(
-        self, relay: Relay, peer: Peer, channel: Channel, grant: Grant, path: str, unwatch: Callable[[], None]
+        self,
+        relay: Relay,
+        peer: Peer,
+        channel: Channel,
+        grant: Grant,
+        path: str,
+        unwatch: Callable[[], None],
+        terms: Terms | None = None,
     ) -> None:
         self.channel = channel
         self.grant = grant
+        self.max_bitrates = grant.max_bitrate, terms.max_bitrate if terms is not None else NO_LIMIT
         self.started = f"{path} is now published."
         self.ended = f"{path} is now unpublished."
         self._relay = relay
@@ -50,7 +60,10 @@ class RelayPublication:
         self._unwatch()
         sent = self.channel.end_position()
         self._relay.published(self, keep_s)
-        self.peer.log.info("PUBLISH END: %s, reason=%s relayed=%d bytes", self.grant.channel, reason, sent)
+        name = self.grant.channel
+        text = "PUBLISH END: %s, reason=%s relayed=%d bytes"
+        fields = fields_of("publish", self.peer, name, self.peer.client.to_publish.at, reason)
+        self.peer.log.info(text, name, reason, sent, extra={"fields": fields})
 
     def has_left(self) -> bool:
         """Tell whether the publisher has hung up, which its session may not have read yet."""
@@ -103,10 +116,10 @@ class RelayPlayback(ChannelPlayback):
         self._relay.forget(self)
         self._relay.left(self.peer)
         self._jumps.flush()
-        self.peer.log.info(
-            "PLAY STOP: %s, reason=%s skipped=%d messages",
-            self.channel.name, reason, self.feed.state.skipped_messages,
-        )  # fmt: skip
+        name, skipped = self.channel.name, self.feed.state.skipped_messages
+        fields = fields_of("play", self.peer, name, self.peer.client.to_play.at, reason)
+        text = "PLAY STOP: %s, reason=%s skipped=%d messages"
+        self.peer.log.info(text, name, reason, skipped, extra={"fields": fields})
 
     def freeze(self) -> PlayerState:
         """Leave the channel without a word; another session resumes by the state."""
@@ -136,6 +149,20 @@ TELL: dict[News, Callable[[RelayPlayback], None]] = {
     News.JUMPED: RelayPlayback.tell_jump,
     News.REFUSED: RelayPlayback.tell_refusal,
 }
+
+
+def fields_of(event: str, peer: Peer, channel: str, began_at: float, reason: str) -> dict[str, object]:
+    """Return what a log of values is told of an end; the bytes are those of the connection so far."""
+    received_bytes, sent_bytes = peer.traffic()
+    return {
+        "event": event,
+        "address": peer.client.ip,
+        "channel": channel,
+        "seconds": round(max(0.0, time() - began_at), 3),
+        "received_bytes": received_bytes,
+        "sent_bytes": sent_bytes,
+        "reason": reason,
+    }
 
 
 def wrong_key() -> AccessDenied:

@@ -1,10 +1,18 @@
-"""How many may play a channel: what the rules and a backend say of it. Counts those of this process."""
+"""Who may still play a channel: how many, as the rules and a backend say, and who was turned away.
+
+Counts those of this process.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
+from .access.blocks import Blocks
+from .access.ip_rules import IpRules
+from .access.limits import counted_as
 from .access.visits import Visits
 from .entrance import Entrance
 from .errors import AccessDenied
@@ -37,6 +45,18 @@ class Room:
         self._visits = visits
         self._published = published
         self._elsewhere = elsewhere
+        self._turned_away = Blocks()
+
+    def turn_away(self, address: str, channel: str, seconds: float) -> None:
+        """Let no players of an address join a channel for so long; 0 lets them again."""
+        self._turned_away.add(_pair(address, channel), seconds, monotonic())
+
+    def check_address(self, client: Client, channel: str) -> None:
+        """Raise AccessDenied for a player whose address was turned away."""
+        left_s = self._turned_away.left_s(_pair(client.ip, channel), monotonic())
+        if left_s:
+            description = f"You may not play this channel for {math.ceil(left_s)} s more"
+            raise AccessDenied("NetStream.Play.BadName", description)
 
     def check(self, client: Client, channel: str, players: int, of_rules: int) -> None:
         """Raise AccessDenied for one more player than any of the limits allows; 0 is none."""
@@ -63,3 +83,14 @@ class Room:
         if present is not None:
             return present.grant.max_players
         return elsewhere.max_players(channel) if elsewhere is not None else 0
+
+
+def play_policy(rules: IpRules) -> Callable[[str], bool]:
+    """Return who may play: everybody when there are no rules."""
+    if rules.empty:
+        return lambda address: True
+    return lambda address: address in rules
+
+
+def _pair(address: str, channel: str) -> str:
+    return f"{counted_as(address)} {channel}"

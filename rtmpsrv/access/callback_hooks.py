@@ -98,6 +98,15 @@ class CallbackHooks:
             return None
         return granted(request, self._players.authorise(request), next(self._serials))
 
+    @property
+    def waiting(self) -> int:
+        """How many reports of players that have left are not delivered or given up."""
+        return self._players.waiting
+
+    def count_posts(self, posted: Callable[[str, str, float], None]) -> None:
+        """As `CallbackAuthority.count_posts`."""
+        self._sender.on_post = posted
+
     def left(self, visit: Grant) -> None:
         """Queue the report that a player has left. Never blocks."""
         self._players.ended(visit)

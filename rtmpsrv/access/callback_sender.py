@@ -5,7 +5,8 @@ Cooperates with other greenlets only where `gevent.monkey` patched the sockets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from http.client import HTTPException
 from typing import Protocol
@@ -25,6 +26,7 @@ CONNECT_TIMEOUT_S = 5.0  # docs/callbacks.md, "Deadlines"
 TOTAL_TIMEOUT_S = 20.0
 MAX_ANSWER_WAIT_S = 1.0
 MAX_TOLD = 16  # names of limits that are told once
+ACCEPTED, REFUSED, FAILED = "accepted", "refused", "failed"  # results of a request, for who counts
 PLACE_OF_EVENT = "{event}"  # in the URL: backends with an address for each
 
 HTTP_ERRORS = (OSError, ValueError, HTTPException, urllib3.exceptions.HTTPError)
@@ -77,12 +79,28 @@ class Sender:
         self._url = url
         self._connect_timeout_s = connect_timeout_s
         self._http = make_session(give_way, Trust(ca))
+        self.on_post: Callable[[str, str, float], None] = lambda kind, result, seconds: None
 
     def post(self, event: Event, budget_s: float) -> tuple[Answer, Decision]:
         """Send one event; return the answer once its headers are here, and its body if that counts.
 
         Blocks up to `budget_s`. Raises one of HTTP_ERRORS.
         """
+        began, result = time.monotonic(), FAILED
+        try:
+            answer, decision = self._post(event, budget_s)
+            if answer.status < 500:
+                result = ACCEPTED if decision.allowed else REFUSED
+        finally:
+            self.on_post(event.kind, result, time.monotonic() - began)
+        self._tell(decision.not_limits)
+        return answer, decision
+
+    def close(self) -> None:
+        """Close the connections that are idle."""
+        self._http.close()
+
+    def _post(self, event: Event, budget_s: float) -> tuple[Answer, Decision]:
         message = self.form.message(event)
         # It fires however much the server sends: reading gives way.
         timer = gevent.Timeout(max(budget_s, 0.001))
@@ -93,13 +111,7 @@ class Sender:
                 if exc is not timer:
                     raise
                 raise CallbackTimeout(f"no answer within {self.timeout_s:g} s") from None
-        decision = self.form.judge(event, answer)
-        self._tell(decision.not_limits)
-        return answer, decision
-
-    def close(self) -> None:
-        """Close the connections that are idle."""
-        self._http.close()
+        return answer, self.form.judge(event, answer)
 
     def _tell(self, not_limits: Sequence[str]) -> None:
         """Say once of each name that it limits nothing."""

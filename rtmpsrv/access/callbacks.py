@@ -148,6 +148,15 @@ class CallbackAuthority:
         else:
             line.grants.append(grant)
 
+    @property
+    def waiting(self) -> int:
+        """How many stops have not been delivered or given up."""
+        return self._stops_waiting
+
+    def count_posts(self, posted: Callable[[str, str, float], None]) -> None:
+        """Let somebody know of each request: which event, with what result, and how long it took."""
+        self._sender.on_post = posted
+
     def take_unsent(self) -> list[Grant]:
         """Give up, for another process to send, the stops that are not on their way. Never blocks."""
         taken: list[Grant] = []

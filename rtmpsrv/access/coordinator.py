@@ -104,6 +104,11 @@ class Coordinator:
         """Wait until the link is up; return whether it is. Blocks up to `timeout_s`."""
         return bool(self._connected.wait(timeout_s))
 
+    @property
+    def connected(self) -> bool:
+        """Whether the link is up."""
+        return self._link is not None
+
     def authorise(self, request: PublishRequest) -> str:
         """Return the stream id that the control server chose, or raise AccessDenied.
 

@@ -130,6 +130,10 @@ class Doors:
         """Return how many may play a channel by the rules in force. Never blocks."""
         return self._rules.find(channel).max_players
 
+    def max_bitrate(self, channel: str) -> int:
+        """Return how many bits per second may be published by the rules in force. Never blocks."""
+        return self._rules.find(channel).max_bitrate
+
     def _claims(
         self, action: str, stream: StreamName, again: bool, denial: Callable[[str, str], AccessDenied]
     ) -> TokenClaims:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -13,7 +11,6 @@ PLAY, PLAY_STOP, UPDATE = "play", "play_stop", "update"
 KINDS: Final = (CONNECT, START, STOP, PLAY, PLAY_STOP, UPDATE)
 
 MAX_TEXT = 4096  # characters that are kept of each text a client sends: tokens have a quarter of that
-_BOOT = uuid.uuid4()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -43,6 +40,7 @@ NO_FACTS: Final = Facts()
 class ClientFacts(Protocol):
     """A connection's client, as the sessions know it."""
 
+    id: str
     number: int
     app: str
     app_query: str
@@ -68,10 +66,8 @@ def facts_of(client: ClientFacts, name: str = "", offered: Offered | None = None
     """Return what is known of a client that connects, or asks for the stream `name`."""
     stream, _mark, query = name.partition("?")
     given = client.properties
-    # With its process, since those that were forked share all else.
-    session = uuid.uuid5(_BOOT, f"{os.getpid()}-{client.number}")
     return Facts(
-        str(session),
+        client.id,
         client.number,
         _kept(client.app),
         _kept(client.app_query),

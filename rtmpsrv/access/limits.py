@@ -6,6 +6,8 @@ from ipaddress import IPv6Address, ip_address
 
 from .ip_rules import IpRules
 
+OF_ADDRESS = "from one address"
+
 
 class ConnectionLimits:
     """Slots of open connections. Each `admit` that returns None is owed one `release`.
@@ -39,7 +41,7 @@ class ConnectionLimits:
         key = counted_as(address)
         count = self._counts.get(key, 0)
         if count >= self._per_address and address not in self._exempt:
-            return f"limit of {self._per_address} connections from one address{self._per_address_hint}"
+            return f"limit of {self._per_address} connections {OF_ADDRESS}{self._per_address_hint}"
         self.take(address)
         return None
 
@@ -68,6 +70,11 @@ class ConnectionLimits:
     def describe(self) -> dict[str, int]:
         """Say how many slots are taken, and by how many addresses."""
         return {"open": self._open, "addresses": len(self._counts)}
+
+
+def is_per_address(refusal: str) -> bool:
+    """Tell whether what `admit` returned, here or in another process, is about a single address."""
+    return OF_ADDRESS in refusal
 
 
 def counted_as(address: str) -> str:

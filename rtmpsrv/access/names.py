@@ -47,6 +47,11 @@ class StreamName:
     path: str = field(default="", repr=False)  # as its own publisher is told of it
     login: Login | None = field(default=None, repr=False)
 
+    @property
+    def who(self) -> str:
+        """The name of a user that was shown; "" for none."""
+        return self.login.user if self.login is not None else self.user
+
 
 @dataclass(frozen=True, slots=True)
 class IdRules:

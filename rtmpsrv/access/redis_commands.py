@@ -164,6 +164,11 @@ class RedisCommands:
         if self._greenlet is None:
             self._greenlet = gevent.spawn(self._run)
 
+    @property
+    def subscribed(self) -> bool:
+        """Whether commands arrive now."""
+        return self._subscribed
+
     def wait_subscribed(self, timeout_s: float) -> bool:
         """Wait until it has subscribed once; return whether it has. Blocks up to `timeout_s`."""
         return bool(self._ever_subscribed.wait(timeout_s))
@@ -215,6 +220,7 @@ class RedisCommands:
                     subscription.ping()
                     ping_unanswered = True
         finally:
+            self._subscribed = False
             subscription.close()
 
     def _next_message(self, subscription: PubSub) -> dict[str, Any] | None:

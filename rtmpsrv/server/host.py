@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from uuid import uuid4
 
 from ..log import Logger
 from .outlet import Feed, Outlet
@@ -39,11 +40,21 @@ class Client:
     to_publish: Asked = NOTHING  # what it asked for last; it may publish and play at one time
     to_play: Asked = NOTHING
     granted: object = field(default=None, repr=False)  # what the host knows of it as a player; it pickles
+    id: str = field(default_factory=lambda: str(uuid4()))  # of the connection, for its whole life
+    user: str = ""  # the name that it showed; the host's, as is
+    channel: str = ""  # what it asked for last, if that may be the name of one
 
     @property
     def asked_at(self) -> float:
         """When it asked for something last, on the wall clock."""
         return max(self.to_publish.at, self.to_play.at)
+
+    def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
+        """Take what another process knew, of which a version may have had fewer fields, or more."""
+        self.id, self.user, self.channel = str(uuid4()), "", ""
+        for name, value in state[1].items():
+            if name in self.__slots__:
+                setattr(self, name, value)
 
 
 class Peer(Protocol):
@@ -66,6 +77,9 @@ class Peer(Protocol):
 
     def is_unwanted(self) -> bool:
         """Tell whether somebody wants the connection to end: the host, or the process. Never blocks."""
+
+    def traffic(self) -> tuple[int, int]:
+        """Return how many bytes were received and sent so far. Never blocks."""
 
     def silence_s(self) -> float:
         """Return for how long the peer has sent nothing. Never blocks."""

@@ -24,6 +24,7 @@ from .proxies import read_header
 from .proxy_protocol import BadHeader, ProxyHeader
 from .session import Session
 from .session_state import Frozen, SessionState, begin
+from .tally import PROXY
 from .transport import PlainTransport, Transport
 from .trim import Trim
 
@@ -106,8 +107,10 @@ class Listener(StreamServer):
         refusal = self._parts.slots.admit(address)
         if refusal is not None:
             self.log.info("Rejected request from %s due to connection limit: %s", address, refusal)
+            self._parts.tally.rejected(address, secure, refusal)
             sock.close()
             return
+        self._parts.tally.accepted()
         slot = _Slot(self._parts.slots, address, self._coming_again)
         try:
             self._run_session(sock, address, secure, accepted_at, slot.leave_early)
@@ -156,6 +159,7 @@ class Listener(StreamServer):
     def _refuse_proxied(self, sock: gsocket.socket, proxy: str, why: str) -> None:
         self._last_refused = f"{proxy}: {why} (PROXY_PROTOCOL_FROM)"
         self._refused_headers.add()
+        self._parts.tally.handshake_failed(PROXY)
         sock.close()
 
     def _serve_adopted(self, frozen: Frozen) -> None:

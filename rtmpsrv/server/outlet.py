@@ -86,9 +86,9 @@ class Outlet:
         self.bytes_out = state.bytes_out
         self.media_bytes = 0  # of those, media that the socket took when it was offered
         self.failure: str | None = None  # why nothing more is written
+        self.stalled = False  # because a player took nothing
         self._transport = transport
-        self._write = transport.write
-        self._fd = transport.fileno()
+        self._write, self._fd = transport.write, transport.fileno()
         self.socket = self._fd if transport.can_sendfile else None  # descriptor for the fast lane
         self._holder = holder
         self._budget = budget
@@ -344,6 +344,7 @@ class Outlet:
             # Who only publishes may leave unread what it hardly asked for.
             counts = self.feed is not None or self._ending or self.waiting_bytes > UNREAD_BYTES
             if counts and progress is Progress.FULL and self.bytes_out == taken:
+                self.stalled = self.feed is not None
                 self.fail(f"took nothing for {self._stall_s:g} s")
             return progress
         return self._pump()

@@ -12,6 +12,7 @@ from .hold import Hold
 from .ingest import Ingest
 from .proxies import Proxies
 from .session_state import SessionSettings
+from .tally import Tally
 from .turns import Turns
 
 
@@ -44,3 +45,4 @@ class ServerParts:
     numbers: Iterator[int]  # of connections
     proxies: Proxies = field(default_factory=Proxies)
     hold: Hold = field(default_factory=Hold)
+    tally: Tally = field(default_factory=Tally)

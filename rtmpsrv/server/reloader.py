@@ -72,6 +72,11 @@ class CertificateReloader:
         if self._greenlet is not None:
             self._greenlet.kill()
 
+    @property
+    def expires_at(self) -> float | None:
+        """When the pair in use expires, in seconds since 1970; None without one."""
+        return self._installed.not_after.timestamp() if self._installed is not None else None
+
     def check(self, asked: bool = False) -> bool:
         """Look at the files, and install a new good pair; False when they are bad.
 

@@ -20,6 +20,7 @@ from .host import Asked, Host, Peer, Playback, Publication
 from .outlet import Outlet
 from .parts import ServerParts
 from .session_state import NEVER, SessionState
+from .tally import Asking, Doing
 from .transport import Transport
 
 # On players: keeps what is unsent in the log, where a jump can still skip it, instead of in the kernel,
@@ -149,6 +150,7 @@ class Requests:
         if publication is not None:
             self._parts.ingest.publisher_ended()
             publication.end(reason)
+            self._tell_end("publish", publication, reason)
 
     def end_playback(self, reason: str) -> None:
         """End what the peer plays, if it does. Idempotent, never blocks; from any greenlet."""
@@ -156,6 +158,7 @@ class Requests:
         if playback is not None:
             playback.end(reason)
             self._outlet.feed = None
+            self._tell_end("play", playback, reason)
 
     def tell_end(self, reason: str) -> None:
         """Prepare a status for what the peer was granted: it ends, and why."""
@@ -174,6 +177,10 @@ class Requests:
         self._state.travelled = False
         self._state.account.trust()
         self._parts.ingest.publisher_began()
+
+    def _tell_end(self, what: Doing, granted: Publication | Playback, reason: str) -> None:
+        state = self._state
+        self._parts.tally.ended(what, state.client, granted, reason, state.bytes_in, self._outlet.bytes_out)
 
     def _wait_outside(self, event: events.Event) -> None:
         """Block while the hold is closed. A session that is frozen meanwhile takes the request along."""
@@ -213,7 +220,11 @@ class Requests:
             publication = self._host.publish(self._peer, event.name, event.msid)
         except AccessDenied as exc:
             self._refuse("publish", exc, events.PublishRefused(exc.code, exc.description))
+        except Exception:
+            self._parts.tally.failed("publish")
+            raise
         self._publish(publication)
+        self._parts.tally.began("publish", self._state.client, publication)
         self._state.deadline = NEVER
         self.send(events.PublishAccepted(publication.started))
 
@@ -233,8 +244,12 @@ class Requests:
             playback = self._host.play(self._peer, event.name, event.msid, self._outlet)
         except AccessDenied as exc:
             self._refuse("play", exc, events.PlayRefused(exc.code, exc.description))
+        except Exception:
+            self._parts.tally.failed("play")
+            raise
         self.send(events.PlayAccepted())
         self.playback = playback
+        self._parts.tally.began("play", self._state.client, playback)
         self._state.account.trust()
         self._state.deadline = NEVER
         self._outlet.feed = playback.feed
@@ -260,11 +275,12 @@ class Requests:
     def _on_refused(self, event: events.Refused) -> None:
         raise Ended(f"{event.command} refused: {event.description}", told=True)
 
-    def _refuse(self, command: str, denial: AccessDenied, answer: events.Event) -> NoReturn:
+    def _refuse(self, command: Asking, denial: AccessDenied, answer: events.Event) -> NoReturn:
         """Answer with a refusal when the host wants it, and end: several clients hang if left open."""
         if isinstance(denial, LoginAsked):
             self.send(answer)
             raise Ended("asked for a login", told=True, comes_again=True)
+        self._parts.tally.refused(command, self._state.client, denial)
         delay_s = self._host.refusal_delay(self._state.client.ip)
         if delay_s > 0 and not self._peer.has_left():
             self._signal = signal = Signal()

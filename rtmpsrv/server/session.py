@@ -25,6 +25,7 @@ from .parts import ServerParts
 from .reading import Reader
 from .requests import Requests
 from .session_state import SessionState
+from .tally import CLOSED, TIMEOUT, VERSION
 from .transport import Transport
 
 LINGER_S = 1.0  # for a refusal to reach a peer before its socket is closed
@@ -51,6 +52,8 @@ class Session:
         self._comes_again = comes_again
         self._state = state
         self._transport = transport
+        self._tally = parts.tally
+        self._brought_along = state.bytes_in, state.outlet.bytes_out  # from another process
         self._drop_reason: str | None = None
         self._ending = False
         self._moved = False
@@ -63,7 +66,7 @@ class Session:
 
     def run(self) -> None:
         """Serve the connection to its end, whatever happens; then close the socket. Blocks, never raises."""
-        reason, is_probe = "connection lost", False
+        reason, is_probe, failure = "connection lost", False, CLOSED
         try:
             if self._moved:  # before it began
                 raise Moved
@@ -73,7 +76,7 @@ class Session:
             self._requests.ask_again()
             self._reader.serve()
         except Ended as exc:
-            reason = self._cause(str(exc))
+            reason, failure = self._cause(str(exc)), TIMEOUT
             if exc.comes_again:
                 self._comes_again()
             if exc.told:
@@ -82,7 +85,7 @@ class Session:
             reason = self._cause(str(exc))
             is_probe = not self._announced and self._drop_reason is None and self.outlet.failure is None
         except RemoteProtocolError as exc:
-            reason = f"protocol error: {exc}"
+            reason, failure = f"protocol error: {exc}", VERSION
             self._say_goodbye(reason)
         except Moved:
             pass
@@ -96,6 +99,8 @@ class Session:
             self.log.exception("session failed")
             reason = "internal error"
         finally:
+            if self._state.shaking_hands and not (is_probe or self._moved or self._drop_reason):
+                self._tally.handshake_failed(failure)
             self._finish(reason, logging.DEBUG if is_probe else logging.INFO)
 
     def announce(self, level: int = logging.INFO) -> None:
@@ -190,6 +195,17 @@ class Session:
             return []
         return [one for one in (self._requests.publication, self._requests.playback) if one is not None]
 
+    def traffic(self) -> tuple[int, int]:
+        """Return how many bytes were received and sent so far. Not when it is over. Never blocks."""
+        playback = self._requests.playback
+        uncounted = playback.feed.uncounted_bytes if playback is not None else 0
+        return self._state.bytes_in, self.outlet.bytes_out + uncounted
+
+    def traffic_here(self) -> tuple[int, int]:
+        """Return the same since the connection came to this process."""
+        received, sent = self.traffic()
+        return received - self._brought_along[0], sent - self._brought_along[1]
+
     @property
     def is_bound(self) -> bool:
         """Whether it can never move, since it is on TLS."""
@@ -242,8 +258,8 @@ class Session:
     def describe(self) -> dict[str, Any]:
         """Return what an operator wants to know; no keys, no queries."""
         state, requests = self._state, self._requests
-        client, connection, playback = state.client, state.connection, requests.playback
-        sent_by_the_fast_lane = playback.feed.uncounted_bytes if playback is not None else 0
+        client, connection = state.client, state.connection
+        bytes_in, bytes_out = self.traffic()
         return {
             "number": client.number,
             "ip": client.ip,
@@ -253,8 +269,8 @@ class Session:
             "role": requests.role,
             "phase": connection.phase.value,
             "seconds": monotonic() - state.accepted_at,
-            "bytes_in": state.bytes_in,
-            "bytes_out": self.outlet.bytes_out + sent_by_the_fast_lane,
+            "bytes_in": bytes_in,
+            "bytes_out": bytes_out,
             "work": connection.work,
             "held_bytes": connection.held_bytes,
             "waiting_bytes": self.outlet.waiting_bytes,
@@ -298,6 +314,7 @@ class Session:
         if self._moved:
             self.outlet.close()
             self._reader.close()
+            self._tally.left(*self.traffic_here(), stalled=False)
             self._let_go()
             return
         self._requests.end_publication(reason)
@@ -307,7 +324,18 @@ class Session:
         self._transport.close()
         self.announce(level)
         bytes_in, bytes_out = self._state.bytes_in, self.outlet.bytes_out
-        self.log.log(level, "closed: %s, in=%d out=%d bytes", reason, bytes_in, bytes_out)
+        fields = {
+            "event": "closed",
+            "address": self.client.ip,
+            "channel": self.client.channel,
+            "seconds": round(monotonic() - self._state.accepted_at, 3),
+            "received_bytes": bytes_in,
+            "sent_bytes": bytes_out,
+            "reason": reason,
+        }
+        text = "closed: %s, in=%d out=%d bytes"
+        self.log.log(level, text, reason, bytes_in, bytes_out, extra={"fields": fields})
+        self._tally.left(*self.traffic_here(), stalled=self.outlet.stalled)
         self._let_go()
 
     def _let_go(self) -> None:

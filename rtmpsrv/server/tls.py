@@ -17,6 +17,7 @@ from .certificates import CertificatePair
 from .host import Host
 from .listener import Listener
 from .parts import ServerParts
+from .tally import TLS
 from .transport import coalesce, has_left, has_unread, limit_unsent
 
 RECORD_BYTES = 16384  # most that a TLS record carries, RFC 8446 5.1
@@ -214,6 +215,7 @@ class TlsListener(Listener):
             self._last_failure = f"{address}: {_reason(exc)}"
             self.log.debug("TLS handshake failed with %s", self._last_failure)
             self._failures.add()
+            self._parts.tally.handshake_failed(TLS)
         finally:
             self._beginning.discard(current)
             if opened is None:

@@ -55,6 +55,7 @@ class Keeper:
         self.book = Book()
         self.slots = slots
         self._gate = gate
+        self.on_block = gate.block  # a worker wants publishers of a channel refused for a while
         self._journal = journal
         self._log = log
         self._remembers = remembers

@@ -68,6 +68,7 @@ def make(config: Config, folder: str) -> tuple[Keeper, Admission]:
         former.find(folder, logger),
         remembers=admission.coordinator is None,
     )
+    keeper.on_block = admission.block
     return keeper, admission
 
 

@@ -30,6 +30,8 @@ class Member:
                 "release": self._release,
                 "depart": lambda serial: keeper.depart(serial, self.name),
                 "retire": keeper.retiring.set,
+                "block": lambda channel, seconds: keeper.on_block(channel, seconds),
+                "turn_away": lambda *who: keeper.members.tell_all("turn_away", *who),
                 "arrived": self._arrived,
                 "slot_taken": self._slot_taken,
                 "slot_passed_on": keeper.pass_on_connection,

@@ -46,6 +46,9 @@ class Sharing(Protocol):
     def tell(self, news: list[NewsOf]) -> None:
         """Pass on what happened to players."""
 
+    def turn_away(self, address: str, channel: str, seconds: float) -> None:
+        """Refuse the players of an address on a channel for so long."""
+
 
 class Membership:
     """One worker's part in all of them."""
@@ -86,6 +89,8 @@ class Membership:
         self.elsewhere = Elsewhere(self.directory, self.moving, self.copies, host.waiting, self._log)
         self.moving.calls |= {"may_go_on": host.may_go_on, "make_room": host.is_free}
         host.share(self.elsewhere)
+        self._turn_away = host.turn_away
+        self.link.tells["turn_away"] = host.turn_away
         estate.copied, estate.published_here = self.elsewhere.adopted, self.elsewhere.published_here
         self.link.calls |= {"is_free": host.is_free, "describe": describe}
 
@@ -99,6 +104,15 @@ class Membership:
             self._connects = True
             self.link.start(doors.path_of(self._run_dir, doors.KEEPER))
         return self.link.wait(timeout_s) is not None
+
+    def block(self, channel: str, seconds: float) -> None:
+        """Have the publishers of a channel refused for so long, in all workers. Never blocks."""
+        self.link.tell("block", channel, seconds)
+
+    def turn_away(self, address: str, channel: str, seconds: float) -> None:
+        """Have the players of an address refused, in all workers, if the keeper is there. Never blocks."""
+        self._turn_away(address, channel, seconds)
+        self.link.tell("turn_away", address, channel, seconds)
 
     def start(self) -> None:
         """Be one of the workers. Raises OSError when there is no door to be opened."""

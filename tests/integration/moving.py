@@ -32,7 +32,8 @@ from rtmpsrv.live.registry import Registry
 from rtmpsrv.protocol import amf0, messages
 from rtmpsrv.protocol.chunks import pack
 from rtmpsrv.protocol.messages import Message
-from rtmpsrv.relay import Relay, play_policy
+from rtmpsrv.relay import Relay
+from rtmpsrv.room import play_policy
 from rtmpsrv.server import host
 from rtmpsrv.server.clock import LoopClock
 from rtmpsrv.server.ingest import Ingest

@@ -336,3 +336,14 @@ def test_lines_that_are_collected_are_logged_as_they_are() -> None:
     assert [line.partition("] ")[2] for line in stream.getvalue().splitlines()] == [
         "[WARNING] 100 %s", "[WARNING] second",
     ]  # fmt: skip
+
+
+def test_a_line_may_carry_values_for_who_reads_values(caplog: pytest.LogCaptureFixture) -> None:
+    logger = log.session_logger("SERVER:TCP", 7)
+    logging.getLogger("rtmpsrv").addHandler(caplog.handler)
+    logger.error("closed", extra={"fields": {"channel": "news"}})
+    logger.error("plain")
+    logging.getLogger("rtmpsrv").removeHandler(caplog.handler)
+    first, second = (next(one for one in caplog.records if one.msg == text) for text in ("closed", "plain"))
+    assert (vars(first)["fields"], vars(first)["prefix"]) == ({"channel": "news"}, "[SERVER:TCP] [#7] ")
+    assert "fields" not in vars(second)

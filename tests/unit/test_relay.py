@@ -23,8 +23,9 @@ from rtmpsrv.errors import AccessDenied
 from rtmpsrv.live.output import LiveLimits
 from rtmpsrv.live.player import PlayerState
 from rtmpsrv.live.registry import Registry
-from rtmpsrv.relay import Relay, play_policy
+from rtmpsrv.relay import Relay
 from rtmpsrv.relayed import RelayPlayback, RelayPublication
+from rtmpsrv.room import play_policy
 from rtmpsrv.server.host import Asked, Client, Peer
 from rtmpsrv.server.outlet import Outlet
 from rtmpsrv.takeover import REPLACED
@@ -94,6 +95,9 @@ class FakePeer:
 
     def is_unwanted(self) -> bool:
         return bool(self.drops or self.dismissals)
+
+    def traffic(self) -> tuple[int, int]:
+        return 11, 22
 
     def silence_s(self) -> float:
         return self.silent_s

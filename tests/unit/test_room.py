@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 
+from rtmpsrv import room
 from rtmpsrv.access.channel_rules import read_rules
 from rtmpsrv.access.doors import Doors
 from rtmpsrv.errors import AccessDenied
@@ -82,3 +83,21 @@ def test_what_the_backend_of_another_process_says_counts_here() -> None:
     others.limit = 1
     with refused(PLAY_BAD_NAME, r"The channel is full \(1\)"):
         house.play()
+
+
+def test_an_address_that_was_turned_away_may_not_play_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(room, "monotonic", lambda: now[0])
+    house = House()
+    house.relay.turn_away("2001:db8::1", "news", 30.0)
+    now[0] += 29.5
+    for address in ("2001:db8::1", "2001:db8::2"):  # one client has all of a /64
+        with refused(PLAY_BAD_NAME, "You may not play this channel for 1 s more"):
+            house.play(ip=address)
+    house.play(ip="2001:db8:0:1::1")
+    house.play(ip="2001:db8::1", app="sport")
+    now[0] += 0.5
+    house.play(ip="2001:db8::1")
+    house.relay.turn_away("10.0.0.1", "news", 30.0)
+    house.relay.turn_away("10.0.0.1", "news", 0.0)
+    house.play()

@@ -10,7 +10,7 @@ import pytest
 from rtmpsrv import log
 from rtmpsrv.access.callback_http import MAX_BODY_BYTES
 from rtmpsrv.access.callback_sender import MAX_TOLD, CallbackTimeout, Form, Sender, without_secrets
-from rtmpsrv.access.facts import Answer, Event, Facts
+from rtmpsrv.access.facts import Answer, Event, Facts, Message
 from rtmpsrv.access.form_jwt import JwtForm
 from rtmpsrv.access.form_nginx import NginxForm
 from rtmpsrv.access.form_srs import SrsForm
@@ -99,3 +99,31 @@ def test_of_each_limit_that_limits_nothing_one_line_tells(caplog: pytest.LogCapt
 )
 def test_a_url_is_shown_without_what_may_be_secret(url: str, shown: str) -> None:
     assert without_secrets(url) == shown
+
+
+def test_each_request_is_told_with_its_result(backend: HookBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, str]] = []
+    spans: list[float] = []
+
+    def note(kind: str, result: str, seconds: float) -> None:
+        told.append((kind, result))
+        spans.append(seconds)
+
+    sending = sender(backend.url, SrsForm("one"))
+    sending.on_post = note
+    sending.post(EVENT, PATIENCE_S)
+    backend.says = lambda fields: backend.no("why")
+    sending.post(EVENT, PATIENCE_S)
+    backend.says = lambda fields: Said(503, b"")
+    sending.post(EVENT, PATIENCE_S)
+
+    def hang(message: Message) -> Answer:
+        raise CallbackTimeout("no answer")
+
+    monkeypatch.setattr(sending, "_exchange", hang)
+    with pytest.raises(CallbackTimeout):
+        sending.post(EVENT, PATIENCE_S)
+    sending.close()
+    assert [result for _, result in told] == ["accepted", "refused", "failed", "failed"]
+    assert {kind for kind, _ in told} == {"start"}
+    assert min(spans) >= 0.0

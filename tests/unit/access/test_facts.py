@@ -30,10 +30,9 @@ def test_what_is_no_text_or_not_there_is_empty_and_long_texts_are_cut() -> None:
 
 
 def test_the_id_belongs_to_the_connection() -> None:
-    one, again = facts_of(client()), facts_of(client(), "alice")
-    other = client()
-    other.number = 8
-    assert one.id == again.id != facts_of(other).id
+    one, other = client(), client()
+    moved = pickle.loads(pickle.dumps(one))
+    assert facts_of(one).id == facts_of(one, "alice").id == facts_of(moved).id != facts_of(other).id
 
 
 def test_they_move_to_other_processes_and_show_no_secrets() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from rtmpsrv.access.ip_rules import IpRules
-from rtmpsrv.access.limits import ConnectionLimits
+from rtmpsrv.access.limits import ConnectionLimits, is_per_address
 
 
 def limits(per_address: int = 2, exempt: str = "", total: int = 100) -> ConnectionLimits:
@@ -81,3 +81,12 @@ def test_a_connection_that_has_moved_is_counted_and_never_refused() -> None:
     slots.release("10.0.0.1")
     slots.release("10.0.0.1")
     assert slots.admit("10.0.0.1") is None
+
+
+def test_refusals_say_whose_limit_it_is() -> None:
+    limits = ConnectionLimits(1, IpRules.parse(""), 2)
+    limits.admit("192.0.2.1")
+    of_address = limits.admit("192.0.2.1")
+    limits.admit("192.0.2.2")
+    of_all = limits.admit("192.0.2.3")
+    assert [is_per_address(str(why)) for why in (of_address, of_all)] == [True, False]

@@ -280,3 +280,9 @@ NO_REGEX = "patterns are those of a shell, not regular expressions"
 )
 def test_patterns_that_no_channel_can_fit(layout: str, special: bool, pattern: str, why: str) -> None:
     assert Names(IdRules(allow_special=special), layout).why_never(pattern) == why
+
+
+def test_who_was_shown_is_the_user_of_a_login_or_of_the_query() -> None:
+    assert StreamName("c").who == ""
+    assert StreamName("c", user="alice").who == "alice"
+    assert StreamName("c", user="alice", login=Login("bob")).who == "bob"

@@ -499,8 +499,12 @@ def test_stop_ends_the_subscription(server: RedisServer, connect: Connect) -> No
 
 def test_that_commands_arrive_can_be_waited_for(server: RedisServer, connect: Connect) -> None:
     commands = connect(server.port, lambda channel, stream_id: False)
+    seen = [commands.subscribed]
     assert commands.wait_subscribed(5)
     assert server.subscribers(CHANNEL)
+    seen.append(commands.subscribed)
+    commands.stop()
+    assert [*seen, commands.subscribed] == [False, True, False]
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         assert not connect(nobody.getsockname()[1], lambda channel, stream_id: False).wait_subscribed(0.01)

@@ -53,6 +53,9 @@ class Peer:
     def is_unwanted(self) -> bool:
         raise AssertionError("nobody goes on for another one here")
 
+    def traffic(self) -> tuple[int, int]:
+        return 11, 22
+
     def silence_s(self) -> float:
         raise AssertionError("nobody goes on for another one here")
 

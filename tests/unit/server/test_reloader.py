@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -67,7 +68,11 @@ def scene(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Scene:
 
 def test_the_first_pair_is_loaded_and_its_expiry_told(scene: Scene) -> None:
     issued = scene.store(issue())
+    ends = [scene.reloader.expires_at]
     assert scene.reloader.check()
+    ends.append(scene.reloader.expires_at)
+    assert ends[0] is None
+    assert 59 * 86400 <= (ends[1] or 0.0) - time.time() <= 60 * 86400
     assert scene.installed == [issued.serial]
     loaded, expiry = scene.said()
     assert loaded == f"INFO TLS configuration loaded: CN=localhost serial={issued.serial:x}"

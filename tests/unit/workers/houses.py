@@ -18,7 +18,8 @@ from rtmpsrv.client import Client
 from rtmpsrv.entrance import Entrance
 from rtmpsrv.live.output import LiveLimits
 from rtmpsrv.live.registry import Registry
-from rtmpsrv.relay import Relay, play_policy
+from rtmpsrv.relay import Relay
+from rtmpsrv.room import play_policy
 from rtmpsrv.server.clock import LoopClock
 from rtmpsrv.server.ingest import Ingest
 from rtmpsrv.server.listener import Listener

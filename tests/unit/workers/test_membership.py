@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.unit.workers.crew import crew
+from rtmpsrv.errors import AccessDenied
+from rtmpsrv.server.host import Client
+from tests.unit.workers.crew import APP, Hand, crew
 from tests.unit.workers.lines import eventually
 
 
@@ -35,3 +37,23 @@ def test_workers_sign_the_challenges_of_logins_with_the_same(tmp_path: Path) -> 
     with crew(tmp_path) as made:
         one, other = made.hands
         assert one.membership.login_secret() == other.membership.login_secret() != b""
+
+
+def test_a_channel_is_closed_and_an_address_turned_away_in_all_workers(tmp_path: Path) -> None:
+    with crew(tmp_path) as made:
+        one, other = made.hands
+        one.membership.block("closed", 60.0)
+        eventually(lambda: made.cluster.gate.blocks(), "the block")
+        assert 59 < made.cluster.gate.blocks()["closed"] <= 60
+        one.membership.turn_away("127.0.0.1", APP, 60.0)
+        client = Client(1, "127.0.0.1", 1935, False)
+        for hand in (one, other):
+            eventually(lambda hand=hand: is_turned_away(hand, client), "the word of the keeper")  # type: ignore[misc]
+
+
+def is_turned_away(hand: Hand, client: Client) -> bool:
+    try:
+        hand.relay.room.check_address(client, APP)
+    except AccessDenied:
+        return True
+    return False
