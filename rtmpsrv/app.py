@@ -26,6 +26,9 @@ from .config import SETTINGS, Config
 from .entrance import entrance_from
 from .groups import LOGS
 from .live.registry import Registry
+from .monitor.observer import Observer
+from .monitor.report import Standing
+from .monitoring import monitor_of_app, standing_of
 from .relay import Relay
 from .room import play_policy
 from .server.clock import LoopClock
@@ -75,6 +78,8 @@ class App:
             clock, live_limits(config), config.gop_cache_total_mb * MIB, config.rtmp_chunk_size
         )
         turns = Turns()
+        worker = membership.name if membership is not None else ""
+        observer = Observer(worker)
         self._membership = membership
         self._admission: Admission | Membership = membership or Admission(config, turns, keeps_stops=True)
         self.gate = self._admission.gate
@@ -95,7 +100,15 @@ class App:
         proxies = Proxies(config.proxy_protocol_from, config.max_connections)
         numbers = Numbers()
         self._parts = ServerParts(
-            session_settings(config), slots, self.registry.budget, clock, turns, ingest, numbers, proxies
+            session_settings(config),
+            slots,
+            self.registry.budget,
+            clock,
+            turns,
+            ingest,
+            numbers,
+            proxies,
+            tally=observer,
         )
         self.listeners: list[Listener] = []
         admission = self._admission
@@ -106,6 +119,12 @@ class App:
         )  # fmt: skip
         if isinstance(admission, Admission) and admission.coordinator is not None:
             admission.coordinator.on_link_lost = lambda: self.estate.link_lost(admission.authority)
+        for sender in (admission.callbacks, self._hooks):
+            if sender is not None:
+                sender.count_posts(observer.counted.posted)
+        self.monitor = monitor_of_app(
+            config, self.registry, self.relay, self.estate, admission, observer, self._standing, worker
+        )
         self.succession = Succession(
             self.estate,
             self.log,
@@ -118,6 +137,7 @@ class App:
         self.on_serving: Callable[[], None] = lambda: None  # clients are let in from now on
         if membership is not None:
             membership.join(self.relay, self.estate, config.spread_players, self.describe)
+            membership.link.calls["monitor"] = self.monitor.answer
         self._tls_listener: TlsListener | None = None  # none before the first good certificate
         self._certificates = self._certificate_reloader(config) if config.tls_enabled else None
 
@@ -205,6 +225,7 @@ class App:
         if self._certificates is not None:
             self._certificates.start()
         self._admission.start()
+        self.monitor.start_watching()
         self.on_serving()
 
     def _take_over(self, successor: Successor) -> None:
@@ -233,6 +254,17 @@ class App:
             "listeners": [listener.describe() for listener in self.listeners],
             "sessions": [one.describe() for listener in self.listeners for one in list(listener.sessions)],
         }
+
+    def _standing(self) -> Standing:
+        """Return whether it lets clients in, and what it depends on."""
+        obstacles = [
+            (self._stopping.is_set(), "it is shutting down"),
+            (self._successor is not None, "it takes over from another process"),
+            (self.succession.begun, "it hands over to another process"),
+            (self._membership is not None and self._membership.link.line is None, "there is no keeper"),
+        ]
+        why = [sentence for is_so, sentence in obstacles if is_so]
+        return standing_of(self._admission, why, self._hooks, self._certificates)
 
     def _tell_refusals(self, count: int, address: str) -> None:
         self.log.info("requests refused since the last such line: %d, the last from %s", count, address)
@@ -288,6 +320,7 @@ class App:
         if self._hooks is not None:  # players have left by now
             over = self._hooks.finish(max(0.0, deadline - monotonic())) and over
         self._admission.stop_commands()
+        self.monitor.stop_watching()
         self.log.info("Stopped%s", "" if over else ", not everything ended in time")
 
 

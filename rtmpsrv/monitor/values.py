@@ -10,6 +10,7 @@ from typing import Literal, TypedDict
 
 Kind = Literal["rtmpConn", "rtmpsConn"]
 State = Literal["idle", "read", "publish"]
+Happening = Literal["publish", "unpublish", "play", "stop", "refused", "kicked"]
 
 
 class Histogram(TypedDict):
@@ -186,7 +187,7 @@ class EventValue(TypedDict):
     serial: int  # of this process, growing
     worker: str
     at: float
-    what: Literal["publish", "unpublish", "play", "stop", "refused", "kicked"]
+    what: Happening
     connection: str  # its id, "" if there was none
     kind: Kind
     remote_ip: str

@@ -1,0 +1,115 @@
+"""What somebody may do to a process that serves: end a connection, or what is published on a channel.
+
+Never blocks. Everything that is done has a line in the log, which says that it was done by the API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
+
+from rtmpsrv.log import Logger
+from rtmpsrv.server.session import Session
+from rtmpsrv.workers.estate import OnChannel
+
+from .observer import Observer
+from .texts import clean, one_line
+
+MAX_BLOCK_S: Final = 30 * 24 * 3600.0
+BY_THE_API: Final = "ended by the API"
+
+
+Kill: TypeAlias = Callable[[str, str | None, str], bool]  # channel, stream id (None: any), reason
+
+
+class Blocks(Protocol):
+    """Who may not come for a while; wherever that has to be known."""
+
+    def block(self, channel: str, seconds: float) -> None:
+        """Refuse the publishers of a channel for so long."""
+
+    def turn_away(self, address: str, channel: str, seconds: float) -> None:
+        """Refuse an address as a player of a channel for so long."""
+
+
+class Actions:
+    """The hands of one process."""
+
+    def __init__(
+        self,
+        find: Callable[[str], Session | None],
+        publisher_of: Callable[[str], str | None],
+        give_up: Callable[[str], bool],
+        kill: Kill,
+        blocks: Blocks,
+        observer: Observer,
+        log: Logger,
+    ) -> None:
+        """`find` a connection by its id, `publisher_of` a channel that of who publishes it here;
+        `give_up` waiting for a publisher that goes on; `kill` what others publish, or are asked about."""
+        self._find = find
+        self._publisher_of = publisher_of
+        self._give_up = give_up
+        self._kill = kill
+        self._blocks = blocks
+        self._observer = observer
+        self._log = log
+
+    def kick(self, connection_id: str, block_s: float = 0.0, reason: str = "") -> bool:
+        """End a connection; tell whether it was here.
+
+        With `block_s` nobody may publish its channel for so long; or, of a player, its address not play it.
+        """
+        session = self._find(connection_id)
+        if session is None or session.is_unwanted():
+            return False
+        channel, seconds = _channel_of(session), bounded(block_s)
+        if channel and seconds and session.role == "publisher":
+            self._blocks.block(channel, seconds)
+        elif channel and seconds:
+            self._blocks.turn_away(session.client.ip, channel, seconds)
+        self._end(session, channel, why(reason), seconds)
+        return True
+
+    def stop(self, channel: str, block_s: float = 0.0, reason: str = "") -> bool:
+        """End what is published on a channel, here or as far as its authority reaches; tell whether it was.
+
+        With `block_s` nobody may publish it for so long, also where nobody did.
+        """
+        seconds, told = bounded(block_s), why(reason)
+        if seconds:
+            self._blocks.block(channel, seconds)
+        publisher = self._publisher_of(channel)
+        session = self._find(publisher) if publisher is not None else None
+        found = session is not None and not session.is_unwanted()
+        if session is not None and found:
+            self._end(session, channel, told, seconds)
+        found = self._give_up(channel) or found
+        found = self._kill(channel, None, told) or found
+        if (found and session is None) or (seconds and not found):
+            self._log.info("channel=%s %s%s", clean(channel), told, _closed_for(seconds))
+        return found
+
+    def _end(self, session: Session, channel: str, reason: str, seconds: float) -> None:
+        session.log.info("kicked: channel=%s %s%s", channel, reason, _closed_for(seconds))
+        self._observer.kicked(session.client, channel, reason)
+        session.dismiss(reason)
+
+
+def why(reason: str) -> str:
+    """Return what is told and logged for a reason that somebody gives, or does not."""
+    shown = one_line(reason).strip()
+    return f"{BY_THE_API}: {shown}" if shown else BY_THE_API
+
+
+def _channel_of(session: Session) -> str:
+    return next((one.channel.name for one in session.granted if isinstance(one, OnChannel)), "")
+
+
+def bounded(seconds: float) -> float:
+    """Return for how long a channel is closed, whatever was asked for."""
+    return min(max(float(seconds), 0.0), MAX_BLOCK_S)
+
+
+def _closed_for(seconds: float) -> str:
+    return f" blocked={seconds:g} s" if seconds else ""

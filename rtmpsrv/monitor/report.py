@@ -1,0 +1,259 @@
+"""What a process that serves tells of itself: its numbers, channels and connections, as plain values.
+
+Changes nothing. Where there are many it gives way to the streams, so what it returns was never there as a
+whole at one moment.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator
+from time import monotonic
+from typing import Any, Final, TypedDict, TypeVar
+
+from rtmpsrv import __version__
+from rtmpsrv.build import compiled
+from rtmpsrv.live.channel import Channel
+from rtmpsrv.live.player import Player
+from rtmpsrv.live.registry import Registry
+from rtmpsrv.on_air import OnAir
+from rtmpsrv.server.listener import Listener
+from rtmpsrv.server.session import Session
+from rtmpsrv.server.turns import Turns
+from rtmpsrv.workers.estate import OnChannel, OnPlay
+
+from .observer import Observer, kind_of
+from .texts import bare_url, clean, secrets_of, without
+from .values import (
+    ChannelValue,
+    ConnectionValue,
+    Kind,
+    ListenerValue,
+    PlayerValue,
+    ProcessValue,
+    State,
+    VitalsValue,
+)
+
+TURN_S: Final = 0.002  # of work at one go
+LOOK_EVERY: Final = 16  # players, between two looks at the time: each is some microseconds
+Item = TypeVar("Item")
+
+
+class Standing(TypedDict):
+    """What the application knows of itself."""
+
+    not_ready: list[str]
+    certificate_expires_at: float | None
+    callback_queue_length: int
+    redis_connected: bool | None
+    control_connected: bool | None
+
+
+class Report:
+    """One process, or one of several workers."""
+
+    def __init__(
+        self,
+        worker: str,
+        registry: Registry[str],
+        on_air: OnAir,
+        listeners: list[Listener],
+        observer: Observer,
+        turns: Turns,
+        *,
+        names_are_keys: bool,
+    ) -> None:
+        """`names_are_keys`: the names of streams are, so nobody may see them."""
+        self._worker = worker
+        self._registry = registry
+        self._on_air = on_air
+        self._listeners = listeners
+        self._observer = observer
+        self._turns = turns
+        self._names_are_keys = names_are_keys
+        self._began_at = time.time()
+        self._wall_offset_s = self._began_at - monotonic()  # once: a moment must not wobble with the clock
+
+    def process(self, standing: Standing) -> ProcessValue:
+        """Return what there is of the process as a whole. Gives way."""
+        received_bytes = sent_bytes = 0
+        for session in self._sessions():
+            received, sent = session.traffic_here()
+            received_bytes += received
+            sent_bytes += sent
+        budget = self._registry.budget.describe()
+        return {
+            "worker": self._worker,
+            "pid": os.getpid(),
+            "version": __version__,
+            "python": platform.python_version(),
+            "compiled": compiled(),
+            "started_at": self._began_at,
+            "ready": not standing["not_ready"],
+            "not_ready": standing["not_ready"],
+            "listeners": [_listener(listener) for listener in self._listeners],
+            "memory_budget_bytes": budget["limit_bytes"],
+            "memory_held_bytes": budget["used_bytes"],
+            "gop_cache_bytes": budget["log_bytes"],
+            "callback_queue_length": standing["callback_queue_length"],
+            "certificate_expires_at": standing["certificate_expires_at"],
+            "redis_connected": standing["redis_connected"],
+            "control_connected": standing["control_connected"],
+            "counters": self._observer.counted.value(received_bytes, sent_bytes, dropped_by(self._registry)),
+        }
+
+    def channels(self, names: list[str] | None = None) -> list[ChannelValue]:
+        """Return the channels of these names, or all. Gives way."""
+        found = list(self._registry) if names is None else self._found(names)
+        return [
+            self._channel(channel)
+            for channel in self._in_turns(found)
+            if self._registry.find(channel.name) is channel
+        ]
+
+    def connections(self, ids: list[str] | None = None) -> list[ConnectionValue]:
+        """Return the connections of these ids, or all. Gives way."""
+        wanted = set(ids) if ids is not None else None
+        return [
+            self._connection(session)
+            for session in self._sessions()
+            if wanted is None or session.client.id in wanted
+        ]
+
+    def find(self, connection_id: str) -> Session | None:
+        """Return a connection's session, None where there is none here. Never blocks."""
+        for listener in self._listeners:
+            for session in listener.sessions:
+                if session.client.id == connection_id:
+                    return session
+        return None
+
+    # --- private ----------------------------------------------------------------------------------
+
+    def _sessions(self) -> Iterator[Session]:
+        """Give all sessions, but those that end meanwhile."""
+        for listener in list(self._listeners):
+            for session in self._in_turns(list(listener.sessions)):
+                if session in listener.sessions:
+                    yield session
+
+    def _found(self, names: list[str]) -> list[Channel]:
+        return [channel for name in names if (channel := self._registry.find(name)) is not None]
+
+    def _in_turns(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Give items, and let others run in between."""
+        until = monotonic() + TURN_S
+        for number, item in enumerate(items):
+            if number % LOOK_EVERY == 0 and monotonic() >= until:
+                self._turns.rest(0.0)
+                until = monotonic() + TURN_S
+            yield item
+
+    def _channel(self, channel: Channel) -> ChannelValue:
+        about = channel.describe()
+        began_at: float | None = about.get("began_at")
+        publisher = self._on_air.publisher_of(channel.name)
+        readers: list[tuple[str, Kind]] = [
+            (client.id, kind_of(client.secure))
+            for player in self._in_turns(list(channel.players))
+            if (client := self._on_air.client_of(player)) is not None
+        ]
+        return {
+            "name": clean(channel.name),
+            "worker": self._worker,
+            "live": about["live"],
+            "suspended": about["suspended"],
+            "publication": about["publication"],
+            "started_at": round(self._wall_offset_s + began_at, 3) if began_at is not None else None,
+            "publisher": publisher.id if publisher is not None else None,
+            "publisher_kind": kind_of(publisher.secure) if publisher is not None else None,
+            "players": about["players"],
+            "waiting": about["waiting"],
+            "readers": readers,
+            "received_bytes": about.get("received_bytes", 0),
+            "sent_bytes": about.get("sent_bytes", 0),
+            "cache_bytes": about.get("cache_bytes", 0),
+            "frames_dropped": about.get("frames_dropped", 0),
+            "max_bitrate": self._on_air.max_bitrate(channel.name),
+            "vitals": vitals_of(channel),
+        }
+
+    def _connection(self, session: Session) -> ConnectionValue:
+        client, about = session.client, session.describe()
+        channels: dict[State, str] = {}
+        player: PlayerValue | None = None
+        dropped = 0
+        for granted in session.granted:
+            if isinstance(granted, OnPlay):
+                channels["read"] = granted.channel.name
+                player, dropped = _player(granted.feed)
+            elif isinstance(granted, OnChannel):
+                channels["publish"] = granted.channel.name
+        state: State = next((one for one in ("publish", "read") if one in channels), "idle")
+        properties = client.properties
+        secrets = secrets_of(client, names_are_keys=self._names_are_keys)
+        app = client.app.partition("/")[0] if self._names_are_keys else client.app
+        shown = {
+            "app": clean(app),
+            "user_agent": clean(properties.get("flashVer")),
+            "page_url": bare_url(properties.get("pageUrl")),
+            "swf_url": bare_url(properties.get("swfUrl")),
+        }
+        shown = {name: without(secrets, text) for name, text in shown.items()}
+        return {
+            "id": client.id,
+            "worker": self._worker,
+            "number": client.number,
+            "kind": kind_of(client.secure),
+            "created_at": round(self._wall_offset_s + monotonic() - about["seconds"], 3),
+            "remote_ip": client.ip,
+            "state": state,
+            "channel": clean(channels.get(state, "")),
+            "app": shown["app"],
+            "user_agent": shown["user_agent"],
+            "page_url": shown["page_url"],
+            "swf_url": shown["swf_url"],
+            "user": without(secrets, clean(client.user)),
+            "received_bytes": about["bytes_in"],
+            "sent_bytes": about["bytes_out"],
+            "frames_dropped": dropped,
+            "player": player,
+        }
+
+
+def vitals_of(channel: Channel) -> VitalsValue | None:
+    vitals: Callable[[], VitalsValue | None] = getattr(channel, "vitals", lambda: None)
+    return vitals()
+
+
+def dropped_by(registry: Registry[str]) -> dict[str, int]:
+    return dict(getattr(registry, "dropped", {}))
+
+
+def _player(player: Player) -> tuple[PlayerValue, int]:
+    about = player.describe()
+    value: PlayerValue = {
+        "waiting": about["waiting"],
+        "paused": about["paused"],
+        "audio": about["audio"],
+        "video": about["video"],
+        "behind_bytes": about["behind_bytes"],
+        "lag_s": about.get("lag_s", 0.0),
+        "skipped_messages": about["skipped_messages"],
+        "jumps": about["jumps"],
+    }
+    return value, about["skipped_messages"]
+
+
+def _listener(listener: Listener) -> ListenerValue:
+    about: Any = listener.describe()
+    return {
+        "address": about["address"],
+        "port": about["port"],
+        "secure": about["secure"],
+        "accepting": about["accepting"],
+        "sessions": about["sessions"],
+    }

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import pytest
+
+from rtmpsrv import __version__
+from rtmpsrv.access.names import APP_STREAM
+from rtmpsrv.monitor import report
+from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, ProcessValue
+from tests.client import keyframe
+from tests.unit.monitor.stage import stage
+from tests.unit.server.stage import eventually
+
+KEY = "Stream-Key_Zq7"
+
+
+def test_a_publisher_and_its_players_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    began = time.time()
+    with stage(monkeypatch) as on:
+        publisher = on.clients.publisher("news", KEY)
+        player = on.clients.player("news", KEY)
+        publisher.video(0, keyframe(b"x" * 5000))
+        on.clients.passed(publisher, player)
+        on.clients.client().connect("other")
+        reads, publishes, idle = (on.connection(state) for state in ("read", "publish", "idle"))
+        (channel,) = on.ask("channels")
+        assert set(channel) - {"vitals"} == set(ChannelValue.__annotations__) - {"vitals"}
+        assert set(reads) == set(ConnectionValue.__annotations__)
+        assert (channel["name"], channel["live"], channel["suspended"]) == ("news", True, False)
+        assert (channel["publisher"], channel["publisher_kind"]) == (publishes["id"], "rtmpConn")
+        assert channel["readers"] == [(reads["id"], "rtmpConn")]
+        assert (channel["players"], channel["waiting"], channel["max_bitrate"]) == (1, 0, None)
+        assert channel["cache_bytes"] > 5000
+        assert publishes["received_bytes"] > 5000
+        assert reads["sent_bytes"] > 5000
+        assert publishes["player"] is idle["player"] is None
+        assert (reads["player"]["waiting"], reads["player"]["audio"]) == (False, True)
+        assert (publishes["channel"], reads["channel"], idle["channel"]) == ("news", "news", "")
+        assert (publishes["app"], idle["app"]) == ("news", "other")
+        assert {one["remote_ip"] for one in (reads, publishes, idle)} == {"127.0.0.1"}
+        assert len({one["id"] for one in (reads, publishes, idle)}) == 3
+        assert began - 1 < publishes["created_at"] <= time.time()
+        assert on.connection("publish")["created_at"] == publishes["created_at"]
+
+
+def test_only_those_are_told_of_that_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage(monkeypatch) as on:
+        on.clients.publisher("news")
+        on.clients.player("sport")
+        reads = on.connection("read")
+        assert [one["name"] for one in on.ask("channels", ["sport", "none"])] == ["sport"]
+        assert [one["id"] for one in on.ask("connections", [reads["id"], "none"])] == [reads["id"]]
+        assert on.ask("channels", []) == on.ask("connections", []) == []
+        (waiting,) = on.ask("channels", ["sport"])
+        assert (waiting["live"], waiting["waiting"], waiting["started_at"]) == (False, 1, None)
+        assert (waiting["publisher"], waiting["vitals"]) == (None, None)
+
+
+def test_the_process_tells_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage(monkeypatch) as on:
+        before: ProcessValue = on.ask("process")
+        assert set(before) == set(ProcessValue.__annotations__)
+        assert (before["worker"], before["pid"], before["version"]) == ("", os.getpid(), __version__)
+        assert before["listeners"] == [
+            {
+                "address": "127.0.0.1", "port": on.clients.port, "secure": False, "accepting": True,
+                "sessions": 0,
+            }
+        ]  # fmt: skip
+        assert (before["ready"], before["not_ready"]) == (True, [])
+        assert (before["redis_connected"], before["control_connected"]) == (None, None)
+        publisher = on.clients.publisher("news")
+        publisher.video(0, keyframe(b"x" * 400_000))
+        publisher.fence()
+        during: ProcessValue = on.ask("process")
+        assert during["counters"]["received_bytes"] == on.connection("publish")["received_bytes"] > 3000
+        assert during["gop_cache_bytes"] > 0
+        assert during["memory_budget_bytes"] > during["memory_held_bytes"] > 0
+        publisher.close()
+        eventually(lambda: on.ask("connections") == [])
+        after: ProcessValue = on.ask("process")
+        assert after["counters"]["received_bytes"] >= during["counters"]["received_bytes"]
+        assert after["counters"]["sent_bytes"] >= during["counters"]["sent_bytes"] > 3000
+        assert after["counters"]["connections_accepted"] == 1
+        assert after["counters"]["publishes"]["accepted"] == 1
+
+
+def test_nothing_that_is_told_holds_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = (KEY, "query-Hd6", "password-Tv4")
+    with stage(monkeypatch) as on:
+        client = on.clients.client()
+        client.shake_hands()
+        client.ask_connect(
+            "news?token=query-Hd6", tcUrl=f"rtmp://h/news/{KEY}?token=query-Hd6", flashVer=f"FMLE/3.0 {KEY}",
+            swfUrl=f"rtmp://h/news/{KEY}", pageUrl=f"http://alice:password-Tv4@h/{KEY}?token=query-Hd6",
+        )  # fmt: skip
+        client.expect_command("_result")
+        client.ask_publish(f"{KEY}?user=alice&pass=password-Tv4", client.create_stream())
+        client.expect_status("NetStream.Publish.Start")
+        stranger = on.clients.client().connect("news")
+        stranger.ask_play(f"{KEY}-wrong?pass=password-Tv4", stranger.create_stream())
+        stranger.expect_closed()
+        broken = on.clients.client()
+        broken.shake_hands()
+        broken.ask_connect(f"news/{KEY}")
+        value: ConnectionValue = on.connection("publish")
+        assert (value["user"], value["app"], value["user_agent"]) == ("alice", "news", "")
+        assert (value["page_url"], value["swf_url"]) == ("", "rtmp://h/news")
+        broken.expect_closed()
+        answers = [
+            on.app.monitor.answer(what, arguments)
+            for what, arguments in (
+                ("process", ()), ("channels", ()), ("connections", ()), ("events", ({},)),
+                ("events", ({}, "news")),
+            )
+        ]  # fmt: skip
+    for answer in answers:
+        assert [secret for secret in secrets if secret.encode() in answer] == []
+
+
+def test_where_names_are_no_keys_the_whole_app_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage(monkeypatch, url_layout=APP_STREAM) as on:
+        client = on.clients.client().connect("live/one")
+        client.ask_publish("live", client.create_stream())
+        client.expect_status("NetStream.Publish.Start")
+        value = on.connection("publish")
+        assert (value["app"], value["channel"]) == ("live/one", "live/one/live")
+
+
+def test_others_run_while_there_is_much_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage(monkeypatch) as on:
+        monkeypatch.setattr(report, "TURN_S", 0.0)
+        monkeypatch.setattr(report, "LOOK_EVERY", 1)
+        rests: list[Any] = []
+        turns = on.app._parts.turns
+        monkeypatch.setattr(turns, "rest", lambda *arguments: rests.append(arguments))
+        on.clients.player("a")
+        on.clients.player("b")
+        rests.clear()
+        assert len(on.ask("channels")) == 2
+        assert len(rests) == 4  # each channel, each player
+        rests.clear()
+        assert len(on.ask("connections")) == 2
+        assert len(rests) == 2
+
+
+def test_who_leaves_meanwhile_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage(monkeypatch) as on:
+        monkeypatch.setattr(report, "TURN_S", 0.0)
+        monkeypatch.setattr(report, "LOOK_EVERY", 1)
+        turns, registry = on.app._parts.turns, on.app.registry
+        on.clients.player("a")
+        on.clients.player("b")
+        rest = turns.rest
+
+        def end_all(*arguments: Any) -> None:
+            if len(registry):
+                for listener in on.app.listeners:
+                    for session in list(listener.sessions):
+                        session.drop("over")
+            eventually(lambda: not len(registry))
+            rest(*arguments)
+
+        monkeypatch.setattr(turns, "rest", end_all)
+        for _ in range(2):
+            assert on.ask("channels") == on.ask("connections") == []
+            eventually(lambda: not on.app.listeners[0].sessions)
