@@ -23,8 +23,10 @@ class LoopLag:
     def start(self) -> None:
         """Begin. Idempotent."""
         if self._timer is None:
-            self._timer = gevent.get_hub().loop.timer(self._every_s, ref=False)
-            self._wait()
+            # It repeats: one that had fired and was started anew would fire at once, and for ever.
+            self._timer = gevent.get_hub().loop.timer(self._every_s, self._every_s, ref=False)
+            self._due_at = monotonic() + self._every_s
+            self._timer.start(self._called, update=True)
 
     def stop(self) -> None:
         """End. Idempotent."""
@@ -33,10 +35,7 @@ class LoopLag:
             self._timer.close()
             self._timer = None
 
-    def _wait(self) -> None:
-        self._due_at = monotonic() + self._every_s
-        self._timer.start(self._called, update=True)
-
     def _called(self) -> None:
-        self._note(max(0.0, monotonic() - self._due_at))
-        self._wait()
+        now = monotonic()
+        self._note(max(0.0, now - self._due_at))
+        self._due_at = max(self._due_at + self._every_s, now)  # as the loop does

@@ -6,9 +6,9 @@ import time
 from typing import Final
 
 from rtmpsrv.errors import AccessDenied
+from rtmpsrv.relayed import RelayPlayback, RelayPublication
 from rtmpsrv.server.host import Client, Playback, Publication
 from rtmpsrv.server.tally import Asking, Doing, Tally
-from rtmpsrv.workers.estate import OnChannel
 
 from .counters import ACCEPTED, FAILED, Tallies
 from .history import History
@@ -117,4 +117,6 @@ def _event(what: Happening, kind: Kind, address: str, reason: str) -> EventValue
 
 def _channel_of(granted: Publication | Playback, client: Client) -> str:
     """Name the channel, which may be another one than was asked for."""
-    return clean(granted.channel.name if isinstance(granted, OnChannel) else client.channel)
+    return clean(
+        granted.channel.name if isinstance(granted, (RelayPublication, RelayPlayback)) else client.channel
+    )

@@ -19,10 +19,10 @@ from rtmpsrv.live.channel import Channel
 from rtmpsrv.live.player import Player
 from rtmpsrv.live.registry import Registry
 from rtmpsrv.on_air import OnAir
+from rtmpsrv.relayed import RelayPlayback, RelayPublication
 from rtmpsrv.server.listener import Listener
 from rtmpsrv.server.session import Session
 from rtmpsrv.server.turns import Turns
-from rtmpsrv.workers.estate import OnChannel, OnPlay
 
 from .observer import Observer, kind_of
 from .texts import bare_url, clean, secrets_of, without
@@ -187,10 +187,10 @@ class Report:
         player: PlayerValue | None = None
         dropped = 0
         for granted in session.granted:
-            if isinstance(granted, OnPlay):
+            if isinstance(granted, RelayPlayback):
                 channels["read"] = granted.channel.name
                 player, dropped = _player(granted.feed)
-            elif isinstance(granted, OnChannel):
+            elif isinstance(granted, RelayPublication):
                 channels["publish"] = granted.channel.name
         state: State = next((one for one in ("publish", "read") if one in channels), "idle")
         properties = client.properties

@@ -29,7 +29,10 @@ class Shown(Protocol):
 
 def clean(text: object, limit: int = MAX_TEXT) -> str:
     """Return a text, cut; "" for what is none."""
-    return text[:limit].encode("utf-8", "replace").decode() if isinstance(text, str) else ""
+    if not isinstance(text, str):
+        return ""
+    cut = text[:limit]
+    return cut if cut.isascii() else cut.encode("utf-8", "replace").decode()
 
 
 def one_line(text: object) -> str:
@@ -40,6 +43,8 @@ def one_line(text: object) -> str:
 def bare_url(text: object) -> str:
     """Return a URL without user, password, query and fragment; of one of RTMP the app only, not the key."""
     url = clean(text).partition("?")[0].partition("#")[0]
+    if not url:
+        return ""
     scheme, mark, rest = url.partition("://")
     if not mark:
         return url
@@ -58,14 +63,20 @@ def secrets_of(client: Shown, *, names_are_keys: bool) -> set[str]:
         name, _mark, query = (asked.name or "").partition("?")
         if names_are_keys and name:
             found.add(name)
-        found |= _values(query)
-    return found | _values(client.app_query)
+        if query:
+            found |= _values(query)
+    return found | _values(client.app_query) if client.app_query else found
 
 
 def without(secrets: Collection[str], text: str) -> str:
     """Return a text, or nothing where one of the secrets is in it."""
+    if not text:
+        return ""
     plain = unquote(text) if "%" in text else text
-    return "" if any(secret in text or secret in plain for secret in secrets) else text
+    for secret in secrets:
+        if secret in text or secret in plain:
+            return ""
+    return text
 
 
 def _values(query: str) -> set[str]:

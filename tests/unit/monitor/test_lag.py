@@ -23,3 +23,13 @@ def test_a_loop_that_was_held_up_is_noted() -> None:
     count = len(noted)
     eventually(lambda: True)
     assert len(noted) == count
+
+
+def test_it_is_noted_as_seldom_as_was_asked_for() -> None:
+    noted: list[float] = []
+    began = time.monotonic()
+    lag = LoopLag(noted.append, 0.01)
+    lag.start()
+    eventually(lambda: len(noted) >= 5)
+    lag.stop()
+    assert len(noted) <= (time.monotonic() - began) / 0.01 + 1
