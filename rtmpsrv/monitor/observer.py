@@ -117,6 +117,6 @@ def _event(what: Happening, kind: Kind, address: str, reason: str) -> EventValue
 
 def _channel_of(granted: Publication | Playback, client: Client) -> str:
     """Name the channel, which may be another one than was asked for."""
-    return clean(
-        granted.channel.name if isinstance(granted, (RelayPublication, RelayPlayback)) else client.channel
-    )
+    if isinstance(granted, RelayPublication | RelayPlayback):
+        return clean(granted.channel.name)
+    return clean(client.channel)
