@@ -61,9 +61,10 @@ class RelayPublication:
         sent = self.channel.end_position()
         self._relay.published(self, keep_s)
         name = self.grant.channel
-        text = "PUBLISH END: %s, reason=%s relayed=%d bytes"
         fields = fields_of("publish", self.peer, name, self.peer.client.to_publish.at, reason)
-        self.peer.log.info(text, name, reason, sent, extra={"fields": fields})
+        self.peer.log.info(
+            "PUBLISH END: %s, reason=%s relayed=%d bytes", name, reason, sent, extra={"fields": fields}
+        )
 
     def has_left(self) -> bool:
         """Tell whether the publisher has hung up, which its session may not have read yet."""
@@ -118,8 +119,9 @@ class RelayPlayback(ChannelPlayback):
         self._jumps.flush()
         name, skipped = self.channel.name, self.feed.state.skipped_messages
         fields = fields_of("play", self.peer, name, self.peer.client.to_play.at, reason)
-        text = "PLAY STOP: %s, reason=%s skipped=%d messages"
-        self.peer.log.info(text, name, reason, skipped, extra={"fields": fields})
+        self.peer.log.info(
+            "PLAY STOP: %s, reason=%s skipped=%d messages", name, reason, skipped, extra={"fields": fields}
+        )
 
     def freeze(self) -> PlayerState:
         """Leave the channel without a word; another session resumes by the state."""

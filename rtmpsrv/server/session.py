@@ -333,8 +333,9 @@ class Session:
             "sent_bytes": bytes_out,
             "reason": reason,
         }
-        text = "closed: %s, in=%d out=%d bytes"
-        self.log.log(level, text, reason, bytes_in, bytes_out, extra={"fields": fields})
+        self.log.log(
+            level, "closed: %s, in=%d out=%d bytes", reason, bytes_in, bytes_out, extra={"fields": fields}
+        )
         self._tally.left(*self.traffic_here(), stalled=self.outlet.stalled)
         self._let_go()
 
