@@ -1,0 +1,57 @@
+"""Where the web process has its facts from: all processes that serve, asked as one.
+
+Only the interface and what it returns; the line to those processes is elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, EventValue, ProcessValue
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered(Generic[Value]):
+    """What those that answered in time have said, as one."""
+
+    values: list[Value]
+    missing: list[str] = field(default_factory=list)  # who did not answer; "" is the only one
+    answered: list[str] = field(default_factory=lambda: [""])
+
+    @property
+    def nobody(self) -> bool:
+        """True when nobody answered: that there are no values then says nothing."""
+        return not self.answered
+
+
+@dataclass(frozen=True, slots=True)
+class Happened(Gathered[EventValue]):
+    """Events, the oldest first, and up to where each process has told: `after` of the next question."""
+
+    last: dict[str, int] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Ask. Each blocks up to a few seconds and raises nothing: who is silent is in `missing`."""
+
+    def processes(self) -> Gathered[ProcessValue]:
+        """Return a value for each process, by name."""
+
+    def channels(self, names: Sequence[str] | None = None) -> Gathered[ChannelValue]:
+        """Return these channels, or all, by name: one value each, in however many processes it is."""
+
+    def connections(self, ids: Sequence[str] | None = None) -> Gathered[ConnectionValue]:
+        """Return these connections, or all, in the order in which they came."""
+
+    def events(self, after: Mapping[str, int]) -> Happened:
+        """Return what happened after these serials; all that is remembered of a process not named."""
+
+    def kick(self, connection: str, block_s: float, reason: str) -> Gathered[bool]:
+        """End a connection, and refuse its like for so long; any True: it was there."""
+
+    def stop(self, channel: str, block_s: float, reason: str) -> Gathered[bool]:
+        """End the publication of a channel, and let nobody publish it for so long; any True: it was there."""
