@@ -14,7 +14,7 @@ from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, EventValue, Pr
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Gathered(Generic[Value]):
     """What those that answered in time have said, as one."""
 
@@ -28,7 +28,7 @@ class Gathered(Generic[Value]):
         return not self.answered
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Happened(Gathered[EventValue]):
     """Events, the oldest first, and up to where each process has told: `after` of the next question."""
 
@@ -47,11 +47,17 @@ class Source(Protocol):
     def connections(self, ids: Sequence[str] | None = None) -> Gathered[ConnectionValue]:
         """Return these connections, or all, in the order in which they came."""
 
-    def events(self, after: Mapping[str, int]) -> Happened:
-        """Return what happened after these serials; all that is remembered of a process not named."""
+    def events(self, after: Mapping[str, int], channel: str | None = None) -> Happened:
+        """Return what happened after these serials; all that is remembered of a process not named.
+
+        With a channel, its last ends instead: they are remembered for longer.
+        """
 
     def kick(self, connection: str, block_s: float, reason: str) -> Gathered[bool]:
         """End a connection, and refuse its like for so long; any True: it was there."""
 
     def stop(self, channel: str, block_s: float, reason: str) -> Gathered[bool]:
-        """End the publication of a channel, and let nobody publish it for so long; any True: it was there."""
+        """End the publication of a channel, one that is waited for too; any True: it was there.
+
+        For so long nobody may publish it, whether it was there or not.
+        """

@@ -30,6 +30,7 @@ MANY_NAMES: Final = (
     *(HTML_NAME, "with blanks and %2F", "a/b", "a/b/c", "日本語/канал ü", "'\"`;--", "list", "?x=1&y=2#z"),
 )
 SEVERAL_TRACKS: Final = "live/good"
+ENDS: Final = frozenset({"unpublish", "kicked", "refused"})
 
 
 class FakeSource:
@@ -80,13 +81,16 @@ class FakeSource:
         found.sort(key=lambda one: (one["created_at"], one["number"]))
         return Gathered(found, list(self.missing), self.answered)
 
-    def events(self, after: Mapping[str, int]) -> Happened:
+    def events(self, after: Mapping[str, int], channel: str | None = None) -> Happened:
         self.asked.append("events")
         told = [one for one in self.values_of_events if one["worker"] not in self.missing]
         last = dict.fromkeys(self.answered, 0)
         for one in told:
             last[one["worker"]] = max(last.get(one["worker"], 0), one["serial"])
-        new = [one for one in told if one["serial"] > after.get(one["worker"], 0)]
+        if channel is not None:
+            new = [one for one in told if one["channel"] == channel and one["what"] in ENDS][-10:]
+        else:
+            new = [one for one in told if one["serial"] > after.get(one["worker"], 0)]
         return Happened(new, list(self.missing), self.answered, last)
 
     def kick(self, connection: str, block_s: float, reason: str) -> Gathered[bool]:
@@ -97,7 +101,9 @@ class FakeSource:
 
     def stop(self, channel: str, block_s: float, reason: str) -> Gathered[bool]:
         self.done.append(("stop", channel, block_s, reason))
-        here = any(one["name"] == channel and one["live"] for one in self.values_of_channels)
+        here = any(
+            one["name"] == channel and (one["live"] or one["suspended"]) for one in self.values_of_channels
+        )
         for index, one in enumerate(self.values_of_channels):
             if one["name"] == channel:
                 self.values_of_channels[index] = waited_for(channel, worker=one["worker"])
