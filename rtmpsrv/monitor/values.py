@@ -120,6 +120,7 @@ class VitalsValue(TypedDict):
     uneven_audio: int  # audio frames over the last 60 s whose time was more than one frame off
     jitter_s: float | None  # of arrival against media time, over 10 s
     stalls: int  # pauses of over 1 s without media, all so far
+    stalls_10min: int
     odd_headers: int  # configurations that were not understood, all so far
     metadata: dict[str, float | str | bool]  # of onMetaData: numbers and short words of a fixed set of names
 

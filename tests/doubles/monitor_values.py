@@ -76,6 +76,7 @@ def vitals(**changes: object) -> VitalsValue:
         uneven_audio=0,
         jitter_s=0.004,
         stalls=0,
+        stalls_10min=0,
         odd_headers=0,
         metadata={"width": 1920.0, "height": 1080.0, "framerate": 30.0, "encoder": "obs-output module"},
     )
