@@ -143,6 +143,7 @@ run_checks() {
     step "$bin/mypy" --strict rtmpsrv tests scripts examples
     step "$bin/lint-imports"
     step "$bin/python" scripts/settings_doc.py --check
+    step "$bin/python" scripts/api_doc.py --check
     step "$bin/python" scripts/check_tests_mirror.py
 }
 

@@ -17,7 +17,19 @@ FENCE = re.compile(r"```(\w*)")
 ASSIGNMENT = re.compile(r"[A-Z_]+=.*")
 OURS = re.compile(r"(\./)?(build/compiled/)?(scripts/\w|\.venv[\w-]*/bin/)")
 PROGRAMS = frozenset(
-    ("python3", "pip", "ffmpeg", "ffplay", "docker", "redis-cli", "openssl", "certbot", "chgrp", "chmod")
+    (
+        "python3",
+        "pip",
+        "ffmpeg",
+        "ffplay",
+        "docker",
+        "redis-cli",
+        "openssl",
+        "certbot",
+        "chgrp",
+        "chmod",
+        "curl",
+    )
 )
 # How blocks begin that are no commands: log lines, units, manifests, messages, results, arrows of drawings.
 NO_COMMANDS = re.compile(

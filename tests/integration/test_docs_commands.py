@@ -1,7 +1,8 @@
 """Every command that README.md and docs/ print, run as it is printed in a fresh clone.
 
 Only ports and names of files are the test's. What serves is started, must serve, and is stopped; what is
-marked as not run is looked at for its form. The commands of docs/redis.md are run in test_docs_redis.py.
+marked as not run is looked at for its form. The commands of docs/redis.md are run in test_docs_redis.py,
+those of docs/api.md in test_docs_api.py.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tests.printed import Command
 from tests.server_process import PROJECT
 
 PAGES = [path for path in pages() if path.name != "CHANGELOG.md"]
-ELSEWHERE = {"docs/redis.md"}
+ELSEWHERE = {"docs/redis.md", "docs/api.md"}
 FILM_S = 3
 
 
