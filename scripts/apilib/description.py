@@ -73,11 +73,25 @@ def text() -> str:
 def example_of(operation: Operation) -> Any:
     """Return what the routes answer to the example of an operation."""
     site = Flask("example", static_folder=None)
-    site.register_blueprint(v3.blueprint(_house(), Opinions(), lambda: 0.0))
+    site.register_blueprint(v3.blueprint(house(), Opinions(), lambda: 0.0))
     response = site.test_client().open(operation.example, method=operation.method)
     if response.status_code != 200:
         raise ValueError(f"{operation.example}: {response.status}")
     return response.get_json()
+
+
+def house() -> FakeSource:
+    """Make a house of one channel and who is there, small enough for a page."""
+    source = FakeSource()
+    channels = [one for one in source.values_of_channels if one["name"] == EXAMPLE_CHANNEL]
+    young = vitals(age_s=6.2, bitrates=[4_400_000, 4_520_000, 4_490_000, 4_510_000, 4_480_000, 4_500_000])
+    channels[0].update({"vitals": young, "readers": channels[0]["readers"][:2], "players": 2})
+    ids = {id_of("idle"), id_of("idle over TLS"), *(reader for reader, _ in channels[0]["readers"])}
+    connections = [one for one in source.values_of_connections if one["id"] in ids]
+    connections.sort(key=lambda one: one["state"] != "idle")
+    for number, one in enumerate(connections, 1):
+        one.update({"number": number, "created_at": one["created_at"] + number, "app": "live"})
+    return FakeSource(channels, connections, source.values_of_events)
 
 
 def _operation(operation: Operation) -> dict[str, Any]:
@@ -111,17 +125,3 @@ def _refusal(status: int, why: str) -> dict[str, Any]:
 
 def _json(shape: type) -> dict[str, Any]:
     return {"application/json": {"schema": reference(shape)}}
-
-
-def _house() -> FakeSource:
-    """Make a house of one channel and who is there, small enough for a page."""
-    source = FakeSource()
-    channels = [one for one in source.values_of_channels if one["name"] == EXAMPLE_CHANNEL]
-    young = vitals(age_s=6.2, bitrates=[4_400_000, 4_520_000, 4_490_000, 4_510_000, 4_480_000, 4_500_000])
-    channels[0].update({"vitals": young, "readers": channels[0]["readers"][:2], "players": 2})
-    ids = {id_of("idle"), id_of("idle over TLS"), *(reader for reader, _ in channels[0]["readers"])}
-    connections = [one for one in source.values_of_connections if one["id"] in ids]
-    connections.sort(key=lambda one: one["state"] != "idle")
-    for number, one in enumerate(connections, 1):
-        one.update({"number": number, "created_at": one["created_at"] + number, "app": "live"})
-    return FakeSource(channels, connections, source.values_of_events)

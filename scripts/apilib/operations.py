@@ -87,13 +87,18 @@ class Operation:
     @property
     def refusals(self) -> dict[int, str]:
         """Return why there may be no answer, by status."""
-        why = {400: "A parameter cannot be read."} if self.parameters else {}
+        why = {400: "A parameter cannot be read."} if set(self.names) - {"name"} else {}
         why |= {401: "Token, or name and password, are missing or wrong.", 403: "Not from there."}
         if self.finds:
             why[404] = "There is no such thing."
         if self.answer is not None:
             why[503] = "No process has answered in time, or one of them in which it may be."
         return why
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of its parameters."""
+        return [one["name"] for one in self.parameters]
 
     @property
     def example(self) -> str:
