@@ -1,1 +1,1 @@
-"""The description of the API, from its code: as OpenAPI, and as a page. Started by `scripts/api_doc.py`."""
+"""The API seen from outside: its description, made of its code, and what it costs the streams beside it."""

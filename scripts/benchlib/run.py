@@ -30,7 +30,7 @@ def measure(server: Running, scenario: Scenario, round_number: int, cores: Cores
         warm_up(scenario)
         alone = footprint(server)
         join_from = time.monotonic()
-        _join(scenario, players, probes)
+        join(scenario, players, probes)
         join_s = time.monotonic() - join_from
         time.sleep(SETTLE_S)
         begin_ns = time.monotonic_ns() + int(LEAD_S * 1e9)
@@ -74,7 +74,7 @@ def probe_plan(scenario: Scenario) -> tuple[int, int]:
     return channels, min(scenario.players, max(1, wanted // scenario.publishers))
 
 
-def _join(scenario: Scenario, players: Worker, probes: Worker) -> None:
+def join(scenario: Scenario, players: Worker, probes: Worker) -> None:
     """Join probes and players in turns, so that probes sit at the head, in the middle and at the end."""
     probed, turns = probe_plan(scenario)
     segments: list[list[int]] = [[] for _ in range(max(1, turns - 1))]
