@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import schemathesis
-from flask import Flask
 from schemathesis.config import SchemathesisConfig
-from schemathesis.engine import events, from_schema
 
+from tests.api_judged import Judgement, judged
 from tests.api_site import site_of
 from tests.doubles.monitor_source import FakeSource
 from tests.doubles.monitor_values import on_air
@@ -33,15 +29,6 @@ CHECKS = {
 }
 
 
-@dataclass
-class Judgement:
-    """What schemathesis has found."""
-
-    checks: Counter[str] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
-    answers: Counter[tuple[str, int]] = field(default_factory=Counter)  # by operation and status
-
-
 class Source(FakeSource):
     """What is ended begins anew: there is always something to end."""
 
@@ -58,36 +45,14 @@ class Source(FakeSource):
         return done
 
 
-def judged(site: Flask) -> Judgement:
-    schema = schemathesis.openapi.from_wsgi("/v3/openapi.json", site, config=SchemathesisConfig(seed=1))
-    schema.config.generation.max_examples = EXAMPLES
-    found = Judgement()
-    for event in from_schema(schema).execute():
-        assert not isinstance(event, (events.NonFatalError, events.FatalError, events.Interrupted)), event
-        if isinstance(event, events.ScenarioFinished):
-            for name, text in _noted(event, found):
-                found.checks[name] += 1
-                if text:
-                    found.failures.append(text)
-    return found
-
-
-def _noted(event: events.ScenarioFinished, found: Judgement) -> Iterator[tuple[str, str]]:
-    for number, interaction in event.recorder.interactions.items():
-        case = event.recorder.cases[number].value
-        if interaction.response is not None:
-            found.answers[case.operation.label, interaction.response.status_code] += 1
-    for number, checks in event.recorder.checks.items():
-        case = event.recorder.cases[number].value
-        for check in checks:
-            failure = check.failure_info
-            asked = f"{check.name}: {case.method} {case.formatted_path} {case.query}"
-            yield check.name, f"{asked}: {failure.failure}" if failure else ""
+def schema_of(source: FakeSource) -> Any:
+    site = site_of(source)
+    return schemathesis.openapi.from_wsgi("/v3/openapi.json", site, config=SchemathesisConfig(seed=1))
 
 
 @pytest.fixture(scope="module")
 def of_the_house() -> Judgement:
-    return judged(site_of(Source()))
+    return judged(schema_of(Source()), EXAMPLES)
 
 
 def test_nothing_disagrees_with_the_description(of_the_house: Judgement) -> None:
@@ -110,4 +75,4 @@ def test_everything_was_looked_at(of_the_house: Judgement) -> None:
 
 def test_an_answer_of_another_shape_is_noticed() -> None:
     source = Source([on_air("live/good", players="many")])
-    assert any("many" in one for one in judged(site_of(source)).failures)
+    assert any("many" in one for one in judged(schema_of(source), 1).failures)
