@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Final, Protocol
 
 from flask import Blueprint, Response, request
+from werkzeug.routing import BaseConverter
 
 from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, Kind
 from rtmpsrv.web.answers import answer, not_found, of_somebody, refused
@@ -33,6 +34,13 @@ from rtmpsrv.web.source import Gathered, Source
 KINDS: Final[dict[str, Kind]] = {"rtmpconns": "rtmpConn", "rtmpsconns": "rtmpsConn"}
 
 
+class NameConverter(BaseConverter):
+    """The name of a channel in a rule: anything at all, slashes and ends of line too."""
+
+    regex = "(?s:.+?)"
+    part_isolating = False  # it may be several parts of the path
+
+
 class Judge(Protocol):
     """Who tells whether a stream is well."""
 
@@ -43,6 +51,7 @@ class Judge(Protocol):
 def blueprint(source: Source, verdicts: Judge, clock: Callable[[], float] = monotonic) -> Blueprint:
     """Make the routes of the API. Each blocks as long as `source` does."""
     routes = Blueprint("v3", __name__, url_prefix="/v3")
+    routes.record_once(lambda state: state.app.url_map.converters.update(channel=NameConverter))
     routes.register_error_handler(Refused, refused)
     routes.add_url_rule("/openapi.json", view_func=openapi)
     _add_facts(routes, source)
@@ -107,14 +116,14 @@ def _add_paths(routes: Blueprint, source: Source, verdicts: Judge, clock: Callab
         )
         return answer({**value}, told.missing)
 
-    @_named(routes, "GET", "/paths/get/<path:name>")
+    @_named(routes, "GET", "/paths/get/<channel:name>")
     def get_path(name: str) -> Response:
         channel, missing = _channel(source, name)
         ends = source.events({}, name)
         missing = sorted({*missing, *ends.missing})
         return answer({**path_item(channel, verdicts.judge(channel, clock()), ends.values)}, missing)
 
-    @_named(routes, "GET", "/channels/<path:name>/players")
+    @_named(routes, "GET", "/channels/<channel:name>/players")
     def players(name: str) -> Response:
         channel, missing = _channel(source, name)
         page, pages = page_of(channel["readers"], request.args)
@@ -128,7 +137,7 @@ def _add_paths(routes: Blueprint, source: Source, verdicts: Judge, clock: Callab
         )
         return answer({**value}, missing)
 
-    @_named(routes, "POST", "/channels/<path:name>/stop")
+    @_named(routes, "POST", "/channels/<channel:name>/stop")
     def stop(name: str) -> Response:
         block_s, reason = block_and_reason(request.args)
         done = source.stop(name, block_s, reason)
@@ -177,7 +186,7 @@ def _add_connections(routes: Blueprint, source: Source, name: str, kind: Kind) -
 
 
 def _named(routes: Blueprint, method: str, rule: str) -> Callable[[Callable[[str], Response]], object]:
-    """Add a route with a name in it, which may have slashes anywhere but at its beginning."""
+    """Add a route with the name of a channel in it."""
 
     def add(view: Callable[[str], Response]) -> None:
         routes.add_url_rule(rule, view_func=view, methods=[method], merge_slashes=False)

@@ -53,7 +53,7 @@ NAME: Final = [
     _in_path(
         "name",
         "The channel. Slashes may be written as they are or as `%2F`.",
-        {"type": "string", "minLength": 1, "pattern": r"^[^/\r\n][^\r\n]*$"},
+        {"type": "string", "minLength": 1},
         EXAMPLE_CHANNEL,
     )
 ]

@@ -195,7 +195,7 @@ def _house() -> tuple[list[ChannelValue], list[ConnectionValue]]:
         waits = connection(f"waits for {name}", "read", name, player=player(waiting=True), number=90)
         connections.append(waits)
         held = next(one for one in channels if one["name"] == name)
-        held.update(players=1, waiting=1, readers=[(waits["id"], waits["kind"])])
+        held.update({"players": 1, "waiting": 1, "readers": [(waits["id"], waits["kind"])]})
     slow = next(one for one in connections if one["channel"] == "live/bad" and one["state"] == "read")
     slow["player"] = player(behind_bytes=3_000_000, lag_s=5.3, skipped_messages=410, jumps=4)
     slow["frames_dropped"] = 410

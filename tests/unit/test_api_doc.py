@@ -121,7 +121,7 @@ def test_every_route_is_described_and_nothing_else() -> None:
     site.register_blueprint(v3.blueprint(FakeSource(), Opinions()))
     routes = {
         (
-            rule.rule.replace("<path:", "{").replace("<", "{").replace(">", "}").replace("{text}", "{id}"),
+            rule.rule.replace("<channel:", "{").replace("<", "{").replace(">", "}").replace("{text}", "{id}"),
             method,
         )
         for rule in site.url_map.iter_rules()

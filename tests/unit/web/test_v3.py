@@ -127,7 +127,9 @@ def test_a_path_is_found_by_any_name(api: Api, name: str) -> None:
     assert path == api.get(f"/v3/paths/get/{quote(name, safe='')}")
 
 
-@pytest.mark.parametrize("name", ["a//b", "a/", "a/stop", "..", "a/../b", "%", " "])
+@pytest.mark.parametrize(
+    "name", ["a//b", "a/", "/a", "//", "a/stop", "..", "a/../b", "%", " ", "a\nb", "\r\n", "\0", "a?b"]
+)
 def test_names_are_taken_as_they_stand(name: str) -> None:
     source = FakeSource()
     source.values_of_channels[0]["name"] = name
