@@ -23,7 +23,7 @@ curl -H 'Authorization: Bearer the-token' {BASE}/v3/info
 curl -u name:password {BASE}/v3/info
 ```
 
-No answer has a body that is not JSON. Refusals have a status of 400 or above and say why:
+All answers are JSON. A refusal has a status of 400 or above and says why:
 
 ```json
 {{"status":"error","error":"path not found"}}
@@ -39,6 +39,22 @@ No answer has a body that is not JSON. Refusals have a status of 400 or above an
 | 503 | no process answered in time |
 
 This page as an OpenAPI 3.1 document is at `/v3/openapi.json`.
+
+What is for other readers is on the same port: the page for people at `/`, and `/events`, which it listens to;
+`/metrics` for Prometheus; `/stat` and `/control` for what was made for nginx-rtmp; `/healthz` and `/readyz`.
+
+## Clients of MediaMTX
+
+They find what they know, with these differences:
+
+* A path is there only while somebody publishes it, plays it or waits for it; it has no configuration:
+  `confName` is always `all_others`, and there is nothing under `/v3/config`.
+* `remoteAddr` has no port, `query` is always empty.
+* `ready`, `available`, `online` and `source` tell apart a channel that is on the air, one whose publisher is
+  waited for, and one that only players wait for.
+* No page has more than 1,000 items. A path names at most 1,000 `readers`; `rtmpsrv.players` counts all of
+  them, and all are under `/v3/channels/NAME/players`.
+* A parameter that cannot be read, or that is given twice, is a 400.
 
 ## Questions
 """
