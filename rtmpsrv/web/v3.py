@@ -116,14 +116,14 @@ def _add_paths(routes: Blueprint, source: Source, verdicts: Judge, clock: Callab
         )
         return answer({**value}, told.missing)
 
-    @_named(routes, "GET", "/paths/get/<channel:name>")
+    @routes.get("/paths/get/<channel:name>")
     def get_path(name: str) -> Response:
         channel, missing = _channel(source, name)
         ends = source.events({}, name)
         missing = sorted({*missing, *ends.missing})
         return answer({**path_item(channel, verdicts.judge(channel, clock()), ends.values)}, missing)
 
-    @_named(routes, "GET", "/channels/<channel:name>/players")
+    @routes.get("/channels/<channel:name>/players")
     def players(name: str) -> Response:
         channel, missing = _channel(source, name)
         page, pages = page_of(channel["readers"], request.args)
@@ -137,7 +137,7 @@ def _add_paths(routes: Blueprint, source: Source, verdicts: Judge, clock: Callab
         )
         return answer({**value}, missing)
 
-    @_named(routes, "POST", "/channels/<channel:name>/stop")
+    @routes.post("/channels/<channel:name>/stop")
     def stop(name: str) -> Response:
         block_s, reason = block_and_reason(request.args)
         done = source.stop(name, block_s, reason)
@@ -183,15 +183,6 @@ def _add_connections(routes: Blueprint, source: Source, name: str, kind: Kind) -
     routes.add_url_rule(f"/{name}/list", f"{name}_list", list_connections)
     routes.add_url_rule(f"/{name}/get/<text>", f"{name}_get", get)
     routes.add_url_rule(f"/{name}/kick/<text>", f"{name}_kick", kick, methods=["POST"])
-
-
-def _named(routes: Blueprint, method: str, rule: str) -> Callable[[Callable[[str], Response]], object]:
-    """Add a route with the name of a channel in it."""
-
-    def add(view: Callable[[str], Response]) -> None:
-        routes.add_url_rule(rule, view_func=view, methods=[method], merge_slashes=False)
-
-    return add
 
 
 def _channel(source: Source, name: str) -> tuple[ChannelValue, list[str]]:
