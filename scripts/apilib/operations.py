@@ -167,7 +167,7 @@ OPERATIONS: Final = [
     Operation(
         *("GET", "/v3/events", "events", "What has happened"),
         *(shapes.EventList, (*EVENTS,)),
-        text="Ends, beginnings and refusals, the last 200 of each process.",
+        text="The last 200 beginnings and ends of publishers of each process, of players, and refusals.",
         query="after=5",
     ),
     Operation(
