@@ -1,4 +1,4 @@
-"""The log: one line per event, `[2026-01-31 12:00:05] [SERVER:TCP] [#1] [INFO] text`.
+"""The log: one line per event, `[2026-01-31 12:00:05] [SERVER:TCP] [#1] [INFO] text` or JSON (`log_forms`).
 
 Levels are switched one by one, not by a threshold. Lines about single connections come from
 `session_logger` and can be muted as a whole. Logging never fails its caller and never makes it wait, also
@@ -19,22 +19,21 @@ from typing import Any, Protocol, TextIO
 
 from rtmpsrv.config import Config
 from rtmpsrv.line_writer import LineWriter
+from rtmpsrv.log_forms import FORMS, MAX_LINE_BYTES, TRACE
 
-TRACE = 5  # below logging.DEBUG
-MAX_LINE_BYTES = 4096  # PIPE_BUF of Linux: up to this, a pipe takes a line whole or not at all
-_CUT = "..."
+__all__ = ["MAX_LINE_BYTES", "TRACE"]
 
 _ROOT = "rtmpsrv"
 _SESSIONS = "rtmpsrv.session"
 _SILENT = logging.CRITICAL + 1
-_LEVEL_NAMES = {TRACE: "TRACE"}
 
 
 class Logger(logging.LoggerAdapter[logging.Logger]):
     """A logger whose lines begin with prefixes, such as `[SERVER:TCP] [#1]`."""
 
     def __init__(self, logger: logging.Logger, *prefixes: str) -> None:
-        super().__init__(logger, {"prefix": "".join(f"[{prefix}] " for prefix in prefixes if prefix)})
+        text = "".join(f"[{prefix}] " for prefix in prefixes if prefix)
+        super().__init__(logger, {"prefix": text, "prefixes": prefixes})
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Hand the prefixes to the formatter, and what else a line has."""
@@ -69,9 +68,10 @@ def session_logger(listener_prefix: str, session_number: int) -> Logger:
 def setup(config: Config | None = None, stream: TextIO | None = None) -> None:
     """Send the log to standard output (standard error with LOG_TRACE), or to `stream`.
 
-    Without a configuration, as long as there is none, the defaults hold. May be called again.
+    Without a configuration, as long as there is none, the defaults hold, but for the form: what is wrong with
+    the settings is told in that of the environment. May be called again.
     """
-    config = config or Config()
+    config = config or Config(log_format=_form_of_the_environment())
     handler = _LineHandler(stream or (sys.stderr if config.log_trace else sys.stdout))
     root = logging.getLogger(_ROOT)
     for earlier in root.handlers:
@@ -86,7 +86,7 @@ def setup(config: Config | None = None, stream: TextIO | None = None) -> None:
 
 
 def switch_levels(config: Config) -> None:
-    """Print lines of the levels that are switched on from now on, to where they went before."""
+    """Print lines of the levels that are switched on, in the form that is set, to where they went before."""
     switches = {
         logging.ERROR: config.log_error,
         logging.WARNING: config.log_warning,
@@ -99,6 +99,7 @@ def switch_levels(config: Config) -> None:
     for handler in root.handlers:
         if isinstance(handler, _LineHandler):
             handler.levels = enabled
+            handler.form = FORMS[config.log_format]
     root.setLevel(min(enabled, default=_SILENT))
     logging.getLogger(_SESSIONS).setLevel(logging.NOTSET if config.log_requests else _SILENT)
 
@@ -107,7 +108,7 @@ def name_process(name: str) -> None:
     """Let all lines from now on begin with the name of this process, which is one of several."""
     for handler in logging.getLogger(_ROOT).handlers:
         if isinstance(handler, _LineHandler):
-            handler.process_prefix = f"[{name}] "
+            handler.process = name
 
 
 def tell(level: int, lines: Iterable[str]) -> None:
@@ -205,9 +206,10 @@ class _LineHandler(logging.Handler):
         super().__init__()
         # A locale that lacks a letter must not cost the line: it is escaped.
         self._encoding = getattr(stream, "encoding", None) or "utf-8"
-        self._output = _output(stream, self._encoding)
+        self._output = _output(stream, self._encoding, self._drop_notice)
+        self.form = FORMS["text"]
         self.levels: set[int] = set()  # those that are written
-        self.process_prefix = ""  # of each line
+        self.process = ""  # its name, if there are several
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record if its level is switched on."""
@@ -215,7 +217,7 @@ class _LineHandler(logging.Handler):
         if level not in self.levels:
             return
         try:
-            lines = _lines(record, self.process_prefix)
+            lines = self.form.lines(record, self.process)
         except (
             TypeError,
             ValueError,
@@ -224,9 +226,14 @@ class _LineHandler(logging.Handler):
         ):  # arguments that do not fit the message: our bug
             where = f"{record.pathname}:{record.lineno}"
             text = f"message and arguments do not fit: {record.msg!r}, {where}"
-            lines = [_line("ERROR", text, self.process_prefix)]
+            lines = [self.form.line("ERROR", text, self.process)]
         for line in lines:
             self._output.put(line.encode(self._encoding, "backslashreplace"))
+
+    def _drop_notice(self, count: int) -> bytes:
+        """Say what is missing, whether WARNING lines are switched on or not: the log would mislead."""
+        text = f"{count} lines of the log were dropped here: the output did not take them in time"
+        return self.form.line("WARNING", text).encode(self._encoding, "backslashreplace")
 
     def describe(self) -> dict[str, int]:
         """Say what waits and what was dropped."""
@@ -266,7 +273,12 @@ class _MemoryOutput:
         """Do nothing: the stream is not ours."""
 
 
-def _output(stream: TextIO, encoding: str) -> _Output:
+def _form_of_the_environment() -> str:
+    asked = os.environ.get("LOG_FORMAT", "").strip().lower()
+    return asked if asked in FORMS else "text"
+
+
+def _output(stream: TextIO, encoding: str, drop_notice: Callable[[int], bytes]) -> _Output:
     """Give the way to a stream: a thread, and a descriptor that stays when the stream is closed."""
     with contextlib.suppress(OSError, ValueError):
         stream.flush()  # what was printed before comes before
@@ -274,45 +286,4 @@ def _output(stream: TextIO, encoding: str) -> _Output:
         descriptor = os.dup(stream.fileno())
     except (OSError, ValueError):
         return _MemoryOutput(stream, encoding)
-    return LineWriter(descriptor, lambda count: _drop_notice(count).encode(encoding, "backslashreplace"))
-
-
-def _drop_notice(count: int) -> str:
-    """Say what is missing. Whether WARNING lines are switched on does not matter: the log would mislead."""
-    return _line(
-        "WARNING", f"{count} lines of the log were dropped here: the output did not take them in time"
-    )
-
-
-def _lines(record: logging.LogRecord, process_prefix: str) -> list[str]:
-    """Make the text of a record, and each line of its traceback, a line of the log of its own."""
-    texts = [record.getMessage()]
-    if record.exc_info:
-        texts += logging.Formatter().formatException(record.exc_info).split("\n")
-    level = _LEVEL_NAMES.get(record.levelno, record.levelname)
-    prefix = process_prefix + getattr(record, "prefix", "")
-    return [_line(level, text, prefix, record.created) for text in texts]
-
-
-def _line(level: str, text: str, prefix: str = "", created: float | None = None) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(created))
-    return _bounded(f"[{when}] {prefix}[{level}] {_printable(text)}") + "\n"
-
-
-def _printable(text: str) -> str:
-    """Escape what could end the line or steer a terminal; peers choose part of the text."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
-        for char in text
-    )
-
-
-def _bounded(line: str) -> str:
-    if len(line) * 4 < MAX_LINE_BYTES:  # a character is four bytes of UTF-8 at most
-        return line
-    encoded = line.encode()
-    if len(encoded) < MAX_LINE_BYTES:
-        return line
-    return encoded[: MAX_LINE_BYTES - len(_CUT) - 1].decode(errors="ignore") + _CUT
+    return LineWriter(descriptor, drop_notice)

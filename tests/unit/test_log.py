@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import os
 import re
 from collections.abc import Iterator
-from typing import TextIO
+from typing import Any, TextIO
 
 import pytest
 from gevent import monkey
@@ -76,6 +77,51 @@ def test_a_process_that_is_one_of_several_names_itself_in_all_lines() -> None:
         "[W7] [PART] [INFO] one",
         "[W7] [PART] [#1] [INFO] two",
     ]
+
+
+def objects_in(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_lines_are_json_where_that_is_set() -> None:
+    stream = start(LOG_FORMAT="json")
+    log.name_process("W7")
+    log.session_logger("SERVER:TCP", 12).info("caf\u00e9 %d", 1)
+    log.get().info("%d items", "no number")
+    first, second = objects_in(stream.getvalue())
+    assert [first[name] for name in ("process", "logger", "session", "level", "message")] == [
+        "W7", "SERVER:TCP", 12, "INFO", "caf\u00e9 1",
+    ]  # fmt: skip
+    assert (second["level"], second["message"][:15]) == ("ERROR", "message and arg")
+
+
+def test_json_is_the_same_whatever_the_locale() -> None:
+    raw = io.BytesIO()
+    log.setup(Config(log_format="json"), io.TextIOWrapper(raw, encoding="ascii"))
+    log.get().info("caf\u00e9")
+    assert json.loads(raw.getvalue())["message"] == "caf\u00e9"
+
+
+def test_the_form_can_be_switched_while_it_runs() -> None:
+    stream = start()
+    log.switch_levels(Config(log_format="json"))
+    log.get().info("x")
+    log.switch_levels(Config())
+    log.get().info("y")
+    first, second = stream.getvalue().splitlines()
+    assert json.loads(first)["message"] == "x"
+    assert second.endswith("[INFO] y")
+
+
+@pytest.mark.parametrize(("asked", "is_json"), [(" JSON ", True), ("text", False), ("xml", False)])
+def test_without_settings_the_environment_says_the_form(
+    asked: str, is_json: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOG_FORMAT", asked)
+    stream = io.StringIO()
+    log.setup(None, stream)
+    log.tell(logging.ERROR, ["RTMP_PORT is wrong"])
+    assert stream.getvalue().startswith("{") == is_json
 
 
 def test_a_logger_without_prefix_has_none() -> None:
@@ -228,6 +274,17 @@ def test_a_pipe_that_nobody_reads_holds_up_nobody_and_the_gap_is_told() -> None:
         assert numbers == list(range(len(numbers)))
         assert re.match(rb"\[[^\]]+\] \[WARNING\] %d lines of the log" % described["dropped_lines"], line)
         assert len(numbers) + described["dropped_lines"] == 30_000
+        end_log()
+
+
+def test_a_gap_is_told_in_json_where_that_is_set() -> None:
+    with a_pipe() as (reading, stream):
+        log.setup(Config(log_format="json"), stream)
+        for number in range(20_000):
+            log.get().info("line %d %s", number, "x" * 80)
+        with open(reading, "rb", closefd=False) as lines:
+            messages = (json.loads(line)["message"] for line in lines)
+            assert any("lines of the log were dropped here" in message for message in messages)
         end_log()
 
 
