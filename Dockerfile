@@ -6,7 +6,7 @@ WORKDIR /src
 COPY pyproject.toml setup.py setup.cfg README.md LICENSE ./
 COPY config/build_backend.py config/
 COPY rtmpsrv ./rtmpsrv
-RUN python -m venv /opt/rtmpsrv && RTMPSRV_COMPILE=1 /opt/rtmpsrv/bin/pip install --no-cache-dir '.[workers]'
+RUN python -m venv /opt/rtmpsrv && RTMPSRV_COMPILE=1 /opt/rtmpsrv/bin/pip install --no-cache-dir '.[web,workers]'
 
 FROM python:3.12-slim
 
@@ -23,12 +23,9 @@ WORKDIR /app
 ENV PYTHONUNBUFFERED=1
 EXPOSE 1935 443
 
-# Healthy means: the RTMP port takes connections.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=5s CMD ["python", "-c", "\
-import os, socket; \
-host = os.environ.get('BIND_ADDRESS', '').strip('[]'); \
-host = '127.0.0.1' if host in ('', '0.0.0.0', '::') else host; \
-socket.create_connection((host, int(os.environ.get('RTMP_PORT') or 1935)), 3).close()"]
+# Healthy means: a process that serves answers the admin side's /healthz; with API_PORT=0, the RTMP port takes
+# connections. It finds port, TLS and the rest in the server's own variables.
+HEALTHCHECK --interval=30s --timeout=6s --start-period=10s CMD ["python", "-m", "rtmpsrv.probe"]
 
 # The server is process 1 and ends cleanly on SIGTERM, so no init is needed. DRAIN_TIMEOUT_SECONDS (8) is
 # below the 10 seconds after which `docker stop` kills.

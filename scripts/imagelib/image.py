@@ -44,8 +44,10 @@ def _try_start(server: Container, healthcheck: list[str], report: Report) -> Non
     kind, *health = healthcheck
     report.check(server.wait_for(LISTENING), LISTENING)
     report.check(kind == "CMD" and server.run(health).returncode == 0, "healthy once it listens")
-    wrong = server.run(["env", "RTMP_PORT=9", *health])
-    report.check(wrong.returncode != 0, "not healthy where nobody listens")
+    for wrong in ("API_PORT=9", "RTMP_PORT=9"):
+        nobody = server.run(["env", "API_PORT=0", wrong, *health])
+        report.check(nobody.returncode != 0, f"not healthy where nobody listens ({wrong})")
+    report.check(server.run([*health, "readyz"]).stdout.strip() == "ready", "ready, as /readyz has it")
     uid, capabilities = server.run(["python", "-c", STATUS]).stdout.split("\n")[:2]
     nothing = int(capabilities.split()[-1], 16) == 0
     report.check(
