@@ -73,7 +73,9 @@ def bitrate_unsteady(stream: Subject) -> Finding | None:
     Usual is the median of ten seconds each, not of single ones: with a still picture nearly all bytes are in
     the seconds that hold a keyframe.
     """
+    whole_seconds = max(int(stream.vitals["age_s"]) - 1, 0)  # what was before it began is 0
     seconds = stream.vitals["bitrates"]
+    seconds = seconds[max(len(seconds) - whole_seconds, 0) :]
     if len(seconds) < STEADY_SECONDS:
         return None
     windows = [

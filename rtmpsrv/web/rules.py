@@ -41,11 +41,17 @@ _USUAL_BITRATES = (
 )
 _MANY_FPS = 35
 
-# Who plays it, by codec; what is not here everybody plays.
+# Who plays it, by codec (the names of `media.tracks`); what is not here everybody plays.
 _CODECS = {
     "H265": "HEVC: Safari and some Chromes only. H.264 plays everywhere.",
     "AV1": "AV1: newer browsers and devices only. H.264 plays everywhere.",
     "VP9": "VP9: not in every player. H.264 plays everywhere.",
+    "H266": "VVC: hardly any player takes it. H.264 plays everywhere.",
+    "H263": "H.263: no browser plays it. H.264 plays everywhere.",
+    "VP6": "VP6: no browser plays it. H.264 plays everywhere.",
+    "MPEG-4 Video": "MPEG-4 Part 2: hardly any browser plays it. H.264 plays everywhere.",
+    "Screen video": "Screen video: no browser plays it. H.264 plays everywhere.",
+    "Screen video 2": "Screen video: no browser plays it. H.264 plays everywhere.",
     "VP8": "VP8: hardly any player takes it over RTMP. H.264 plays everywhere.",
     "AC-3": "AC-3 sound: Safari and some devices only. AAC plays everywhere.",
     "E-AC-3": "E-AC-3 sound: Safari and some devices only. AAC plays everywhere.",
@@ -54,6 +60,7 @@ _CODECS = {
     "Speex": "Speex sound: no browser plays it. AAC plays everywhere.",
     "Nellymoser": "Nellymoser sound: no browser plays it. AAC plays everywhere.",
     "G711": "G.711 sound: hardly any browser plays it. AAC plays everywhere.",
+    "ADPCM": "ADPCM sound: no browser plays it. AAC plays everywhere.",
     "LPCM": "Uncompressed sound: no browser plays it. AAC plays everywhere.",
 }
 

@@ -97,6 +97,15 @@ def test_a_bitrate_is_unsteady_only_after_some_time_and_only_if_it_is_one() -> N
     assert severity(arrival.bitrate_unsteady, bitrates=[0] * 60, bitrate_10s=1_000_000) == "bad"
 
 
+@pytest.mark.parametrize(("age_s", "expected"), [(20.9, None), (21.0, "warning"), (30.9, "warning")])
+def test_what_was_before_the_stream_began_is_not_part_of_it(age_s: float, expected: str | None) -> None:
+    seconds = [0] * 40 + [1_000_000] * 20
+    assert (
+        severity(arrival.bitrate_unsteady, bitrates=seconds, bitrate_10s=2_000_000, age_s=age_s) == expected
+    )
+    assert severity(arrival.bitrate_unsteady, bitrates=seconds, bitrate_10s=1_000_000, age_s=age_s) is None
+
+
 def test_a_still_picture_with_rare_keyframes_is_steady() -> None:
     seconds = ([4_000_000] + [50_000] * 4) * 12
     assert severity(arrival.bitrate_unsteady, bitrates=seconds, bitrate_10s=sum(seconds[-10:]) // 10) is None
