@@ -9,6 +9,7 @@ from .rules import Finding, Subject, above, below
 
 RATE_WARNING, RATE_BAD = 0.97, 0.85  # media time over wall time
 SILENCE_WARNING_S, SILENCE_BAD_S = 2.0, 5.0
+PAUSE_S = 0.5  # from then on it is a pause, and what is counted up to now falls by that alone
 FPS_WARNING, FPS_BAD = 0.95, 0.80  # of what is announced
 FPS_AVERAGE_AGE_S = 30.0  # from then on, the average so far stands for what was not announced
 STEADY_WARNING, STEADY_BAD = (0.6, 1.6), (0.3, 2.5)  # 10 s over what is usual in 60 s
@@ -26,7 +27,7 @@ LINE_HINT = "Lower the bitrate or use a cable."
 def starved(stream: Subject) -> Finding | None:
     """Less time arrives than passes."""
     share = stream.vitals["media_rate"]
-    severity = None if share is None else below(share, RATE_WARNING, RATE_BAD)
+    severity = None if share is None or _pauses(stream) else below(share, RATE_WARNING, RATE_BAD)
     if share is None or severity is None:
         return None
     text = (
@@ -51,7 +52,7 @@ def silence(stream: Subject) -> Finding | None:
 def fps_low(stream: Subject) -> Finding | None:
     """Fewer pictures arrive than were announced, or than usual."""
     video = stream.video
-    if video is None or not video["fps"] or not video["bitrate_10s"]:
+    if video is None or not video["fps"] or not video["bitrate_10s"] or _pauses(stream):
         return None
     usual, age = video["declared_fps"], stream.vitals["age_s"]
     if not usual:
@@ -154,3 +155,8 @@ def stalls(stream: Subject) -> Finding | None:
         return None
     text = f"The stream paused {q.times(count)} in 10 minutes, over a second each: viewers see it stop. "
     return Finding("stalls", severity, text + LINE_HINT)
+
+
+def _pauses(stream: Subject) -> bool:
+    silence_s = stream.vitals["silence_s"]
+    return silence_s is not None and silence_s > PAUSE_S

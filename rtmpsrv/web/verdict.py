@@ -47,13 +47,12 @@ _RULES: dict[str, Rule] = {
 }
 RULES = tuple(_RULES)
 
-# What follows from something else is not told beside it: the streamer has one thing to mend.
+# What follows from something at least as bad is not told beside it: the streamer has one thing to mend.
 _FOLLOW_FROM = {
     "silence": frozenset({"keyframes_missing", "starved", "fps_low", "bitrate_unsteady", "jitter", "stalls"}),
     "starved": frozenset({"fps_low", "bitrate_unsteady", "jitter", "stalls"}),
-    "keyframes_missing": frozenset({"av_offset"}),
-    "no_audio": frozenset({"av_offset"}),
-    "time_jumps": frozenset({"av_offset", "audio_uneven"}),
+    "jitter": frozenset({"fps_low"}),  # pictures are counted as they arrive
+    "time_jumps": frozenset({"audio_uneven"}),
 }
 _WORST_FIRST: dict[Severity, int] = {"bad": 0, "warning": 1, "info": 2}
 
@@ -86,10 +85,13 @@ def findings(channel: ChannelValue) -> list[Finding]:
         return []
     stream = subject(channel, vitals)
     found = [finding for rule in _RULES.values() if (finding := rule(stream)) is not None]
-    told = {finding.rule for finding in found if finding.severity != "info"}
-    following = frozenset().union(*(_FOLLOW_FROM.get(rule, frozenset()) for rule in told))
-    found = [finding for finding in found if finding.rule not in following]
-    return sorted(found, key=lambda finding: _WORST_FIRST[finding.severity])  # stable: the order of the table
+    told = [one for one in found if not any(_follows(one, cause) for cause in found)]
+    return sorted(told, key=lambda finding: _WORST_FIRST[finding.severity])  # stable: the order of the table
+
+
+def _follows(one: Finding, cause: Finding) -> bool:
+    follows = one.rule in _FOLLOW_FROM.get(cause.rule, frozenset())
+    return follows and _WORST_FIRST[cause.severity] <= _WORST_FIRST[one.severity]
 
 
 class Verdicts:

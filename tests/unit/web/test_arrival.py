@@ -26,6 +26,12 @@ def test_a_stream_is_starved(share: float | None, expected: str | None) -> None:
     assert severity(arrival.starved, media_rate=share) == expected
 
 
+@pytest.mark.parametrize(("silence_s", "expected"), [(None, "bad"), (0.5, "bad"), (0.51, None)])
+def test_a_pause_is_not_taken_for_something_else(silence_s: float | None, expected: str | None) -> None:
+    assert severity(arrival.starved, media_rate=0.5, silence_s=silence_s) == expected
+    assert severity(arrival.fps_low, tracks=[video(fps=10.0)], silence_s=silence_s) == expected
+
+
 def test_a_starved_stream_is_told_its_share() -> None:
     assert sentence(arrival.starved, media_rate=0.86).startswith(
         "The stream arrives slower than it plays (86%): "
