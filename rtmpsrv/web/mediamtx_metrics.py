@@ -1,0 +1,108 @@
+"""`/metrics?format=mediamtx`: names, labels and filters of MediaMTX, old and new, for dashboards made for it.
+
+As there, without HELP and TYPE, and with a series for each connection.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from flask import Response
+
+from rtmpsrv.monitor.values import ChannelValue, ConnectionValue
+from rtmpsrv.web.source import Source
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+# Of connections: prefix of the names and value of `type`, the argument that picks one, kind, heading.
+CONNECTIONS: Final = (
+    ("rtmp_conns", "rtmp_conn", "rtmpConn", "RTMP connections"),
+    ("rtmps_conns", "rtmps_conn", "rtmpsConn", "RTMPS connections"),
+)
+FILTERS: Final = ("path", "rtmp_conn", "rtmps_conn")
+
+Sample = tuple[str, Mapping[str, str], int]  # name, labels, value
+
+
+def answer(source: Source, arguments: Mapping[str, str]) -> Response:
+    """Ask and return what the arguments pick. Blocks as the source does."""
+    wanted = arguments.get("type", "")
+    picked = {name: arguments[name] for name in FILTERS if arguments.get(name)}
+    parts: list[str] = []
+    if wanted in ("", "paths") and (not picked or "path" in picked):
+        channels = source.channels([picked["path"]] if picked else None)
+        if channels.nobody:
+            return _nobody()
+        parts += _section("Paths", list(_paths(channels.values)), _NO_PATHS, not picked)
+    for prefix, argument, kind, heading in CONNECTIONS:
+        if wanted in ("", prefix) and (not picked or argument in picked):
+            connections = source.connections([picked[argument]] if picked else None)
+            if connections.nobody:
+                return _nobody()
+            samples = list(_connections(prefix, [one for one in connections.values if one["kind"] == kind]))
+            parts += _section(heading, samples, [f"{prefix}{end}" for end in _CONNECTION_ENDS], not picked)
+    return Response("".join(parts), content_type=CONTENT_TYPE)
+
+
+def line(name: str, labels: Mapping[str, str], value: int) -> str:
+    """Return one line of the text format, labels in the order of their names."""
+    inside = ",".join(f'{key}="{_escaped(labels[key])}"' for key in sorted(labels))
+    return f"{name}{{{inside}}} {value}\n" if labels else f"{name} {value}\n"
+
+
+_NO_PATHS = (
+    *("paths", "paths_inbound_bytes", "paths_outbound_bytes", "paths_inbound_frames_in_error"),
+    *("paths_bytes_received", "paths_bytes_sent", "paths_readers"),
+)
+_CONNECTION_ENDS = (
+    *("", "_inbound_bytes", "_outbound_bytes", "_outbound_frames_discarded"),
+    *("_bytes_received", "_bytes_sent"),
+)
+
+
+def _section(
+    heading: str, samples: Sequence[Sample], names: Sequence[str], all_of_them: bool
+) -> Iterator[str]:
+    """Return what there is; where there is nothing at all, a 0 without labels for each name, as MediaMTX."""
+    if samples or all_of_them:
+        yield f"# {heading}\n"
+        yield from (line(*one) for one in samples or [(name, {}, 0) for name in names])
+        yield "\n"
+
+
+def _paths(channels: Sequence[ChannelValue]) -> Iterator[Sample]:
+    for one in channels:
+        labels = {"name": one["name"], "state": "ready" if one["live"] else "notReady"}
+        yield "paths", labels, 1
+        readers = Counter(kind for _, kind in one["readers"]) or {"": 0}
+        for kind, count in sorted(readers.items()):
+            yield "paths_readers", {**labels, "readerType": kind}, count
+        yield "paths_inbound_bytes", labels, one["received_bytes"]
+        yield "paths_outbound_bytes", labels, one["sent_bytes"]
+        yield "paths_inbound_frames_in_error", labels, 0
+        yield "paths_bytes_received", labels, one["received_bytes"]
+        yield "paths_bytes_sent", labels, one["sent_bytes"]
+
+
+def _connections(prefix: str, connections: Sequence[ConnectionValue]) -> Iterator[Sample]:
+    for one in connections:
+        labels = {
+            "id": one["id"],
+            "state": one["state"],
+            "path": one["channel"],
+            "remoteAddr": one["remote_ip"],
+        }
+        received, sent = one["received_bytes"], one["sent_bytes"]
+        values = (1, received, sent, one["frames_dropped"], received, sent)
+        for end, value in zip(_CONNECTION_ENDS, values, strict=True):
+            yield f"{prefix}{end}", labels, value
+
+
+def _escaped(text: str) -> str:
+    text = text.encode("utf-8", "replace").decode()
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def _nobody() -> Response:
+    return Response("No process of the server answered.\n", 503, mimetype="text/plain")
