@@ -26,9 +26,12 @@ class Totals:
         for one in processes:
             identity = one["pid"], one["started_at"]
             before = self._last.pop(one["worker"], None)
-            if before is not None and before[0] != identity:
+            counters = one["counters"]
+            if before is not None and before[0] == identity:
+                counters = _not_below(before[1], counters)
+            elif before is not None:
                 self._forget(before[1])
-            self._last[one["worker"]] = identity, one["counters"]
+            self._last[one["worker"]] = identity, counters
         while len(self._last) > MAX_NAMES:
             self._forget(self._last.pop(next(iter(self._last)))[1])
         total = self._gone
@@ -56,6 +59,15 @@ def plus(one: Counters, other: Counters) -> Counters:
         callback_duration_s=_histogram(one["callback_duration_s"], other["callback_duration_s"]),
         event_loop_lag_s=_histogram(one["event_loop_lag_s"], other["event_loop_lag_s"]),
     )
+
+
+def _not_below(before: Counters, now: Counters) -> Counters:
+    """Return what a process says now, its bytes not below what it said before.
+
+    They are added up over connections while those come and go, so one may have been counted once too often.
+    """
+    received, sent = (max(before[name], now[name]) for name in ("received_bytes", "sent_bytes"))
+    return Counters(**{**now, "received_bytes": received, "sent_bytes": sent})
 
 
 def _by_name(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:

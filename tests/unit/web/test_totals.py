@@ -46,6 +46,13 @@ def test_one_that_begins_anew_goes_on_from_the_sum_of_the_one_before() -> None:
     assert received(sums.take([counted("w1", 1, pid=3), counted("w2", 20)])) == 130
 
 
+def test_bytes_that_were_counted_once_too_often_do_not_fall_again() -> None:
+    sums = Totals()
+    assert received(sums.take([counted("", 100)])) == 100
+    assert received(sums.take([counted("", 90)])) == 100
+    assert received(sums.take([counted("", 101)])) == 101
+
+
 def test_a_later_process_with_the_same_number_is_another_one() -> None:
     sums = Totals()
     sums.take([counted("", 100)])
