@@ -13,8 +13,10 @@ from flask import Flask
 
 from rtmpsrv.web import metrics
 from tests.doubles.monitor_source import FakeSource
+from tests.doubles.monitor_values import process
 from tests.media_files import system_tool
 from tests.monitoring_files import ALERTS, PROMETHEUS, alerts, dashboard, panels
+from tests.pages import page
 
 PROMTOOL_S = 60.0
 FOR_THE_TEST = {"job": "rtmpsrv", "instance": "here"}
@@ -102,7 +104,8 @@ def promtool(*arguments: str, given: str = "") -> subprocess.CompletedProcess[st
 
 def metrics_text() -> str:
     app = Flask(__name__, static_folder=None)
-    app.register_blueprint(metrics.blueprint(FakeSource(), per_channel=True))
+    source = FakeSource(processes=[process(control_connected=True)])
+    app.register_blueprint(metrics.blueprint(source, per_channel=True))
     client = app.test_client()
     client.get("/metrics")
     return client.get("/metrics").text
@@ -198,3 +201,9 @@ def labelled(series: str) -> str:
     name, _, rest = series.partition("{")
     labels = ",".join(f'{label}="{value}"' for label, value in FOR_THE_TEST.items())
     return f"{name}{{{labels}{',' + rest if rest else '}'}"
+
+
+def test_the_documentation_has_every_metric_and_no_other() -> None:
+    told = re.findall(r"^\| `(rtmpsrv_\w+)`", page("metrics.md"), re.MULTILINE)
+    there = re.findall(r"^# TYPE (rtmpsrv_\w+)", metrics_text(), re.MULTILINE)
+    assert sorted(told) == sorted(there)
