@@ -22,7 +22,7 @@ CONNECTIONS: Final = (
 )
 FILTERS: Final = ("path", "rtmp_conn", "rtmps_conn")
 
-Sample = tuple[str, Mapping[str, str], int]  # name, labels, value
+Sample = tuple[str, str, int]  # name, labels as they are written, value
 
 
 def answer(source: Source, arguments: Mapping[str, str]) -> Response:
@@ -45,10 +45,9 @@ def answer(source: Source, arguments: Mapping[str, str]) -> Response:
     return Response("".join(parts), content_type=CONTENT_TYPE)
 
 
-def line(name: str, labels: Mapping[str, str], value: int) -> str:
-    """Return one line of the text format, labels in the order of their names."""
-    inside = ",".join(f'{key}="{_escaped(labels[key])}"' for key in sorted(labels))
-    return f"{name}{{{inside}}} {value}\n" if labels else f"{name} {value}\n"
+def labels(**values: str) -> str:
+    """Return labels as they are written, in the order of their names."""
+    return "{" + ",".join([f'{name}="{_escaped(values[name])}"' for name in sorted(values)]) + "}"
 
 
 _NO_PATHS = (
@@ -67,36 +66,34 @@ def _section(
     """Return what there is; where there is nothing at all, a 0 without labels for each name, as MediaMTX."""
     if samples or all_of_them:
         yield f"# {heading}\n"
-        yield from (line(*one) for one in samples or [(name, {}, 0) for name in names])
+        for name, written, value in samples or [(name, "", 0) for name in names]:
+            yield f"{name}{written} {value}\n"
         yield "\n"
 
 
 def _paths(channels: Sequence[ChannelValue]) -> Iterator[Sample]:
     for one in channels:
-        labels = {"name": one["name"], "state": "ready" if one["live"] else "notReady"}
-        yield "paths", labels, 1
+        name, state = one["name"], "ready" if one["live"] else "notReady"
+        written = labels(name=name, state=state)
+        yield "paths", written, 1
         readers = Counter(kind for _, kind in one["readers"]) or {"": 0}
         for kind, count in sorted(readers.items()):
-            yield "paths_readers", {**labels, "readerType": kind}, count
-        yield "paths_inbound_bytes", labels, one["received_bytes"]
-        yield "paths_outbound_bytes", labels, one["sent_bytes"]
-        yield "paths_inbound_frames_in_error", labels, 0
-        yield "paths_bytes_received", labels, one["received_bytes"]
-        yield "paths_bytes_sent", labels, one["sent_bytes"]
+            yield "paths_readers", labels(name=name, state=state, readerType=kind), count
+        yield "paths_inbound_bytes", written, one["received_bytes"]
+        yield "paths_outbound_bytes", written, one["sent_bytes"]
+        yield "paths_inbound_frames_in_error", written, 0
+        yield "paths_bytes_received", written, one["received_bytes"]
+        yield "paths_bytes_sent", written, one["sent_bytes"]
 
 
 def _connections(prefix: str, connections: Sequence[ConnectionValue]) -> Iterator[Sample]:
     for one in connections:
-        labels = {
-            "id": one["id"],
-            "state": one["state"],
-            "path": one["channel"],
-            "remoteAddr": one["remote_ip"],
-        }
+        state, path = one["state"], one["channel"]
+        written = labels(id=one["id"], state=state, path=path, remoteAddr=one["remote_ip"])
         received, sent = one["received_bytes"], one["sent_bytes"]
         values = (1, received, sent, one["frames_dropped"], received, sent)
         for end, value in zip(_CONNECTION_ENDS, values, strict=True):
-            yield f"{prefix}{end}", labels, value
+            yield f"{prefix}{end}", written, value
 
 
 def _escaped(text: str) -> str:

@@ -28,6 +28,7 @@ MOST: Final = 2**32 - 1  # NOALBS and an exporter read 32 bits
 CODECS: Final = {"MPEG-4 Audio": "AAC", "MPEG-1/2 Audio": "MP3"}  # as nginx-rtmp calls them
 
 _NEVER_IN_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_AS_IT_IS = re.compile("[0-9A-Za-z .,:;/()_-]*")  # what nearly all texts are
 
 
 def blueprint(source: Source, url_layout: str, now: Callable[[], float] = time.time) -> Blueprint:
@@ -60,6 +61,8 @@ def application_and_name(channel: str, url_layout: str) -> tuple[str, str]:
 
 def text_of(text: str) -> str:
     """Return text as it stands in an element; what XML cannot hold is replaced."""
+    if _AS_IT_IS.fullmatch(text) is not None:
+        return text
     return escape(_NEVER_IN_XML.sub("\ufffd", text), quote=False)
 
 
