@@ -125,6 +125,12 @@ def test_connections_are_counted_by_what_they_do() -> None:
     }
 
 
+def test_those_that_came_between_two_answers_make_no_number_negative() -> None:
+    nobody = [process(listeners=[])]
+    read = samples(client_of(FakeSource([on_air("x")], [], [], nobody)))
+    assert read["rtmpsrv_connections", ("rtmp", "idle")] == 0
+
+
 def test_channels_are_counted_by_state() -> None:
     channels = [on_air("x"), on_air("y"), waited_for("z", suspended=True), waited_for("q")]
     read = samples(client_of(FakeSource(channels)))

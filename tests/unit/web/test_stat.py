@@ -223,6 +223,11 @@ def test_a_bandwidth_fits_32_bits() -> None:
     assert bw_video(tracks=[video(bitrate_10s=2**32)]) == 2**32 - 1
 
 
+def test_players_that_wait_are_not_sent_anything() -> None:
+    text = one_stream(on_air("x", players=5, waiting=2))
+    assert stat_readers.kaylendog(text)["live", "x"]["bw_out"] == 3 * 4_500_000
+
+
 # --- names --------------------------------------------------------------------------------------------------
 
 
@@ -251,6 +256,11 @@ def test_streams_stand_with_their_application() -> None:
     assert set(stat_readers.kaylendog(text)) == {("live", "two"), ("a", "one"), ("a", "three")}
     root = ET.fromstring(text)
     assert [one.findtext("live/nclients") for one in root.iter("application")] == ["1", "2"]
+
+
+def test_idle_connections_are_no_clients_of_a_channel_without_a_name() -> None:
+    text = document([on_air("")], [connection("encoder", "publish", ""), connection("idle")])
+    assert ET.fromstring(text).findtext(".//stream/nclients") == "1"
 
 
 def test_html_in_a_name_stays_text() -> None:
