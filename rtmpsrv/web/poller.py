@@ -1,0 +1,242 @@
+"""Asks the server once a second for all pages that are open, and tells each what changed.
+
+One greenlet for all listeners; none while there are none.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import deque
+from collections.abc import Iterator, Mapping
+from time import monotonic, time
+
+import gevent
+from gevent.event import Event
+from gevent.queue import Empty, Full, Queue
+
+from rtmpsrv.monitor.values import ChannelValue, ProcessValue
+
+from .depth import NOTHING, Depths, View
+from .picture import Rates, Row, changes, channel_row, event_row, server_row
+from .source import Source
+from .verdict import Verdicts
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+REST = 10  # times what a look took is rested before the next: with very many channels pages move slower,
+LONGEST_REST_S = 5.0  # but not as slow as a worker that does not answer
+LISTENERS = 32
+WAITING_MESSAGES = 16  # of a listener that does not read; then it is dropped, and may come again
+COMMENT_S = 15.0  # a proxy's shortest patience is longer
+RETRY_MS = 2000
+EVENTS = 200  # that a page is told when it comes
+
+
+class Listener:
+    """One open page. Its queue holds bytes that all listeners share."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.view = NOTHING
+        self.view_is_new = False
+        self.has_picture = False
+        self.dropped = False
+        self._waiting: Queue[bytes | None] = Queue(WAITING_MESSAGES)
+
+    def tell(self, message: bytes | None) -> None:
+        """Put a message into its queue; None ends it. Never blocks: one that is too slow is dropped."""
+        try:
+            self._waiting.put_nowait(message)
+        except Full:
+            self.dropped = True
+
+    def messages(self) -> Iterator[bytes]:
+        """Return what to send, as it comes. Blocks between; a comment goes out where nothing else does."""
+        yield f"retry: {RETRY_MS}\n\n".encode()
+        while not self.dropped:
+            try:
+                message = self._waiting.get(timeout=COMMENT_S)
+            except Empty:
+                message = b":\n\n"
+            if message is None:
+                return
+            yield message
+
+
+class Poller:
+    """The pages that are open, and the greenlet that asks for them. Owned by the site."""
+
+    def __init__(self, source: Source, verdicts: Verdicts, layout: str) -> None:
+        self._source = source
+        self._verdicts = verdicts
+        self._layout = layout
+        self._listeners: dict[str, Listener] = {}
+        self._came = 0
+        self._serial = 0
+        self._greenlet: gevent.Greenlet[[], None] | None = None
+        self._wanted = Event()  # set when a page wants to see something else, now
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin anew: what was seen while nobody looked is old."""
+        self._server: Row = {}
+        self._channels: dict[str, Row] = {}
+        self._missing: list[str] = []
+        self._events: deque[Row] = deque(maxlen=EVENTS)
+        self._after: Mapping[str, int] = {}
+        self._rates = Rates()
+        self._values: dict[str, ChannelValue] = {}
+        self._depths = Depths(self._source, self._verdicts)
+        self._seen = False
+
+    @property
+    def listening(self) -> int:
+        """How many pages are open."""
+        return len(self._listeners)
+
+    @property
+    def full(self) -> bool:
+        """True when no further page is served."""
+        return len(self._listeners) >= LISTENERS
+
+    def join(self) -> Listener | None:
+        """Return a new listener, who must `leave`; None when there are too many. Never blocks."""
+        if self.full:
+            return None
+        self._came += 1
+        listener = Listener(f"{self._came}-{id(self):x}")  # another process' names are others
+        self._listeners[listener.name] = listener
+        if self._greenlet is None:
+            self._forget()
+            self._greenlet = gevent.spawn(self._run)
+        elif self._seen:
+            self._tell_all_there_is(listener)
+        return listener
+
+    def leave(self, listener: Listener) -> None:
+        """Forget a listener; with the last one the asking ends. Twice is no harm. Never blocks."""
+        self._listeners.pop(listener.name, None)
+        if not self._listeners and self._greenlet is not None:
+            self._greenlet.kill(block=False)
+            self._greenlet = None
+
+    def look(self, name: str, view: View) -> bool:
+        """Let a listener see one channel, or other players of it; False: there is no such listener."""
+        listener = self._listeners.get(name)
+        if listener is None:
+            return False
+        listener.view = view
+        listener.view_is_new = True
+        self._wanted.set()
+        return True
+
+    def close(self) -> None:
+        """End all streams of events; the pages come again by themselves. Never blocks."""
+        for listener in list(self._listeners.values()):
+            listener.dropped = True
+            listener.tell(None)
+            self.leave(listener)
+
+    def _run(self) -> None:
+        try:
+            self._look_on()
+        except Exception:  # our fault: said, and the pages come again and start anew
+            log.exception("The pages are told nothing more.")
+            self._greenlet = None
+            self.close()
+
+    def _look_on(self) -> None:
+        while True:
+            began = monotonic()
+            self._look_at_all()
+            self._tell_views(list(self._listeners.values()))
+            took_s = monotonic() - began
+            next_look = max(began + EVERY_S, began + took_s + min(LONGEST_REST_S, REST * took_s))
+            while (rest := next_look - monotonic()) > 0:
+                if not self._wanted.wait(rest):
+                    break
+                self._wanted.clear()
+                self._tell_views([one for one in self._listeners.values() if one.view_is_new])
+
+    def _look_at_all(self) -> None:
+        """Ask for everything, and tell each listener what is new to it."""
+        processes = self._source.processes()
+        channels = self._source.channels()
+        happened = self._source.events(self._after)
+        missing = sorted({*processes.missing, *channels.missing})
+        message: Row = {}
+        if not channels.nobody and not processes.nobody:
+            message = self._take(processes.values, channels.values, missing)
+        events = [event_row(event) for event in happened.values]
+        if not happened.nobody:
+            self._after = happened.last
+        if events:
+            self._events.extend(events)
+            message["events"] = events[-EVENTS:]
+        if missing != self._missing or channels.nobody:
+            self._missing = message["missing"] = missing
+        old = [one for one in self._listeners.values() if one.has_picture]
+        new = [one for one in self._listeners.values() if not one.has_picture]
+        self._seen = True
+        self._tell(old, "changes", {"at": round(time(), 3), **message})
+        for listener in new:
+            self._tell_all_there_is(listener)
+
+    def _take(self, processes: list[ProcessValue], channels: list[ChannelValue], missing: list[str]) -> Row:
+        """Take what was answered as how things are now, and return what that changes."""
+        now = monotonic()
+        rows = {one["name"]: channel_row(one, self._verdicts.judge(one, now)) for one in channels}
+        for name, row in self._channels.items():
+            if row["worker"] in missing and name not in rows:
+                rows[name] = row  # its process is only slow to answer
+        counters = [process["counters"] for process in processes]
+        received, sent = self._rates.note(
+            monotonic(),
+            sum(one["received_bytes"] for one in counters),
+            sum(one["sent_bytes"] for one in counters),
+        )
+        server = server_row(processes, self._layout) | {"in": received, "out": sent}
+        message = changes(self._channels, rows)
+        differing = {name: value for name, value in server.items() if self._server.get(name) != value}
+        if differing:
+            message["server"] = differing
+        self._server, self._channels = server, rows
+        values = {one["name"]: one for one in channels}
+        self._values = {name: values.get(name) or self._values[name] for name in rows}
+        return message
+
+    def _tell_all_there_is(self, listener: Listener) -> None:
+        picture = {
+            "listener": listener.name,
+            "at": round(time(), 3),
+            "server": self._server,
+            "channels": list(self._channels.items()),
+            "events": list(self._events),
+            "missing": self._missing,
+        }
+        listener.has_picture = True
+        self._tell([listener], "picture", picture)
+
+    def _tell_views(self, listeners: list[Listener]) -> None:
+        """Tell what the views show; those who see the same are told by the same bytes."""
+        by_view: dict[tuple[View, bool], list[Listener]] = {}
+        for listener in listeners:
+            if listener.view.channel:
+                by_view.setdefault((listener.view, listener.view_is_new), []).append(listener)
+            listener.view_is_new = False
+        for (view, is_new), those in by_view.items():
+            message = self._depths.show(view, self._values.get(view.channel))
+            if is_new:
+                message["ends"] = self._depths.ends(view.channel)
+            self._tell(those, "depth", message)
+
+    def _tell(self, listeners: list[Listener], event: str, message: Row) -> None:
+        if not listeners:
+            return
+        self._serial += 1
+        text = json.dumps(message, separators=(",", ":"))
+        made = f"id: {self._serial}\nevent: {event}\ndata: {text}\n\n".encode()
+        for listener in listeners:
+            listener.tell(made)

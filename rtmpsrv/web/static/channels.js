@@ -1,0 +1,162 @@
+// The list of all channels: filter, verdicts, order, and what each row shows.
+
+import { makeBadge, showBadge } from "./badge.js";
+import { Spark } from "./chart.js";
+import { byId, make, setAttribute, setText, show } from "./dom.js";
+import { Grid, textColumn } from "./grid.js";
+import { UNKNOWN, VERDICTS, bitrate, count, many, span, verdict } from "./words.js";
+
+const sparks = new WeakMap();
+
+// How rows compare for each column; the first click is what people look for: the worst, the most.
+const ORDERS = {
+  verdict: (a, b) => verdict(a.verdict).rank - verdict(b.verdict).rank,
+  name: () => 0,
+  bitrate: (a, b) => b.bitrate - a.bitrate,
+  viewers: (a, b) => b.players - a.players,
+  uptime: (a, b) => (a.started || Infinity) - (b.started || Infinity),
+};
+
+const byName = new Intl.Collator("en", { numeric: true });
+
+/** Return the channels that match words and verdict, in order. */
+export function chosen(channels, words, state, sort, descending) {
+  const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
+  const rows = [];
+  for (const row of channels) {
+    if (state && row.verdict !== state) continue;
+    const text = `${row.name} ${row.tracks.join(" ")} ${row.worker} ${row.sentence}`.toLowerCase();
+    if (wanted.every((word) => text.includes(word))) rows.push(row);
+  }
+  const sign = descending ? -1 : 1;
+  const compare = ORDERS[sort];
+  return rows.sort((a, b) => sign * (compare(a, b) || byName.compare(a.name, b.name)));
+}
+
+function columns(store) {
+  return [
+    {
+      id: "verdict",
+      label: "Verdict",
+      sort: true,
+      make: (cell) => cell.append(makeBadge()),
+      fill: (cell, row) => showBadge(cell.firstChild, row.verdict),
+    },
+    {
+      id: "name",
+      label: "Channel",
+      sort: true,
+      make: (cell) => cell.append(make("bdi", { class: "title" }), make("span", { class: "sentence" })),
+      fill: (cell, row) => {
+        setText(cell.firstChild, row.name);
+        setAttribute(cell.firstChild, "title", row.name);
+        setText(cell.lastChild, row.verdict === "good" ? "" : row.sentence); // calm where all is well
+        setAttribute(cell.lastChild, "title", row.sentence);
+      },
+    },
+    {
+      id: "bitrate",
+      label: "Bitrate",
+      sort: true,
+      numeric: true,
+      make: (cell) => {
+        const spark = new Spark();
+        sparks.set(cell, spark);
+        cell.append(spark.element, make("span", { class: "value" }));
+      },
+      fill: (cell, row) => {
+        sparks.get(cell).show(row.chart);
+        setText(cell.lastChild, row.live ? bitrate(row.bitrate) : UNKNOWN);
+      },
+    },
+    {
+      id: "viewers",
+      label: "Viewers",
+      sort: true,
+      numeric: true,
+      make: (cell) => cell.append(make("span", {}), make("span", { class: "unit" })),
+      fill: (cell, row) => {
+        setText(cell.firstChild, count(row.players));
+        setText(cell.lastChild, row.players === 1 ? " viewer" : " viewers");
+      },
+    },
+    {
+      id: "tracks",
+      label: "Tracks",
+      make: (cell) => cell.append(make("span", {}), make("span", {})),
+      fill: (cell, row) => {
+        const [first, ...others] = row.tracks;
+        setText(cell.firstChild, first || UNKNOWN);
+        setText(cell.lastChild, others.join(" · "));
+        setAttribute(cell, "title", row.tracks.join(", "));
+      },
+    },
+    textColumn("uptime", "On air for", (row) => (row.started && row.live ? span(store.now - row.started) : row.suspended ? "waits for its publisher" : UNKNOWN), {
+      sort: true,
+      numeric: true,
+    }),
+    {
+      id: "actions",
+      label: "Actions",
+      unseen: true,
+      make: (cell) => cell.append(make("button", { class: "quiet", tabindex: "-1" }, "Stop", make("span", { class: "unseen" }))),
+      fill: (cell, row) => {
+        show(cell.firstChild, row.live || row.suspended);
+        setText(cell.firstChild.lastChild, ` ${row.name}`);
+      },
+    },
+  ];
+}
+
+export class Channels {
+  constructor(store, open, stop) {
+    this.store = store;
+    this.state = "";
+    this.filter = byId("filter");
+    this.filter.addEventListener("input", () => this.render());
+    byId("show-all").addEventListener("click", () => this.showAll());
+    this.grid = new Grid(byId("channels"), {
+      name: "channel-row",
+      label: "channels",
+      columns: columns(store),
+      open,
+      act: stop,
+      sort: "verdict",
+      sorted: () => this.render(),
+    });
+    this.chips = new Map();
+    for (const state of ["", ...Object.keys(VERDICTS)]) {
+      const chip = make("button", { class: "chip", "data-state": state, "aria-pressed": "false" }, make("span", {}), " ", make("b", {}));
+      chip.firstChild.textContent = state ? VERDICTS[state].word : "All";
+      chip.addEventListener("click", () => {
+        this.state = this.state === state ? "" : state;
+        this.render();
+      });
+      this.chips.set(state, chip);
+      byId("verdicts").append(chip);
+    }
+  }
+
+  showAll() {
+    this.state = "";
+    this.filter.value = "";
+    this.render();
+    this.filter.focus();
+  }
+
+  render() {
+    const all = [...this.store.channels.values()];
+    const counts = {};
+    for (const row of all) counts[row.verdict] = (counts[row.verdict] || 0) + 1;
+    for (const [state, chip] of this.chips) {
+      const number = state ? counts[state] || 0 : all.length;
+      setText(chip.lastChild, count(number));
+      setAttribute(chip, "aria-pressed", String(this.state === state));
+      setAttribute(chip, "aria-label", `${state ? VERDICTS[state].word : "All"}: ${many(number, "channel")}`);
+      show(chip, state === "" || number > 0 || this.state === state);
+    }
+    const rows = chosen(all, this.filter.value, this.state, this.grid.sort, this.grid.descending);
+    show(byId("none-found"), rows.length === 0 && all.length > 0);
+    this.grid.set(rows.length, (index) => rows[index], (row) => row.name);
+  }
+}

@@ -1,0 +1,67 @@
+// What the server has told so far: the whole picture once, then what changed.
+
+const CHART_S = 60;
+const EVENTS = 500;
+
+export class Store {
+  constructor() {
+    this.channels = new Map(); // by name; a name is never a key of an object
+    this.server = {};
+    this.events = []; // the newest first
+    this.missing = [];
+    this.listener = "";
+    this.depth = null;
+    this.offset = 0; // the server's clock less ours
+    this.seen = false;
+  }
+
+  /** The server's time, by the clock here. */
+  get now() {
+    return Date.now() / 1000 + this.offset;
+  }
+
+  picture(message) {
+    this.channels = new Map();
+    this.events = [];
+    this.server = {};
+    this.listener = message.listener;
+    this.depth = null;
+    this.seen = true;
+    this.changes(message);
+  }
+
+  changes(message) {
+    this.offset = message.at - Date.now() / 1000;
+    Object.assign(this.server, message.server);
+    for (const name of message.gone || []) this.channels.delete(name);
+    for (const [name, fields] of message.channels || []) this.change(name, fields);
+    if (message.events) {
+      this.events = [...message.events.slice().reverse(), ...this.events].slice(0, EVENTS);
+    }
+    if (message.missing) this.missing = message.missing;
+  }
+
+  change(name, fields) {
+    const row = this.channels.get(name) || { name, chart: [] };
+    const { more, ...others } = fields;
+    Object.assign(row, others);
+    if (more) row.chart = [...row.chart, ...more].slice(-CHART_S);
+    this.channels.set(name, row);
+  }
+
+  /** Take what was told of one channel; its earlier ends come only with the first of these. */
+  deepen(message) {
+    const before = this.depth && this.depth.channel === message.channel ? this.depth : {};
+    this.depth = { ...before, ...message };
+  }
+
+  /** What ended or was refused on a channel, the newest first: what is remembered of it, and what came since. */
+  eventsOf(name) {
+    const known = new Set();
+    const earlier = this.depth && this.depth.channel === name && this.depth.ends ? this.depth.ends : [];
+    return [...this.events.filter((one) => one.channel === name), ...earlier.slice().reverse()].filter((one) => {
+      const key = `${one.worker} ${one.serial}`;
+      return !known.has(key) && known.add(key);
+    });
+  }
+}
