@@ -44,10 +44,10 @@ export class Spark {
   }
 }
 
-/** Return a round number that is not below the value: 1, 2, 2.5 or 5 times a power of ten. */
+/** Return a round number that is not below the value. */
 export function roundUp(value) {
   const power = 10 ** Math.floor(Math.log10(Math.max(1, value)));
-  return [1, 2, 2.5, 5, 10].map((one) => one * power).find((one) => one >= value);
+  return [1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10].map((one) => one * power).find((one) => one >= value);
 }
 
 /** The large chart of one channel: scale, limit, and the value under the pointer. */
