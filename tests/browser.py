@@ -97,7 +97,7 @@ class Browser:
 
     def errors(self) -> list[str]:
         """Return what the console holds: what the policy forbade, scripts that failed, what was not found."""
-        lines = [str(line["message"]) for line in self.driver.get_log("browser")]
+        lines = [str(line["message"]) for line in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
         return [line for line in lines if not any(piece in line for piece in self.expected)]
 
     def resize(self, size: tuple[int, int]) -> None:
@@ -113,7 +113,7 @@ class Browser:
 
     def run(self, script: str, *arguments: object) -> Any:
         """Run a script in the page and return what it returns."""
-        return self.driver.execute_script(script, *arguments)  # type: ignore[no-untyped-call]
+        return self.driver.execute_script(script, *arguments)
 
     def one(self, selector: str) -> WebElement:
         """Return the first element there is."""

@@ -48,7 +48,7 @@ class PageStage:
     def away(self) -> None:
         """End all connections, and listen no more."""
         self.poller.close()
-        self._server.stop(timeout=1)
+        self._server.stop(timeout=0.1)  # browsers keep connections
 
 
 def move_to_now(source: FakeSource) -> None:

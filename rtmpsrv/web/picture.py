@@ -15,6 +15,8 @@ from .verdict import Verdict
 
 CHART_S = 60  # what VitalsValue.bitrates spans
 RATES_OVER_S = 5.0
+EVENTS = 200  # of each kind
+KINDS = {"unpublish": "publish", "kicked": "publish", "stop": "play"}
 TIMES = "\N{MULTIPLICATION SIGN}"
 CODECS = {"MPEG-4 Audio": "AAC", "MPEG-1/2 Audio": "MP3", "MPEG-4 Audio LATM": "AAC"}  # as people say
 
@@ -176,6 +178,24 @@ def changes(old: Mapping[str, Row], new: Mapping[str, Row]) -> Row:
     if gone:
         message["gone"] = gone
     return message
+
+
+class Lately:
+    """What happened last, of each kind: many players that come and go push out no end of a publisher."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, deque[Row]] = {}
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Keep these events, the oldest first."""
+        for row in rows:
+            what = str(row["what"])
+            kind = KINDS.get(what, what)
+            self._kept.setdefault(kind, deque(maxlen=EVENTS)).append(row)
+
+    def all(self) -> list[Row]:
+        """Return what is kept, the oldest first."""
+        return sorted((row for kept in self._kept.values() for row in kept), key=lambda row: float(row["at"]))
 
 
 class Rates:

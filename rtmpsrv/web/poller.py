@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import deque
 from collections.abc import Iterator, Mapping
 from time import monotonic, time
 
@@ -18,7 +17,7 @@ from gevent.queue import Empty, Full, Queue
 from rtmpsrv.monitor.values import ChannelValue, ProcessValue
 
 from .depth import NOTHING, Depths, View
-from .picture import Rates, Row, changes, channel_row, event_row, server_row
+from .picture import Lately, Rates, Row, changes, channel_row, event_row, server_row
 from .source import Source
 from .verdict import Verdicts
 
@@ -31,7 +30,6 @@ LISTENERS = 32
 WAITING_MESSAGES = 16  # of a listener that does not read; then it is dropped, and may come again
 COMMENT_S = 15.0  # a proxy's shortest patience is longer
 RETRY_MS = 2000
-EVENTS = 200  # that a page is told when it comes
 
 
 class Listener:
@@ -84,7 +82,7 @@ class Poller:
         self._server: Row = {}
         self._channels: dict[str, Row] = {}
         self._missing: list[str] = []
-        self._events: deque[Row] = deque(maxlen=EVENTS)
+        self._lately = Lately()
         self._after: Mapping[str, int] = {}
         self._rates = Rates()
         self._values: dict[str, ChannelValue] = {}
@@ -173,8 +171,8 @@ class Poller:
         if not happened.nobody:
             self._after = happened.last
         if events:
-            self._events.extend(events)
-            message["events"] = events[-EVENTS:]
+            self._lately.add(events)
+            message["events"] = events
         if missing != self._missing or channels.nobody:
             self._missing = message["missing"] = missing
         old = [one for one in self._listeners.values() if one.has_picture]
@@ -213,7 +211,7 @@ class Poller:
             "at": round(time(), 3),
             "server": self._server,
             "channels": list(self._channels.items()),
-            "events": list(self._events),
+            "events": self._lately.all(),
             "missing": self._missing,
         }
         listener.has_picture = True

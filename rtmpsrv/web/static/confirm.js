@@ -1,6 +1,6 @@
 // Asks before a stream or a player is ended, and tells the server. The dialog keeps the focus, Escape closes it.
 
-import { byId, make, show } from "./dom.js";
+import { address, byId, make, show } from "./dom.js";
 import { many, span } from "./words.js";
 
 const BLOCKS_S = [0, 60, 600, 3600, 86400];
@@ -11,7 +11,7 @@ function path(parts, query) {
 }
 
 async function post(url) {
-  const answer = await fetch(url, { method: "POST" });
+  const answer = await fetch(address(url), { method: "POST" });
   if (answer.ok) return;
   const told = await answer.json().catch(() => ({}));
   throw new Error(told.error || `The server answers ${answer.status}.`);

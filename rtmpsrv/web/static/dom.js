@@ -2,6 +2,11 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+/** Return the full address of a path below the page, without the login that the page's own may hold. */
+export function address(path) {
+  return new URL(path, location.origin + location.pathname).href;
+}
+
 /** Return the element with this id. */
 export function byId(id) {
   return document.getElementById(id);

@@ -2,6 +2,7 @@
 
 import { byId, make, setAttribute, setText, show } from "./dom.js";
 import { Grid, textColumn } from "./grid.js";
+import { eventKey } from "./store.js";
 import { UNKNOWN, ago, bytes, moment, span } from "./words.js";
 
 const WHAT = {
@@ -79,7 +80,7 @@ export class EventTable {
   }
 
   show(rows) {
-    this.grid.set(rows.length, (index) => rows[index], (row) => `${row.worker} ${row.serial}`);
+    this.grid.set(rows.length, (index) => rows[index], eventKey);
   }
 }
 

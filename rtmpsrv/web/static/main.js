@@ -3,7 +3,7 @@
 import { Channel } from "./channel.js";
 import { Channels } from "./channels.js";
 import { Confirm } from "./confirm.js";
-import { byId, make, setAttribute, setText, show } from "./dom.js";
+import { address, byId, make, setAttribute, setText, show } from "./dom.js";
 import { Events } from "./events.js";
 import { Store } from "./store.js";
 import { Stream } from "./stream.js";
@@ -54,7 +54,7 @@ async function ask(wanted) {
   if (!store.listener) return;
   const body = JSON.stringify({ listener: store.listener, ...wanted });
   try {
-    await fetch("events/view", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+    await fetch(address("events/view"), { method: "POST", headers: { "Content-Type": "application/json" }, body });
   } catch {
     // the stream is broken as well, then: it says so, and asks again when it is there
   }

@@ -1,7 +1,13 @@
 // What the server has told so far: the whole picture once, then what changed.
 
 const CHART_S = 60;
-const EVENTS = 500;
+const EVENTS = 200; // of each kind: many viewers push out no end of a publisher
+const KINDS = { unpublish: "publish", kicked: "publish", stop: "play" };
+
+/** What tells an event from all others; a worker that began anew counts from one again. */
+export function eventKey(event) {
+  return `${event.worker} ${event.serial} ${event.at}`;
+}
 
 export class Store {
   constructor() {
@@ -35,9 +41,7 @@ export class Store {
     Object.assign(this.server, message.server);
     for (const name of message.gone || []) this.channels.delete(name);
     for (const [name, fields] of message.channels || []) this.change(name, fields);
-    if (message.events) {
-      this.events = [...message.events.slice().reverse(), ...this.events].slice(0, EVENTS);
-    }
+    if (message.events) this.happen(message.events);
     if (message.missing) this.missing = message.missing;
   }
 
@@ -47,6 +51,15 @@ export class Store {
     Object.assign(row, others);
     if (more) row.chart = [...row.chart, ...more].slice(-CHART_S);
     this.channels.set(name, row);
+  }
+
+  happen(events) {
+    const kept = {};
+    this.events = [...events.slice().reverse(), ...this.events].filter((one) => {
+      const kind = KINDS[one.what] || one.what;
+      kept[kind] = (kept[kind] || 0) + 1;
+      return kept[kind] <= EVENTS;
+    });
   }
 
   /** Take what was told of one channel; its earlier ends come only with the first of these. */
@@ -60,7 +73,7 @@ export class Store {
     const known = new Set();
     const earlier = this.depth && this.depth.channel === name && this.depth.ends ? this.depth.ends : [];
     return [...this.events.filter((one) => one.channel === name), ...earlier.slice().reverse()].filter((one) => {
-      const key = `${one.worker} ${one.serial}`;
+      const key = eventKey(one);
       return !known.has(key) && known.add(key);
     });
   }

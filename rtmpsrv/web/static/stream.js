@@ -1,5 +1,7 @@
 // The stream of events from the server: opened while the page is seen, opened again when it broke.
 
+import { address } from "./dom.js";
+
 const QUIET_S = 5; // the server says something each second, or each few where it is very busy
 const LOST_S = 20;
 const FIRST_WAIT_S = 2;
@@ -34,7 +36,7 @@ export class Stream {
     this.close();
     this.state("connecting", "Connecting");
     this.heardAt = Date.now();
-    const source = new EventSource("events");
+    const source = new EventSource(address("events"));
     this.source = source;
     for (const kind of ["picture", "changes", "depth"]) {
       source.addEventListener(kind, (event) => this.hear(kind, event.data));
@@ -72,7 +74,7 @@ export class Stream {
     this.timer = setTimeout(() => this.look(), waitS * 1000);
     let why = "The server does not answer";
     try {
-      const answer = await fetch("events", { method: "HEAD", cache: "no-store" });
+      const answer = await fetch(address("events"), { method: "HEAD", cache: "no-store" });
       if (answer.status === 401 || answer.status === 403) why = "Not allowed any more: load the page again to log in";
       else if (answer.status === 503) why = "Too many pages are open at this server";
       else if (!answer.ok) why = `The server answers ${answer.status}`;

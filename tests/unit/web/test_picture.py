@@ -162,3 +162,13 @@ def test_all_rows_are_json() -> None:
         picture.connection_row(connection("p", "read", "live/a")),
     ]
     assert json.loads(json.dumps(rows)) == rows
+
+
+def test_many_players_push_out_no_end_of_a_publisher() -> None:
+    lately = picture.Lately()
+    lately.add([{"what": "unpublish", "at": 1.0}, {"what": "refused", "at": 2.0}])
+    lately.add({"what": "play", "at": 3.0 + number} for number in range(1000))
+    kept = lately.all()
+    assert [one["what"] for one in kept[:3]] == ["unpublish", "refused", "play"]
+    assert len(kept) == 2 + picture.EVENTS
+    assert kept[-1]["at"] == 1002.0
