@@ -327,3 +327,14 @@ KNOWN = {name.upper() for name in SETTINGS} | {alias for one in SETTINGS.values(
 def effective_settings(config: Config) -> list[tuple[str, str]]:
     """List every variable with the value in force, as text, secrets masked."""
     return [(name.upper(), display(getattr(config, name), described)) for name, described in SETTINGS.items()]
+
+
+def texts_of(config: Config) -> dict[str, str]:
+    """Return variables with their texts, secrets as they are: for a process with the same settings."""
+    texts = {name.upper(): getattr(config, name) for name in SETTINGS}
+    switches = {True: "YES", False: "NO"}
+    return {
+        name: switches[value] if isinstance(value, bool) else str(value)
+        for name, value in texts.items()
+        if str(value)
+    }

@@ -1,0 +1,140 @@
+"""The facts from those who have them: over the line to the process that has started this one.
+
+Nothing is kept: who asks gets what is so now. Only those who ask the same at the same time share an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
+
+from gevent.event import AsyncResult
+
+from rtmpsrv.errors import AccessDenied
+from rtmpsrv.log import Logger
+from rtmpsrv.monitor.packing import unpack
+from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, EventsValue, ProcessValue
+from rtmpsrv.web.merging import merge_channels
+from rtmpsrv.web.source import Gathered, Happened
+from rtmpsrv.workers.calls import CallLost
+
+ANSWER_S: Final = 2.0  # for a process that serves
+TRAVEL_S: Final = 1.0  # more, for the answers of all to arrive
+KEEPER: Final = "keeper"  # has no channels and connections, and is no worker that could miss
+
+Value = TypeVar("Value")
+
+
+class Asking(Protocol):
+    """The line."""
+
+    def call(self, name: str, *arguments: object, timeout_s: float) -> Any:
+        """Ask, and return the answer. Blocks up to `timeout_s`. Raises CallLost."""
+
+
+class Answers(NamedTuple):
+    """What each process has said; who has said nothing."""
+
+    by_name: dict[str, Any]
+    missing: list[str]
+
+
+NOBODY: Final = Answers({}, [""])
+
+
+class LineSource:
+    """Asks; see `Source`. Blocks up to three seconds, raises nothing."""
+
+    def __init__(self, line: Asking, log: Logger) -> None:
+        self._line = line
+        self._log = log
+        self._asked: dict[Hashable, AsyncResult[Answers]] = {}
+
+    def processes(self) -> Gathered[ProcessValue]:
+        """Return a value for each process, by name."""
+        answers = self._ask("process")
+        return _gathered([answers.by_name[name] for name in sorted(answers.by_name)], answers)
+
+    def channels(self, names: Sequence[str] | None = None) -> Gathered[ChannelValue]:
+        """Return these channels, or all, by name: one value each, in however many processes it is."""
+        answers = self._ask("channels", None if names is None else tuple(names))
+        return _gathered(merge_channels(_all_of(answers)), answers)
+
+    def connections(self, ids: Sequence[str] | None = None) -> Gathered[ConnectionValue]:
+        """Return these connections, or all, in the order in which they came."""
+        answers = self._ask("connections", None if ids is None else tuple(ids))
+        found: list[ConnectionValue] = _all_of(answers)
+        found.sort(key=lambda one: (one["created_at"], one["worker"], one["number"]))
+        return _gathered(found, answers)
+
+    def events(self, after: Mapping[str, int], channel: str | None = None) -> Happened:
+        """Return what happened after these serials; all that is remembered of a process not named."""
+        answers = self._ask("events", dict(after), channel)
+        told: dict[str, EventsValue] = answers.by_name
+        events = sorted(
+            (event for value in told.values() for event in value["events"]),
+            key=lambda event: (event["at"], event["worker"], event["serial"]),
+        )
+        last = dict(after) | {name: value["last"] for name, value in told.items()}
+        return Happened(events, answers.missing, sorted(told), last)
+
+    def kick(self, connection: str, block_s: float, reason: str) -> Gathered[bool]:
+        """End a connection, and refuse its like for so long; any True: it was there."""
+        return self._do("kick", connection, block_s, reason)
+
+    def stop(self, channel: str, block_s: float, reason: str) -> Gathered[bool]:
+        """End the publication of a channel, and let nobody publish it for so long; any True: it was there."""
+        return self._do("stop", channel, block_s, reason)
+
+    # --- private ----------------------------------------------------------------------------------
+
+    def _do(self, what: str, *arguments: object) -> Gathered[bool]:
+        answers = self._ask_all(what, arguments)
+        return _gathered([answers.by_name[name] for name in sorted(answers.by_name)], answers)
+
+    def _ask(self, what: str, *arguments: object) -> Answers:
+        """Ask, or wait for the answer to the same question that somebody has asked before."""
+        key = (what, repr(arguments))
+        asked = self._asked.get(key)
+        if asked is not None:
+            return asked.get() or NOBODY
+        answer = self._asked[key] = AsyncResult()
+        try:
+            answers = self._ask_all(what, arguments)
+        except BaseException as exc:
+            answer.set(NOBODY)
+            if isinstance(exc, Exception):  # a bug: the caller's page is one without facts
+                self._log.error("%s failed: %s", what, type(exc).__name__)
+                return NOBODY
+            raise
+        finally:
+            del self._asked[key]
+        answer.set(answers)
+        return answers
+
+    def _ask_all(self, what: str, arguments: tuple[object, ...]) -> Answers:
+        try:
+            packed: dict[str, bytes | None] = self._line.call(
+                "ask", what, arguments, ANSWER_S, timeout_s=ANSWER_S + TRAVEL_S
+            )
+        except (CallLost, AccessDenied):
+            return NOBODY
+        found, missing = {}, []
+        for name, answer in sorted(packed.items()):
+            if answer is None:
+                missing.append(name)
+                continue
+            try:
+                found[name] = unpack(answer)
+            except Exception as exc:  # noqa: BLE001 - of another version perhaps
+                self._log.error("%s: what %s says is not understood: %s", what, name, type(exc).__name__)
+                missing.append(name)
+        return Answers(found, missing)
+
+
+def _all_of(answers: Answers) -> list[Any]:
+    return [value for name in sorted(answers.by_name) for value in answers.by_name[name]]
+
+
+def _gathered(values: list[Value], answers: Answers) -> Gathered[Value]:
+    return Gathered(values, answers.missing, sorted(answers.by_name))
