@@ -13,6 +13,9 @@ NEEDED = ("flask", "prometheus_client")  # the extra `web`
 MISSING = "API, metrics and page need the extra `web`: pip install 'rtmpsrv[web]'"
 
 
+ASKED_BY = frozenset({"API_PORT", "API_BIND_ADDRESS"})  # whoever sets one of them wants the admin side
+
+
 def is_loopback(address: str) -> bool:
     """Tell whether an address, or `localhost`, is reached from this machine only."""
     try:
@@ -39,6 +42,11 @@ def users_of(text: str) -> dict[str, str]:
 def installed() -> bool:
     """Tell whether there is what the admin side needs; loads nothing of it."""
     return all(importlib.util.find_spec(name) is not None for name in NEEDED)
+
+
+def taken(address: str, port: int, exc: OSError) -> str:
+    """Say why nobody can listen there."""
+    return f"API_PORT: cannot listen on {address}:{port}: {exc.strerror or exc} (API_BIND_ADDRESS, API_PORT)"
 
 
 def problems(config: Config) -> list[str]:

@@ -16,9 +16,9 @@ import gevent
 from gevent.event import Event
 from gevent.pool import Group
 
-from . import __version__, log
-from .access.names import CHANNEL_KEY, PATHS
+from . import __version__, greeting, log
 from .access.refusals import RefusalDelay
+from .admin import AdminSide, ask_alone
 from .admission import Admission, callback_hooks, connection_limits, longest_answer_s
 from .advice import what_waits
 from .bounds import agreed, live_limits, session_settings
@@ -35,7 +35,7 @@ from .server.clock import LoopClock
 from .server.ingest import Ingest
 from .server.listener import Listener
 from .server.parts import ServerParts, Slots
-from .server.ports import NO_PORTS, Ports, listening, place_of
+from .server.ports import NO_PORTS, Ports, listening
 from .server.proxies import Proxies
 from .server.trim import keep_large_blocks_apart, tune_collector
 from .server.turns import Turns
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from .workers.membership import Membership
 
 MIB = 1 << 20
-EVERYWHERE = ("0.0.0.0", "::")  # addresses that are all of this machine's
 
 
 class App:
@@ -134,6 +133,8 @@ class App:
         )
         self._successor: Successor | None = None  # this process, until it serves
         self._failed = False
+        ask = None if membership is not None else ask_alone(self.monitor.answer, self.log)
+        self.admin = AdminSide(config, ask, self.estate.doors)
         self.on_serving: Callable[[], None] = lambda: None  # clients are let in from now on
         if membership is not None:
             membership.join(self.relay, self.estate, config.spread_players, self.describe)
@@ -142,7 +143,7 @@ class App:
         self._certificates = self._certificate_reloader(config) if config.tls_enabled else None
 
     def start(self, successor: Successor | None = None) -> None:
-        """Open the ports. Raises OSError when the plain port cannot be bound.
+        """Open the ports. Raises OSError when the plain port cannot be bound, ConfigError for the admin side.
 
         As the successor of another process it lets nobody in before that has handed over.
         """
@@ -152,20 +153,14 @@ class App:
         keep_large_blocks_apart()
         plain = listening(self._ports.plain)
         listener = Listener(config.bind_address, config.rtmp_port, self.relay, self._parts, plain)
-        # Sockets that others have opened need not be where the settings say.
-        address, _port = place_of(self._ports.plain, config.bind_address, config.rtmp_port)
-        _address, secure_port = place_of(self._ports.secure, "", config.ssl_port)
-        anywhere, here = urls(config, address, listener.port)
-        path = PATHS[config.url_layout]
-        secure = f", or to rtmps://HOST:{secure_port}/{path}" if config.tls_enabled else ""
-        asked = ", if your backend accepts it" if config.control_use or config.callback_url else ""
-        self.log.info("Publish to %s%s, for example %s%s", anywhere, secure, here, asked)
-        self.log.info("Watch the same, for example with: ffplay %s", here)
+        for line in greeting.where_to_publish(config, self._ports, listener.port):
+            self.log.info("%s", line)
         self.log.info("RTMP server rtmpsrv (%s)", __version__)
         self.log.info("Play policy: %s", config.play_policy)
         self._entrance.start()
         self.listeners.append(listener)
         self._successor = successor
+        self.admin.open(self._ports.admin, patient=successor is not None)
         if successor is None:
             self._serve()
         else:
@@ -205,6 +200,7 @@ class App:
         """Look at all files now, and take over what may change of new settings. Never blocks."""
         if self._certificates is not None:
             self._certificates.ask()
+        self.admin.reload()
         self._entrance.ask()
         if config is None:
             return
@@ -226,6 +222,7 @@ class App:
             self._certificates.start()
         self._admission.start()
         self.monitor.start_watching()
+        self.admin.start()
         self.on_serving()
 
     def _take_over(self, successor: Successor) -> None:
@@ -329,20 +326,6 @@ def membership(config: Config, name: str, run_dir: str) -> Membership:
     from .workers.membership import Membership  # a single process needs nothing of it
 
     return Membership(name, run_dir, connection_limits(config), longest_answer_s(config), log.get("WORKER"))
-
-
-def urls(config: Config, address: str, port: int) -> tuple[str, str]:
-    """Return what to publish to: as a pattern for anywhere, and one that works on this machine."""
-    everywhere = address in EVERYWHERE
-    here = "127.0.0.1" if everywhere else address
-    public = config.rtmp_host or ("HOST" if everywhere else here)
-    example = "live/key" if config.url_layout == CHANNEL_KEY else "live/stream"
-    path = PATHS[config.url_layout]
-    return f"rtmp://{_in_url(public)}:{port}/{path}", f"rtmp://{_in_url(here)}:{port}/{example}"
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def raise_descriptor_limit() -> int:

@@ -28,7 +28,7 @@ class Served(Led, Protocol):
     on_serving: Callable[[], None]  # called when clients are let in
 
     def start(self, successor: Successor | None = None) -> None:
-        """Open the ports. Raises OSError when that cannot be."""
+        """Open the ports. Raises OSError, or ConfigError for that of the API, when that cannot be."""
 
     def run(self) -> int:
         """Serve to the end; return the exit code. Blocks."""
@@ -56,8 +56,9 @@ def succeed(predecessor: Wire, config: Config, warnings: list[str]) -> int:
     plain, secure = successor.take_listening(config.bind_address, config.rtmp_port), None
     if config.tls_enabled:
         secure = successor.take_listening(config.ssl_bind_address, config.ssl_port)
+    admin = successor.take_listening(config.api_bind_address, config.api_port)
     try:
-        app = App(config, Ports(plain, secure), login_secret=successor.login_secret)
+        app = App(config, Ports(plain, secure, admin), login_secret=successor.login_secret)
     except ConfigError as exc:  # the other process goes on as soon as it hears nothing from this one
         log.tell(logging.ERROR, [*exc.problems, "succession failed, this process ends"])
         log.flush()  # the other process kills this one as soon as it has lost it
@@ -99,6 +100,8 @@ def _start(app: Served, config: Config, successor: Successor | None) -> str | No
     except OSError as exc:
         where = f"{config.bind_address}:{config.rtmp_port}"
         return f"could not create TCP listener: {where}: {exc.strerror or exc} (BIND_ADDRESS, RTMP_PORT)"
+    except ConfigError as exc:
+        return exc.problems[0]
     return None
 
 

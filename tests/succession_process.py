@@ -85,7 +85,7 @@ class Family:
 
     def keepers(self) -> list[int]:
         """Return the keeper; none or several in the moment of a change."""
-        return [pid for pid in self.pids() if b"keeper_process" in _read(pid, "cmdline")]
+        return [pid for pid in self.pids() if b"rtmpsrv.keeper" in _read(pid, "cmdline")]
 
     def succeed(self, number: int = signal.SIGUSR2, timeout_s: float = 60.0) -> int:
         """Ask for a succession and wait until another process has taken over; return its pid."""

@@ -110,7 +110,7 @@ class WorkerCrew:
 
     def start_keeper(self) -> subprocess.Popen[bytes]:
         """Start a keeper, which goes on where one before it was."""
-        self.keeper = self._run("-m", "rtmpsrv.workers.keeper_process")
+        self.keeper = self._run("-m", "rtmpsrv.keeper")
         return self.keeper
 
     def start_worker(self) -> str:

@@ -18,6 +18,7 @@ class Ports:
 
     plain: int | None = None
     secure: int | None = None
+    admin: int | None = None  # that of API, metrics and page; from the process before this one only
 
 
 NO_PORTS = Ports()

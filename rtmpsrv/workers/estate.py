@@ -170,6 +170,25 @@ class Mirrored(Protocol):
         """Follow one no more. Idempotent."""
 
 
+class Door(Protocol):
+    """A port for something else than streams."""
+
+    bound_to: tuple[str, int]
+
+    @property
+    def descriptor(self) -> int | None:
+        """The socket that listens there; None for none."""
+
+    def pause(self) -> None:
+        """Let clients wait: what is known here is about to move. Blocks for half a second at most."""
+
+    def resume(self) -> None:
+        """Let them in again: nothing has moved. Never blocks."""
+
+    def retire(self) -> None:
+        """Leave clients to another process, which has the same socket. Never blocks."""
+
+
 class Elder(Protocol):
     """A process before this one."""
 
@@ -208,6 +227,7 @@ class Estate:
     published_here: Callable[[str], None] = lambda name: None  # gives a copy up, whose publisher comes
     link_lost_after: Callable[[Authority, set[int] | None], None] | None = None  # tells the successor
     login_secret: bytes = field(default=b"", repr=False)  # for the challenges of logins
+    doors: list[Door] = field(default_factory=list)  # other ports; the successor gets their sockets
 
     def link_lost(self, authority: Authority, serials: set[int] | None = None) -> None:
         """End what a tied authority has granted, or some of it, here and in the successor. Never blocks."""

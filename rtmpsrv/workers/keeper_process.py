@@ -1,23 +1,20 @@
-"""The keeper as a process of its own: `python -m rtmpsrv.workers.keeper_process`, with the workers' settings.
+"""The keeper as a process: `python -m rtmpsrv.keeper` runs it, with the workers' settings.
 
 SIGTERM ends it, and all that its workers have on the air. To replace it, with new settings or new code, start
 another one: this one retires then. Workers go on, as they do when it is killed. With `unless-there` it leaves
 where there is one: a worker that misses the keeper must not end one that is about to serve.
 """
 
-from gevent import monkey
-
-if __name__ == "__main__":
-    monkey.patch_all()
+from __future__ import annotations
 
 import errno
 import logging
 import os
 import signal
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic, time
+from typing import Protocol
 
 import gevent
 from gevent.event import Event
@@ -42,6 +39,31 @@ PROBED_S = 0.1  # for others, who look whether the lock is held, to let it go
 ALONE_S = 10.0  # without a worker: all have ended, and none will come
 RETIRE_S = 15.0  # for a keeper to report what it can, and let the next one begin
 LINGER_S = 3600.0  # for publications of a control server to end, whose link cannot be handed on
+
+
+class Beside(Protocol):
+    """What else there is in the keeper's process."""
+
+    def start(self) -> None:
+        """Begin. Never blocks."""
+
+    def retire(self) -> None:
+        """Leave it to the next keeper's process. Never blocks."""
+
+    def close(self) -> None:
+        """End. Blocks for seconds at most. Idempotent."""
+
+
+class Nothing:
+    """There is nothing else."""
+
+    def start(self) -> None:
+        """Do nothing."""
+
+    retire = close = start
+
+
+MakeBeside = Callable[[Config, Keeper, Admission], Beside]
 
 
 def make(config: Config, folder: str) -> tuple[Keeper, Admission]:
@@ -103,6 +125,7 @@ def serve(
     linger_s: float = LINGER_S,
     *,
     unless_there: bool = False,
+    make_beside: MakeBeside = lambda config, keeper, admission: Nothing(),
 ) -> bool:
     """Be the keeper until `stopping` is set, or another one begins; tell whether nothing was left undone.
 
@@ -115,6 +138,8 @@ def serve(
     keeper, admission = make(config, folder)
     keeper.listen(doors.listen(door))
     admission.start()
+    beside = make_beside(config, keeper, admission)
+    beside.start()
     looking = gevent.spawn(_end_when_alone, keeper, stopping)
     over_or_next = Event()
     for event in (stopping, keeper.retiring):
@@ -126,11 +151,13 @@ def serve(
         with suppress(FileNotFoundError):
             os.unlink(door)
     else:
+        beside.retire()
         path = doors.path_of(folder, former.name_of(os.getpid()))
         keeper.retire(doors.listen(path), lock.release, linger_s)
         with suppress(FileNotFoundError):
             os.unlink(path)
         over = True
+    beside.close()
     admission.stop_commands()
     lock.release()
     return over
@@ -157,7 +184,10 @@ def _end_when_alone(keeper: Keeper, stopping: Event) -> None:
             stopping.set()
 
 
-def main(arguments: Sequence[str] = ()) -> int:
+def main(
+    arguments: Sequence[str] = (),
+    make_beside: MakeBeside = lambda config, keeper, admission: Nothing(),
+) -> int:
     """Run to a signal; return the exit code."""
     log.setup()
     try:
@@ -174,13 +204,11 @@ def main(arguments: Sequence[str] = ()) -> int:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     try:
-        over = serve(config, folder, stopping, unless_there=UNLESS_THERE in arguments)
+        over = serve(
+            config, folder, stopping, unless_there=UNLESS_THERE in arguments, make_beside=make_beside
+        )
     except OSError as exc:
         log.get().error("the keeper cannot use %s: %s (RUN_DIR)", folder, exc.strerror or exc)
         return 1
     log.get("KEEPER").log(logging.INFO if over else logging.WARNING, "Stopped")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

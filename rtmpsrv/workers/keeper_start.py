@@ -21,7 +21,7 @@ import gevent
 from rtmpsrv.log import Logger
 from rtmpsrv.workers import keeper_lock
 
-COMMAND: Final = ("-m", "rtmpsrv.workers.keeper_process")
+COMMAND: Final = ("-m", "rtmpsrv.keeper")
 UNLESS_THERE: Final = "unless-there"  # what a worker adds
 LOCK: Final = "keeper-start.lock"  # in RUN_DIR; held by the worker that starts one
 LOOK_S: Final = 0.1

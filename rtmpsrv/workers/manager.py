@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gunicorn.app.base import BaseApplication
 
-from .. import log, run_dir
+from .. import api_settings, log, run_dir
 from ..advice import EMPTY_SECRET
 from ..config import Config
 from ..errors import ConfigError
@@ -125,6 +125,7 @@ def _go_on(state: ManagerState) -> tuple[Config, list[str]]:
 
 def begin(config: Config) -> ManagerState:
     """Take RUN_DIR, open the ports, and return both. Raises ConfigError."""
+    _look_at_admin_port(config)
     directory = run_dir.prepare(run_dir.where(config.run_dir, config.rtmp_port, os.environ))
     lock = _lock(directory)
     given = choose(offers(take_sockets(os.environ)), config.rtmp_port, config.ssl_port)
@@ -149,6 +150,19 @@ def _open(given: int | None, address: str, port: int, variables: str) -> int:
     except OSError as exc:
         why = f"{exc.strerror or exc} ({variables})"
         raise ConfigError([f"could not create TCP listener: {address}:{port}: {why}"]) from exc
+
+
+def _look_at_admin_port(config: Config) -> None:
+    """Find out before anything starts whether the port that was asked for can be had: the keeper opens it."""
+    if not config.api_port or config.given.isdisjoint(api_settings.ASKED_BY):
+        return
+    if not api_settings.installed():
+        raise ConfigError([f"API_PORT: {api_settings.MISSING}"])
+    where = config.api_bind_address, config.api_port
+    try:
+        bind(*where, listen=False).close()
+    except OSError as exc:
+        raise ConfigError([api_settings.taken(*where, exc)]) from exc
 
 
 def _lock(directory: Path) -> int:

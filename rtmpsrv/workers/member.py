@@ -53,6 +53,14 @@ class Member:
         except CallLost:
             return None
 
+    def ask(self, what: str, arguments: tuple[Any, ...], timeout_s: float) -> bytes | None:
+        """Return the worker's answer to what the web process asks; None for none. Blocks for `timeout_s`."""
+        try:
+            answer: bytes = self.calls.call("monitor", what, arguments, timeout_s=timeout_s)
+        except CallLost:
+            return None
+        return answer
+
     def _hello(self, name: str, told: dict[str, Any]) -> None:
         self.name = name
         for grant, held in told.get("late", []):

@@ -72,6 +72,16 @@ class Members:
             member.calls.close()
             member.calls.kill_answers()
 
+    def ask(self, what: str, arguments: tuple[Any, ...], timeout_s: float) -> dict[str, bytes | None]:
+        """Return each worker's answer to what the web process asks; None for none in time. Blocks."""
+        asked = {
+            name: gevent.spawn(member.ask, what, arguments, timeout_s)
+            for name, member in sorted(self._by_name.items())
+        }
+        gevent.joinall(list(asked.values()), timeout_s)
+        gevent.killall(list(asked.values()), block=False)
+        return {name: greenlet.value for name, greenlet in asked.items()}
+
     def describe(self, timeout_s: float) -> dict[str, Any]:
         """Return what each worker says of itself, and which do not answer. Blocks up to `timeout_s`."""
         asked = {

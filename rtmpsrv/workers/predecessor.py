@@ -92,17 +92,19 @@ class Predecessor:
     def _agree(self) -> bool:
         """Wait until the successor is ready; tell whether it can take sessions over."""
         estate = self._estate
+        doors = [(door.bound_to, door.descriptor) for door in estate.doors if door.descriptor is not None]
         hello = {
             "kind": "hello",
             "schema": schema.SCHEMA,
             "clock": schema.clock_identity(),
             "agreed": estate.agreed,
             "pid": os.getpid(),
-            "listeners": [listener.bound_to for listener in estate.listeners],
+            "listeners": [*(one.bound_to for one in estate.listeners), *(place for place, _ in doors)],
             "login_secret": estate.login_secret,  # with it sessions that have logged in may stay
         }
         began = monotonic()
-        self._talk.say(hello, [listener.socket.fileno() for listener in estate.listeners])
+        sockets = [listener.socket.fileno() for listener in estate.listeners]
+        self._talk.say(hello, sockets + [descriptor for _, descriptor in doors])
         ready = self._talk.answer(self._start_s, "ready")
         obstacle = str(ready.get("obstacle", "it does not tell whether it can"))
         self._log.info(
@@ -120,6 +122,8 @@ class Predecessor:
 
     def _pause(self) -> None:
         """Accept nobody more, and let nobody begin to publish or to play."""
+        for door in self._estate.doors:  # first, while streams do not wait yet
+            door.pause()
         self._estate.parts.hold.close()
         for listener in self._estate.listeners:
             listener.pause()
@@ -162,6 +166,8 @@ class Predecessor:
         self.serving = self._handing.serving = True
         for listener in estate.listeners:
             listener.close()
+        for door in estate.doors:
+            door.retire()
         if moves and estate.commands is not None:
             gevent.spawn(estate.commands.stop)
         self._remainder = Remainder(estate, self._handing, self._log, moves=moves)
@@ -193,6 +199,8 @@ class Predecessor:
         self._estate.parts.hold.open()
         for listener in self._estate.listeners:
             listener.resume()
+        for door in self._estate.doors:
+            door.resume()
         here = sum(len(listener.sessions) for listener in self._estate.listeners) + taken_back
         if self._cancelled:  # on purpose: nothing goes on
             self._log.info(

@@ -16,7 +16,7 @@ from gevent import socket as gsocket
 from gevent.event import Event
 
 from rtmpsrv import log
-from rtmpsrv.app import App, raise_descriptor_limit, urls
+from rtmpsrv.app import App, raise_descriptor_limit
 from rtmpsrv.client import Client
 from rtmpsrv.config import Config
 from rtmpsrv.server.ports import Ports
@@ -27,7 +27,9 @@ from tests.doubles.certificates import make
 from tests.unit.leading import Logged, spare_this_process
 from tests.unit.server.stage import PATIENCE_S, eventually
 
-QUICKLY: dict[str, Any] = {"bind_address": "127.0.0.1", "rtmp_port": 0, "drain_timeout_seconds": 1}
+QUICKLY: dict[str, Any] = {
+    "bind_address": "127.0.0.1", "rtmp_port": 0, "drain_timeout_seconds": 1, "api_port": 0,
+}  # fmt: skip
 
 
 class Stage:
@@ -293,25 +295,6 @@ def test_it_lets_nobody_in_before_it_is_its_turn(stage: Stage) -> None:
 
 
 # --- what follows from settings -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({}, ("rtmp://HOST:1935/CHANNEL/KEY", "rtmp://127.0.0.1:1935/live/key")),
-        (
-            {"bind_address": "::1"},
-            ("rtmp://[::1]:1935/CHANNEL/KEY", "rtmp://[::1]:1935/live/key"),
-        ),
-        (
-            {"rtmp_host": "live.example", "url_layout": "app-stream"},
-            ("rtmp://live.example:1935/APP/NAME", "rtmp://127.0.0.1:1935/live/stream"),
-        ),
-    ],
-)
-def test_urls_are_those_that_work(settings: dict[str, Any], expected: tuple[str, str]) -> None:
-    config = Config(**settings)
-    assert urls(config, config.bind_address, 1935) == expected
 
 
 @pytest.mark.parametrize(("soft", "hard", "raised"), [(1024, 4096, True), (4096, 4096, False)])

@@ -183,7 +183,8 @@ def test_the_first_process_stays_where_it_has_to(
 def listening() -> Iterator[tuple[Config, int]]:
     """Give settings for a port that the system chooses, and a socket that is bound to it."""
     with gsocket.create_server(("127.0.0.1", 0)) as sock:
-        config = Config(bind_address="127.0.0.1", rtmp_port=sock.getsockname()[1], drain_timeout_seconds=1)
+        port = sock.getsockname()[1]
+        config = Config(bind_address="127.0.0.1", rtmp_port=port, drain_timeout_seconds=1, api_port=0)
         yield config, os.dup(sock.fileno())
 
 

@@ -106,6 +106,43 @@ def test_another_one_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyP
     link.close()
 
 
+class Beside:
+    """Notes what the keeper's process does with what else is in it."""
+
+    def __init__(self, *made_of: object) -> None:
+        self.done: list[str] = []
+
+    def start(self) -> None:
+        self.done.append("start")
+
+    def retire(self) -> None:
+        self.done.append("retire")
+
+    def close(self) -> None:
+        self.done.append("close")
+
+
+def test_what_else_is_in_the_process_retires_and_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "OVERLAP_S", 0.0)
+    stopping, made = Event(), []
+
+    def make(*made_of: object) -> Beside:
+        made.append(Beside())
+        return made[-1]
+
+    serving = [gevent.spawn(keeper_process.serve, Config(), str(tmp_path), stopping, make_beside=make)]
+    eventually(lambda: made and made[0].done == ["start"])
+    serving.append(gevent.spawn(keeper_process.serve, Config(), str(tmp_path), stopping, make_beside=make))
+    assert serving[0].get(timeout=PATIENCE_S)
+    assert made[0].done == ["start", "retire", "close"]
+    eventually(lambda: len(made) == 2 and made[1].done)
+    stopping.set()
+    assert serving[1].get(timeout=PATIENCE_S)
+    assert made[1].done == ["start", "close"]
+
+
 def test_one_that_does_not_retire_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper_process, "RETIRE_S", 0.05)
     lock = keeper_process.succeed(str(tmp_path))

@@ -53,6 +53,24 @@ def test_the_ports_are_taken_but_nobody_is_let_in_before_a_worker_is(
     close(state)
 
 
+def test_the_port_of_the_api_matters_where_it_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        close(begin(config(tmp_path, api_port=port)))
+        asked = config(tmp_path, api_port=port, given=frozenset({"API_PORT"}))
+        with pytest.raises(ConfigError) as caught:
+            begin(asked)
+    assert caught.value.problems[0].startswith(f"API_PORT: cannot listen on 127.0.0.1:{port}: ")
+    close(begin(asked))
+    monkeypatch.setattr("rtmpsrv.api_settings.installed", lambda: False)
+    with pytest.raises(ConfigError) as caught:
+        begin(asked)
+    assert "rtmpsrv[web]" in caught.value.problems[0]
+    close(begin(config(tmp_path, api_port=0, given=frozenset({"API_PORT"}))))
+
+
 def test_a_directory_has_one_server(tmp_path: Path) -> None:
     state = begin(config(tmp_path))
     with pytest.raises(ConfigError) as caught:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gevent.event import Event
+
 from tests.unit.workers.lines import eventually
 from tests.unit.workers.stage import Cluster
 
@@ -30,4 +32,20 @@ def test_whoever_asks_for_something_is_waited_for(tmp_path: Path) -> None:
     cluster.desk.go_on.set()
     publishing.get()
     assert not cluster.keeper.members.are_asking
+    cluster.close()
+
+
+def test_a_question_goes_to_all_workers_and_who_does_not_answer_is_told(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    one, other, mute = cluster.worker(), cluster.worker(), cluster.worker()
+    never = Event()
+    one.link.calls["monitor"] = lambda what, arguments: f"{what}{arguments}".encode()
+    other.link.calls["monitor"] = lambda what, arguments: never.wait()
+    mute.link.calls.pop("monitor", None)
+    assert cluster.keeper.members.ask("channels", (1,), 0.1) == {
+        "w1": b"channels(1,)",
+        "w2": None,
+        "w3": None,
+    }
+    never.set()
     cluster.close()

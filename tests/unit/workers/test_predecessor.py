@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from posix import close
 from typing import Any
@@ -347,3 +348,40 @@ def test_ends_and_kills_go_both_ways_while_publications_are_lent(scripted: Scrip
     scripted.hear("leaving")
     assert running.get(timeout=PATIENCE_S)
     assert old.desk.ended_ids == ["id-1"]
+
+
+class Door:
+    """A port for something else than streams."""
+
+    bound_to = ("127.0.0.1", 9997)
+
+    def __init__(self, descriptor: int | None) -> None:
+        self.descriptor = descriptor
+        self.done: list[str] = []
+
+    def pause(self) -> None:
+        self.done.append("pause")
+
+    def resume(self) -> None:
+        self.done.append("resume")
+
+    def retire(self) -> None:
+        self.done.append("retire")
+
+
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_other_ports_go_along_and_clients_there_wait_meanwhile(succeeds: bool, scripted: Scripted) -> None:
+    with socket.socket() as sock:
+        door, closed = Door(sock.fileno()), Door(None)
+        scripted.old.estate.doors += [door, closed]
+        running = scripted.begin()
+        assert scripted.ready()["listeners"][1:] == [("127.0.0.1", 9997)]
+        scripted.hear("serve")
+        assert door.done == ["pause"]
+        if succeeds:
+            scripted.say("serving")
+            scripted.hear("leaving")
+        else:
+            scripted.say("nonsense")
+        assert running.get(timeout=PATIENCE_S) is succeeds
+    assert door.done == ["pause", "retire" if succeeds else "resume"]

@@ -1,0 +1,39 @@
+"""What a server that starts says about where to publish."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rtmpsrv.config import Config
+from rtmpsrv.greeting import urls, where_to_publish
+from rtmpsrv.server.ports import NO_PORTS
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ("rtmp://HOST:1935/CHANNEL/KEY", "rtmp://127.0.0.1:1935/live/key")),
+        (
+            {"bind_address": "::1"},
+            ("rtmp://[::1]:1935/CHANNEL/KEY", "rtmp://[::1]:1935/live/key"),
+        ),
+        (
+            {"rtmp_host": "live.example", "url_layout": "app-stream"},
+            ("rtmp://live.example:1935/APP/NAME", "rtmp://127.0.0.1:1935/live/stream"),
+        ),
+    ],
+)
+def test_urls_are_those_that_work(settings: dict[str, Any], expected: tuple[str, str]) -> None:
+    config = Config(**settings)
+    assert urls(config, config.bind_address, 1935) == expected
+
+
+def test_what_is_said_names_the_other_port_and_the_backend() -> None:
+    config = Config(ssl_cert="x", ssl_key="y", ssl_port=8443, callback_url="http://h/")
+    assert where_to_publish(config, NO_PORTS, 1935) == [
+        "Publish to rtmp://HOST:1935/CHANNEL/KEY, or to rtmps://HOST:8443/CHANNEL/KEY, for example "
+        "rtmp://127.0.0.1:1935/live/key, if your backend accepts it",
+        "Watch the same, for example with: ffplay rtmp://127.0.0.1:1935/live/key",
+    ]

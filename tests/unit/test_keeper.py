@@ -1,0 +1,57 @@
+"""The keeper's process put together: it asks all workers, and itself."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtmpsrv import keeper
+from rtmpsrv.config import Config
+from rtmpsrv.errors import ConfigError
+from rtmpsrv.keeper import Beside, ask_all
+from rtmpsrv.workers import keeper_process
+from tests.server_process import free_port
+from tests.unit.workers.stage import Cluster
+
+
+def test_all_workers_are_asked_and_the_keeper(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    worker = cluster.worker()
+    worker.link.calls["monitor"] = lambda what, arguments: what.encode()
+    ask = ask_all(cluster.keeper, lambda what, arguments: b"own")
+    assert ask("channels", (), 5.0) == {"w1": b"channels", "keeper": b"own"}
+    cluster.close()
+
+
+def test_it_opens_the_port_and_leaves_it_to_the_next(tmp_path: Path) -> None:
+    config = Config(api_port=free_port())
+    made, admission = keeper_process.make(config, str(tmp_path))
+    beside = Beside(config, made, admission)
+    beside.start()
+    desk = beside._admin.desk
+    assert desk is not None
+    assert desk.descriptor is not None
+    told = pickle.loads(beside._monitor.answer("process", ()))
+    assert told["worker"] == "keeper"
+    beside.retire()
+    beside.close()
+    assert desk.descriptor is None
+    made.leave()
+
+
+def test_without_the_extra_workers_are_served_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*arguments: Any, **named: Any) -> None:
+        raise ConfigError(["there is no extra"])
+
+    monkeypatch.setattr(keeper.admin, "open_desk", missing)
+    config = Config(api_port=free_port())
+    made, admission = keeper_process.make(config, str(tmp_path))
+    beside = Beside(config, made, admission)
+    beside.start()
+    beside.close()
+    made.leave()
