@@ -65,7 +65,7 @@ class Output:
         self._holding: Timer | None = None
         self._feed = feed
         self._early: dict[Player, None] = {}  # ahead of a log that is on its way from another process
-        self._to_come = 0  # players that are known to be on their way
+        self._to_come = 0  # players and mirrors that are known to be on their way
 
     # --- flushing ---------------------------------------------------------------------------------
 
@@ -75,8 +75,7 @@ class Output:
             self._timer.stop()
             self._timer = None
         log, audience = self.log, self.audience
-        begin = log.flushed
-        unsent = log.take_unsent()
+        begin, unsent = log.flushed, log.take_unsent()
         if not unsent:
             return
         began = self._now()
@@ -147,30 +146,34 @@ class Output:
     def snapshot(self, fds: list[int], moves: bool) -> dict[str, Any]:
         """Return what `adopt` takes elsewhere; appends descriptors. Where it `moves` all is kept a while."""
         self.flush()
+        mirrors = len(self._feed.taps) if moves and not self.log.closed else 0
         if moves:
             self.hold(len(self.audience))
         return {
             "publication": self.publication,
             "log": self.log.snapshot(fds),
             "schedule": self.schedule.snapshot(),
-            "players": len(self.audience),
+            "players": len(self.audience) + mirrors,
         }
 
     def adopt(self, value: dict[str, Any], fds: list[int]) -> None:
-        """Go on where the output of another process was. Only for a new one.
-
-        Its players are on their way: until they are here, or for `RETURN_S`, all is kept that was there.
-        """
+        """Go on where the output of another process was, whose readers are to come. Only for a new one."""
         self.log.adopt(value["log"], fds)
         self.schedule.adopt(value["schedule"])
         self.hold(value["players"])
 
-    def hold(self, players: int) -> None:
-        """Let go of nothing until so many players are here, or for `RETURN_S`."""
+    def hold(self, to_come: int, most_s: float = RETURN_S) -> None:
+        """Let go of nothing until so many have `come`, or for a time."""
         if self._holding is not None:
             self._holding.stop()
-        self._held_from, self._to_come = self.log.begin, players
-        self._holding = self._clock.call_later(RETURN_S, self.let_go)
+        self._held_from, self._to_come = self.log.begin, to_come
+        self._holding = self._clock.call_later(most_s, self.let_go)
+
+    def come(self) -> None:
+        """Take note of a player that goes on here, or of a mirror that does."""
+        self._to_come -= 1
+        if not self._to_come:
+            self.let_go()
 
     @property
     def is_needed(self) -> bool:
@@ -210,9 +213,7 @@ class Output:
         state = player.state
         player.start(self, state.position, state.allowance_bytes, state.allowance_s)
         self.audience.lag(player)
-        self._to_come -= 1
-        if not self._to_come:
-            self.let_go()
+        self.come()
 
     def arrived(self, player: Player) -> None:
         """Take over a player that was sent everything flushed: its place is the output's from now on."""
@@ -232,8 +233,7 @@ class Output:
         self._early[player] = None
 
     def fall_behind(self, player: Player) -> None:
-        """Give a player that is up to date a cursor of its own: its sink has something else to write first,
-        or it wants something else."""
+        """Give one that is up to date a cursor of its own: something else comes first, or it wants that."""
         self._fall_behind(player, self.log.flushed)
 
     def leave(self, player: Player) -> None:

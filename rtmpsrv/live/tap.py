@@ -69,7 +69,8 @@ class Feed:
             assert not output.log.is_mirror, "mirrors follow the owner"
             output.flush()
         fds: list[int] = []
-        if output is not None and output.publication == publication and _has(output.log, position):
+        goes_on = output is not None and output.publication == publication and _has(output.log, position)
+        if output is not None and goes_on:
             self._changes = -1
             message = self._flush(output, position, -1, channel.contents, fds)
         else:
@@ -78,6 +79,8 @@ class Feed:
         self.taps.append(tap)
         if not tap.deliver(message, fds):
             self.remove(tap)
+        if output is not None and goes_on:
+            output.come()  # behind it: what is let go of may be what was told
 
     def remove(self, tap: Tap) -> None:
         """Forget a tap. Idempotent."""

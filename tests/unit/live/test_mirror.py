@@ -153,6 +153,42 @@ def test_mirror_is_told_where_its_owner_has_moved_and_waits_for_another_tap() ->
 # --- what is the mirror's own -------------------------------------------------------------------------
 
 
+def test_what_a_mirror_has_not_seen_of_a_channel_that_moves_is_kept_for_it(small_segments: None) -> None:
+    stage = Stage()
+    mirrored = Mirrored(stage)
+    moved, stays = playing(stage, AVC, key("k")), mirrored.stage.join()
+    stays.clear()
+    stage = stage.hand_over()
+    assert stage.seated() == [moved]
+    stage.publish(*many(4), key("newest"), *many(3))
+    mirrored.tap_again(stage)
+    assert mirrored.kinds[-1] == "flush"
+    assert stays.told() == []
+    assert stays.frames() == payloads(*many(4), key("newest"), *many(3))
+    assert stage.output().log.begin > 0, "nobody else is to come"
+
+
+def test_no_mirror_comes_for_a_publication_that_is_over() -> None:
+    stage = Stage()
+    laggard = playing(stage, AVC, key("k"), room=0)
+    stage.publish(inter("last"))
+    stage.channel.stop()
+    Mirrored(stage)
+    stage = stage.hand_over()
+    laggard.open()
+    assert laggard.frames() == payloads(key("k"), inter("last"))
+    assert stage.channel.describe()["ended_outputs"] == 0
+
+
+def test_mirror_waits_for_no_mirrors_to_come() -> None:
+    stage = Stage(live=False)
+    mirrored = Mirrored(stage)
+    stage.start("key")
+    stage.publish(AVC, key("0"))
+    stage.channel.stop()
+    assert mirrored.stage.channel.describe()["ended_outputs"] == 0
+
+
 def test_mirror_sends_from_the_memory_of_the_owner() -> None:
     stage = Stage()
     mirrored = Mirrored(stage)
