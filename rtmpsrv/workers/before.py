@@ -111,9 +111,13 @@ class Before:
                 estate.link_lost(self._authority)
             self.talk.close()
 
-    def turn_to_heir(self, descriptor: int, kept: set[str]) -> None:
-        """Let it talk to this process's successor, but for channels that stay here. Never blocks."""
-        self.talk.tell({"kind": "heir", "kept": kept}, [descriptor])
+    def meet_heir(self, descriptor: int) -> None:
+        """Let it talk to this process's successor, of channels that move there. Never blocks."""
+        self.talk.tell({"kind": "next"}, [descriptor])
+
+    def turn_to_heir(self, kept: set[str]) -> None:
+        """Let it turn to this process's successor, but for channels that stay here. Never blocks."""
+        self.talk.tell({"kind": "heir", "kept": kept})
 
     def ask_to_end(self) -> None:
         """Let it drain, as at SIGTERM: nobody serves any more. Never blocks."""

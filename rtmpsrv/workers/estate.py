@@ -198,8 +198,11 @@ class Elder(Protocol):
     def mirroring(self) -> Mirrored:
         """What it owns of the channels here."""
 
-    def turn_to_heir(self, descriptor: int, kept: set[str]) -> None:
-        """Let it talk to this process's successor, but for channels that stay here. Never blocks."""
+    def meet_heir(self, descriptor: int) -> None:
+        """Let it talk to this process's successor, of channels that move there. Never blocks."""
+
+    def turn_to_heir(self, kept: set[str]) -> None:
+        """Let it turn to this process's successor, but for channels that stay here. Never blocks."""
 
     def ask_to_end(self) -> None:
         """Let it drain, as at SIGTERM: nobody serves any more. Never blocks."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from posix import close
 from typing import Any, Final
 
 from ..live.mirror import Mirror, OutOfStep
-from ..live.tap import STOP, Tap
+from ..live.tap import MOVED, STOP, Tap
 from .conversation import Conversation, Message
 from .estate import Estate
 
 REPORT_EVERY: Final = 64  # messages of a tap, to what its flushes cost in the mirror
+MOVE_S: Final = 30.0  # within which mirrors go on that move
 
 
 class Mirroring:
@@ -23,6 +24,7 @@ class Mirroring:
 
         With `to_the_end` a mirror is over when its publication is: the next one may be published here.
         """
+        self.on_moved: Callable[[str], None] = lambda name: None  # it is another process's channel now
         self._estate = estate
         self._to_the_end = to_the_end
         self._talk = talk
@@ -61,6 +63,13 @@ class Mirroring:
             if channel is None or not channel.players:
                 self.end(name)
                 self._estate.registry.abandon(name)
+
+    def keep(self) -> None:
+        """Keep what the other's mirrors have not seen: they move to a third process, and go on there."""
+        for name in self._taps:
+            channel = self._estate.registry.find(name)
+            if channel is not None and channel.output is not None:
+                channel.output.hold(1, MOVE_S)
 
     def lost(self) -> None:
         """Do without the other process: players of its channels are told that the publisher has left."""
@@ -112,6 +121,9 @@ class Mirroring:
             self._estate.tell(mirror.feed(told, descriptors))
         except OutOfStep:
             self._ask(name, mirror)
+            return
+        if told["kind"] == MOVED:
+            self.on_moved(name)
             return
         if self._to_the_end and self._estate.registry.open(name).output is None:
             self.end(name)

@@ -53,7 +53,6 @@ class Predecessor:
         self._linger_s = linger_s
         self._talk = Conversation(wire)
         self._handing = Handing(estate, self._talk, Mirroring(estate, self._talk), log)
-        self._elder_ends: list[gsocket.socket] = []  # for processes before this one, to talk to the successor
 
     def run(self) -> bool:
         """Hand everything over; False when this process goes on as before. Blocks, for long if much stays."""
@@ -77,8 +76,6 @@ class Predecessor:
             )
             self._stay()
         finally:
-            for end in self._elder_ends:
-                end.close()
             self._talk.close()
         return self.serving
 
@@ -133,9 +130,9 @@ class Predecessor:
         """Give the successor a wire to each process before this one, where sessions are left."""
         for elder in self._estate.elders:
             end, other = gsocket.socketpair(gsocket.AF_UNIX)
-            self._elder_ends.append(end)
-            with other:
+            with end, other:
                 self._talk.say({"kind": "elder", "pid": elder.pid}, [other.fileno()])
+                elder.meet_heir(end.fileno())
 
     def _hand_over_all(self) -> None:
         began = monotonic()
@@ -173,8 +170,8 @@ class Predecessor:
         self._remainder = Remainder(estate, self._handing, self._log, moves=moves)
         if moves:
             kept = published_here(estate)
-            for elder, end in zip(estate.elders, self._elder_ends, strict=False):
-                elder.turn_to_heir(end.fileno(), kept)
+            for elder in estate.elders:
+                elder.turn_to_heir(kept)
             self._remainder.follow()
 
     def _stay(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -33,6 +34,7 @@ class Remainder:
         self._log = log
         self._moves = moves
         self._former: list[Handing] = []  # with successors that were succeeded themselves
+        self._next: Handing | None = None  # with the successor's successor, before that serves
         self._unwanted: set[int] = set()  # sessions that a successor refused
         self._number = FIRST_NUMBER
         self._told = addresses_of(estate)  # connections by address, as the successor knows them
@@ -95,7 +97,7 @@ class Remainder:
 
     @property
     def _handings(self) -> list[Handing]:
-        return [*self._former, self._handing]
+        return [*self._former, self._handing, *([self._next] if self._next is not None else [])]
 
     @property
     def _lends(self) -> bool:
@@ -152,23 +154,48 @@ class Remainder:
 
     def _meet(self, handing: Handing) -> None:
         handing.talk.handle("kill", self._take_kill)
+        handing.talk.handle("next", self._take_next)
         handing.talk.handle("heir", self._take_heir)
         handing.talk.handle("end", self._take_end)
-        handing.talk.on_lost = handing.mirroring.lost
+        handing.talk.on_lost = partial(self._lose, handing)
+        handing.mirroring.on_moved = partial(self._follow_on, handing)
 
-    def _take_heir(self, message: Message, descriptors: list[int]) -> None:
-        """Turn to the successor of the successor, but for channels that the latter keeps."""
+    def _take_next(self, _message: Message, descriptors: list[int]) -> None:
+        """Talk with the successor of the successor: channels that move there are followed at once."""
+        self._handing.mirroring.keep()
         talk = Conversation(Wire(gsocket.socket(fileno=descriptors[0])))
-        former = self._handing
-        self._former.append(former)
-        self._handing = Handing(self._estate, talk, Mirroring(self._estate, talk), self._log)
-        self._handing.serving = True
-        self._told = Counter()
-        self._meet(self._handing)
+        self._next = Handing(self._estate, talk, Mirroring(self._estate, talk), self._log)
+        self._meet(self._next)
         talk.listen()
-        for name in former.mirroring.names - set(message["kept"]):
-            former.mirroring.end(name)
-            self._handing.mirroring.begin(name)
+
+    def _take_heir(self, message: Message, _descriptors: list[int]) -> None:
+        if self._next is not None:  # else it was lost
+            self._turn(self._next, set(message["kept"]))
+
+    def _turn(self, heir: Handing, kept: set[str]) -> None:
+        """Turn to the successor of the successor, but for channels that the latter keeps."""
+        former, self._handing, self._next = self._handing, heir, None
+        self._former.append(former)
+        heir.serving = True
+        self._told = Counter()
+        for name in former.mirroring.names - kept:
+            self._follow_on(former, name)
+
+    def _follow_on(self, handing: Handing, name: str) -> None:
+        """Follow a channel to the process that one successor has handed it over to."""
+        newer = self._next if handing is self._handing else self._handing
+        if newer is not None:
+            handing.mirroring.end(name)
+            newer.mirroring.begin(name)
+
+    def _lose(self, handing: Handing) -> None:
+        """Do without another process. A next one that never served has taken its channels along."""
+        if handing is self._handing and self._next is not None and self._next.talk.goes_on:
+            self._turn(self._next, set())  # which serves, or will: its last word was not heard
+        handing.mirroring.lost()
+        if handing is self._next:
+            self._next = None
+            gevent.spawn(handing.talk.close)
 
     def _take_end(self, _message: Message, _descriptors: list[int]) -> None:
         """Leave: the server was told to stop."""

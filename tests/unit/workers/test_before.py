@@ -143,10 +143,12 @@ def test_kills_and_requests_to_end_go_there(stand: Stand) -> None:
     stand.before.ask_to_end()
     stand.hear("end")
     near, far = gsocket.socketpair()
-    stand.before.turn_to_heir(near.fileno(), {"kept"})
-    assert stand.hear("heir")["kept"] == {"kept"}
+    stand.before.meet_heir(near.fileno())
+    stand.hear("next")
     near.close()
     far.close()
+    stand.before.turn_to_heir({"kept"})
+    assert stand.hear("heir")["kept"] == {"kept"}
 
 
 @pytest.mark.parametrize("message", [{"kind": "commit", "number": 1}, {"kind": "what"}])

@@ -216,6 +216,42 @@ def test_a_mirror_out_of_step_asks_again_from_its_place(both: Both) -> None:
     hear(player, b"three")
 
 
+def test_a_mirror_says_that_its_channel_has_moved(both: Both) -> None:
+    moved: list[str] = []
+    both.mirror.mirroring.on_moved = moved.append
+    both.owner.publisher()
+    both.mirror.player()
+    both.mirror.mirroring.begin("app")
+    eventually(lambda: both.mirror.live)
+    both.owner.house.estate.registry.abandon("app")
+    eventually(lambda: moved)
+    assert moved == ["app"]
+
+
+def test_what_a_mirror_that_moves_has_not_seen_is_kept_until_it_goes_on(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rtmpsrv.live.log.SEGMENT_BYTES", 100)
+    publisher = both.owner.publisher()
+    both.mirror.player()
+    both.mirror.mirroring.begin("app")
+    eventually(lambda: both.mirror.live)
+    both.owner.mirroring._taps["other"] = both.owner.mirroring._taps["app"]
+    both.owner.mirroring.keep()
+    channel = both.owner.house.estate.registry.find("app")
+    assert channel is not None
+    assert channel.output is not None
+    log = channel.output.log
+    place, begin = (1, log.end), log.begin
+    both.mirror.mirroring.end("app")
+    for content in (b"one", b"two", b"three"):
+        publish(publisher, content * 100)
+    eventually(lambda: log.count == 4)
+    assert log.begin == begin
+    both.mirror.talk.tell({"kind": "mirror", "channel": "app", "place": place})
+    eventually(lambda: log.begin > begin)
+
+
 def test_what_flushes_cost_is_told_from_time_to_time(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REPORT_EVERY", 1)
     publisher = both.owner.publisher()
