@@ -11,7 +11,7 @@ from ..access.gate import Authority, Grant
 from ..log import Logger
 from ..server.session import Session
 from .conversation import Conversation, Message
-from .estate import Estate, channels_of, is_fixed, waits
+from .estate import Estate, channels_of, is_fixed, published_here, waits
 from .mirroring import Mirroring
 from .parcel import Parcel, freeze
 from .slices import Slice, plan
@@ -45,7 +45,7 @@ class Handing:
     ) -> list[Slice[Session]]:
         """Divide what can go now, but for sessions of some numbers.
 
-        Each channel goes on its own with `most` 1.
+        Each channel goes on its own with `most` 1: later, when those are known there that others publish on.
         """
         going = []
         for listener in self._estate.listeners:
@@ -56,7 +56,9 @@ class Handing:
                 if names or session.can_move():
                     alone = waits(session, self._estate)  # however many wait, few are frozen at once
                     going.append((session, None if alone else next(iter(names), None)))
-        return plan(going) if most is None else plan(going, most)
+        if most is not None:
+            return plan(going, most)
+        return plan(going, alone=self._published_elsewhere({name for _session, name in going}))
 
     def hand_over(self, number: int, of: int, part: Slice[Session]) -> None:
         """Move one slice. Raises Refused, or WireLost; `on_its_way` is then what has to go on here.
@@ -67,7 +69,7 @@ class Handing:
         began = monotonic()
         parcel = self.on_its_way = freeze(part, self._estate, late=self.serving)
         frozen_s = monotonic() - began
-        if not parcel.frozen:
+        if not parcel.frozen and all(moved.owner is None for moved in parcel.channels):
             self.on_its_way = None
             return
         self.talk.say(parcel.message(number), parcel.descriptors)
@@ -88,6 +90,22 @@ class Handing:
             number, of, len(parcel.frozen), len(parcel.channels),
             1000 * frozen_s, 1000 * (monotonic() - began),
         )  # fmt: skip
+
+    def _published_elsewhere(self, known: set[str | None]) -> list[str]:
+        """Name channels without anybody who can go, whose publisher stays in this process or another.
+
+        The successor has to know them: somebody may come there to play, or to publish.
+        """
+        estate = self._estate
+        if estate.copied is not None:
+            return []  # a keeper knows
+        here = published_here(estate, fixed=True)
+        return [
+            channel.name
+            for channel in estate.registry
+            if channel.name not in known
+            and (channel.name in here or any(channel.name in elder.mirroring for elder in estate.elders))
+        ]
 
     def take_back(self) -> int:
         """Let what is on its way go on here; return how many sessions. Never blocks."""

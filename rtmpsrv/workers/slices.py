@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -14,14 +14,16 @@ Item = TypeVar("Item")
 
 @dataclass(slots=True)
 class Slice(Generic[Item]):
-    """What goes in one step."""
+    """What goes in one step: channels with all their sessions that can, which may be none."""
 
     sessions: list[Item] = field(default_factory=list)
     channels: list[str] = field(default_factory=list)
 
 
-def plan(sessions: Iterable[tuple[Item, str | None]], most: int = MOST_SESSIONS) -> list[Slice[Item]]:
-    """Divide sessions, each with the channel that it publishes or plays on, into slices.
+def plan(
+    sessions: Iterable[tuple[Item, str | None]], most: int = MOST_SESSIONS, alone: Sequence[str] = ()
+) -> list[Slice[Item]]:
+    """Divide sessions, each with the channel that it publishes or plays on, into slices; then some channels.
 
     Channels are not divided; small ones share a slice. The largest come first, those without a channel last:
     what was committed is lost if the successor fails later, so what may take too long is tried before.
@@ -41,4 +43,5 @@ def plan(sessions: Iterable[tuple[Item, str | None]], most: int = MOST_SESSIONS)
             slices.append(last)
         last.sessions += members
         last.channels.append(channel)
-    return slices + [Slice(free[begin : begin + most]) for begin in range(0, len(free), most)]
+    slices += [Slice(free[begin : begin + most]) for begin in range(0, len(free), most)]
+    return slices + [Slice([], list(alone[begin : begin + most])) for begin in range(0, len(alone), most)]

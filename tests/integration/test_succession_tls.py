@@ -114,6 +114,28 @@ def test_a_publisher_on_tls_stays_and_its_stream_is_seen_everywhere(line: Secure
     line.end()
 
 
+def test_a_stream_on_tls_that_nobody_plays_is_there_for_those_who_come(line: SecureLineage) -> None:
+    with stage(line.port) as on:
+        publisher = line.client().publish("app")
+        some(publisher, 0)
+        for turn in range(1, 3):
+            line.succeed()
+            second = on.client().connect("app")
+            second.ask_publish("k", second.create_stream())
+            second.expect_status("NetStream.Publish.BadName")
+            player = on.player("app")
+            some(publisher, 10 * turn)
+            assert len(media_of(on.passed(publisher, player))) >= 10
+            if turn == 1:
+                player.close()
+        publisher.close()
+        player.read_until(lambda one: "NetStream.Play.UnpublishNotify" in names_of([one]))
+        other = on.publisher("app")
+        some(other, 90)
+        assert len(media_of(on.passed(other, player))) >= 10
+    line.end()
+
+
 def test_the_end_of_the_process_with_the_publisher_is_the_end_of_its_stream(line: SecureLineage) -> None:
     with stage(line.port) as on:
         line.client().publish("app")

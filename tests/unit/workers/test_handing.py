@@ -9,6 +9,7 @@ import pytest
 
 from rtmpsrv.access.gate import Grant
 from rtmpsrv.workers.handing import SESSION_S, STEP_S
+from rtmpsrv.workers.slices import Slice
 from rtmpsrv.workers.wire import WireLost
 from tests.integration.moving import Desk
 from tests.unit.server.stage import eventually
@@ -95,7 +96,27 @@ def test_who_is_on_tls_or_busy_stays(handover: Handover) -> None:
     for session in handover.old.sessions:
         session._requests.busy = False
         session._transport.can_move = False
-    assert handover.predecessor._handing.plan() == []
+    assert handover.predecessor._handing.plan(1) == []
+    (part,) = handover.predecessor._handing.plan()
+    assert part == Slice([], ["one"]), "others may come to play it there, or to publish"
+
+
+def test_channels_that_others_publish_are_told_of_though_nobody_goes(handover: Handover) -> None:
+    estate, handing = handover.old.estate, handover.predecessor._handing
+    for name in ("waited", "another"):
+        estate.registry.open(name).start("key")
+    estate.elders.append(cast(Any, Elder()))
+    assert handing.plan() == [Slice([], ["waited"])]
+    handover.player("waited")
+    (part,) = handing.plan()
+    assert (len(part.sessions), part.channels) == (1, ["waited"])
+    handover.clients[0].close()
+    eventually(lambda: not handover.old.sessions)
+    estate.copied = lambda name: None
+    assert handing.plan() == [], "a keeper knows"
+    estate.elders.clear()
+    for name in ("waited", "another"):
+        estate.registry.abandon(name)
 
 
 def test_the_end_of_a_link_is_told_for_what_it_granted_alone(handover: Handover) -> None:

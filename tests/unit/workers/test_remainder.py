@@ -45,9 +45,11 @@ def meet(scripted: Scripted) -> Wire:
     return Wire(far)
 
 
-def serving(scripted: Scripted) -> gevent.Greenlet[[], bool]:
+def serving(scripted: Scripted, slices: int = 0) -> gevent.Greenlet[[], bool]:
     running = scripted.begin()
     scripted.ready()
+    for _ in range(slices):
+        scripted.commit()
     scripted.hear("serve")
     scripted.say("serving")
     return running
@@ -123,9 +125,10 @@ def test_what_mirrors_have_not_seen_is_kept_while_they_move(scripted: Scripted) 
     channel = scripted.old.estate.registry.find("app")
     assert channel is not None
     assert channel.output is not None
-    running = serving(scripted)
+    running = serving(scripted, slices=1)
     scripted.say("mirror", channel="app", place=(0, 0))
     assert scripted.hear("tapped")["message"]["kind"] == "start"
+    channel.output.let_go()  # of what was handed over
     assert not channel.output.is_needed
     heir = meet(scripted)
     eventually(lambda: channel.output is not None and channel.output.is_needed)

@@ -22,6 +22,15 @@ def test_small_channels_share_a_slice_and_a_large_one_has_its_own() -> None:
     ]
 
 
+def test_channels_alone_come_last_and_few_at_once() -> None:
+    assert plan([(1, "a"), (2, None)], 2, ["c", "d", "e"]) == [
+        Slice([1], ["a"]),
+        Slice([2]),
+        Slice([], ["c", "d"]),
+        Slice([], ["e"]),
+    ]
+
+
 def test_nobody_makes_no_slice() -> None:
     assert plan([]) == []
 
