@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import CannotMove
-from . import choices
+from . import choices, facts
 from .budget import Budget
 from .clock import Clock
 from .contents import Contents
+from .crowd import Crowd
 from .ended import Ended
 from .framing import RtmpFraming
 from .news import News, NewsOf
@@ -40,11 +41,12 @@ class Channel:
         budget: Budget,
         limits: LiveLimits,
         chunk_size: int,
+        crowd: Crowd,
         forget: Callable[[], None] = lambda: None,
     ) -> None:
         """`forget` is called when the channel may be of no use any more, without anybody's doing."""
         self.name = name
-        self.players: set[Player] = set()
+        self.crowd, self.players = crowd, crowd.players
         self.output: Output | None = None  # None while nobody publishes
         self.publication = 0  # counts publishers
         self._limits = limits
@@ -161,6 +163,7 @@ class Channel:
             "live": self.output is not None,
             "outputs": [one.snapshot(fds, moves) for one in outputs],  # the live one is the last
             "contents": self.contents.snapshot(),
+            "crowd": self.crowd.snapshot() if moves else None,  # a mirror's players are its own
         }
 
     def adopt(self, value: dict[str, Any], fds: list[int]) -> None:
@@ -181,6 +184,7 @@ class Channel:
             self._ended.keep(output)
             output.adopt(one, fds)
         self.publication = value["publication"]
+        self.crowd.adopt(value.get("crowd"))
         if value["live"]:
             self.claim = tuple(value["claim"])
             self.contents = self._no_contents()
@@ -213,7 +217,7 @@ class Channel:
 
     def join(self, player: Player) -> None:
         """Add a player; it is started now if the channel is live, otherwise by the next publisher."""
-        self.players.add(player)
+        self.crowd.add(player)
         if self.output is not None:
             self._welcome(player)
 
@@ -230,13 +234,13 @@ class Channel:
 
     def release(self, player: Player) -> None:
         """Let go of a player, whose state then says where it was, so that `resume` can take it in again."""
-        self.players.discard(player)
         if player.output is not None:
             player.output.leave(player)
+        self.crowd.discard(player)
 
     def resume(self, player: Player) -> None:
         """Take in a player that was released, perhaps by another process."""
-        self.players.add(player)
+        self.crowd.add(player)
         if self._mirror is not None and self._mirror.awaits(player):
             return
         state, live = player.state, self.output
@@ -270,8 +274,9 @@ class Channel:
         self._tell_end(player)
         self.drop_ended()
 
-    def jumped(self, player: Player) -> None:
+    def jumped(self, player: Player, begin: int, end: int) -> None:
         """Take note that a player left something out."""
+        self.crowd.jumped(player, begin, end)
         self._news.append((News.JUMPED, player))
 
     def drop_ended(self) -> None:
@@ -307,16 +312,11 @@ class Channel:
 
     def describe(self) -> dict[str, Any]:
         """Return what an operator wants to know."""
-        about: dict[str, Any] = {
-            "name": self.name,
-            "live": self.live,
-            "suspended": self.suspended,
-            "publication": self.publication,
-            "players": len(self.players),
-            "waiting": sum([player.state.waiting for player in self.players]),
-            "ended_outputs": len(self._ended),
-        }
-        return about | (self.output.describe() if self.output is not None else {})
+        return facts.of_channel(self, len(self._ended))
+
+    def vitals(self) -> dict[str, Any] | None:
+        """Return how the publication does; None where there is none, or its owner is another process."""
+        return facts.vitals_of(self, self._now())
 
     # --- private ----------------------------------------------------------------------------------
 
@@ -346,5 +346,5 @@ class Channel:
         """Start a player, or refuse it if its key is not the publisher's."""
         assert self.output is not None, "players start while somebody publishes"
         if not self.contents.welcome(self.output, player, self._now()):
-            self.players.discard(player)
+            self.crowd.discard(player)
             self._news.append((News.REFUSED, player))

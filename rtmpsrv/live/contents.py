@@ -24,6 +24,7 @@ from .player import Player
 from .preamble import Preamble
 from .segment import AUDIO, DATA, HEADER, KEYFRAME, VIDEO, frame_kinds
 from .splice import Splice, Time, digests, newest
+from .vitals import Vitals
 
 # Flags of messages that are more than a frame.
 SPECIAL: Final = classify.KEYFRAME | classify.HEADER | classify.END | classify.TRACK_KEYFRAME
@@ -36,7 +37,7 @@ class Contents:
 
     __slots__ = (
         "_budget", "_framing", "_headers_end", "_keep_stream", "_key", "_last", "_splice", "_video_at",
-        "has_frames", "is_flagged", "joints", "preamble", "waits",
+        "has_frames", "is_flagged", "joints", "preamble", "vitals", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +46,7 @@ class Contents:
         self.waits = False  # those who join do, since one publisher is gone and nothing came from the next
         self._splice: Splice | None = None  # where one publisher went on for another
         self.preamble = Preamble(framing, budget)
+        self.vitals = Vitals(now)
         self.joints = Joints(now, keep_stream)
         self.has_frames = False  # media since the last new configuration
         self.is_flagged = False  # its encoder says which frames are keyframes
@@ -67,7 +69,11 @@ class Contents:
 
     def append(self, output: Output, batch: Iterable[Message], now: float) -> None:
         """Add messages of the publisher to the log, and know what they mean."""
-        log, framing = output.log, self._framing
+        log, framing, vitals = output.log, self._framing, self.vitals
+        if now >= vitals.due_at:
+            vitals.tracks.read(self.preamble.headers)
+            vitals.take(log)
+        looks = vitals.tracks.looks
         if self._splice is not None:
             batch = self._spliced(log, batch, now)
         kind, has_video, is_flagged, has_frames = 0, False, self.is_flagged, self.has_frames
@@ -83,9 +89,11 @@ class Contents:
             else:
                 self._add_data(output, type_id, timestamp, payload, now)
                 continue
+            if kind & looks:
+                looks = vitals.tracks.look(kind, payload, flags, now)
             if flags & SPECIAL:
                 self._add_special(output, type_id, timestamp, payload, flags, kind, now)
-                has_frames = self.has_frames
+                has_frames, looks = self.has_frames, vitals.tracks.looks
             else:
                 if not has_frames:
                     has_frames = self.has_frames = True
@@ -117,6 +125,8 @@ class Contents:
             if log.count != self._headers_end:
                 preamble.note_frames()
             change = preamble.update(type_id, payload, flags)
+            if change is not Change.UNCHANGED:
+                self.vitals.tracks.configure(type_id, payload)
             if change is Change.RESTART:
                 self.has_frames = False  # what was cached is coded otherwise
             log.append(data, kind | HEADER, timestamp, now, None)
@@ -171,6 +181,8 @@ class Contents:
         headers, changes = self.preamble.headers, self.preamble.changes
         known = self._splice.known(headers) if self._splice is not None and self.waits else digests(headers)
         self._splice = Splice(newest(log) or self._last, known)
+        self.vitals.tracks.read(headers)
+        self.vitals.break_off(log)
         self.preamble.close()
         self.preamble = Preamble(self._framing, self._budget, changes + 1)
         self.joints = Joints(now, self._keep_stream)
@@ -212,8 +224,10 @@ class Contents:
             self.preamble.note_frames()
             self._headers_end = log.count
         change = self.preamble.update(type_id, payload, flags)
-        if change is not Change.UNCHANGED and not self.waits:
-            log.headers.note(log.end, self.preamble.headers)
+        if change is not Change.UNCHANGED:
+            self.vitals.tracks.configure(type_id, payload)
+            if not self.waits:
+                log.headers.note(log.end, self.preamble.headers)
 
     def _begin(self, splice: Splice, log: Log, timestamp: int, now: float) -> None:
         """Take note that the first frame comes: from here on players can join."""
@@ -257,12 +271,19 @@ class Contents:
     def snapshot(self) -> dict[str, Any]:
         """Return all of it, as `adopt` takes it, and `follow`."""
         splice = self._splice.snapshot() if self._splice is not None else None
-        return {**self.marks(), "preamble": self.preamble.snapshot(), "splice": splice, "last": self._last}
+        return {
+            **self.marks(),
+            "preamble": self.preamble.snapshot(),
+            "splice": splice,
+            "last": self._last,
+            "vitals": self.vitals.snapshot(),
+        }
 
     def adopt(self, value: dict[str, Any]) -> None:
         """Know what another process knows."""
         self.follow(value)
         self._last = value["last"]
+        self.vitals.adopt(value.get("vitals"))  # older versions send none
         self._splice = Splice.adopted(value["splice"]) if value["splice"] is not None else None
 
 

@@ -128,6 +128,7 @@ class Output:
     def trim(self) -> None:
         """Let go of what nobody needs any more."""
         if self.log.may_trim():
+            self._owner.contents.vitals.take(self.log)
             lowest = self.audience.lowest()
             if self._held_from is not None:
                 lowest = self._held_from  # nobody reads what lies before it
@@ -298,9 +299,9 @@ class Output:
         else:
             target = log.flushed
             player.await_keyframe(self._owner.keyframe_to_come())
-        player.jump(target, self._changed_headers(player, target))
+        begun = player.jump(target, self._changed_headers(player, target))
         player.allow(self._limits.lag_bytes, self._limits.lag_s)
-        self._owner.jumped(player)
+        self._owner.jumped(player, begun, target)
         return True
 
     def skip_laggards(self) -> None:
@@ -339,7 +340,7 @@ class Owner(Protocol):
     def finished(self, output: Output, player: Player) -> None:
         """A player has read an ended log to its end."""
 
-    def jumped(self, player: Player) -> None:
+    def jumped(self, player: Player, begin: int, end: int) -> None:
         """A player left something out."""
 
     def drop_ended(self) -> None:

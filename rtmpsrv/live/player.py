@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..pickling import Reduced, by_fields
+from . import facts
 from .framing import SHARED_MSID
 from .segment import AUDIO, DATA, HEADER, KEYFRAME, VIDEO, Segment, frame_kinds
 
@@ -32,6 +33,10 @@ class Sink(Protocol):
 
     None of its methods raises: what goes wrong ends the sink's own connection.
     """
+
+    @property
+    def bytes_out(self) -> int:
+        """All that was sent so far, but for what the fast lane has not credited yet."""
 
     @property
     def socket(self) -> int | None:
@@ -166,9 +171,10 @@ class Player:
         """Set whether to hold back video until a keyframe; audio goes on."""
         self.state.needs_keyframe = needs and bool(self.state.mask & VIDEO)
 
-    def jump(self, position: int, then: bytes) -> None:
+    def jump(self, position: int, then: bytes) -> int:
         """Leave out what lies before a boundary ahead, but for the rest of a begun message; then send `then`.
 
+        Returns where what it leaves out begins.
         The rest is sent from its segment, which stays for it, so nothing is copied and held meanwhile.
         """
         log, state = self._log, self.state
@@ -182,6 +188,7 @@ class Player:
         state.skipped_messages += log.number_at(position) - log.number_at(begun)
         state.jumps += 1
         self.take_cursor(log, position)
+        return begun
 
     def let_go(self, copies: dict[int, Segment]) -> None:
         """Hold no segment for the message begun in it, but a copy of that message, which players share."""
@@ -256,17 +263,7 @@ class Player:
 
     def describe(self) -> dict[str, Any]:
         """Return what an operator wants to know."""
-        state, output = self.state, self.output
-        behind = output.log.end - state.position if output is not None and self._log is not None else 0
-        return {
-            "waiting": state.waiting,
-            "paused": state.paused,
-            "audio": bool(state.wants & AUDIO),
-            "video": bool(state.wants & VIDEO),
-            "behind_bytes": behind,
-            "skipped_messages": state.skipped_messages,
-            "jumps": state.jumps,
-        }
+        return facts.of_player(self)
 
     # --- private ----------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..media.headers import Change, HeaderCache
-from ..media.metadata import DataKind, DataMessage, MetadataStore
+from ..media.metadata import METADATA_NAME, DataKind, DataMessage, MetadataStore, shown_metadata
 from .budget import HEADERS, Budget
 from .framing import RtmpFraming
 from .header_history import Headers
@@ -19,7 +19,16 @@ MAX_STARTS = 4  # kinds of joiners, by message stream and time of the media, who
 class Preamble:
     """Headers and metadata in force, and the bytes that say so."""
 
-    __slots__ = ("_budget", "_counted_bytes", "_framing", "_headers", "_metadata", "_starts", "changes")
+    __slots__ = (
+        "_budget",
+        "_counted_bytes",
+        "_framing",
+        "_headers",
+        "_metadata",
+        "_shown",
+        "_starts",
+        "changes",
+    )
 
     def __init__(self, framing: RtmpFraming, budget: Budget, changes: int = 0) -> None:
         """Begin with nothing, after so many changes of one that this replaces."""
@@ -30,6 +39,7 @@ class Preamble:
         self.changes = changes  # counts them
         self._starts: dict[tuple[int, int], bytes] = {}  # by message stream and timestamp, the oldest first
         self._counted_bytes = 0
+        self._shown: tuple[bytes | None, dict[str, Any]] = None, {}  # of which metadata, what
 
     @property
     def headers(self) -> Headers:
@@ -73,8 +83,16 @@ class Preamble:
             self._count()
         return start
 
+    def metadata(self) -> dict[str, float | str | bool]:
+        """Return what an operator wants to know of the metadata."""
+        payload = self._metadata.find(METADATA_NAME)
+        if payload is not self._shown[0]:
+            self._shown = payload, shown_metadata(payload) if payload is not None else {}
+        return dict(self._shown[1])
+
     def close(self) -> None:
         """Hold nothing any more."""
+        self._shown = None, {}
         self._headers = HeaderCache()
         self._metadata = MetadataStore()
         self._forget_starts()

@@ -9,6 +9,7 @@ from ..errors import CannotMove
 from .budget import UNFINISHED, Budget
 from .channel import Channel
 from .clock import Clock
+from .crowd import Crowd, LeftOut
 from .output import LiveLimits
 
 Name = TypeVar("Name", bound=Hashable)
@@ -20,6 +21,7 @@ class Registry(Generic[Name]):
     def __init__(self, clock: Clock, limits: LiveLimits, total_bytes: int, chunk_size: int) -> None:
         self.budget = Budget(total_bytes)
         self.budget.relieve = self._relieve
+        self.left_out = LeftOut()  # by players of all channels there ever were
         self._clock = clock
         self._limits = limits
         self._chunk_size = chunk_size
@@ -46,6 +48,7 @@ class Registry(Generic[Name]):
                 self.budget,
                 self._limits,
                 self._chunk_size,
+                Crowd(self.left_out),
                 lambda: self.release(name),
             )
             # A player that moves may return to a channel that was forgotten meanwhile: its number must not

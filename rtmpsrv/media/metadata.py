@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from math import isfinite
 
 from rtmpsrv.errors import AmfError
 from rtmpsrv.protocol import amf0
@@ -18,6 +19,13 @@ CLEAR_DATA_FRAME = "@clearDataFrame"
 UNSTORED_NAMES = frozenset({"additionalMedia", "onExpectAdditionalMedia"})
 MAX_METADATA_BYTES = 1 << 18  # kept per stream, all names together; real ones are below 8 KiB
 MAX_METADATA_NAMES = 16  # real streams have one or two
+# What of onMetaData an operator wants to know. No other text: it may be anything.
+SHOWN_NAMES = frozenset({
+    "width", "height", "framerate", "videodatarate", "videocodecid", "audiodatarate", "audiosamplerate",
+    "audiosamplesize", "audiochannels", "audiocodecid", "stereo", "encoder",
+})  # fmt: skip
+MAX_SHOWN_BYTES = 1 << 13  # of metadata that is looked at for them
+MAX_WORD = 64  # characters
 
 _NULL = bytes([amf0.NULL])
 
@@ -69,6 +77,10 @@ class MetadataStore:
         self._snapshot = tuple(self._payloads.values())
         return True
 
+    def find(self, name: str) -> bytes | None:
+        """Return what is stored under a name."""
+        return self._payloads.get(name)
+
     def clear(self, name: str) -> None:
         """Forget what is stored under a name, if anything."""
         payload = self._payloads.pop(name, None)
@@ -111,6 +123,26 @@ def metadata_from(payload: bytes, format_byte: bool) -> DataMessage:
     if name == METADATA_NAME:
         return _store(name, payload) or DataMessage(DataKind.RELAY, name, payload)
     return DataMessage(DataKind.RELAY, name, payload)
+
+
+def shown_metadata(payload: bytes) -> dict[str, float | str | bool]:
+    """Return numbers and short words of stored metadata, by the names that are shown; as JSON has them."""
+    if len(payload) > MAX_SHOWN_BYTES:
+        return {}
+    try:
+        values = amf0.decode(payload, lenient=True)
+    except AmfError:
+        return {}
+    members = values[1] if len(values) > 1 and isinstance(values[1], dict) else {}
+    shown: dict[str, float | str | bool] = {}
+    for name, value in members.items():
+        if name not in SHOWN_NAMES:
+            continue
+        if isinstance(value, str):
+            shown[name] = "".join([one for one in value[:MAX_WORD] if one.isprintable()])
+        elif isinstance(value, bool) or (isinstance(value, float) and isfinite(value)):
+            shown[name] = value
+    return shown
 
 
 def _set_data_frame(payload: bytes) -> DataMessage:

@@ -68,6 +68,7 @@ class Sink:
     """Where a player's bytes go; its `Outlet`."""
 
     socket = None
+    bytes_out = 0
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []

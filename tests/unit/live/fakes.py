@@ -93,6 +93,10 @@ class FakeSink:
         self._pending: deque[bytes] = deque()
         self._replies: deque[bytes] = deque()
 
+    @property
+    def bytes_out(self) -> int:
+        return self.sent_bytes
+
     def _take(self, count: int) -> int:
         self._clock.time_s += self.cost_s
         self.sends += 1

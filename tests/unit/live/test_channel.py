@@ -195,10 +195,10 @@ def test_keyframe_of_another_track_starts_no_gop() -> None:
 
 def test_channel_describes_itself_and_its_output() -> None:
     stage = Stage(live=False)
-    stage.join()
+    sink = stage.join()
     waiting = {
         "name": "channel", "live": False, "suspended": False, "publication": 0, "players": 1, "waiting": 1,
-        "ended_outputs": 0,
+        "ended_outputs": 0, "began_at": None, "received_bytes": 0, "sent_bytes": 0, "frames_dropped": 0,
     }  # fmt: skip
     assert stage.channel.describe() == waiting
     assert stage.channel.end_position() == 0
@@ -207,6 +207,8 @@ def test_channel_describes_itself_and_its_output() -> None:
     about = stage.channel.describe()
     assert about == {
         **waiting, "live": True, "publication": 1, "waiting": 0, "audience": 1, "flush_s": 0.0,
+        "began_at": stage.clock.time_s, "received_bytes": stage.channel.end_position(),
+        "sent_bytes": len(sink.received),
         **stage.output().log.describe(),
     }  # fmt: skip
     assert about["bytes"] == stage.channel.end_position() == len(framed(AVC, key("0")))
@@ -217,7 +219,7 @@ def test_player_describes_itself() -> None:
     stage.publish(AVC, key("0"))
     sink = stage.join()
     following = {
-        "waiting": False, "paused": False, "audio": True, "video": True, "behind_bytes": 0,
+        "waiting": False, "paused": False, "audio": True, "video": True, "behind_bytes": 0, "lag_s": 0.0,
         "skipped_messages": 0, "jumps": 0,
     }  # fmt: skip
     assert stage.player(sink).describe() == following

@@ -70,7 +70,7 @@ def _measured_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_frame_to_followers_takes_few_calls(message: Message, most: int, followers: int) -> None:
     stage = Stage()
     stage.followers(followers)
-    stage.publish(*HEADERS, key("0"), inter(bytes(20_000)))  # the file is there
+    stage.publish(*HEADERS, key("0"), tone("first"), inter(bytes(20_000)))  # the file is there
     found = calls(lambda: stage.channel.append([message]))
     assert found.total() <= most, found
 

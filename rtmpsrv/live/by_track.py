@@ -1,0 +1,221 @@
+"""The tracks of one publication: what they are, and how much came of each. Never blocks.
+
+Messages are looked at here only until a kind is known, and where it has several tracks. What a kind amounts
+to is told by the log's index.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from ..media import classify, tracks
+from ..media.description import Description
+from ..protocol.messages import AUDIO as AUDIO_TYPE
+from ..protocol.messages import VIDEO as VIDEO_TYPE
+from .header_history import Headers
+from .pace import WINDOW_S, Pace
+from .seconds import LONG, SHORT, Seconds
+from .segment import AUDIO, VIDEO
+
+CHART_S: Final = 60
+MAX_COUNTED: Final = 2 * tracks.MAX_TRACKS  # beside the first of each kind
+FPS_AFTER_S: Final = 2.0  # pictures per second are told
+
+_TYPES: Final = {VIDEO: VIDEO_TYPE, AUDIO: AUDIO_TYPE}
+_KINDS: Final = {"video": VIDEO, "audio": AUDIO}
+_NAMES: Final[dict[int, Literal["video", "audio"]]] = {VIDEO: "video", AUDIO: "audio"}
+_ABSENT: Final = -1  # in place of a track's number: messages without the first one
+
+Key = tuple[int, int]  # kind, and number of a track
+
+
+class Count:
+    """Frames and bytes of something."""
+
+    __slots__ = ("frames", "recent_frames", "sizes", "total_bytes", "total_frames")
+
+    def __init__(self) -> None:
+        self.sizes = Seconds(LONG)
+        self.recent_frames = Seconds(SHORT)
+        self.total_bytes = self.total_frames = 0
+
+    def add(self, second: int, frames: int, size: int) -> None:
+        """Count."""
+        self.sizes.add(second, size)
+        self.recent_frames.add(second, frames)
+        self.total_bytes += size
+        self.total_frames += frames
+
+    def snapshot(self) -> tuple[Any, ...]:
+        """Return all of it, as `adopt` takes it."""
+        return self.sizes.snapshot(), self.recent_frames.snapshot(), self.total_bytes, self.total_frames
+
+    def adopt(self, value: Any) -> None:
+        """Know what another process has counted."""
+        sizes, recent_frames, self.total_bytes, self.total_frames = value
+        self.sizes.adopt(sizes)
+        self.recent_frames.adopt(recent_frames)
+
+
+class ByTrack:
+    """Changed by the vitals and the contents of its publication only."""
+
+    __slots__ = (
+        "_configured", "_counts", "_known", "_seen", "_stale", "_told", "_whole", "audio_frame_ms", "looks",
+        "odd_headers", "several",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.looks = AUDIO | VIDEO  # kinds of messages that `look` must see
+        self.several = 0  # kinds that have several tracks
+        self.odd_headers = 0  # that were not understood
+        self.audio_frame_ms = 0.0  # by the header of the first audio track
+        self._told = 0  # kinds of which a frame was seen
+        self._whole = {VIDEO: Count(), AUDIO: Count()}  # of a kind, all tracks together
+        self._counts: dict[Key, Count] = {}  # of tracks but the first
+        self._seen: dict[Key, Description] = {}  # by a frame
+        self._configured: dict[Key, Description] = {}  # by headers
+        self._stale = False  # there are headers that were not read
+        self._known: frozenset[int] | None = frozenset()  # hashes of those that were; None: by somebody else
+
+    # --- called while messages are added ----------------------------------------------------------
+
+    def configure(self, type_id: int, payload: bytes) -> None:
+        """Take note of a header, of at least one byte."""
+        self._stale = True
+        if tracks.has_tracks(type_id, payload):
+            kind = VIDEO if type_id == VIDEO_TYPE else AUDIO
+            self.several |= kind
+            self.looks |= kind
+
+    def look(self, kind: int, payload: bytes, flags: int, now: float) -> int:
+        """Take note of a message of a kind that is to be looked at; return `looks`."""
+        if not flags & classify.FRAME:
+            return self.looks
+        type_id = _TYPES[kind]
+        if not self._told & kind:
+            if not self._told:
+                self._seen.clear()  # of a publisher before this one
+            self._told |= kind
+            self._seen.update({(kind, one.track): one for one in tracks.frame_tracks(type_id, payload)})
+        if not self.several & kind:
+            self.looks &= ~kind
+        elif tracks.has_tracks(type_id, payload):
+            self._split(kind, int(now), tracks.frame_sizes(type_id, payload))
+        return self.looks
+
+    def count(self, kind: int, second: int, frames: int, size: int) -> None:
+        """Count what came of a kind in a second."""
+        self._whole[kind].add(second, frames, size)
+
+    def read(self, headers: Headers) -> None:
+        """Find out what the headers in force say, if there are others than the last time."""
+        if not self._stale or not headers:
+            return
+        self._stale = False
+        before, self._known = self._known, frozenset([hash(header) for header in headers])
+        self._configured = {}
+        for header in headers:
+            found = tracks.configured_tracks(*header)
+            self._configured.update({(_KINDS[one.kind], one.track): one for one in found})
+            if before is not None and hash(header) not in before:
+                self.odd_headers += len([one for one in found if not one.understood])
+        first = self._configured.get((AUDIO, 0))
+        self.audio_frame_ms = first.frame_ms if first is not None else 0.0
+
+    def break_off(self) -> None:
+        """Take note that what comes next is another publisher's."""
+        self._told = 0
+        self.looks = AUDIO | VIDEO
+
+    # --- asked ------------------------------------------------------------------------------------
+
+    def value(self, paces: dict[int, Pace], age_s: float, now: float) -> list[dict[str, Any]]:
+        """Return what is known of each track, video first."""
+        described = {**self._seen, **self._configured}
+        found: list[dict[str, Any]] = []
+        for kind, pace in paces.items():
+            keys = {key for key in (*described, *self._counts) if key[0] == kind and key[1] != _ABSENT}
+            if not keys and pace.total:
+                keys.add((kind, 0))
+            for key in sorted(keys)[: tracks.MAX_TRACKS]:
+                one = described.get(key) or Description(_NAMES[kind], key[1], "", understood=False)
+                about = one._asdict()
+                about["declared_fps"] = about.pop("fps")
+                about["configured"] = about.pop("understood")
+                del about["frame_ms"]
+                found.append(about | self._amounts(key, pace, age_s, now))
+        return found
+
+    # --- to another process -----------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return plain values, as `adopt` takes them; not what tracks are, which headers and frames tell."""
+        return {
+            "odd_headers": self.odd_headers,
+            "several": self.several,
+            "whole": [(kind, count.snapshot()) for kind, count in self._whole.items()],
+            "counts": [(key, count.snapshot()) for key, count in self._counts.items()],
+        }
+
+    def adopt(self, value: dict[str, Any]) -> None:
+        """Know what another process has counted."""
+        self.odd_headers, self.several = value["odd_headers"], value["several"]
+        for kind, count in value["whole"]:
+            self._whole[kind].adopt(count)
+        for (kind, track), count in value["counts"]:
+            self._count_of(kind, track).adopt(count)
+        self._stale, self._known = True, None
+
+    # --- private ----------------------------------------------------------------------------------
+
+    def _split(self, kind: int, second: int, sizes: list[tuple[int, int]]) -> None:
+        """Count the frames of one message by their tracks."""
+        if sizes and 0 not in [track for track, _ in sizes]:
+            self._count_of(kind, _ABSENT).add(second, 1, 0)
+        for track, size in sizes:
+            if track and ((kind, track) in self._counts or len(self._counts) < MAX_COUNTED):
+                self._count_of(kind, track).add(second, 1, size)
+
+    def _count_of(self, kind: int, track: int) -> Count:
+        count = self._counts.get((kind, track))
+        if count is None:
+            count = self._counts[kind, track] = Count()
+        return count
+
+    def _amounts(self, key: Key, pace: Pace, age_s: float, now: float) -> dict[str, Any]:
+        """Return what came of a track."""
+        second = int(now)
+        count = self._counts.get(key) or Count()
+        others: list[tuple[Key, Count]] = []
+        if not key[1]:  # all that was not another one's
+            count = self._whole[key[0]]
+            others = [(one, other) for one, other in self._counts.items() if one[0] == key[0]]
+        sizes, recent = count.sizes.last(second, CHART_S), count.recent_frames.last(second, WINDOW_S)
+        frames, received_bytes = count.total_frames, count.total_bytes
+        for (_, track), other in others:
+            if track == _ABSENT:
+                recent = _less(recent, other.recent_frames.last(second, WINDOW_S))
+                frames -= other.total_frames
+            else:
+                sizes = _less(sizes, other.sizes.last(second, CHART_S))
+                received_bytes -= other.total_bytes
+        passed_s = min(WINDOW_S - 1 + now % 1, now - pace.since)
+        has_fps = key[0] == VIDEO and pace.last is not None and passed_s >= FPS_AFTER_S
+        return {
+            "fps": round(sum(recent) / passed_s, 2) if has_fps else None,
+            "frames": max(0, frames),
+            "received_bytes": max(0, received_bytes),
+            "bitrate_10s": bitrate(sizes, WINDOW_S, age_s, now),
+            "bitrate_60s": bitrate(sizes, CHART_S, age_s, now),
+        }
+
+
+def bitrate(sizes: list[int], count: int, age_s: float, now: float) -> int:
+    """Return bits per second over the last seconds, the running one included."""
+    passed_s = count - 1 + now % 1
+    return max(0, round(8 * sum(sizes[-count:]) / max(1.0, min(passed_s, age_s))))
+
+
+def _less(numbers: list[int], others: list[int]) -> list[int]:
+    return [one - other for one, other in zip(numbers, others, strict=True)]
