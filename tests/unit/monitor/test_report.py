@@ -147,24 +147,26 @@ def test_others_run_while_there_is_much_to_tell(monkeypatch: pytest.MonkeyPatch)
         assert len(rests) == 2
 
 
-def test_who_leaves_meanwhile_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", ["channels", "connections", "process"])
+def test_who_leaves_meanwhile_is_left_out(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     with stage(monkeypatch) as on:
         monkeypatch.setattr(report, "TURN_S", 0.0)
         monkeypatch.setattr(report, "LOOK_EVERY", 1)
-        turns, registry = on.app._parts.turns, on.app.registry
+        turns, (listener,) = on.app._parts.turns, on.app.listeners
         on.clients.player("a")
         on.clients.player("b")
         rest = turns.rest
+        ended: list[bool] = []
 
         def end_all(*arguments: Any) -> None:
-            if len(registry):
-                for listener in on.app.listeners:
-                    for session in list(listener.sessions):
-                        session.drop("over")
-            eventually(lambda: not len(registry))
+            if not ended:  # sessions rest, too
+                ended.append(True)
+                for session in list(listener.sessions):
+                    session.drop("over")
+                eventually(lambda: not (listener.sessions or len(on.app.registry)))
             rest(*arguments)
 
         monkeypatch.setattr(turns, "rest", end_all)
-        for _ in range(2):
-            assert on.ask("channels") == on.ask("connections") == []
-            eventually(lambda: not on.app.listeners[0].sessions)
+        answer = on.ask(what)
+        assert ended
+        assert answer["listeners"][0]["sessions"] == 0 if what == "process" else answer == []

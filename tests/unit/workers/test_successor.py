@@ -61,6 +61,7 @@ def test_everybody_goes_on_in_the_new_house(handover: Handover, lines: Lines) ->
     clients = [handover.client(), handover.publisher(), handover.player(), handover.player("other")]
     clients[0].shake_hands()
     clients[0].connect("app")
+    ids = {session.client.id for session in handover.old.sessions}
     running = handover.begin()
     following = handover.succeed()
     assert running.get(timeout=PATIENCE_S)
@@ -72,6 +73,7 @@ def test_everybody_goes_on_in_the_new_house(handover: Handover, lines: Lines) ->
     for client in clients:
         answers(client)
     assert (len(old.sessions), len(new.sessions)) == (0, 4)
+    assert {session.client.id for session in new.sessions} == ids
     assert new.slots.describe()["open"] == 4
     eventually(lambda: old.slots.describe()["open"] == 0)
     assert (len(list(old.estate.registry)), len(list(new.estate.registry))) == (0, 2)
