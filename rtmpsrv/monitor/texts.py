@@ -19,6 +19,7 @@ class Asked(Protocol):
 class Shown(Protocol):
     """A client, as far as it has said what it wants."""
 
+    app: str
     app_query: str
 
     @property
@@ -59,6 +60,8 @@ def bare_url(text: object) -> str:
 def secrets_of(client: Shown, *, names_are_keys: bool) -> set[str]:
     """Return what a client has shown that nobody else may see."""
     found = set()
+    if names_are_keys:
+        found |= {part for part in client.app.split("/")[1:] if part}  # it was written into the wrong field
     for asked in (client.to_publish, client.to_play):
         name, _mark, query = (asked.name or "").partition("?")
         if names_are_keys and name:

@@ -53,6 +53,8 @@ def test_what_a_client_has_shown_is_in_no_text() -> None:
     assert found == {"k%y", "other-key", "of-the-app", "of-the-name", "bare-token"}
     assert secrets_of(client, names_are_keys=False) == found - {"k%y", "other-key"}
     assert secrets_of(Client(1, "192.0.2.1", 1935, False), names_are_keys=True) == set()
+    client.app = "news/app-key/"
+    assert secrets_of(client, names_are_keys=True) == found | {"app-key"}
     assert without(found, "http://h/other-key/x") == ""
     assert without(found, "http://h/k%25y") == ""
     assert without(found, "http://h/50%25") == "http://h/50%25"
