@@ -11,7 +11,6 @@ from .admission import Admission
 from .config import Config
 from .monitor.actions import Actions
 from .monitor.counters import Tallies
-from .monitor.keeper import KeeperMonitor
 from .monitor.monitor import Monitor
 from .monitor.observer import Observer
 from .monitor.report import Report, Standing
@@ -21,6 +20,7 @@ from .workers.estate import Estate
 if TYPE_CHECKING:
     from .access.callback_hooks import CallbackHooks
     from .live.registry import Registry
+    from .monitor.keeper import KeeperMonitor
     from .server.reloader import CertificateReloader
     from .workers.membership import Membership
 
@@ -66,6 +66,8 @@ def monitor_of_app(
 
 def monitor_of_keeper(admission: Admission) -> KeeperMonitor:
     """Return the monitor of the process that decides for several workers."""
+    from .monitor.keeper import KeeperMonitor  # others need nothing of it
+
     counted = Tallies()
     if admission.callbacks is not None:
         admission.callbacks.count_posts(counted.posted)

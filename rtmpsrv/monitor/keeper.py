@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -74,7 +74,7 @@ class KeeperMonitor:
             "worker": NAME,
             "pid": os.getpid(),
             "version": __version__,
-            "python": platform.python_version(),
+            "python": sys.version.partition(" ")[0],
             "compiled": compiled(),
             "started_at": self._began_at,
             "ready": not standing["not_ready"],

@@ -7,7 +7,7 @@ whole at one moment.
 from __future__ import annotations
 
 import os
-import platform
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
@@ -89,7 +89,7 @@ class Report:
             "worker": self._worker,
             "pid": os.getpid(),
             "version": __version__,
-            "python": platform.python_version(),
+            "python": sys.version.partition(" ")[0],
             "compiled": compiled(),
             "started_at": self._began_at,
             "ready": not standing["not_ready"],
