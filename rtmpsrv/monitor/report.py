@@ -208,7 +208,7 @@ class Report:
             "worker": self._worker,
             "number": client.number,
             "kind": kind_of(client.secure),
-            "created_at": round(self._wall_offset_s + monotonic() - about["seconds"], 3),
+            "created_at": round(self._wall_offset_s + about["accepted_at"], 3),
             "remote_ip": client.ip,
             "state": state,
             "channel": clean(channels.get(state, "")),

@@ -268,6 +268,7 @@ class Session:
             "app": client.app,
             "role": requests.role,
             "phase": connection.phase.value,
+            "accepted_at": state.accepted_at,
             "seconds": monotonic() - state.accepted_at,
             "bytes_in": bytes_in,
             "bytes_out": bytes_out,
