@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from time import monotonic
-from typing import Any, Final, TypedDict, TypeVar
+from typing import Any, Final, TypedDict, TypeVar, cast
 
 from rtmpsrv import __version__
 from rtmpsrv.build import compiled
@@ -84,7 +84,7 @@ class Report:
             received, sent = session.traffic_here()
             received_bytes += received
             sent_bytes += sent
-        budget = self._registry.budget.describe()
+        budget, dropped = self._registry.budget.describe(), self._registry.left_out.by_kind()
         return {
             "worker": self._worker,
             "pid": os.getpid(),
@@ -102,7 +102,9 @@ class Report:
             "certificate_expires_at": standing["certificate_expires_at"],
             "redis_connected": standing["redis_connected"],
             "control_connected": standing["control_connected"],
-            "counters": self._observer.counted.value(received_bytes, sent_bytes, dropped_by(self._registry)),
+            "counters": self._observer.counted.value(
+                received_bytes, sent_bytes, self._registry.left_out.by_kind()
+            ),
         }
 
     def channels(self, names: list[str] | None = None) -> list[ChannelValue]:
@@ -154,7 +156,7 @@ class Report:
 
     def _channel(self, channel: Channel) -> ChannelValue:
         about = channel.describe()
-        began_at: float | None = about.get("began_at")
+        began_at: float | None = about["began_at"]
         publisher = self._on_air.publisher_of(channel.name)
         readers: list[tuple[str, Kind]] = [
             (client.id, kind_of(client.secure))
@@ -173,12 +175,12 @@ class Report:
             "players": about["players"],
             "waiting": about["waiting"],
             "readers": readers,
-            "received_bytes": about.get("received_bytes", 0),
-            "sent_bytes": about.get("sent_bytes", 0),
+            "received_bytes": about["received_bytes"],
+            "sent_bytes": about["sent_bytes"],
             "cache_bytes": about.get("cache_bytes", 0),
-            "frames_dropped": about.get("frames_dropped", 0),
+            "frames_dropped": about["frames_dropped"],
             "max_bitrate": self._on_air.max_bitrate(channel.name),
-            "vitals": vitals_of(channel),
+            "vitals": cast("VitalsValue | None", channel.vitals()),
         }
 
     def _connection(self, session: Session) -> ConnectionValue:
@@ -224,15 +226,6 @@ class Report:
         }
 
 
-def vitals_of(channel: Channel) -> VitalsValue | None:
-    vitals: Callable[[], VitalsValue | None] = getattr(channel, "vitals", lambda: None)
-    return vitals()
-
-
-def dropped_by(registry: Registry[str]) -> dict[str, int]:
-    return dict(getattr(registry, "dropped", {}))
-
-
 def _player(player: Player) -> tuple[PlayerValue, int]:
     about = player.describe()
     value: PlayerValue = {
@@ -241,7 +234,7 @@ def _player(player: Player) -> tuple[PlayerValue, int]:
         "audio": about["audio"],
         "video": about["video"],
         "behind_bytes": about["behind_bytes"],
-        "lag_s": about.get("lag_s", 0.0),
+        "lag_s": about["lag_s"],
         "skipped_messages": about["skipped_messages"],
         "jumps": about["jumps"],
     }

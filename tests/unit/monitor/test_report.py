@@ -9,7 +9,7 @@ import pytest
 from rtmpsrv import __version__
 from rtmpsrv.access.names import APP_STREAM
 from rtmpsrv.monitor import report
-from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, ProcessValue
+from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, ProcessValue, VitalsValue
 from tests.client import keyframe
 from tests.unit.monitor.stage import stage
 from tests.unit.server.stage import eventually
@@ -27,7 +27,11 @@ def test_a_publisher_and_its_players_are_told_of(monkeypatch: pytest.MonkeyPatch
         on.clients.client().connect("other")
         reads, publishes, idle = (on.connection(state) for state in ("read", "publish", "idle"))
         (channel,) = on.ask("channels")
-        assert set(channel) - {"vitals"} == set(ChannelValue.__annotations__) - {"vitals"}
+        assert set(channel) == set(ChannelValue.__annotations__)
+        assert set(channel["vitals"]) >= set(VitalsValue.__annotations__)
+        assert began - 1 < channel["started_at"] <= time.time()
+        assert on.ask("channels")[0]["started_at"] == channel["started_at"]
+        assert min(channel["received_bytes"], channel["sent_bytes"]) > 5000
         assert set(reads) == set(ConnectionValue.__annotations__)
         assert (channel["name"], channel["live"], channel["suspended"]) == ("news", True, False)
         assert (channel["publisher"], channel["publisher_kind"]) == (publishes["id"], "rtmpConn")
@@ -71,6 +75,7 @@ def test_the_process_tells_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
             }
         ]  # fmt: skip
         assert (before["ready"], before["not_ready"]) == (True, [])
+        assert before["counters"]["frames_dropped"] == {"audio": 0, "video": 0, "data": 0}
         assert (before["redis_connected"], before["control_connected"]) == (None, None)
         publisher = on.clients.publisher("news")
         publisher.video(0, keyframe(b"x" * 400_000))
