@@ -44,12 +44,12 @@ def not_ready(gathered: Gathered[ProcessValue]) -> list[str]:
     reasons += [f"{_named(name)} does not answer" for name in gathered.missing]
     for value in gathered.values:
         said = value["not_ready"] or ([] if value["ready"] else ["not ready"])
-        reasons += [f"{value['worker']}: {reason}" if value["worker"] else reason for reason in said]
+        reasons += [f"{_named(value['worker'])}: {reason}" if value["worker"] else reason for reason in said]
     return reasons
 
 
 def _named(worker: str) -> str:
-    return f"process {worker}" if worker else "the server"
+    return {"": "the server", KEEPER: "the keeper"}.get(worker, f"worker {worker}")
 
 
 def _answer(good: str, reasons: list[str]) -> flask.Response:

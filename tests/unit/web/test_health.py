@@ -68,7 +68,12 @@ def test_a_server_that_drains_is_healthy_and_not_ready() -> None:
 def test_all_workers_have_to_be_ready() -> None:
     crew = site(one("keeper"), one("w1"), one("w2", "it drains"), missing=("w3",))
     assert told(crew, "/healthz") == (200, "ok\n")
-    assert told(crew, "/readyz") == (503, "not ready: process w3 does not answer; w2: it drains\n")
+    assert told(crew, "/readyz") == (503, "not ready: worker w3 does not answer; worker w2: it drains\n")
+
+
+def test_the_keeper_is_called_so() -> None:
+    lost = site(one("keeper", "no control link"), one("w1"))
+    assert told(lost, "/readyz") == (503, "not ready: the keeper: no control link\n")
 
 
 def test_a_process_that_does_not_say_why_is_not_ready_all_the_same() -> None:
