@@ -25,7 +25,7 @@ EXPOSE 1935 443
 
 # Healthy means: a process that serves answers the admin side's /healthz; with API_PORT=0, the RTMP port takes
 # connections. It finds port, TLS and the rest in the server's own variables.
-HEALTHCHECK --interval=30s --timeout=6s --start-period=10s CMD ["python", "-m", "rtmpsrv.probe"]
+HEALTHCHECK --interval=30s --timeout=8s --start-period=10s CMD ["python", "-m", "rtmpsrv.probe"]
 
 # The server is process 1 and ends cleanly on SIGTERM, so no init is needed. DRAIN_TIMEOUT_SECONDS (8) is
 # below the 10 seconds after which `docker stop` kills.

@@ -17,7 +17,7 @@ from .config import Config
 from .errors import ConfigError
 
 QUESTIONS = ("healthz", "readyz")
-TIMEOUT_S = 4.0  # supervisors give up after 5 s where nothing else is said
+TIMEOUT_S = 5.0  # a process that hangs is waited for for 3 s, and the one that answers may have to be started
 MAX_ANSWER_BYTES = 4096
 _EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
