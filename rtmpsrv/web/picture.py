@@ -7,9 +7,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import dropwhile
 from typing import Any
 
-from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, EventValue, ProcessValue, TrackValue
+from rtmpsrv.monitor.values import (
+    ChannelValue,
+    ConnectionValue,
+    EventValue,
+    ProcessValue,
+    TrackValue,
+    VitalsValue,
+)
 
 from .verdict import Verdict
 
@@ -42,6 +50,14 @@ def _spoken(track: TrackValue) -> Row:
     return {**track, "codec": CODECS.get(track["codec"], track["codec"])}
 
 
+def _chart(vitals: VitalsValue) -> list[int]:
+    """Return a chart that begins with the stream, not with the seconds before it."""
+    rates = vitals["bitrates"]
+    if vitals["age_s"] >= CHART_S:
+        return list(rates)
+    return list(dropwhile(lambda rate: rate == 0, rates))
+
+
 def channel_row(channel: ChannelValue, verdict: Verdict) -> Row:
     """Return a channel as the table has it."""
     vitals = channel["vitals"]
@@ -54,7 +70,7 @@ def channel_row(channel: ChannelValue, verdict: Verdict) -> Row:
         "kind": channel["publisher_kind"],
         "players": channel["players"],
         "bitrate": vitals["bitrate_10s"] if vitals else 0,
-        "chart": list(vitals["bitrates"]) if vitals else [],
+        "chart": _chart(vitals) if vitals else [],
         "tracks": [track_words(track) for track in vitals["tracks"]] if vitals else [],
         "verdict": verdict.state,
         "sentence": verdict.sentence,

@@ -29,7 +29,7 @@ LONGEST_REST_S = 5.0  # but not as slow as a worker that does not answer
 LISTENERS = 32
 WAITING_MESSAGES = 16  # of a listener that does not read; then it is dropped, and may come again
 COMMENT_S = 15.0  # a proxy's shortest patience is longer
-RETRY_MS = 2000
+RETRY_MS = 1000
 
 
 class Listener:

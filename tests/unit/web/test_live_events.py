@@ -38,7 +38,7 @@ def test_the_stream_is_one_that_no_proxy_holds_back(client: FlaskClient) -> None
     assert "Content-Length" not in answer.headers
     with gevent.Timeout(5):
         stream = answer.iter_encoded()
-        assert next(stream) == b"retry: 2000\n\n"
+        assert next(stream) == b"retry: 1000\n\n"
         assert b"event: picture\n" in next(stream)
     answer.close()
 

@@ -50,6 +50,13 @@ def test_a_channel_on_the_air_has_its_chart_and_verdict() -> None:
     assert [one.split()[0] for one in row["tracks"]] == ["H264", "AAC"]
 
 
+def test_a_chart_begins_with_its_stream() -> None:
+    young = vitals(age_s=3.2, bitrates=[*[0] * 57, 5, 0, 7])
+    assert picture.channel_row(on_air("live/a", vitals=young), GOOD)["chart"] == [5, 0, 7]
+    silent = vitals(age_s=300.0, bitrates=[*[0] * 57, 5, 0, 7])
+    assert len(picture.channel_row(on_air("live/a", vitals=silent), GOOD)["chart"]) == picture.CHART_S
+
+
 def test_a_channel_that_is_waited_for_has_neither_bitrate_nor_tracks() -> None:
     row = picture.channel_row(waited_for("live/a"), GOOD)
     assert (row["bitrate"], row["chart"], row["tracks"]) == (0, [], [])

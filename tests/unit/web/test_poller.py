@@ -277,7 +277,7 @@ def test_the_listener_is_told_in_plain_lines(poller: Poller) -> None:
     listener = poller.join()
     assert listener is not None
     messages = listener.messages()
-    assert next(messages) == b"retry: 2000\n\n"
+    assert next(messages) == b"retry: 1000\n\n"
     with gevent.Timeout(5):
         message = next(messages)
     assert message.count(b"\n") == 4
