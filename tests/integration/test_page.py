@@ -291,7 +291,11 @@ def test_the_check_of_contrast_sees_what_is_faint(browser: Browser, stage: PageS
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_every_control_has_a_name(browser: Browser, stage: PageStage, view: str) -> None:
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_every_control_has_a_name(
+    browser: Browser, stage: PageStage, view: str, size: tuple[int, int]
+) -> None:
+    browser.resize(size)
     go(browser, stage, view)
     assert browser.nameless() == []
 

@@ -26,7 +26,9 @@ export class Grid {
     this.name = name;
     for (const column of columns) this.head.append(this.heading(column));
     this.table = make("div", { class: "grid", role: "grid", tabindex: "0", "aria-label": label }, this.head, this.body);
-    root.append(this.order(label), this.table);
+    const order = this.order(label);
+    if (columns.some((one) => one.sort)) root.append(order);
+    root.append(this.table);
     this.table.addEventListener("keydown", (event) => this.press(event));
     this.table.addEventListener("focus", () => this.activate(Math.max(0, this.active)));
     this.body.addEventListener("click", (event) => this.click(event));
@@ -54,6 +56,7 @@ export class Grid {
   /** Narrow screens have no heading: there the order is chosen from a list. */
   order(label) {
     this.choice = make("select", {});
+    if (this.sort === "") this.choice.append(make("option", { value: "" }, "as they came"));
     for (const column of this.columns.filter((one) => one.sort)) {
       this.choice.append(make("option", { value: column.id }, column.label));
     }
