@@ -17,6 +17,7 @@ from tests.client import stage
 from tests.doubles.secrets import KEY
 from tests.media_files import system_tool
 from tests.server_process import free_port
+from tests.succession_process import Family
 
 SOON_S = 2.0  # from the server's line in the log to the page
 ODD_NAME = "<img src=x onerror=harmed=1 x='&quot;`"
@@ -71,6 +72,7 @@ def test_an_encoder_and_its_players_appear_soon_and_the_chart_moves() -> None:
                 browser.run("location.hash = 'channel=studio'")
                 browser.until(lambda: len(browser.texts("#view-channel .rows > .player-row")) == 2)
                 browser.shows("[aria-label=Publisher] .facts", "127.0.0.1", "RTMP")
+                assert KEY not in browser.run("return document.documentElement.outerHTML")
             browser.until(lambda: browser.texts("#view-channel .rows > .player-row") == [])
         browser.run("location.hash = 'events'")
         browser.shows("#events .row", "studio", "Publisher left")
@@ -139,3 +141,31 @@ def test_a_login_is_enough_for_everything_the_page_does() -> None:
         publisher.expect_closed()
         browser.shows("#toast", "studio was stopped")
         assert not [line for line in server.everything() if LOGIN[1] in line]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"], ids=["one process", "two workers"])
+def test_a_page_that_is_open_sees_the_next_process_and_all_workers(workers: str) -> None:
+    port = free_port()
+    with (
+        Family(API_PORT=str(port), WORKERS=workers, CONCURRENT_LIMIT_WHITELIST="*") as family,
+        Browser() as browser,
+        stage(family.port) as on,
+    ):
+        browser.expected = ["ERR_"]
+        browser.driver.get(f"http://127.0.0.1:{port}/")
+        browser.shows("#link", "Live")
+        names = [f"studio-{number}" for number in range(4)]
+        publishers = [on.publisher(name, KEY) for name in names]
+        browser.until(lambda: sorted(browser.texts("#channels .title")) == names)
+        browser.run("window.same = true")
+        if workers == "1":
+            family.succeed()
+        else:
+            family.reload()
+        later = on.publisher("studio-later", KEY)
+        browser.until(lambda: sorted(browser.texts("#channels .title")) == [*names, "studio-later"])
+        browser.shows("#link", "Live")
+        assert browser.run("return window.same")
+        assert not browser.one("#notice").is_displayed()
+        for publisher in (*publishers, later):
+            publisher.fence()
