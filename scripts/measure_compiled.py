@@ -48,6 +48,7 @@ class NoSink:
     """A socket that takes everything."""
 
     socket = os.open(os.devnull, os.O_WRONLY)
+    bytes_out = 0
 
     def credit(self, count: int) -> None:
         pass
