@@ -20,7 +20,7 @@ from rtmpsrv.workers.calls import CallLost
 
 ANSWER_S: Final = 2.0  # for a process that serves
 TRAVEL_S: Final = 1.0  # more, for the answers of all to arrive
-KEEPER: Final = "keeper"  # has no channels and connections, and is no worker that could miss
+KEEPER: Final = "keeper"  # a process without clients
 
 Value = TypeVar("Value")
 
@@ -53,7 +53,8 @@ class LineSource:
     def processes(self) -> Gathered[ProcessValue]:
         """Return a value for each process, by name."""
         answers = self._ask("process")
-        return _gathered([answers.by_name[name] for name in sorted(answers.by_name)], answers)
+        in_order = sorted(answers.by_name)
+        return Gathered([answers.by_name[name] for name in in_order], answers.missing, in_order)
 
     def channels(self, names: Sequence[str] | None = None) -> Gathered[ChannelValue]:
         """Return these channels, or all, by name: one value each, in however many processes it is."""
@@ -76,7 +77,7 @@ class LineSource:
             key=lambda event: (event["at"], event["worker"], event["serial"]),
         )
         last = dict(after) | {name: value["last"] for name, value in told.items()}
-        return Happened(events, answers.missing, sorted(told), last)
+        return Happened(events, answers.missing, _serving(answers), last)
 
     def kick(self, connection: str, block_s: float, reason: str) -> Gathered[bool]:
         """End a connection, and refuse its like for so long; any True: it was there."""
@@ -137,4 +138,9 @@ def _all_of(answers: Answers) -> list[Any]:
 
 
 def _gathered(values: list[Value], answers: Answers) -> Gathered[Value]:
-    return Gathered(values, answers.missing, sorted(answers.by_name))
+    return Gathered(values, answers.missing, _serving(answers))
+
+
+def _serving(answers: Answers) -> list[str]:
+    """Name those that answered and have clients: where it is the keeper alone, nothing is known."""
+    return sorted(name for name in answers.by_name if name != KEEPER)

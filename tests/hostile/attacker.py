@@ -1,7 +1,8 @@
 """The attacker's process, and what attacks are made of.
 
-`python -m tests.hostile.attacker CASE PORT TLS_PORT SECONDS` waits for a line, attacks and leaves. It goes
-after the good stream where the machine is short of processors: the server is tried, not the scheduler.
+`python -m tests.hostile.attacker CASE PORT TLS_PORT API_PORT SECONDS` waits for a line, attacks and leaves.
+It goes after the good stream where the machine is short of processors: the server is tried, not the
+scheduler.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ PIECE = 1 << 18  # bytes offered in one call
 class Attack:
     """What an attack is given: where the server is, and how long it may go on."""
 
-    def __init__(self, port: int, tls_port: int, attack_s: float) -> None:
+    def __init__(self, port: int, tls_port: int, api_port: int, attack_s: float) -> None:
         """Begin now."""
         self.port = port
         self.tls_port = tls_port
+        self.api_port = api_port
         self.attack_s = attack_s
         self.until = monotonic() + attack_s
         self.complaints: list[str] = []
@@ -52,6 +54,14 @@ class Attack:
         port = self.tls_port if secure else self.port
         connection = Connection(port, secure=secure, receive_buffer=receive_buffer)
         self._mine().append(connection)
+        return connection
+
+    def open_api(self, data: bytes = b"", *, receive_buffer: int = 0) -> Connection:
+        """Return a new connection to the port of the API, which has sent something."""
+        connection = Connection(self.api_port, receive_buffer=receive_buffer)
+        self._mine().append(connection)
+        if data:
+            connection.send(data)
         return connection
 
     def app(self) -> str:
@@ -191,14 +201,14 @@ def main() -> None:
     """Wait for the word, attack, tell how it went, leave."""
     from . import every_attack  # noqa: F401  fills the list
 
-    name, port, tls_port, attack_s = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+    name, attack_s = sys.argv[1], float(sys.argv[5])
     os.nice(NICE)
     do = CASES[name].do
     assert do is not None
     orders = Orders()
     tell(ready=name)
     orders.next()
-    this = Attack(port, tls_port, attack_s)
+    this = Attack(*map(int, sys.argv[2:5]), attack_s)
     try:
         do(this)
     except (Closed, OSError) as exc:

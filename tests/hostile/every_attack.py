@@ -6,6 +6,7 @@ from . import (  # noqa: F401
     attack_commands,
     attack_connections,
     attack_descriptors,
+    attack_http,
     attack_memory,
     attack_process,
     attack_proxy,

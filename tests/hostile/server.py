@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import threading
 from collections import deque
 from time import monotonic
 
+from rtmpsrv.workers.parent import descendants
 from tests.server_process import START_S, STOP_S, environment, free_port
 
 from .verdict import Sample
@@ -29,7 +31,8 @@ class Server:
         self, settings: dict[str, str], *, descriptors: int, file_bytes: int = 0, log_is_read: bool = True
     ) -> None:
         """Start it and wait until it listens on both ports."""
-        self.port, self.tls_port = free_port(), free_port()
+        self.port, self.tls_port, self.api_port = free_port(), free_port(), free_port()
+        self._web = 0  # the process that serves the API
         self.tracebacks = 0
         self.lines = 0
         self.tail: deque[str] = deque(maxlen=KEPT_LINES)
@@ -40,9 +43,11 @@ class Server:
         self._directory = tempfile.TemporaryDirectory()  # no .env in it
         limits = f"ulimit -n {descriptors};" + (f" ulimit -f {file_bytes // FILE_BLOCK};" * bool(file_bytes))
         ports = {"RTMP_PORT": str(self.port), "BIND_ADDRESS": "127.0.0.1", "SSL_PORT": str(self.tls_port)}
+        has_api = "API_PORT" in settings
+        ports |= {"API_PORT": str(self.api_port)} if has_api else {}
         self.process = subprocess.Popen(
             ["sh", "-c", f'{limits} exec "$@"', "sh", sys.executable, "-m", "rtmpsrv"],
-            env=environment(ports | settings),
+            env=environment(settings | ports),
             cwd=self._directory.name,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -58,6 +63,8 @@ class Server:
         if self._listening < 2:
             self.stop()
             raise AssertionError("the server does not listen:\n" + "\n".join(self.tail))
+        if has_api:
+            self._web = self._ask_api()
 
     @property
     def alive(self) -> bool:
@@ -65,21 +72,24 @@ class Server:
         return self.process.poll() is None
 
     def sample(self) -> Sample:
-        """Look at what the process holds."""
-        folder = f"/proc/{self.process.pid}"
+        """Look at what the process holds, and with it the one that serves the API."""
         files = descriptors = 0
         memory = cpu = queued = 0.0
-        try:
-            with open(f"{folder}/statm") as statm:
-                memory = int(statm.read().split()[1]) * PAGE / MB
-            with open(f"{folder}/schedstat") as schedule:
-                cpu, queued = (int(field) / 1e9 for field in schedule.read().split()[:2])
-            for name in os.listdir(f"{folder}/fd"):
-                descriptors += 1
-                files += _memory_file_bytes(f"{folder}/fd/{name}")
-        except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
-            pass  # it ended; that is judged elsewhere
+        for pid in filter(None, (self.process.pid, self._web)):
+            one = _held_by(pid)
+            memory, files, descriptors = memory + one[0], files + one[1], descriptors + one[2]
+            if pid == self.process.pid:
+                cpu, queued = one[3:]
         return Sample(monotonic(), memory + files / MB, descriptors, cpu, queued)
+
+    def _ask_api(self) -> int:
+        """Let the process be started that serves the API, before anything is measured; return it."""
+        client = http.client.HTTPConnection("127.0.0.1", self.api_port, timeout=START_S)
+        client.request("GET", "/healthz")
+        client.getresponse().read()
+        client.close()
+        (web,) = descendants(self.process.pid)
+        return web
 
     def matching(self, pattern: str) -> list[str]:
         """Return the lines that hold the pattern, of the last ones and while the log is read."""
@@ -138,3 +148,21 @@ def _memory_file_bytes(path: str) -> int:
         return os.stat(path).st_blocks * 512 if os.readlink(path).startswith("/memfd:") else 0
     except OSError:
         return 0  # closed meanwhile
+
+
+def _held_by(pid: int) -> tuple[float, int, int, float, float]:
+    """Return what a process has: memory in MB, bytes in memory files, descriptors; and its CPU and waits."""
+    folder = f"/proc/{pid}"
+    files = descriptors = 0
+    memory = cpu = queued = 0.0
+    try:
+        with open(f"{folder}/statm") as statm:
+            memory = int(statm.read().split()[1]) * PAGE / MB
+        with open(f"{folder}/schedstat") as schedule:
+            cpu, queued = (int(field) / 1e9 for field in schedule.read().split()[:2])
+        for name in os.listdir(f"{folder}/fd"):
+            descriptors += 1
+            files += _memory_file_bytes(f"{folder}/fd/{name}")
+    except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
+        pass  # it ended; that is judged elsewhere
+    return memory, files, descriptors, cpu, queued

@@ -220,7 +220,7 @@ class Stand:
     def _attacker(self, case: Case, attack_s: float) -> Worker | None:
         if case.do is None:
             return None
-        ports = (str(self.server.port), str(self.server.tls_port))
+        ports = (str(self.server.port), str(self.server.tls_port), str(self.server.api_port))
         return Worker("tests.hostile.attacker", case.name, *ports, str(attack_s))
 
     def _start_server(self) -> Server:

@@ -105,6 +105,13 @@ def test_where_nobody_answers_that_is_said(error: Exception) -> None:
     assert (found.values, found.missing) == ([], [""])
 
 
+def test_the_keeper_alone_knows_of_no_client() -> None:
+    source, _ = source_of({"keeper": packed([]), "w1": None})
+    assert source.channels().nobody
+    source, _ = source_of({"keeper": packed(values.process(worker="keeper")), "w1": None})
+    assert not source.processes().nobody
+
+
 def test_what_is_not_understood_is_as_if_not_said(lines: Lines) -> None:
     source, _ = source_of({"w1": b"nonsense", "w2": packed([])})
     found = source.channels()
