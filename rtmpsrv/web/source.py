@@ -41,6 +41,9 @@ class Source(Protocol):
     def processes(self) -> Gathered[ProcessValue]:
         """Return a value for each process, by name."""
 
+    def names(self) -> Gathered[str]:
+        """Return the names of all channels, in order: far cheaper than what is to be known of them."""
+
     def channels(self, names: Sequence[str] | None = None) -> Gathered[ChannelValue]:
         """Return these channels, or all, by name: one value each, in however many processes it is."""
 

@@ -104,17 +104,19 @@ def _add_facts(routes: Blueprint, source: Source) -> None:
 def _add_paths(routes: Blueprint, source: Source, verdicts: Judge, clock: Callable[[], float]) -> None:
     @routes.get("/paths/list")
     def list_paths() -> Response:
-        told = source.channels()
-        of_somebody(told)
-        page, pages = page_of(told.values, request.args)
+        names = source.names()
+        of_somebody(names)
+        page, pages = page_of(names.values, request.args)
+        told = source.channels(page) if page else Gathered[ChannelValue]([])  # no more than is shown
+        missing = sorted({*names.missing, *told.missing})
         now = clock()
         value = PathList(
-            itemCount=len(told.values),
+            itemCount=len(names.values),
             pageCount=pages,
-            items=[path_item(channel, verdicts.judge(channel, now)) for channel in page],
-            rtmpsrv=AboutAll(missing=told.missing),
+            items=[path_item(channel, verdicts.judge(channel, now)) for channel in told.values],
+            rtmpsrv=AboutAll(missing=missing),
         )
-        return answer({**value}, told.missing)
+        return answer({**value}, missing)
 
     @routes.get("/paths/get/<channel:name>")
     def get_path(name: str) -> Response:

@@ -61,6 +61,11 @@ class FakeSource:
         here = [one for one in self.values_of_processes if one["worker"] not in self.missing]
         return Gathered(here, list(self.missing), self.answered)
 
+    def names(self) -> Gathered[str]:
+        self.asked.append("names")
+        found = {one["name"] for one in self.values_of_channels if one["worker"] not in self.missing}
+        return Gathered(sorted(found), list(self.missing), self.answered)
+
     def channels(self, names: Sequence[str] | None = None) -> Gathered[ChannelValue]:
         self.asked.append("channels")
         found = [

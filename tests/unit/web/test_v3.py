@@ -108,16 +108,30 @@ def test_paths_are_by_name_and_in_pages() -> None:
     told = api.get("/v3/paths/list?page=2")
     assert (told["itemCount"], told["pageCount"], len(told["items"])) == (250, 3, 50)
     assert [one["name"] for one in told["items"][:2]] == ["live/channel-0200", "live/channel-0201"]
-    assert api.source.asked == ["channels"]
+    assert api.source.asked == ["names", "channels"]
     assert len(api.opinions.judged) == 50  # nobody thinks about what is not shown
     assert api.opinions.judged[0] == ("live/channel-0200", 1234.5)
 
 
 def test_no_paths_are_no_pages() -> None:
-    assert Api(crowd(0, 0)).get("/v3/paths/list") == {
+    api = Api(crowd(0, 0))
+    assert api.get("/v3/paths/list") == {
         **{"itemCount": 0, "pageCount": 0, "items": []},
         "rtmpsrv": {"missing": []},
     }
+    assert api.source.asked == ["names"]
+
+
+def test_a_channel_that_ends_meanwhile_is_not_on_the_page() -> None:
+    class Ending(FakeSource):
+        def names(self) -> Any:
+            names = super().names()
+            self.values_of_channels = [one for one in self.values_of_channels if one["name"] != "a/b"]
+            return names
+
+    told = Api(Ending()).get("/v3/paths/list")
+    assert told["itemCount"] == len(MANY_NAMES)
+    assert [one["name"] for one in told["items"]] == sorted(set(MANY_NAMES) - {"a/b"})
 
 
 @pytest.mark.parametrize("name", MANY_NAMES)
