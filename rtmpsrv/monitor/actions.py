@@ -108,7 +108,7 @@ def _channel_of(session: Session) -> str:
 
 def bounded(seconds: float) -> float:
     """Return for how long a channel is closed, whatever was asked for."""
-    return min(max(float(seconds), 0.0), MAX_BLOCK_S)
+    return min(float(seconds), MAX_BLOCK_S) if seconds > 0 else 0.0
 
 
 def _closed_for(seconds: float) -> str:

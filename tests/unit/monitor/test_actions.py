@@ -125,7 +125,8 @@ def test_players_that_are_kept_for_a_publisher_are_told_the_end(
 
 
 def test_blocks_and_reasons_are_bounded() -> None:
-    assert bounded(-1.0) == 0.0
+    assert bounded(-1.0) == bounded(float("nan")) == 0.0
+    assert bounded(float("inf")) == MAX_BLOCK_S
     assert bounded(1e12) == MAX_BLOCK_S
     assert why("  ") == BY_THE_API
     assert len(why("x" * 1000)) < 250
