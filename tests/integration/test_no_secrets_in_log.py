@@ -66,12 +66,17 @@ def watched(**settings: str) -> Iterator[tuple[AccessServer, Stage]]:
             yield server, on
         server.stop()
         lines = server.everything()
-        assert any("[DEBUG]" in line for line in lines)
+        assert any("[DEBUG]" in line or '"level": "DEBUG"' in line for line in lines)
         assert leaks(lines, MORE) == []
 
 
 def test_s115_without_anybody_to_ask() -> None:
     with watched(JWT_SECRET=JWT_SECRET) as (_server, on):
+        visit(on, "open")
+
+
+def test_s115_as_json() -> None:
+    with watched(JWT_SECRET=JWT_SECRET, LOG_FORMAT="json") as (_server, on):
         visit(on, "open")
 
 
