@@ -48,6 +48,7 @@ class KeeperMonitor:
         self._lag = LoopLag(counted.lag_s.add)
         self._answers: dict[str, Callable[..., object]] = {
             "process": self.process,
+            "names": lambda: [],
             "channels": lambda names=None: [],
             "connections": lambda ids=None: [],
             "events": lambda after, channel=None: EventsValue(last=0, events=[]),

@@ -42,6 +42,7 @@ class Monitor:
         self._lag = LoopLag(observer.counted.lag_s.add, EVERY_S)
         self._answers: dict[str, Answer] = {
             "process": lambda: report.process(standing()),
+            "names": report.names,
             "channels": lambda names=None: report.channels(_bounded(names)),
             "connections": lambda ids=None: report.connections(_bounded(ids)),
             "events": self.events,

@@ -105,6 +105,10 @@ class Report:
             "counters": self._observer.counted.value(received_bytes, sent_bytes, dropped),
         }
 
+    def names(self) -> list[str]:
+        """Return the names of all channels. Never blocks."""
+        return [clean(channel.name) for channel in self._registry]
+
     def channels(self, names: list[str] | None = None) -> list[ChannelValue]:
         """Return the channels of these names, or all. Gives way."""
         found = list(self._registry) if names is None else self._found(names)

@@ -60,7 +60,13 @@ def test_it_is_a_process_without_clients(one: Keeper) -> None:
     one.standing["not_ready"].append("the control server is not connected")
     value = one.ask("process")
     assert (value["ready"], value["not_ready"]) == (False, ["the control server is not connected"])
-    assert one.ask("channels") == one.ask("channels", ["news"]) == one.ask("connections", None) == []
+    assert (
+        one.ask("names")
+        == one.ask("channels")
+        == one.ask("channels", ["news"])
+        == one.ask("connections", None)
+        == []
+    )
     assert one.ask("events", {"w1": 5}, "news") == {"last": 0, "events": []}
     assert one.ask("kick", "id", 60.0, "reason") is False
     with pytest.raises(KeyError):

@@ -50,6 +50,14 @@ def test_a_publisher_and_its_players_are_told_of(monkeypatch: pytest.MonkeyPatch
         assert on.connection("publish")["created_at"] == publishes["created_at"]
 
 
+def test_channels_are_named_without_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage(monkeypatch) as on:
+        assert on.ask("names") == []
+        on.clients.publisher("news", KEY)
+        on.clients.player("sport", KEY)
+        assert sorted(on.ask("names")) == ["news", "sport"]
+
+
 def test_only_those_are_told_of_that_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     with stage(monkeypatch) as on:
         on.clients.publisher("news")

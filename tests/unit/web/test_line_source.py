@@ -63,6 +63,13 @@ def test_a_channel_of_two_processes_is_one() -> None:
     assert line.asked[-1] == ("channels", (None,))
 
 
+def test_a_name_in_two_processes_is_one() -> None:
+    source, line = source_of({"w1": packed(["b", "a"]), "w2": packed(["b", "c"]), "w3": None})
+    found = source.names()
+    assert (found.values, found.missing, found.answered) == (["a", "b", "c"], ["w3"], ["w1", "w2"])
+    assert line.asked == [("names", ())]
+
+
 def test_connections_come_in_their_order() -> None:
     late, early = values.connection("a", number=1), values.connection("b", number=2)
     late["created_at"] = early["created_at"] + 1
