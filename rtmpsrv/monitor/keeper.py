@@ -50,6 +50,7 @@ class KeeperMonitor:
             "process": self.process,
             "names": lambda: [],
             "channels": lambda names=None: [],
+            "ids": lambda: [],
             "connections": lambda ids=None: [],
             "events": lambda after, channel=None: EventsValue(last=0, events=[]),
             "kick": lambda connection_id, block_s=0.0, reason="": False,

@@ -44,6 +44,7 @@ class Monitor:
             "process": lambda: report.process(standing()),
             "names": report.names,
             "channels": lambda names=None: report.channels(_bounded(names)),
+            "ids": report.ids,
             "connections": lambda ids=None: report.connections(_bounded(ids)),
             "events": self.events,
             "kick": actions.kick,

@@ -118,6 +118,13 @@ class Report:
             if self._registry.find(channel.name) is channel
         ]
 
+    def ids(self) -> list[tuple[int, str, Kind]]:
+        """Return number, id and kind of each connection. Gives way."""
+        return [
+            (session.client.number, session.client.id, kind_of(session.client.secure))
+            for session in self._sessions()
+        ]
+
     def connections(self, ids: list[str] | None = None) -> list[ConnectionValue]:
         """Return the connections of these ids, or all. Gives way."""
         wanted = set(ids) if ids is not None else None

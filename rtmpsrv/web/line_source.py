@@ -13,7 +13,7 @@ from gevent.event import AsyncResult
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.log import Logger
 from rtmpsrv.monitor.packing import unpack
-from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, EventsValue, ProcessValue
+from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, EventsValue, Kind, ProcessValue
 from rtmpsrv.web.merging import merge_channels
 from rtmpsrv.web.source import Gathered, Happened
 from rtmpsrv.workers.calls import CallLost
@@ -65,6 +65,12 @@ class LineSource:
         """Return these channels, or all, by name: one value each, in however many processes it is."""
         answers = self._ask("channels", None if names is None else tuple(names))
         return _gathered(merge_channels(_all_of(answers)), answers)
+
+    def ids(self) -> Gathered[tuple[str, Kind]]:
+        """Return the ids and kinds of all connections, by their numbers."""
+        answers = self._ask("ids")
+        numbered: list[tuple[int, str, Kind]] = sorted(_all_of(answers))
+        return _gathered([(one, kind) for _number, one, kind in numbered], answers)
 
     def connections(self, ids: Sequence[str] | None = None) -> Gathered[ConnectionValue]:
         """Return these connections, or all, in the order in which they came."""

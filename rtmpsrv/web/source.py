@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, EventValue, ProcessValue
+from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, EventValue, Kind, ProcessValue
 
 Value = TypeVar("Value")
 
@@ -46,6 +46,9 @@ class Source(Protocol):
 
     def channels(self, names: Sequence[str] | None = None) -> Gathered[ChannelValue]:
         """Return these channels, or all, by name: one value each, in however many processes it is."""
+
+    def ids(self) -> Gathered[tuple[str, Kind]]:
+        """Return the ids and kinds of all connections, by their numbers: far cheaper than the whole."""
 
     def connections(self, ids: Sequence[str] | None = None) -> Gathered[ConnectionValue]:
         """Return these connections, or all, in the order in which they came."""

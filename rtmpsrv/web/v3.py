@@ -150,17 +150,19 @@ def _add_paths(routes: Blueprint, source: Source, verdicts: Judge, clock: Callab
 
 def _add_connections(routes: Blueprint, source: Source, name: str, kind: Kind) -> None:
     def list_connections() -> Response:
-        told = source.connections()
-        of_somebody(told)
-        found = [value for value in told.values if value["kind"] == kind]
+        ids = source.ids()
+        of_somebody(ids)
+        found = [one for one, its in ids.values if its == kind]
         page, pages = page_of(found, request.args)
+        told = source.connections(page) if page else Gathered[ConnectionValue]([])
+        missing = sorted({*ids.missing, *told.missing})
         value = ConnectionList(
             itemCount=len(found),
             pageCount=pages,
-            items=[connection_item(one) for one in page],
-            rtmpsrv=AboutAll(missing=told.missing),
+            items=[connection_item(one) for one in told.values],
+            rtmpsrv=AboutAll(missing=missing),
         )
-        return answer({**value}, told.missing)
+        return answer({**value}, missing)
 
     def find(text: str) -> tuple[ConnectionValue, list[str]]:
         wanted = connection_id(text)

@@ -76,6 +76,12 @@ class FakeSource:
         found.sort(key=lambda one: one["name"])
         return Gathered(found, list(self.missing), self.answered)
 
+    def ids(self) -> Gathered[tuple[str, Kind]]:
+        self.asked.append("ids")
+        here = [one for one in self.values_of_connections if one["worker"] not in self.missing]
+        here.sort(key=lambda one: one["number"])
+        return Gathered([(one["id"], one["kind"]) for one in here], list(self.missing), self.answered)
+
     def connections(self, ids: Sequence[str] | None = None) -> Gathered[ConnectionValue]:
         self.asked.append("connections")
         found = [

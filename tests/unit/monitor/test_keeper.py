@@ -62,6 +62,7 @@ def test_it_is_a_process_without_clients(one: Keeper) -> None:
     assert (value["ready"], value["not_ready"]) == (False, ["the control server is not connected"])
     assert (
         one.ask("names")
+        == one.ask("ids")
         == one.ask("channels")
         == one.ask("channels", ["news"])
         == one.ask("connections", None)

@@ -58,6 +58,15 @@ def test_channels_are_named_without_more(monkeypatch: pytest.MonkeyPatch) -> Non
         assert sorted(on.ask("names")) == ["news", "sport"]
 
 
+def test_connections_are_numbered_without_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage(monkeypatch) as on:
+        on.clients.publisher("news", KEY)
+        on.clients.player("news", KEY)
+        told = [(one["number"], one["id"], one["kind"]) for one in on.ask("connections")]
+        assert sorted(on.ask("ids")) == sorted(told)
+        assert len(told) == 2
+
+
 def test_only_those_are_told_of_that_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     with stage(monkeypatch) as on:
         on.clients.publisher("news")

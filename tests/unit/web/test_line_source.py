@@ -70,6 +70,14 @@ def test_a_name_in_two_processes_is_one() -> None:
     assert line.asked == [("names", ())]
 
 
+def test_ids_come_by_their_numbers() -> None:
+    first, second = [3, "x", "rtmpConn"], [7, "a", "rtmpsConn"]
+    source, line = source_of({"w1": packed([second]), "w2": packed([first]), "w3": None})
+    found = source.ids()
+    assert (found.values, found.missing) == ([("x", "rtmpConn"), ("a", "rtmpsConn")], ["w3"])
+    assert line.asked == [("ids", ())]
+
+
 def test_connections_come_in_their_order() -> None:
     late, early = values.connection("a", number=1), values.connection("b", number=2)
     late["created_at"] = early["created_at"] + 1

@@ -190,6 +190,17 @@ def test_connections_are_listed_by_kind(api: Api, name: str, kind: str) -> None:
     wanted = [one["id"] for one in api.source.connections().values if one["kind"] == kind]
     assert [one["id"] for one in told["items"]] == wanted
     assert told["itemCount"] == len(wanted) > 1
+    assert api.get(f"/v3/{name}/list?itemsPerPage=1&page=1")["items"] == told["items"][1:2]
+
+
+def test_only_the_connections_of_the_page_are_asked_about() -> None:
+    api = Api(crowd(10, 30))
+    told = api.get("/v3/rtmpsconns/list?itemsPerPage=20&page=1")
+    assert (told["itemCount"], told["pageCount"], len(told["items"])) == (70, 4, 20)
+    assert api.source.asked == ["ids", "connections"]
+    beyond = api.get("/v3/rtmpsconns/list?page=1")
+    assert (beyond["itemCount"], beyond["items"]) == (70, [])
+    assert api.source.asked[2:] == ["ids"]
 
 
 @pytest.mark.parametrize(
