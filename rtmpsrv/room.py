@@ -45,15 +45,15 @@ class Room:
         self._visits = visits
         self._published = published
         self._elsewhere = elsewhere
-        self._turned_away = Blocks()
+        self.turned_away = Blocks()  # addresses with channels; changed here, and by who hands them over
 
     def turn_away(self, address: str, channel: str, seconds: float) -> None:
         """Let no players of an address join a channel for so long; 0 lets them again."""
-        self._turned_away.add(_pair(address, channel), seconds, monotonic())
+        self.turned_away.add(_pair(address, channel), seconds, monotonic())
 
     def check_address(self, client: Client, channel: str) -> None:
         """Raise AccessDenied for a player whose address was turned away."""
-        left_s = self._turned_away.left_s(_pair(client.ip, channel), monotonic())
+        left_s = self.turned_away.left_s(_pair(client.ip, channel), monotonic())
         if left_s:
             description = f"You may not play this channel for {math.ceil(left_s)} s more"
             raise AccessDenied("NetStream.Play.BadName", description)

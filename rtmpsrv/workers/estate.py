@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
+from ..access.blocks import Blocks
 from ..access.gate import Authority, Grant, Note
 from ..live.channel import Channel
 from ..live.news import NewsOf
@@ -230,6 +231,7 @@ class Estate:
     published_here: Callable[[str], None] = lambda name: None  # gives a copy up, whose publisher comes
     link_lost_after: Callable[[Authority, set[int] | None], None] | None = None  # tells the successor
     login_secret: bytes = field(default=b"", repr=False)  # for the challenges of logins
+    turned_away: Blocks = field(default_factory=Blocks)  # who may not play what for a while
     doors: list[Door] = field(default_factory=list)  # other ports; the successor gets their sockets
 
     def link_lost(self, authority: Authority, serials: set[int] | None = None) -> None:

@@ -158,7 +158,10 @@ class Predecessor:
         number = next(estate.parts.numbers) + handshakes
         closed = estate.gate.blocks()
         self._talk.say({"kind": "slots", "addresses": dict(addresses_of(estate))})
-        self._talk.say({"kind": "serve", "moves": moves, "number": number, "blocks": closed})
+        away = estate.turned_away.left(monotonic())
+        self._talk.say(
+            {"kind": "serve", "moves": moves, "number": number, "blocks": closed, "turned_away": away}
+        )
         self._talk.answer(max(STEP_S, self._start_s / 2), "serving")
         self.serving = self._handing.serving = True
         for listener in estate.listeners:

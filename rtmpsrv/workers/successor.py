@@ -145,6 +145,8 @@ class Successor:
                     estate.numbers.begin_at(int(message["number"]))
                     for channel, seconds in message["blocks"].items():
                         estate.gate.block(channel, seconds)
+                    for who, seconds in message.get("turned_away", {}).items():  # not of an older version
+                        estate.turned_away.add(who, seconds, monotonic())
                     self._talk.tell({"kind": "serving"})
                     return
                 case "elder":

@@ -128,6 +128,10 @@ def test_a_connection_keeps_its_id_and_a_channel_its_block_over_a_restart() -> N
         one = served.connection("publish", "stays")
         assert served.post(f"/v3/rtmpconns/kick/{served.connection('publish', 'news')}?block=60") == 200
         kicked.expect_closed()
+        player = on.client(source="127.0.0.1").play("stays", KEY)
+        assert served.post(f"/v3/rtmpconns/kick/{served.connection('read', 'stays')}?block=60") == 200
+        player.expect_closed()
         family.succeed()
         assert served.connection("publish", "stays") == one
         served.is_refused(publish, "NetStream.Publish.BadName", "news")
+        served.is_refused(play, "NetStream.Play.BadName", "stays", "127.0.0.1")

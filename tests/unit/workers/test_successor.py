@@ -62,6 +62,7 @@ def test_everybody_goes_on_in_the_new_house(handover: Handover, lines: Lines) ->
     clients[0].shake_hands()
     clients[0].connect("app")
     ids = {session.client.id for session in handover.old.sessions}
+    handover.old.estate.turned_away.add("192.0.2.1 app", 60.0, monotonic())
     running = handover.begin()
     following = handover.succeed()
     assert running.get(timeout=PATIENCE_S)
@@ -74,6 +75,7 @@ def test_everybody_goes_on_in_the_new_house(handover: Handover, lines: Lines) ->
         answers(client)
     assert (len(old.sessions), len(new.sessions)) == (0, 4)
     assert {session.client.id for session in new.sessions} == ids
+    assert 50 < new.estate.turned_away.left_s("192.0.2.1 app", monotonic()) <= 60
     assert new.slots.describe()["open"] == 4
     eventually(lambda: old.slots.describe()["open"] == 0)
     assert (len(list(old.estate.registry)), len(list(new.estate.registry))) == (0, 2)
