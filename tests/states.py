@@ -19,6 +19,7 @@ from rtmpsrv.live.tap import Tap
 from rtmpsrv.media.classify import HEADER
 from rtmpsrv.media.headers import HeaderCache
 from rtmpsrv.protocol.amf_values import UNDEFINED, AmfDate, EcmaArray, TypedObject
+from tests.unit.live.course import Course
 from tests.unit.live.stage import AVC, HEADERS, Stage, inter, key, tone
 from tests.unit.protocol.peer import CAPTURES, Peer
 from tests.unit.protocol.test_events import EVENTS
@@ -52,6 +53,10 @@ def states() -> dict[str, object]:
     stage.channel.go_on("key", (b"claim",))
     stage.publish(AVC, inter("3", 40), tone("4", 50))
     found["channel that goes on"] = stage.channel.snapshot([])
+    course = Course(Stage(chunk_size=1 << 16)).run(3)
+    course.shift_ms += 5000
+    found["vitals"] = course.run(3).stage.channel.contents.vitals.snapshot()
+    found["told of vitals"] = course.vitals()
     cache = HeaderCache()
     cache.update(9, b"\x17\0\0\0\0config", HEADER)
     found["headers"] = cache

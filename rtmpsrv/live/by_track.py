@@ -135,10 +135,10 @@ class ByTrack:
         described = {**self._seen, **self._configured}
         found: list[dict[str, Any]] = []
         for kind, pace in paces.items():
-            keys = {key for key in (*described, *self._counts) if key[0] == kind and key[1] != _ABSENT}
-            if not keys and pace.total:
-                keys.add((kind, 0))
-            for key in sorted(keys)[: tracks.MAX_TRACKS]:
+            keys = sorted([key for key in described if key[0] == kind])[: tracks.MAX_TRACKS]
+            if not keys and pace.last is not None:
+                keys = [(kind, 0)]
+            for key in keys:
                 one = described.get(key) or Description(_NAMES[kind], key[1], "", understood=False)
                 about = one._asdict()
                 about["declared_fps"] = about.pop("fps")

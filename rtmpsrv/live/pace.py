@@ -29,11 +29,10 @@ class Pace:
 
     __slots__ = (
         "_marks", "_shift", "_spreads", "arrived_at", "back_ms", "frame_ms", "jump_ms", "last", "since",
-        "total", "uneven",
+        "uneven",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.total = 0  # frames so far
         self.since = 0.0  # when the first one of this publisher arrived
         self.last: int | None = None  # timestamp of the last one
         self.arrived_at = 0.0  # when it did
@@ -69,7 +68,6 @@ class Pace:
         if self.frame_ms >= 0 and (low < 0 or high > 2 * self.frame_ms + _FEW_MS):
             limit = 2 * max(self.frame_ms, sorted(steps)[len(steps) // 2]) + _FEW_MS
             self.uneven = len([step for step in steps if step < 0 or step > limit])
-        self.total += len(times)
         self.last = times[-1]
         self.arrived_at = arrivals[selector.rfind(1)]
         if jumps:
@@ -117,7 +115,6 @@ class Pace:
     def snapshot(self) -> dict[str, Any]:
         """Return all of it, as `adopt` takes it."""
         return {
-            "total": self.total,
             "since": self.since,
             "last": self.last,
             "arrived_at": self.arrived_at,
@@ -128,7 +125,6 @@ class Pace:
 
     def adopt(self, value: dict[str, Any]) -> None:
         """Know what another process has seen."""
-        self.total = value["total"]
         self.since, self.last, self.arrived_at = value["since"], value["last"], value["arrived_at"]
         self._shift = value["shift"]
         self._marks.extend([tuple(mark) for mark in value["marks"]])
@@ -160,7 +156,7 @@ class Pace:
         shift = self._shift
         for time, arrival in zip(times, arrivals, strict=True):
             step = signed_difference(time, last)
-            passed_ms = int((arrival - arrived_at) * 1000)
+            passed_ms = round((arrival - arrived_at) * 1000)
             if step < -self.back_ms or (step > JUMP_MS and step - passed_ms > JUMP_MS):
                 jumps += 1
                 self.jump_ms = step if step < 0 else step - passed_ms

@@ -24,7 +24,7 @@ class Seconds:
         mask = self._mask
         if second > self._newest:
             self._advance(second)
-        elif second <= self._newest - mask:
+        elif second < self._newest - mask:
             return
         self._values[second & mask] += number
 

@@ -71,12 +71,20 @@ class Stage:
     """A registry with one channel of interest, on the air unless told otherwise."""
 
     def __init__(
-        self, *, total_bytes: int = 1 << 30, live: bool = True, clock: FakeClock | None = None, **limits: Any
+        self,
+        *,
+        total_bytes: int = 1 << 30,
+        live: bool = True,
+        clock: FakeClock | None = None,
+        chunk_size: int = CHUNK_SIZE,
+        **limits: Any,
     ) -> None:
         limits.setdefault("merge_messages", 1)
         self.clock = clock or FakeClock()
-        self._options: dict[str, Any] = {"total_bytes": total_bytes, "clock": self.clock, **limits}
-        self.registry: Registry[str] = Registry(self.clock, LiveLimits(**limits), total_bytes, CHUNK_SIZE)
+        self._options: dict[str, Any] = {
+            "total_bytes": total_bytes, "clock": self.clock, "chunk_size": chunk_size, **limits
+        }  # fmt: skip
+        self.registry: Registry[str] = Registry(self.clock, LiveLimits(**limits), total_bytes, chunk_size)
         self.channel: Channel = self.registry.open("channel")
         self.heard: list[NewsOf] = []
         self._sinks: dict[Player, FakeSink] = {}

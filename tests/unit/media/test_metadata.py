@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from rtmpsrv.media.metadata import (
     MAX_METADATA_BYTES,
     MAX_METADATA_NAMES,
+    MAX_SHOWN_BYTES,
     DataKind,
     DataMessage,
     MetadataStore,
     metadata_from,
+    shown_metadata,
 )
 from rtmpsrv.protocol import amf0
 from rtmpsrv.protocol.amf_values import EcmaArray
@@ -162,3 +164,35 @@ def test_store_goes_on_from_its_value() -> None:
     copy = MetadataStore.from_value(store.to_value())
     store.clear("a")
     assert (copy.snapshot(), copy.held_bytes) == ((b"1", b"22"), 3)
+
+
+def test_numbers_and_short_words_of_a_fixed_set_are_shown() -> None:
+    value = {
+        "width": 1920.0, "framerate": float("nan"), "encoder": "obs\n" + "x" * 100, "stereo": True,
+        "videocodecid": "avc1", "title": "private", "audiodatarate": None, "height": float("inf"),
+    }  # fmt: skip
+    assert shown_metadata(amf0.encode("onMetaData", value)) == {
+        "width": 1920.0, "encoder": "obs" + "x" * 60, "stereo": True, "videocodecid": "avc1",
+    }  # fmt: skip
+
+
+def test_what_is_no_metadata_shows_nothing() -> None:
+    deep = amf0.encode("onMetaData") + b"\x0a\0\0\0\1" * 100
+    for payload in (b"", amf0.encode("onMetaData"), amf0.encode("onMetaData", 1.0), b"\xff", deep):
+        assert shown_metadata(payload) == {}
+
+
+def test_metadata_is_not_read_beyond_a_size() -> None:
+    short = amf0.encode("onMetaData", {"width": 1.0, "x": ""})
+    fill = MAX_SHOWN_BYTES - len(short)
+    longest = amf0.encode("onMetaData", {"width": 1.0, "x": "." * fill})
+    assert len(longest) == MAX_SHOWN_BYTES
+    assert shown_metadata(longest) == {"width": 1.0}
+    assert shown_metadata(amf0.encode("onMetaData", {"width": 1.0, "x": "." * (fill + 1)})) == {}
+
+
+def test_a_store_is_asked_for_one_name() -> None:
+    store = MetadataStore()
+    store.store("onMetaData", b"payload")
+    assert store.find("onMetaData") == b"payload"
+    assert store.find("other") is None
