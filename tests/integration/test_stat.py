@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 import urllib.request
 import xml.etree.ElementTree as ET
@@ -17,6 +18,7 @@ from tests import stat_readers
 from tests.doubles.secrets import KEY
 from tests.media_files import system_tool
 from tests.server_process import ServerProcess, free_port
+from tests.worker_crew import WorkerCrew
 
 MODULE = "/usr/lib/nginx/modules/ngx_rtmp_module.so"
 WAIT_S = 30.0
@@ -197,3 +199,32 @@ def test_metrics_tell_of_the_channel_and_nothing_tells_its_key() -> None:
             theirs = ask("/metrics?format=mediamtx")
             assert 'paths_readers{name="x",readerType="rtmpConn",state="ready"} 1' in theirs
             assert KEY not in document + metrics + theirs
+
+
+def number(metrics: str, series: str) -> float:
+    """Return the value of a series; 0 where it is not."""
+    (value,) = re.findall(rf"^{re.escape(series)} (\S+)$", metrics, re.MULTILINE) or ["0"]
+    return float(value)
+
+
+def test_what_a_worker_has_counted_stays_when_it_is_killed() -> None:
+    http_port = free_port()
+    with WorkerCrew(2, API_PORT=str(http_port), URL_LAYOUT="app-stream") as crew:
+        ask = asking(http_port)
+        with streaming(f"rtmp://127.0.0.1:{crew.port}/live/x", ask):
+            before = ask("/metrics")
+            accepted = number(before, "rtmpsrv_connections_accepted_total")
+            received = number(before, "rtmpsrv_received_bytes_total")
+            assert accepted == 2
+            assert received > 0
+            assert [number(before, f'rtmpsrv_worker_up{{worker="w{one}"}}') for one in (1, 2)] == [1, 1]
+            for name in ("w1", "w2"):
+                crew.kill(name)
+        after = ask("/metrics")
+        assert number(after, "rtmpsrv_connections_accepted_total") == accepted
+        assert number(after, "rtmpsrv_received_bytes_total") >= received
+        assert number(after, 'rtmpsrv_connections{protocol="rtmp",role="publisher"}') == 0
+        crew.start_worker()
+        crew.wait_for(1)
+        until(lambda: number(ask("/metrics"), 'rtmpsrv_worker_up{worker="w3"}') == 1)
+        assert number(ask("/metrics"), "rtmpsrv_connections_accepted_total") == accepted
