@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
 from tests.client import keyframe, stage
-from tests.server_process import START_S, ServerProcess, run
+from tests.server_process import START_S, ServerProcess, free_port, run
+from tests.succession_process import Family
 
 KEY = "key-of-a-test"
 FIELDS = {"event", "address", "channel", "seconds", "received_bytes", "sent_bytes", "reason"}
@@ -35,7 +35,7 @@ def objects(server: ServerProcess) -> list[dict[str, Any]]:
     return found
 
 
-def visit(server: ServerProcess) -> None:
+def visit(server: ServerProcess | Family) -> None:
     """Publish and play, and leave."""
     with stage(server.port) as on:
         publisher, player = on.publisher("news", KEY), on.player("news", KEY)
@@ -58,17 +58,25 @@ def test_what_ends_has_its_figures_as_fields() -> None:
         assert one["reason"]
 
 
-def test_a_successor_writes_the_same(directory: Path) -> None:
-    pid_file = directory / "pid"
-    with ServerProcess(LOG_FORMAT="json", PID_FILE=str(pid_file)) as server:
-        first = server.process.pid
-        os.kill(first, signal.SIGUSR2)
-        server.wait_for_line(r"succession: process \d+ serves", timeout_s=START_S)
-        visit(server)
-        os.kill(int(pid_file.read_text()), signal.SIGTERM)
-        server.wait_for_line('"message": "Stopped', timeout_s=START_S)
-        assert server.wait() == 0
-        assert len(objects(server)) > 10
+def test_a_successor_writes_the_same() -> None:
+    with Family(LOG_FORMAT="json", BIND_ADDRESS="127.0.0.1") as on:
+        first = on.pid
+        assert on.succeed() != first
+        visit(on)
+        on.stop()
+        found = objects(on.first)
+    assert any(f"succession: process {first} has left" in one["message"] for one in found)
+    assert found[-1]["message"] == "Stopped"
+
+
+def test_the_web_process_writes_the_same() -> None:
+    port = free_port()
+    with ServerProcess(LOG_FORMAT="json", LOG_DEBUG="YES", LOG_TRACE="NO", API_PORT=str(port)) as server:
+        with urlopen(f"http://127.0.0.1:{port}/healthz?token={KEY}", timeout=START_S) as answer:
+            assert answer.status == 200
+        server.wait_for_line('"process": "WEB"')
+        assert server.stop() == 0
+        assert any("/healthz" in one["message"] for one in objects(server) if one.get("process") == "WEB")
 
 
 def test_manager_keeper_and_workers_write_the_same(directory: Path) -> None:
