@@ -67,19 +67,3 @@ def test_a_key_of_another_type_is_a_type_error_and_not_nobody(key: Any) -> None:
         with pytest.raises(TypeError, match="a stream key is text"):
             call()
     assert len(registration._registry) == 0
-
-
-@pytest.mark.parametrize("key", [b"k", None, 3])
-def test_a_key_of_another_type_is_a_type_error_and_not_nobody(key: Any) -> None:
-    registration = watchers()
-    calls: list[Callable[[], object]] = [
-        lambda: registration.send(key, AudioData(b"", 0)),
-        lambda: registration.end(key),
-        lambda: registration.watcher_count(key),
-        lambda: registration.covers(key),
-        lambda: watchers(rtmp_stream_key=Exact("k")).covers(key),
-    ]
-    for call in calls:
-        with pytest.raises(TypeError, match="a stream key is text"):
-            call()
-    assert len(registration._registry) == 0
