@@ -141,8 +141,8 @@ def server_and_streams(directory: Path, backend: CallbackServer) -> Iterator[int
         server = stack.enter_context(ServerProcess(**settings))
         encode = ("ffmpeg", "-v", "error", *STREAM.split(), *CODING.split())
         backend.answer = fail
-        with process(*encode, f"rtmp://{HOST}:{server.port}/refused/key"):
-            server.wait_for_line("refused", timeout_s=READY_S)
+        with process(*encode, f"rtmp://{HOST}:{server.port}/unlucky/key"):
+            server.wait_for_line("channel=unlucky status=500", timeout_s=READY_S)
         backend.answer = accept
         url = f"rtmp://{HOST}:{server.port}/checked/key"
         stack.enter_context(process(*encode, url))
