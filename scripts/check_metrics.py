@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Metrics, dashboard and alert rules with a real server, streams and Prometheus: some 30 s, not part of CI.
+"""Metrics, dashboard, alerts with a real server, streams and Prometheus: 30 s on a quiet machine, not in CI.
 
     scripts/check_metrics.py
 
