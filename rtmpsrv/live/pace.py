@@ -57,17 +57,21 @@ class Pace:
             last = times[0]
             self.since = arrivals[selector.find(1)]
             self._shift = self._elapsed() - last  # as if nothing had passed
-        steps = list(map(sub, times, [last, *times]))
-        low, high = min(steps), max(steps)
+        middle = times[len(times) // 2]
         jumps = 0
-        if low < -self.back_ms or high > JUMP_MS:
+        # Where time does not go back, no step is longer than the half in which it lies.
+        if (
+            last <= times[0]
+            and middle - last <= JUMP_MS
+            and times[-1] - middle <= JUMP_MS
+            and times == sorted(times)
+        ):
+            steps = list(map(sub, times, [last, *times])) if self.frame_ms >= 0 else []
+            if measures:
+                self._note_spread(second, times, arrivals, selector)
+        else:
             jumps, steps = self._look(times, list(compress(arrivals, selector)), last)
-        elif measures:
-            self._note_spread(second, times, arrivals, selector)
-        self.uneven = 0
-        if self.frame_ms >= 0 and (low < 0 or high > 2 * self.frame_ms + _FEW_MS):
-            limit = 2 * max(self.frame_ms, sorted(steps)[len(steps) // 2]) + _FEW_MS
-            self.uneven = len([step for step in steps if step < 0 or step > limit])
+        self.uneven = self._count_uneven(steps) if self.frame_ms >= 0 else 0
         self.last = times[-1]
         self.arrived_at = arrivals[selector.rfind(1)]
         if jumps:
@@ -147,6 +151,13 @@ class Pace:
             _, before_ms, after_ms = self._spreads.pop()
             early_ms, late_ms = min(early_ms, before_ms), max(late_ms, after_ms)
         self._spreads.append((second, early_ms, late_ms))
+
+    def _count_uneven(self, steps: list[int]) -> int:
+        frame_ms = self.frame_ms
+        if max(steps) <= 2 * frame_ms + _FEW_MS and min(steps) >= 0:
+            return 0
+        limit = 2 * max(frame_ms, sorted(steps)[len(steps) // 2]) + _FEW_MS
+        return len([step for step in steps if step < 0 or step > limit])
 
     def _look(self, times: list[int], arrivals: list[float], last: int) -> tuple[int, list[int]]:
         """Look at each step; return how many are jumps, and the steps, each the shorter way round."""
