@@ -19,7 +19,7 @@ def test_another_publisher_that_goes_on_is_no_jump_and_no_stall() -> None:
     assert [one["codec"] for one in vitals["tracks"]] == ["H264", "MPEG-4 Audio"]
     assert vitals["silence_s"] is None
     channel.go_on("key")
-    course.stage.publish(AAC, AVC)
+    course.stage.publish(AAC, AVC, AVC)
     course.time_ms = 700_000
     course.run(12)
     vitals = course.vitals()
