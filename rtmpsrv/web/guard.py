@@ -103,9 +103,10 @@ def is_of_another_site(environ: Mapping[str, Any]) -> bool:
     if origin is None:
         return False
     try:
-        return urlsplit(origin).netloc.lower() != environ.get("HTTP_HOST", "").lower()
+        ours = urlsplit(origin).netloc.lower() == str(environ.get("HTTP_HOST", "")).lower()
     except ValueError:
         return True
+    return not ours
 
 
 def host_of(field: str) -> str:

@@ -208,7 +208,8 @@ def main() -> None:
     orders = Orders()
     tell(ready=name)
     orders.next()
-    this = Attack(*map(int, sys.argv[2:5]), attack_s)
+    port, tls_port, api_port = map(int, sys.argv[2:5])
+    this = Attack(port, tls_port, api_port, attack_s)
     try:
         do(this)
     except (Closed, OSError) as exc:

@@ -155,7 +155,7 @@ def test_no_request_is_lost_while_servers_succeed_each_other() -> None:
             for _ in range(3):
                 server.succeed()
                 seen = len(found)
-                eventually(lambda seen=seen: len(found) > seen + 20, "requests go on")  # type: ignore[misc]
+                eventually(lambda seen=seen: len(found) > seen + 20, "requests go on")
         finally:
             over.set()
             asking.join()

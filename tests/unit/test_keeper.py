@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from rtmpsrv import keeper
+from rtmpsrv import admin
 from rtmpsrv.config import Config
 from rtmpsrv.errors import ConfigError
 from rtmpsrv.keeper import Beside, ask_all
+from rtmpsrv.server.listener import bind
 from rtmpsrv.workers import keeper_process
 from tests.server_process import free_port
 from tests.unit.workers.stage import Cluster
@@ -31,15 +32,19 @@ def test_it_opens_the_port_and_leaves_it_to_the_next(tmp_path: Path) -> None:
     made, admission = keeper_process.make(config, str(tmp_path))
     beside = Beside(config, made, admission)
     beside.start()
-    desk = beside._admin.desk
-    assert desk is not None
-    assert desk.descriptor is not None
+    bind_fails(config.api_port)
     told = pickle.loads(beside._monitor.answer("process", ()))
     assert told["worker"] == "keeper"
     beside.retire()
     beside.close()
-    assert desk.descriptor is None
+    bind("127.0.0.1", config.api_port).close()
     made.leave()
+
+
+def bind_fails(port: int) -> None:
+    """See that somebody listens there."""
+    with pytest.raises(OSError, match="in use"):
+        bind("127.0.0.1", port)
 
 
 def test_without_the_extra_workers_are_served_all_the_same(
@@ -48,7 +53,7 @@ def test_without_the_extra_workers_are_served_all_the_same(
     def missing(*arguments: Any, **named: Any) -> None:
         raise ConfigError(["there is no extra"])
 
-    monkeypatch.setattr(keeper.admin, "open_desk", missing)
+    monkeypatch.setattr(admin, "open_desk", missing)
     config = Config(api_port=free_port())
     made, admission = keeper_process.make(config, str(tmp_path))
     beside = Beside(config, made, admission)

@@ -74,14 +74,12 @@ class Stage:
         *,
         tls: bool = False,
     ) -> None:
-        self.server = Server(bind("127.0.0.1", 0), application, log.get("WEB"), connections, tls=tls)
+        sock = bind("127.0.0.1", 0)
+        self.port: int = sock.getsockname()[1]
+        self.server = Server(sock, application, log.get("WEB"), connections, tls=tls)
         self.server.context = context
         self.server.start()
         self._clients: list[gsocket.socket] = []
-
-    @property
-    def port(self) -> int:
-        return int(self.server.server_port)
 
     def connect(self, data: bytes = b"") -> gsocket.socket:
         """Return a client that has sent something."""

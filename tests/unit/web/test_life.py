@@ -17,7 +17,7 @@ from rtmpsrv.web.life import Life
 from rtmpsrv.workers.calls import Calls
 from tests.unit.workers.lines import eventually, wires
 
-PATIENCE_S = 5.0
+PATIENCE_S = 20.0
 
 
 class Parent:
@@ -37,11 +37,14 @@ class Parent:
         self.sock = bind("127.0.0.1", 0)
         self.port = self.sock.getsockname()[1]
         self.life = Life(self.sock, far, idle_s)
-        self.greenlets = [gevent.spawn(self.line.serve), gevent.spawn(self.life.run)]
+        self.greenlets: list[gevent.Greenlet[..., Any]] = [
+            gevent.spawn(self.line.serve),
+            gevent.spawn(self.life.run),
+        ]
 
     @property
     def is_over(self) -> bool:
-        return self.greenlets[1].dead
+        return bool(self.greenlets[1].dead)
 
     def status(self, path: str = "/v3/info") -> int:
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
@@ -92,8 +95,9 @@ def test_one_that_is_to_leave_before_it_serves_serves_nobody(parent: Parent) -> 
 
 def test_it_ends_when_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(life, "LOOK_EVERY_S", 0.001)
-    parent = Parent(monkeypatch, texts_of(Config()), 0.05)
+    parent = Parent(monkeypatch, texts_of(Config()), 60.0)
     parent.status()
+    parent.life._idle_s = 0.001
     eventually(lambda: parent.is_over)
     assert parent.said == ["ends"]
     parent.close()

@@ -153,11 +153,15 @@ def test_who_asks_the_same_at_the_same_time_shares_an_answer() -> None:
         return {"": packed([])}
 
     source, line = source_of(slow)
-    asking = [gevent.spawn(source.channels) for _ in range(5)]
+
+    def kick() -> None:
+        source.kick("x", 0.0, "")
+
+    asking: list[gevent.Greenlet[..., Any]] = [gevent.spawn(source.channels) for _ in range(5)]
     asking += [
         gevent.spawn(source.channels, ["a"]),
-        gevent.spawn(source.kick, "x", 0.0, ""),
-        gevent.spawn(source.kick, "x", 0.0, ""),
+        gevent.spawn(kick),
+        gevent.spawn(kick),
     ]
     gevent.sleep(0)
     may.set()
