@@ -48,7 +48,7 @@ apt_install() {
     return "$status"
 }
 
-# make_venv EXTRA: makes .venv with the project installed, or brings it up to date. EXTRA is "" or "[test]".
+# make_venv EXTRA: makes .venv with the project installed, or brings it up to date. EXTRA is such as "[test]".
 make_venv() {
     local extra="$1" stamp=".venv/installed$1" python
     if [ -e "$stamp" ] && [ ! setup.cfg -nt "$stamp" ] && [ -x .venv/bin/python ] &&
