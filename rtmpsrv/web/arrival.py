@@ -54,9 +54,11 @@ def fps_low(stream: Subject) -> Finding | None:
     video = stream.video
     if video is None or not video["fps"] or not video["bitrate_10s"] or _pauses(stream):
         return None
-    usual, age = video["declared_fps"], stream.vitals["age_s"]
-    if not usual:
-        usual = video["frames"] / age if age >= FPS_AVERAGE_AGE_S else 0.0
+    announced = (video["declared_fps"], stream.vitals["metadata"].get("framerate"))
+    age = stream.vitals["age_s"]
+    average = video["frames"] / age if age >= FPS_AVERAGE_AGE_S else 0.0
+    # Where header and metadata differ one of them is wrong: many encoders count fields, or ticks of a clock.
+    usual = min((float(fps) for fps in announced if isinstance(fps, float) and fps > 0), default=average)
     severity = below(video["fps"], usual * FPS_WARNING, usual * FPS_BAD)
     if severity is None:
         return None

@@ -68,20 +68,35 @@ def test_silence_is_said_in_seconds() -> None:
     ],
 )  # fmt: skip
 def test_pictures_are_too_few(changes: dict[str, object], expected: str | None) -> None:
-    assert severity(arrival.fps_low, tracks=[video(**changes), audio()]) == expected
+    assert severity(arrival.fps_low, tracks=[video(**changes), audio()], metadata={}) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "metadata", "expected"),
+    [
+        (None, 60.0, "bad"), (60.0, None, "bad"), (90000.0, 30.0, None), (30.0, 60.0, None),
+        (60.0, "30", "bad"), (0.0, 0.0, None), (None, -30.0, None),
+    ],
+)  # fmt: skip
+def test_of_two_rates_that_are_announced_the_smaller_one_counts(
+    header: float | None, metadata: object, expected: str | None
+) -> None:
+    said = {} if metadata is None else {"framerate": metadata}
+    tracks = [video(fps=30.0, declared_fps=header, frames=18_000)]
+    assert severity(arrival.fps_low, tracks=tracks, metadata=said) == expected
 
 
 def test_the_average_counts_only_when_it_is_one() -> None:
     track = video(fps=20.0, declared_fps=None, frames=900)
-    assert severity(arrival.fps_low, tracks=[track], age_s=29.9) is None
-    assert severity(arrival.fps_low, tracks=[track], age_s=30.0) == "bad"
+    assert severity(arrival.fps_low, tracks=[track], metadata={}, age_s=29.9) is None
+    assert severity(arrival.fps_low, tracks=[track], metadata={}, age_s=30.0) == "bad"
     assert severity(arrival.fps_low, tracks=[audio()]) is None
 
 
 def test_pictures_are_counted_in_the_sentence() -> None:
-    said = sentence(arrival.fps_low, tracks=[video(fps=41.3, declared_fps=60.0)])
+    said = sentence(arrival.fps_low, tracks=[video(fps=41.3, declared_fps=60.0)], metadata={})
     assert said.startswith("The encoder sends 41 of 60 pictures a second: it is overloaded.")
-    assert "4.6 of 5.0" in sentence(arrival.fps_low, tracks=[video(fps=4.6, declared_fps=5.0)])
+    assert "4.6 of 5.0" in sentence(arrival.fps_low, tracks=[video(fps=4.6, declared_fps=5.0)], metadata={})
 
 
 @pytest.mark.parametrize(
