@@ -145,6 +145,10 @@ class Browser:
 
         return self.until(seen)
 
+    def scroll(self, selector: str) -> None:
+        """Bring the first such element into the window: rows below it are not made."""
+        self.run("document.querySelector(arguments[0]).scrollIntoView()", selector)
+
     def press(self, *keys: str) -> None:
         """Press keys, one after the other, wherever the focus is."""
         for key in keys:

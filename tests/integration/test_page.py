@@ -55,6 +55,9 @@ def go(browser: Browser, stage: PageStage, view: str = "list") -> None:
     where, selector, text = VIEWS[view]
     browser.driver.get("about:blank")
     browser.driver.get(stage.url + where)
+    if view == "channel":
+        browser.shows("#channel-name", "live/bad")
+        browser.scroll("[aria-label=Players]")
     browser.shows(selector, text)
 
 
@@ -165,9 +168,11 @@ def test_one_channel_in_depth(browser: Browser, stage: PageStage) -> None:
     facts = browser.shows(".deep .facts", "6.00 Mb/s")
     assert all(piece in facts for piece in ("1.4 s behind", "5, last 12 s back", "80 % of real time"))
     browser.shows(".panel table", "H264 High 4.1", "17.0 fps of 30", "AAC LC")
+    browser.scroll("[aria-label=Players]")
     browser.shows("#view-channel .player-row", "198.51.100.1", "5.3 s", "410 in 4 skips")
     browser.shows("[aria-label=Publisher] .facts", "192.0.2.10", "RTMPS", "FMLE/3.0")
     stage.source.values_of_events.append(event(7, "refused", channel="live/bad", reason="wrong key"))
+    browser.scroll("#view-channel .panel:last-of-type")
     browser.shows("#view-channel .of-one", "Refused", "wrong key")
     browser.driver.back()
     browser.shows("#channels .row", "live/bad")
