@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rtmpsrv.advice import EMPTY_SECRET
-from rtmpsrv.config import SETTINGS, Config, effective_settings
+from rtmpsrv.config import SETTINGS, Config, effective_settings, texts_of
 from rtmpsrv.environment import load_environment
 from rtmpsrv.errors import ConfigError
 
@@ -255,6 +255,15 @@ def test_every_setting_is_listed_with_the_value_in_force() -> None:
     assert shown["LOG_INFO"] == "NO"
     assert shown["RTMP_PLAY_WHITELIST"] == "10.0.0.0/8"
     assert shown["JWT_SECRET"] == '""'
+
+
+def test_a_process_that_is_given_the_texts_has_the_same_settings_secrets_included() -> None:
+    config = load(
+        RTMP_PLAY_WHITELIST="::1,10.0.0.0/8", BIND_ADDRESS="::", LOG_INFO="NO", JWT_SECRET=SECRET,
+        API_TOKEN=SECRET,
+        CALLBACK_URL=f"https://user:{SECRET}@host/?token={SECRET}", CALLBACK_EVENTS="start,update",
+    )  # fmt: skip
+    assert Config.load(texts_of(config), memory_bytes=1) == (config, [])
 
 
 def test_what_is_shown_reads_back_as_the_same_settings() -> None:
