@@ -103,6 +103,7 @@ class Desk:
         attending, web = self._attending, self._web
         if web is not None:
             web.stop()
+            self._close_socket()  # now: who waits for this port need not wait for answers to be taken
             if attending is not None:
                 attending.join(timeout_s)
             if self._web is web:
@@ -112,10 +113,13 @@ class Desk:
         if attending is not None:
             attending.kill()
             self._attending = None
-        if self.socket is not None:
-            self.socket.close()
+        self._close_socket()
 
     # --- private ----------------------------------------------------------------------------------
+
+    def _close_socket(self) -> None:
+        if self.socket is not None:
+            self.socket.close()
 
     def _attend(self) -> None:
         """Have a web process whenever somebody is there; the top of a greenlet."""

@@ -68,6 +68,7 @@ class Server(StreamServer):
         """Accept nobody more, and finish what was begun. Blocks up to `timeout_s`."""
         self.connections.closing = True
         self.stop_accepting()
+        self.close()  # our copy: those who wait in the queue are another process's
         gevent.sleep(0)  # what was accepted before has its place after this turn of the loop
         self.connections.end_idle()
         until = monotonic() + timeout_s
@@ -76,9 +77,8 @@ class Server(StreamServer):
             self.connections.end_idle()  # what was answered meanwhile
 
     def end(self) -> None:
-        """End everything. Never blocks."""
+        """End all connections that are left. Never blocks."""
         self.connections.end_all()
-        self.close()
 
     # --- private ----------------------------------------------------------------------------------
 
