@@ -1,14 +1,18 @@
 """The facts from those who have them: over the line to the process that has started this one.
 
-Nothing is kept: who asks gets what is so now. Only those who ask the same at the same time share an answer.
+Nothing is kept: who asks gets what is so now. Only those who ask the same at the same time share an answer,
+and whoever asks without an end waits for a turn: the process that serves has streams to care for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from time import monotonic
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
+import gevent
 from gevent.event import AsyncResult
+from gevent.lock import Semaphore
 
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.log import Logger
@@ -20,6 +24,9 @@ from rtmpsrv.workers.calls import CallLost
 
 ANSWER_S: Final = 2.0  # for a process that serves
 TRAVEL_S: Final = 1.0  # more, for the answers of all to arrive
+AT_ONCE: Final = 4  # questions on their way
+REST: Final = 3  # times as long as an answer took, before its place is free for the next question
+LONGEST_REST_S: Final = 1.0
 KEEPER: Final = "keeper"  # a process without clients
 
 Value = TypeVar("Value")
@@ -43,12 +50,13 @@ NOBODY: Final = Answers({}, [""])
 
 
 class LineSource:
-    """Asks; see `Source`. Blocks up to three seconds, raises nothing."""
+    """Asks; see `Source`. Blocks up to five seconds, raises nothing."""
 
     def __init__(self, line: Asking, log: Logger) -> None:
         self._line = line
         self._log = log
         self._asked: dict[Hashable, AsyncResult[Answers]] = {}
+        self._slots = Semaphore(AT_ONCE)
 
     def processes(self) -> Gathered[ProcessValue]:
         """Return a value for each process, by name."""
@@ -108,21 +116,31 @@ class LineSource:
         """Ask, or wait for the answer to the same question that somebody has asked before."""
         key = (what, repr(arguments))
         asked = self._asked.get(key)
-        if asked is not None:
-            return asked.get() or NOBODY
-        answer = self._asked[key] = AsyncResult()
+        if asked is None:
+            asked = self._asked[key] = AsyncResult()
+            # In a greenlet of its own: who asked first may leave, and others wait for the answer too.
+            gevent.spawn(self._answer, key, asked, what, arguments)
+        return asked.get() or NOBODY
+
+    def _answer(
+        self, key: Hashable, asked: AsyncResult[Answers], what: str, arguments: tuple[object, ...]
+    ) -> None:
+        """Ask when it is time; the top of a greenlet."""
+        answers = NOBODY
         try:
-            answers = self._ask_all(what, arguments)
-        except BaseException as exc:
-            answer.set(NOBODY)
-            if isinstance(exc, Exception):  # a bug: the caller's page is one without facts
-                self._log.error("%s failed: %s", what, type(exc).__name__)
-                return NOBODY
-            raise
+            if self._slots.acquire(timeout=ANSWER_S):
+                began = monotonic()
+                try:
+                    answers = self._ask_all(what, arguments)
+                finally:
+                    # Who serves streams is not to be busy with us for more than a part of the time.
+                    took_s = monotonic() - began if not answers.missing else 0.0
+                    gevent.spawn_later(min(REST * took_s, LONGEST_REST_S), self._slots.release)
+        except Exception as exc:  # noqa: BLE001 - a bug: the caller's page is one without facts
+            self._log.error("%s failed: %s", what, type(exc).__name__)
         finally:
             del self._asked[key]
-        answer.set(answers)
-        return answers
+            asked.set(answers)
 
     def _ask_all(self, what: str, arguments: tuple[object, ...]) -> Answers:
         try:

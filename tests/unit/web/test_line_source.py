@@ -12,7 +12,8 @@ from gevent.event import Event
 
 from rtmpsrv import log
 from rtmpsrv.errors import AccessDenied
-from rtmpsrv.web.line_source import LineSource
+from rtmpsrv.web import line_source
+from rtmpsrv.web.line_source import AT_ONCE, LineSource
 from rtmpsrv.workers.calls import NoAnswer
 from tests.doubles import monitor_values as values
 from tests.unit.web.stage import Lines
@@ -169,3 +170,46 @@ def test_who_asks_the_same_at_the_same_time_shares_an_answer() -> None:
     assert len(line.asked) == 4, "and what is done is done for each"
     source.channels()
     assert len(line.asked) == 5, "nothing is kept"
+
+
+def test_who_leaves_takes_no_answer_along() -> None:
+    may = Event()
+
+    def slow(what: str) -> Said:
+        may.wait()
+        return {"": packed([])}
+
+    source, line = source_of(slow)
+    first, second = gevent.spawn(source.channels), gevent.spawn(source.channels)
+    gevent.sleep(0)
+    first.kill()
+    may.set()
+    assert not second.get(timeout=5).nobody
+    assert len(line.asked) == 1
+
+
+def test_so_many_questions_are_on_their_way_and_what_is_to_be_done_does_not_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    may = Event()
+
+    def slow(what: str) -> Said:
+        if what == "kick":
+            return {"": packed(True)}
+        may.wait()
+        return {"": packed([])}
+
+    source, line = source_of(slow)
+    asking = [gevent.spawn(source.channels, [str(number)]) for number in range(3 * AT_ONCE)]
+    gevent.sleep(0.01)
+    assert len(line.asked) == AT_ONCE
+    assert source.kick("x", 0.0, "").values == [True]
+    may.set()
+    gevent.joinall(asking, 5, raise_error=True)
+    assert [one.get().nobody for one in asking] == [False] * len(asking)
+    monkeypatch.setattr(line_source, "ANSWER_S", 0.01)
+    may.clear()
+    late = [gevent.spawn(source.channels, [str(number)]) for number in range(AT_ONCE + 1)]
+    assert late[-1].get(timeout=5).nobody, "none had its turn in time"
+    may.set()
+    gevent.joinall(late, 5, raise_error=True)
