@@ -74,8 +74,6 @@ class Pace:
         self.uneven = self._count_uneven(steps) if self.frame_ms >= 0 else 0
         self.last = times[-1]
         self.arrived_at = arrivals[selector.rfind(1)]
-        if jumps:
-            self._marks.clear()
         mark = second, self.arrived_at, self.last + self._shift
         if self._marks and self._marks[-1][0] == second:
             self._marks[-1] = mark
@@ -176,7 +174,5 @@ class Pace:
                 shift += step - (time - last)  # where timestamps begin again at 0
             steps.append(step)
             last, arrived_at = time, arrival
-        if shift != self._shift:
-            self._shift = shift
-            self._spreads.clear()
+        self._shift = shift
         return jumps, steps

@@ -76,8 +76,16 @@ def test_a_jump(to: int) -> None:
     course(pace, range(1))
     assert take(pace, [to], [100.96 + 0.0]) == 1
     assert pace.jump_ms == to - 960
-    assert pace.rate(101.0) is None  # begins anew
-    assert pace.jitter_s(101.0) is None
+
+
+def test_a_jump_counts_for_neither_rate_nor_jitter() -> None:
+    pace = Pace()
+    course(pace, range(4))
+    for second in range(4, 8):
+        times = list(range(70_000 + second * 1000, 71_000 + second * 1000, 40))
+        take(pace, times, [100 + second + (time % 1000) / 1000 for time in times])
+    assert pace.rate(107.97) == pytest.approx(1.0)
+    assert pace.jitter_s(107.97) == pytest.approx(0.0, abs=0.001)
 
 
 def test_a_step_within_the_limit_or_as_long_as_it_took_is_no_jump() -> None:
@@ -165,6 +173,7 @@ def test_another_publisher_may_begin_anywhere() -> None:
     assert pace.rate(102.0) is None
     assert take(pace, [700_000, 700_040], [110.0, 110.04]) == 0
     assert pace.media_time(700_000) == 2960
+    assert pace.jitter_s(110.04) == pytest.approx(0.0, abs=0.001)
     assert pace.since == 110.0
 
 

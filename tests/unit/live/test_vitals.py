@@ -211,6 +211,14 @@ def test_sound_ahead_of_the_picture_or_behind(lead_ms: int) -> None:
     assert course.run(10).vitals()["av_offset_s"] == pytest.approx(lead_ms / 1000)
 
 
+def test_sound_that_jumps_alone_is_an_offset_at_once() -> None:
+    course = Course().run(10)
+    course.audio_lead_ms = 5000
+    vitals = course.run(2).vitals()
+    assert vitals["jumps"] == 1
+    assert vitals["av_offset_s"] == pytest.approx(5.0)
+
+
 def test_few_pictures_a_second_are_no_offset() -> None:
     course = Course()
     course.with_video = False
