@@ -14,7 +14,7 @@ from pathlib import Path
 from rtmpsrv.web.verdict import Severity
 from tests.media_files import current_ffmpeg
 
-DURATION_S = 60
+DURATION_S = 90  # a third of it is enough where the machine keeps up
 FPS = 25
 LOUD_FROM_S = 20  # when the picture of `swinging` becomes costly
 
@@ -102,7 +102,7 @@ def make_files(directory: Path) -> dict[str, Path]:
 
 
 def publish(stream: BadStream, files: dict[str, Path], url: str) -> subprocess.Popen[bytes]:
-    """Start a publisher, which ends after a minute; whoever starts it ends it by its own id before."""
+    """Start a publisher, which ends by itself; whoever starts it ends it by its own id before."""
     command = [
         *(current_ffmpeg(), "-v", "error", "-nostdin", *stream.read.split(), "-i", str(files[stream.file])),
         *("-map", "0", "-c", "copy", *stream.publish.split(), "-f", "flv", url),

@@ -24,7 +24,10 @@ from tests.bad_streams import BAD_STREAMS, GOOD_STREAM, BadStream, make_files, p
 from tests.client import Client
 from tests.server_process import ServerProcess, free_port
 
-DEADLINE_S = 55.0  # before the streams end
+# In real time: beside others that take the machine, a good stream does arrive badly.
+pytestmark = pytest.mark.alone
+
+DEADLINE_S = 80.0  # before the streams end
 ASK_S = 0.5
 CSIDS = {AUDIO: 4, VIDEO: 6}
 PAUSES_AT_MS = (3_000, 6_000, 9_000)
