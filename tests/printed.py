@@ -29,6 +29,7 @@ PROGRAMS = frozenset(
         "chgrp",
         "chmod",
         "curl",
+        "ssh",
     )
 )
 # How blocks begin that are no commands: log lines, units, manifests, messages, results, arrows of drawings.
