@@ -110,10 +110,10 @@ def frame_tracks(type_id: int, payload: bytes) -> list[Description]:
         return []
     found: list[Description] = []
     for track_id, fourcc, start, end in headers.tracks[:MAX_TRACKS]:
-        if fourcc in _FRAMES:
-            found.append(_sounding(track_id, fourcc, _FRAMES[fourcc], payload[start:end]))
-        elif type_id == VIDEO:
+        if type_id == VIDEO:
             found.append(Description("video", track_id, _name(fourcc), understood=False))
+        elif fourcc in _FRAMES:
+            found.append(_sounding(track_id, fourcc, _FRAMES[fourcc], payload[start:end]))
         else:
             found.append(Description("audio", track_id, _name(fourcc), understood=False))
     return found

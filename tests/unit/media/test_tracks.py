@@ -152,6 +152,11 @@ def test_which_messages_name_their_tracks() -> None:
         assert not has_tracks(type_id, payload)
 
 
+def test_pictures_that_are_named_as_a_codec_of_sound_are_pictures() -> None:
+    (one,) = frame_tracks(VIDEO, b"\x91ec-3" + bytes(8))
+    assert (one.kind, one.codec, one.understood) == ("video", "E-AC-3", False)
+
+
 @given(st.sampled_from([AUDIO, VIDEO]), st.binary(min_size=1, max_size=80), st.sampled_from(range(256)))
 def test_nothing_raises_whatever_the_bytes(type_id: int, noise: bytes, first: int) -> None:
     for payload in (noise, bytes([first]) + noise, bytes([first]) + b"\0avc1\0" + noise):
