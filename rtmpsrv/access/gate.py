@@ -299,7 +299,9 @@ class Gate:
     def _check_block(self, channel: str) -> None:
         blocked_s = self._blocks.left_s(channel, self._clock())
         if blocked_s:
-            raise refusal(f"the channel is closed for {math.ceil(blocked_s)} s more")
+            # Not as a wrong key is refused: its owner would go and change it.
+            closed = f"The channel is closed for {math.ceil(blocked_s)} s more"
+            raise AccessDenied("NetStream.Publish.BadName", closed)
 
     def _rename(self, publication: _Publication, grant: Grant) -> None:
         """List a publication under the channel that it got."""

@@ -17,6 +17,7 @@ from .texts import clean, one_line
 
 MAX_BLOCK_S: Final = 30 * 24 * 3600.0
 BY_THE_API: Final = "ended by the API"
+OPENED_BY_THE_API: Final = "opened by the API"
 
 
 Kill: TypeAlias = Callable[[str, str | None, str], bool]  # channel, stream id (None: any), reason
@@ -71,13 +72,13 @@ class Actions:
         self._end(session, channel, why(reason), seconds)
         return True
 
-    def stop(self, channel: str, block_s: float = 0.0, reason: str = "") -> bool:
+    def stop(self, channel: str, block_s: float | None = None, reason: str = "") -> bool:
         """End what is published on a channel, here or as far as its authority reaches; tell whether it was.
 
-        With `block_s` nobody may publish it for so long, also where nobody did.
+        With `block_s` nobody may publish it for so long, also where nobody did; 0 lets everybody again.
         """
-        seconds, told = bounded(block_s), why(reason)
-        if seconds:
+        seconds, told = bounded(block_s or 0.0), why(reason)
+        if block_s is not None:
             self._blocks.block(channel, seconds)
         publisher = self._publisher_of(channel)
         session = self._find(publisher) if publisher is not None else None
@@ -88,6 +89,8 @@ class Actions:
         found = self._kill(channel, None, told) or found
         if (found and session is None) or (seconds and not found):
             self._log.info("channel=%s %s%s", clean(channel), told, _closed_for(seconds))
+        elif block_s == 0 and not found:
+            self._log.info("channel=%s may be published again: %s", clean(channel), OPENED_BY_THE_API)
         return found
 
     def _end(self, session: Session, channel: str, reason: str, seconds: float) -> None:

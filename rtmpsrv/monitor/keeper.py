@@ -92,10 +92,9 @@ class KeeperMonitor:
             "counters": self._counted.value(0, 0, {}),
         }
 
-    def stop(self, channel: str, block_s: float = 0.0, reason: str = "") -> bool:
+    def stop(self, channel: str, block_s: float | None = None, reason: str = "") -> bool:
         """End what is published on a channel, or asked for. Blocks for `KILL_AFTER_S`."""
-        seconds = bounded(block_s)
-        if seconds:
-            self._block(channel, seconds)
+        if block_s is not None:
+            self._block(channel, bounded(block_s))
         gevent.sleep(KILL_AFTER_S)
         return self._kill(channel, None, why(reason))

@@ -12,6 +12,7 @@ MAX_BLOCK_S: Final = 31_536_000  # a year, as for blocks over Redis
 MAX_REASON: Final = 200  # characters
 MAX_DIGITS: Final = 9
 MAX_PLACES: Final = 256
+NOT_GIVEN: Final = -1
 ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 PLACE: Final = r"([0-9A-Za-z_.-]{1,64}:)?[0-9]{1,15}"
 AFTER: Final = re.compile(rf"{PLACE}(,{PLACE}){{0,{MAX_PLACES - 1}}}", re.ASCII)
@@ -51,19 +52,22 @@ def whole_number(arguments: Arguments, name: str, default: int, most: int | None
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
-        raise Refused(400, f"invalid {name}")
+        raise Refused(400, f"invalid {name}" + (f": a whole number, {most} at most" if most else ""))
     if most is not None and int(text) > most:
         raise Refused(400, f"invalid {name}: {most} at most")
     return int(text)
 
 
-def block_and_reason(arguments: Arguments) -> tuple[float, str]:
-    """Return for how many seconds somebody is to be kept out, and why. Raises Refused."""
-    block_s = whole_number(arguments, "block", 0, MAX_BLOCK_S)
+def block_and_reason(arguments: Arguments) -> tuple[float | None, str]:
+    """Return for how many seconds somebody is to be kept out, None if that is not said, and why.
+
+    Raises Refused.
+    """
+    block_s = whole_number(arguments, "block", NOT_GIVEN, MAX_BLOCK_S)
     reason = one(arguments, "reason") or ""
     if len(reason) > MAX_REASON:
         raise Refused(400, f"invalid reason: {MAX_REASON} characters at most")
-    return float(block_s), reason
+    return None if block_s == NOT_GIVEN else float(block_s), reason
 
 
 def connection_id(text: str) -> str:

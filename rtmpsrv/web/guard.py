@@ -12,6 +12,7 @@ import binascii
 import hmac
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from rtmpsrv.api_settings import is_loopback
 
 OPEN_HERE: Final = frozenset({"/healthz", "/readyz"})  # from this machine nobody is asked who it is
 CHANGING: Final = "/control/"  # what nginx-rtmp does at a GET
+MAX_NAME: Final = 64  # of a user's name that is shown
 SAFE: Final = frozenset({"GET", "HEAD"})
 CHALLENGES: Final = ('Basic realm="rtmpsrv", charset="UTF-8"', 'Bearer realm="rtmpsrv"')
 
@@ -84,6 +86,21 @@ class Guard:
 
     def _digest(self, secret: bytes) -> bytes:
         return hmac.digest(self._key, secret, sha256)
+
+
+def who(environ: Mapping[str, Any]) -> str:
+    """Name for the log who has asked, once that is known: the user, if there is one, and the address."""
+    scheme, _, shown = str(environ.get("HTTP_AUTHORIZATION", "")).partition(" ")
+    name = ""
+    if scheme.lower() == "basic":
+        with suppress(binascii.Error, ValueError):
+            name = (
+                base64.b64decode(shown.strip(" "), validate=True)
+                .partition(b":")[0]
+                .decode("utf-8", "replace")
+            )
+    address = str(environ.get("REMOTE_ADDR", ""))
+    return f"{name[:MAX_NAME]!a} from {address}" if name else address
 
 
 def is_of_another_site(environ: Mapping[str, Any]) -> bool:

@@ -102,7 +102,7 @@ class LineSource:
         """End a connection, and refuse its like for so long; any True: it was there."""
         return self._do("kick", connection, block_s, reason)
 
-    def stop(self, channel: str, block_s: float, reason: str) -> Gathered[bool]:
+    def stop(self, channel: str, block_s: float | None, reason: str) -> Gathered[bool]:
         """End the publication of a channel, and let nobody publish it for so long; any True: it was there."""
         return self._do("stop", channel, block_s, reason)
 

@@ -11,7 +11,7 @@ from rtmpsrv.api_settings import users_of
 from rtmpsrv.config import Config
 from rtmpsrv.log import Logger, RateLimited
 from rtmpsrv.web import control, headers, health, live_events, metrics, page, stat, v3
-from rtmpsrv.web.guard import CHALLENGES, Guard, Refusal
+from rtmpsrv.web.guard import CHALLENGES, Guard, Refusal, who
 from rtmpsrv.web.handler import described
 from rtmpsrv.web.head import MAX_BODY_BYTES
 from rtmpsrv.web.poller import Poller
@@ -19,6 +19,10 @@ from rtmpsrv.web.source import Source
 from rtmpsrv.web.verdict import Verdicts
 
 API: tuple[str, ...] = ("/v3/", "/events")  # where errors are JSON
+CHANGING = frozenset(
+    {"v3.stop", "v3.rtmpconns_kick", "v3.rtmpsconns_kick", "control.drop"}
+)  # who did it is logged
+MAX_PATH = 300
 
 
 class Site:
@@ -52,6 +56,9 @@ class Site:
         return _refused(refusal)
 
     def _complete(self, response: flask.Response) -> flask.Response:
+        request = flask.request
+        if request.endpoint in CHANGING and request.method in ("GET", "POST") and response.status_code < 300:
+            self._log.info("%s by %s", ascii(request.path)[1:-1][:MAX_PATH], who(request.environ))
         for name, value in headers.ALWAYS.items():
             response.headers.setdefault(name, value)
         response.headers.setdefault("Cache-Control", headers.NOT_KEPT)

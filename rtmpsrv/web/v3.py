@@ -143,7 +143,7 @@ def _add_paths(routes: Blueprint, source: Source, verdicts: Judge, clock: Callab
     def stop(name: str) -> Response:
         block_s, reason = block_and_reason(request.args)
         done = source.stop(name, block_s, reason)
-        if not any(done.values) and (done.missing or not block_s):
+        if not any(done.values) and (done.missing or block_s is None):
             raise not_found(done, "nobody publishes this channel")
         return answer({**Stopped(status="ok", ended=any(done.values))}, done.missing)
 
@@ -179,7 +179,7 @@ def _add_connections(routes: Blueprint, source: Source, name: str, kind: Kind) -
     def kick(text: str) -> Response:
         block_s, reason = block_and_reason(request.args)
         value, _ = find(text)
-        done = source.kick(value["id"], block_s, reason)
+        done = source.kick(value["id"], block_s or 0.0, reason)
         if not any(done.values):
             raise not_found(done, "connection not found")
         return answer({**Done(status="ok")}, done.missing)

@@ -44,8 +44,9 @@ BLOCK: Final = [
 STOP: Final = [
     _query(
         "block",
-        "For how many seconds nobody may publish the channel; it is then no error if nobody does.",
-        {**_WHOLE, "maximum": asked.MAX_BLOCK_S, "default": 0},
+        "For how many seconds nobody may publish the channel; it is then no error if nobody does. "
+        "0 lets everybody publish it again. Without it nothing is changed of that.",
+        {**_WHOLE, "maximum": asked.MAX_BLOCK_S},
     ),
     BLOCK[1],
 ]

@@ -50,7 +50,7 @@ class FakeSource:
         self.values_of_processes = [process()] if processes is None else list(processes)
         self.missing: list[str] = []
         self.asked: list[str] = []  # the names of questions
-        self.done: list[tuple[str, str, float, str]] = []  # what, id or name, block_s, reason
+        self.done: list[tuple[str, str, float | None, str]] = []  # what, id or name, block_s, reason
 
     @property
     def answered(self) -> list[str]:
@@ -110,7 +110,7 @@ class FakeSource:
         self.values_of_connections = [one for one in self.values_of_connections if one["id"] != connection]
         return self._did(here)
 
-    def stop(self, channel: str, block_s: float, reason: str) -> Gathered[bool]:
+    def stop(self, channel: str, block_s: float | None, reason: str) -> Gathered[bool]:
         self.done.append(("stop", channel, block_s, reason))
         here = any(
             one["name"] == channel and (one["live"] or one["suspended"]) for one in self.values_of_channels

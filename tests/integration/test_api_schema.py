@@ -38,7 +38,7 @@ class Source(FakeSource):
         self.values_of_connections = before
         return done
 
-    def stop(self, channel: str, block_s: float, reason: str) -> Any:
+    def stop(self, channel: str, block_s: float | None, reason: str) -> Any:
         before = list(self.values_of_channels)
         done = super().stop(channel, block_s, reason)
         self.values_of_channels = before

@@ -91,7 +91,7 @@ def test_a_publisher_is_told_why_and_stays_out_of_every_worker(served: Served) -
     status = publisher.expect_status("NetStream.Unpublish.Success")
     assert status["description"] == "ended by the API: too loud"
     publisher.expect_closed()
-    assert "the channel is closed for" in served.is_refused(publish, "NetStream.Publish.BadName", "news")
+    assert "The channel is closed for" in served.is_refused(publish, "NetStream.Publish.BadName", "news")
     served.on.publisher("sport", KEY)
     assert served.post(f"/v3/rtmpconns/kick/{one}") == 404
     assert served.server.matching(r"kicked: channel=news ended by the API: too loud blocked=60 s")

@@ -400,7 +400,7 @@ def test_a_blocked_channel_admits_nobody_until_it_is_over() -> None:
     now = 100.5
     with pytest.raises(AccessDenied) as caught:
         gate.admit(REQUEST, lambda reason: None)
-    assert caught.value.for_log == "Invalid stream key provided: the channel is closed for 30 s more"
+    assert caught.value.for_log == "The channel is closed for 30 s more"
     assert not desk.asked.is_set()
     assert gate.admit(PublishRequest("other", KEY, "10.0.0.1"), lambda reason: None)
     assert gate.blocks() == {"news": 29.5}

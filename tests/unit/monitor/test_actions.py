@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from rtmpsrv.monitor.actions import BY_THE_API, MAX_BLOCK_S, bounded, why
+from rtmpsrv.monitor.actions import BY_THE_API, MAX_BLOCK_S, OPENED_BY_THE_API, bounded, why
 from tests.unit.leading import Logged
 from tests.unit.monitor.stage import stage
 from tests.unit.server.stage import eventually
@@ -27,7 +27,7 @@ def test_a_publisher_is_told_why_and_stays_out_for_a_while(
         again = on.clients.client().connect("news")
         again.ask_publish(KEY, again.create_stream())
         description = again.expect_status("NetStream.Publish.BadName")["description"]
-        assert "the channel is closed for 60 s more" in description
+        assert "The channel is closed for 60 s more" in description
         on.clients.publisher("sport", KEY)
         player.fence()
         lines = logged.lines(logging.INFO)
@@ -101,13 +101,16 @@ def test_a_channel_without_a_publisher_is_closed_all_the_same(
 ) -> None:
     logged = Logged(monkeypatch, caplog)
     with stage(monkeypatch) as on:
-        assert on.ask("stop", "news", 0.0, "") is False
+        assert on.ask("stop", "news", None, "") is False
         assert on.ask("stop", "news", 60.0, "") is False
         publisher = on.clients.client().connect("news")
         publisher.ask_publish(KEY, publisher.create_stream())
         publisher.expect_status("NetStream.Publish.BadName")
         lines = [line for line in logged.lines(logging.INFO) if BY_THE_API in line]
         assert lines == [f"channel=news {BY_THE_API} blocked=60 s"]
+        assert on.ask("stop", "news", 0.0, "") is False
+        on.clients.publisher("news", KEY)
+        assert f"channel=news may be published again: {OPENED_BY_THE_API}" in logged.lines(logging.INFO)
 
 
 def test_players_that_are_kept_for_a_publisher_are_told_the_end(

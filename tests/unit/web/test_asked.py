@@ -62,7 +62,8 @@ def test_what_is_given_twice_is_refused() -> None:
 
 
 def test_block_and_reason_have_limits() -> None:
-    assert block_and_reason(query()) == (0.0, "")
+    assert block_and_reason(query()) == (None, "")
+    assert block_and_reason(query(("block", "0"))) == (0.0, "")
     longest = query(("block", str(MAX_BLOCK_S)), ("reason", "ü" * MAX_REASON))
     assert block_and_reason(longest) == (float(MAX_BLOCK_S), "ü" * MAX_REASON)
     with pytest.raises(Refused, match=f"^invalid block: {MAX_BLOCK_S} at most$"):

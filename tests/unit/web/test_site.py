@@ -109,3 +109,17 @@ def test_a_site_has_all_its_routes_and_each_asks_who_it_is() -> None:
         for method in rule.methods or ():
             found = client.open(path, method=method, base_url=HERE, environ_base=far)
             assert found.status_code == 401, (method, path)
+
+
+def test_who_ends_something_is_in_the_log(lines: Lines) -> None:
+    site = make_site(FakeSource(), Config(api_users=f"anna:{SECRET}"), log.get("WEB"))
+    client = site.app.test_client()
+    ours = {"base_url": HERE, "auth": ("anna", SECRET), "environ_base": {"REMOTE_ADDR": "192.0.2.1"}}
+    assert client.post("/v3/channels/live/good%0A/stop?block=5", **ours).status_code == 200
+    assert client.get("/control/drop/client?addr=198.51.100.9", **ours).status_code == 200
+    assert client.get("/v3/info", **ours).status_code == 200
+    assert [text for _, text in lines.lines] == [
+        "/v3/channels/live/good\\n/stop by 'anna' from 192.0.2.1",
+        "/control/drop/client by 'anna' from 192.0.2.1",
+    ]
+    site.close()

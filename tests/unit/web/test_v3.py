@@ -152,7 +152,7 @@ def test_names_are_taken_as_they_stand(name: str) -> None:
     assert api.get(f"/v3/paths/get/{quote(name)}")["name"] == name
     assert api.get(f"/v3/channels/{quote(name)}/players")["items"] == []
     api.post(f"/v3/channels/{quote(name)}/stop")
-    assert source.done == [("stop", name, 0.0, "")]
+    assert source.done == [("stop", name, None, "")]
 
 
 def test_a_path_in_depth_has_a_verdict_and_its_ends() -> None:
@@ -236,7 +236,7 @@ def test_who_left_before_the_kick_is_not_found() -> None:
 @pytest.mark.parametrize("name", ["live/good", "live/suspended"])
 def test_a_stop_ends_a_publication_or_the_wait_for_it(api: Api, name: str) -> None:
     assert api.post(f"/v3/channels/{name}/stop?reason=x") == {"status": "ok", "ended": True}
-    assert api.source.done == [("stop", name, 0.0, "x")]
+    assert api.source.done == [("stop", name, None, "x")]
 
 
 def test_a_stop_where_nobody_publishes_is_not_found_unless_it_blocks(api: Api) -> None:
