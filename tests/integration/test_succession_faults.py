@@ -26,7 +26,7 @@ class Room:
     def __init__(self, plan: Path) -> None:
         self._plan = plan
         settings = {"PYTHONPATH": f"{FAILING}:{PROJECT}", "FAILS_AS": str(plan)}
-        self.family = Family(CONCURRENT_LIMIT_WHITELIST="*", HANDOVER_TIMEOUT_SECONDS="3", **settings)
+        self.family = Family(CONCURRENT_LIMIT_WHITELIST="*", HANDOVER_TIMEOUT_SECONDS="6", **settings)
         self.on = Stage(self.family.port, strangers=True)
         self.pairs: list[tuple[Client, Client]] = []
         for number in range(CHANNELS):
