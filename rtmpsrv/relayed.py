@@ -61,7 +61,7 @@ class RelayPublication:
         sent = self.channel.end_position()
         self._relay.published(self, keep_s)
         name = self.grant.channel
-        fields = fields_of("publish", self.peer, name, self.peer.client.to_publish.at, reason)
+        fields = fields_of("unpublish", self.peer, name, self.peer.client.to_publish.at, reason)
         self.peer.log.info(
             "PUBLISH END: %s, reason=%s relayed=%d bytes", name, reason, sent, extra={"fields": fields}
         )
@@ -118,7 +118,7 @@ class RelayPlayback(ChannelPlayback):
         self._relay.left(self.peer)
         self._jumps.flush()
         name, skipped = self.channel.name, self.feed.state.skipped_messages
-        fields = fields_of("play", self.peer, name, self.peer.client.to_play.at, reason)
+        fields = fields_of("stop", self.peer, name, self.peer.client.to_play.at, reason)
         self.peer.log.info(
             "PLAY STOP: %s, reason=%s skipped=%d messages", name, reason, skipped, extra={"fields": fields}
         )
@@ -154,7 +154,7 @@ TELL: dict[News, Callable[[RelayPlayback], None]] = {
 
 
 def fields_of(event: str, peer: Peer, channel: str, began_at: float, reason: str) -> dict[str, object]:
-    """Return what a log of values is told of an end; the bytes are those of the connection so far."""
+    """Return what a log of values is told of an end, by the API's word for it; the bytes are those of the connection so far."""
     received_bytes, sent_bytes = peer.traffic()
     return {
         "event": event,

@@ -49,8 +49,11 @@ class Observer(Tally):
         """Count and keep it."""
         self.counted.refuse(what, denial.variable)
         event = _of(client, "refused", one_line(f"{what}: {denial.description}"))
+        named, _, channel = denial.about.partition("=")
         if what == "connect":
             event["channel"] = ""
+        elif named == "channel":  # the session does not know it yet
+            event["channel"] = clean(channel)
         self.history.add(event)
 
     def failed(self, what: Doing) -> None:

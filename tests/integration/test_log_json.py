@@ -49,7 +49,7 @@ def test_what_ends_has_its_figures_as_fields() -> None:
         visit(server)
         assert server.stop() == 0
         ends = {one["event"]: one for one in objects(server) if "event" in one}
-    assert set(ends) == {"publish", "play", "closed"}
+    assert set(ends) == {"unpublish", "stop", "closed"}
     for one in ends.values():
         assert set(one) >= FIELDS | {"session"}
         assert (one["address"], one["channel"], one["logger"]) == ("127.0.0.1", "news", "SERVER:TCP")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtmpsrv.errors import AccessDenied
+from rtmpsrv.errors import AccessDenied, naming
 from rtmpsrv.monitor.observer import Observer
 from rtmpsrv.server.host import Client
 from tests.unit.monitor.stage import stage
@@ -59,6 +59,15 @@ def test_a_refused_connection_has_no_channel_and_a_reason_is_one_line() -> None:
     (event,) = observer.history.since(0)["events"]
     assert (event["channel"], event["kind"], event["worker"]) == ("", "rtmpsConn", "w1")
     assert event["reason"] == "connect: no\\n\\x1b[2J"
+
+
+def test_a_refusal_that_names_a_channel_is_that_channels() -> None:
+    observer = Observer()
+    with pytest.raises(AccessDenied) as caught, naming("channel=news"):
+        raise AccessDenied("code", "the stream key is empty")
+    observer.refused("publish", Client(1, "192.0.2.1", 1935, False), caught.value)
+    (event,) = observer.history.since(0)["events"]
+    assert event["channel"] == "news"
 
 
 def test_what_fails_is_counted() -> None:
