@@ -185,9 +185,23 @@ class Browser:
             and not node.get("name", {}).get("value", "").strip()
         ]
 
+    def cut_off(self, selector: str) -> list[str]:
+        """Return the texts of such elements that are clipped, or reach beyond the window."""
+        return list(
+            self.run(
+                "return [...document.querySelectorAll(arguments[0])].filter((one) => one.checkVisibility())"
+                ".filter((one) => one.getBoundingClientRect().right > document.documentElement.clientWidth"
+                " || one.scrollHeight > one.clientHeight + 1 || one.scrollWidth > one.clientWidth + 1)"
+                ".map((one) => one.textContent)",
+                selector,
+            )
+        )
+
     def overflow(self) -> int:
-        """Return by how many pixels the page is wider than its window."""
-        return int(self.run("return document.documentElement.scrollWidth - innerWidth"))
+        """Return by how many pixels the page is wider than its window, which a phone's would grow to."""
+        return int(
+            self.run("const page = document.documentElement; return page.scrollWidth - page.clientWidth")
+        )
 
 
 Color = tuple[float, float, float, float]

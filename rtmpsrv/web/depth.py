@@ -128,6 +128,11 @@ class Depths:
         rows = [connection_row(one) for one in self._source.connections(readers).values]
         words = view.words.lower()
         if words:
-            rows = [row for row in rows if words in f"{row['address']} {row['agent']} {row['user']}".lower()]
+            rows = [row for row in rows if words in _text_of(row)]
         rows.sort(key=ORDER[view.sort], reverse=view.descending)
         return [row["id"] for row in rows]
+
+
+def _text_of(row: Row) -> str:
+    """Return what a filter looks at."""
+    return f"#{row['number']} {row['address']} {row['agent']} {row['user']}".lower()

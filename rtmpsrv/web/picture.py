@@ -115,6 +115,7 @@ def connection_row(connection: ConnectionValue) -> Row:
     """Return a connection as one channel's view has it; without what only players have for a publisher."""
     row: Row = {
         "id": connection["id"],
+        "number": connection["number"],
         "kind": connection["kind"],
         "worker": connection["worker"],
         "address": connection["remote_ip"],

@@ -15,6 +15,7 @@ from tests.doubles.monitor_values import event, on_air, player, process
 from tests.page_stage import PageStage
 
 MOST_ROWS = 60  # in the document, whatever there is
+SIZES = [NARROW, (390, 844), (768, 1024), WIDE]
 VIEWS = {
     "list": ("", "#channels .row", "live/bad"),
     "channel": ("#channel=live%2Fbad", "#view-channel .player-row", "198.51.100.1"),
@@ -169,7 +170,7 @@ def test_one_channel_in_depth(browser: Browser, stage: PageStage) -> None:
     assert all(piece in facts for piece in ("1.4 s behind", "5, last 12 s back", "80 % of real time"))
     browser.shows(".panel table", "H264 High 4.1", "17.0 fps of 30", "AAC LC")
     browser.scroll("[aria-label=Players]")
-    browser.shows("#view-channel .player-row", "198.51.100.1", "5.3 s", "410 in 4 skips")
+    browser.shows("#view-channel .player-row", "#2", "198.51.100.1", "5.3 s", "410 in 4 skips")
     browser.shows("[aria-label=Publisher] .facts", "192.0.2.10", "RTMPS", "FMLE/3.0")
     stage.source.values_of_events.append(event(7, "refused", channel="live/bad", reason="wrong key"))
     browser.scroll("#view-channel .panel:last-of-type")
@@ -224,9 +225,9 @@ def test_a_player_is_disconnected_by_its_button(browser: Browser, stage: PageSta
     go(browser, stage, "channel")
     readers = [one for one, _ in channel_of(stage, "live/bad")["readers"]]
     browser.one("#view-channel .player-row button:not(.sort)").click()
-    browser.shows("#confirm-title", "Disconnect 198.51.100.1?")
+    browser.shows("#confirm-title", "Disconnect 198.51.100.1 (#2)?")
     browser.one("#confirm-yes").click()
-    browser.shows("#toast", "198.51.100.1 was disconnected")
+    browser.shows("#toast", "198.51.100.1 (#2) was disconnected")
     assert stage.source.done == [("kick", readers[0], 0.0, "")]
 
 
@@ -260,7 +261,7 @@ def test_what_the_server_refuses_is_said_in_the_dialog(browser: Browser, stage: 
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("size", SIZES, ids=[str(width) for width, _ in SIZES])
 def test_all_text_can_be_read_and_nothing_is_wider_than_the_window(
     browser: Browser, stage: PageStage, view: str, dark: bool, size: tuple[int, int]
 ) -> None:
@@ -270,6 +271,19 @@ def test_all_text_can_be_read_and_nothing_is_wider_than_the_window(
     go(browser, stage, view)
     assert browser.too_faint() == []
     assert browser.overflow() <= 0
+    assert browser.cut_off("main button") == []
+
+
+@pytest.mark.parametrize("size", SIZES, ids=[str(width) for width, _ in SIZES])
+def test_what_to_do_about_a_stream_can_be_read_in_the_list(
+    browser: Browser, stage: PageStage, size: tuple[int, int]
+) -> None:
+    browser.resize(size)
+    go(browser, stage)
+    browser.shows("#channels .sentence", "Keyframes come every 12 s", "Streaming).")
+    assert browser.cut_off("#channels .sentence") == []
+    row = browser.one("#channels .rows > .row .sentence").find_element("xpath", "ancestor::*[@role='row']")
+    assert browser.run("return arguments[0].scrollHeight <= arguments[0].clientHeight", row)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -354,6 +368,9 @@ def test_of_5000_players_those_in_sight_are_told_in_any_order(browser: Browser) 
         assert len(browser.texts("#view-channel .rows > .row")) <= MOST_ROWS
         browser.one("#filter-players").send_keys("203.0.113")
         browser.shows(".count", "2 players found")
+        browser.one("#filter-players").clear()
+        browser.one("#filter-players").send_keys("#3003")
+        browser.shows(".count", "1 player found")
 
 
 def test_a_lost_connection_is_said_and_comes_back(browser: Browser, stage: PageStage) -> None:

@@ -100,6 +100,7 @@ export class Channel {
     this.publisher = make("dl", { class: "facts", "aria-label": "Publisher" });
     this.from = new Facts(this.publisher, [
       ["address", "Address"],
+      ["number", "Connection"],
       ["agent", "Encoder"],
       ["user", "User"],
       ["since", "Connected for"],
@@ -212,6 +213,7 @@ export class Channel {
     });
     if (!publisher) return;
     this.from.show("address", publisher.address);
+    this.from.show("number", `#${publisher.number}`);
     this.from.show("agent", publisher.agent || UNKNOWN);
     this.from.show("user", publisher.user || UNKNOWN);
     this.from.show("since", span(this.store.now - publisher.since));

@@ -53,14 +53,15 @@ export class Confirm {
 
   /** Ask whether a player is to be disconnected. */
   player(row, channel) {
+    const who = `${row.address} (#${row.number})`; // as in the log: two of one address are two
     this.open({
-      title: `Disconnect ${row.address}?`,
+      title: `Disconnect ${who}?`,
       words: `This player of ${channel} is disconnected.`,
       label: "Afterwards",
       free: "it may come back at once",
       blocked: (time) => `its address may not play this channel for ${time}`,
       yes: "Disconnect player",
-      done: `The player ${row.address} was disconnected.`,
+      done: `The player ${who} was disconnected.`,
       url: (query) => path(["v3", `${row.kind}s`.toLowerCase(), "kick", row.id], query),
     });
   }

@@ -22,6 +22,14 @@ function state(row) {
 function columns(store) {
   return [
     {
+      id: "number",
+      label: "No.",
+      fill: (cell, row) => {
+        setText(cell, `#${row.number}`);
+        setAttribute(cell, "title", `the connection's number in the log${row.worker ? `, of ${row.worker}` : ""}`);
+      },
+    },
+    {
       ...textColumn("address", "Address", (row) => row.address),
       sort: true,
     },
@@ -60,7 +68,7 @@ function columns(store) {
       label: "Actions",
       unseen: true,
       make: (cell) => cell.append(make("button", { class: "quiet", tabindex: "-1" }, "Disconnect", make("span", { class: "unseen" }))),
-      fill: (cell, row) => setText(cell.firstChild.lastChild, ` ${row.address}`),
+      fill: (cell, row) => setText(cell.firstChild.lastChild, ` ${row.address} #${row.number}`),
     },
   ];
 }
