@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 EVERY_S = 1.0
 REST = 10  # times what a look took is rested before the next: with very many channels pages move slower,
 LONGEST_REST_S = 5.0  # but not as slow as a worker that does not answer
+LATE_S = 1.5  # for an answer; then pages are told that it is waited for
 LISTENERS = 32
 WAITING_MESSAGES = 16  # of a listener that does not read; then it is dropped, and may come again
 COMMENT_S = 15.0  # a proxy's shortest patience is longer
@@ -87,6 +88,7 @@ class Poller:
         self._rates = Rates()
         self._values: dict[str, ChannelValue] = {}
         self._depths = Depths(self._source, self._verdicts)
+        self._silent = False
         self._seen = False
 
     @property
@@ -148,10 +150,17 @@ class Poller:
     def _look_on(self) -> None:
         while True:
             began = monotonic()
-            self._look_at_all()
-            self._tell_views(list(self._listeners.values()))
-            took_s = monotonic() - began
-            next_look = max(began + EVERY_S, began + took_s + min(LONGEST_REST_S, REST * took_s))
+            late = gevent.spawn_later(LATE_S, self._tell_late)
+            try:
+                self._look_at_all()
+            finally:
+                late.kill(block=False)
+            if not self._silent:
+                self._tell_views(list(self._listeners.values()))
+            ended = monotonic()
+            next_look = max(began + EVERY_S, ended + min(LONGEST_REST_S, REST * (ended - began)))
+            if self._silent:  # and has no work by us: pages want to know at once that it is back
+                next_look = ended + EVERY_S
             while (rest := next_look - monotonic()) > 0:
                 if not self._wanted.wait(rest):
                     break
@@ -161,12 +170,17 @@ class Poller:
     def _look_at_all(self) -> None:
         """Ask for everything, and tell each listener what is new to it."""
         processes = self._source.processes()
+        if processes.nobody:  # the other questions would only take as long again
+            self._tell_silent(processes.missing)
+            return
         channels = self._source.channels()
         happened = self._source.events(self._after)
         missing = sorted({*processes.missing, *channels.missing})
         message: Row = {}
-        if not channels.nobody and not processes.nobody:
-            message = self._take(processes.values, channels.values, missing)
+        if channels.nobody != self._silent:
+            self._silent = message["silent"] = channels.nobody
+        if not channels.nobody:
+            message |= self._take(processes.values, channels.values, missing)
         events = [event_row(event) for event in happened.values]
         if not happened.nobody:
             self._after = happened.last
@@ -175,6 +189,21 @@ class Poller:
             message["events"] = events
         if missing != self._missing or channels.nobody:
             self._missing = message["missing"] = missing
+        self._tell_news(message)
+
+    def _tell_silent(self, missing: list[str]) -> None:
+        """Tell that nobody answers: all that is shown is old."""
+        self._silent = True
+        self._missing = sorted(missing)
+        self._tell_news({"silent": True, "missing": self._missing})
+
+    def _tell_late(self) -> None:
+        """Tell that an answer is waited for."""
+        there = [one for one in self._listeners.values() if one.has_picture]
+        self._tell(there, "changes", {"at": round(time(), 3), "late": True})
+
+    def _tell_news(self, message: Row) -> None:
+        """Tell what is new, and all there is to those who are new."""
         old = [one for one in self._listeners.values() if one.has_picture]
         new = [one for one in self._listeners.values() if not one.has_picture]
         self._seen = True
@@ -213,6 +242,7 @@ class Poller:
             "channels": list(self._channels.items()),
             "events": self._lately.all(),
             "missing": self._missing,
+            "silent": self._silent,
         }
         listener.has_picture = True
         self._tell([listener], "picture", picture)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from gevent.event import Event
+
 from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, EventValue, Kind, ProcessValue
 from rtmpsrv.web.source import Gathered, Happened
 from tests.doubles.monitor_values import (
@@ -30,6 +32,7 @@ MANY_NAMES: Final = (
     *(HTML_NAME, "with blanks and %2F", "a/b", "a/b/c", "日本語/канал ü", "'\"`;--", "list", "?x=1&y=2#z"),
 )
 SEVERAL_TRACKS: Final = "live/good"
+HELD_S: Final = 30.0
 ENDS: Final = frozenset({"unpublish", "kicked", "refused"})
 
 
@@ -49,6 +52,8 @@ class FakeSource:
         self.values_of_events = list(_events(house[1]) if events is None else events)
         self.values_of_processes = [process()] if processes is None else list(processes)
         self.missing: list[str] = []
+        self.held = Event()  # clear it, and who asks for processes waits
+        self.held.set()
         self.asked: list[str] = []  # the names of questions
         self.done: list[tuple[str, str, float | None, str]] = []  # what, id or name, block_s, reason
 
@@ -58,6 +63,7 @@ class FakeSource:
 
     def processes(self) -> Gathered[ProcessValue]:
         self.asked.append("processes")
+        self.held.wait(HELD_S)
         here = [one for one in self.values_of_processes if one["worker"] not in self.missing]
         return Gathered(here, list(self.missing), self.answered)
 

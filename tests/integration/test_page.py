@@ -90,16 +90,39 @@ def test_the_list_has_verdict_name_rate_and_viewers_of_each_the_worst_first(
     go(browser, stage)
     names = browser.texts("#channels .title")
     assert sorted(names) == sorted(one["name"] for one in stage.source.values_of_channels)
-    assert names[:2] == ["live/bad", "live/starting"]
+    assert names[:3] == ["live/suspended", "live/bad", "live/starting"]
     row = browser.shows("#channels .row", "live/good")
     assert all(
         piece in row for piece in ("Good", "4.50 Mb/s", "5 viewers", "H264 1920", "AAC 48 kHz", "10 min")
     )
     assert browser.shows("#channels .row", "live/bad", "Keyframes come every 12 s")
     assert browser.shows("#total-live") == str(sum(one["live"] for one in stage.source.values_of_channels))
-    assert browser.shows("#total-viewers") == str(
-        sum(one["players"] for one in stage.source.values_of_channels)
-    )
+    watched = [one["players"] for one in stage.source.values_of_channels if one["live"] or one["suspended"]]
+    assert browser.shows("#total-viewers") == str(sum(watched))
+
+
+def test_a_stream_that_fell_off_is_the_worst_and_says_so(browser: Browser, stage: PageStage) -> None:
+    go(browser, stage)
+    browser.shows("#channels .row", "Fell off", "live/suspended", "wait for it to come back")
+    browser.one("#verdicts [data-state=suspended]").click()
+    browser.until(lambda: browser.texts("#channels .title") == ["live/suspended"])
+    browser.run("location.hash = 'channel=live%2Fsuspended'")
+    browser.shows(".state", "for its publisher to come back")
+    browser.scroll("[aria-label=Players]")
+    browser.shows("#view-channel .player-row .plays", "waits")
+
+
+def test_players_of_nobody_are_no_viewers_and_there_is_nothing_to_stop(
+    browser: Browser, stage: PageStage
+) -> None:
+    go(browser, stage)
+    browser.one("#filter").send_keys("live/waited", Keys.ENTER)
+    row = browser.shows("#channels .rows > .row", "Off air", "1 player waits for somebody who does.")
+    assert "viewer" not in row
+    assert not browser.one("#channels .rows > .row button").is_displayed()
+    browser.press("k")
+    browser.shows("#toast", "Nobody publishes live/waited-for")
+    assert not browser.one("#confirm").is_displayed()
 
 
 def test_what_changes_is_seen_without_reloading(browser: Browser, stage: PageStage) -> None:
@@ -114,7 +137,7 @@ def test_what_changes_is_seen_without_reloading(browser: Browser, stage: PageSta
 
 def test_the_chart_moves(browser: Browser, stage: PageStage) -> None:
     go(browser, stage)
-    first = "return document.querySelector('#channels .spark .line').getAttribute('d')"
+    first = "return document.querySelectorAll('#channels .spark .line')[1].getAttribute('d')"
     before = browser.run(first)
     vitals = channel_of(stage, "live/bad")["vitals"]
     assert vitals is not None
@@ -192,14 +215,14 @@ def test_the_keyboard_alone_is_enough(browser: Browser, stage: PageStage) -> Non
     browser.until(lambda: browser.one("#help").is_displayed())
     browser.press(Keys.ESCAPE)
     browser.until(lambda: not browser.one("#help").is_displayed())
-    browser.press("/", "l", "i", "v", "e", Keys.ENTER)
+    browser.press("/", *"live/bad", Keys.ENTER)
     browser.until(lambda: browser.focused() == "grid")
     browser.press(Keys.END, Keys.HOME, Keys.ARROW_DOWN, Keys.ARROW_UP, Keys.ENTER)
     browser.shows("#channel-name", "live/bad")
     assert browser.focused() == "channel-name"
     browser.press(Keys.ESCAPE)
     browser.until(lambda: browser.focused() == "grid")
-    assert browser.one("#filter").get_attribute("value") == "live"
+    assert browser.one("#filter").get_attribute("value") == "live/bad"
     browser.press("k")
     browser.until(lambda: browser.focused() == "block")
     reached = set()
@@ -221,6 +244,57 @@ def test_the_keyboard_alone_is_enough(browser: Browser, stage: PageStage) -> Non
     browser.until(lambda: browser.one("#filter").get_attribute("value") == "")
 
 
+def test_keys_of_the_list_work_wherever_the_focus_is(browser: Browser, stage: PageStage) -> None:
+    go(browser, stage)
+    selected = "#channels [aria-selected=true] .title"
+    assert browser.focused() == "BODY"
+    browser.press(Keys.ARROW_DOWN)
+    browser.until(lambda: browser.texts(selected) == ["live/suspended"])
+    browser.run("document.activeElement.blur()")
+    browser.press(Keys.ARROW_DOWN)
+    browser.until(lambda: browser.texts(selected) == ["live/bad"])
+    browser.run("document.activeElement.blur()")
+    browser.press("k")
+    browser.shows("#confirm-title", "Stop live/bad?")
+    browser.press(Keys.ESCAPE)
+    browser.run("document.activeElement.blur()")
+    browser.press(Keys.ENTER)
+    browser.shows("#channel-name", "live/bad")
+    browser.run("location.hash = 'events'")
+    browser.shows("#events .row", "Refused")
+    browser.press(Keys.END)
+    browser.until(lambda: browser.focused() == "grid")
+
+
+def test_beginnings_are_shown_when_they_are_wanted(browser: Browser, stage: PageStage) -> None:
+    go(browser, stage, "events")
+    what = "#events .rows .what"
+    assert browser.texts(what) == ["Publisher left", "Disconnected", "Refused", "Viewer left"]
+    browser.one("#kinds button:last-child").click()
+    browser.until(lambda: browser.texts(what) == ["Joined", "Published"])
+
+
+def test_a_block_is_seen_and_can_be_lifted(browser: Browser, stage: PageStage) -> None:
+    go(browser, stage, "channel")
+    assert not browser.one("#blocked").is_displayed()
+    browser.one("#stop-channel").click()
+    browser.press(Keys.ARROW_DOWN, Keys.ENTER)
+    browser.one("#confirm-yes").click()
+    browser.shows("#toast", "live/bad was stopped. Nobody may publish it until")
+    browser.shows("#blocked", "Blocked until", "POST v3/channels/live%2Fbad/stop?block=0")
+    assert browser.too_faint() == []
+    stage.source.values_of_channels.remove(channel_of(stage, "live/bad"))
+    browser.shows("#view-channel .none", "not on the air")
+    browser.run("location.hash = ''")
+    browser.shows("#blocks a", "live/bad")
+    browser.one("#blocks a").click()
+    browser.shows("#blocked", "Blocked until")
+    browser.one("#lift-block").click()
+    browser.shows("#toast", "live/bad may be published again.")
+    assert stage.source.done[-1] == ("stop", "live/bad", 0.0, "")
+    assert not browser.one("#blocked").is_displayed()
+
+
 def test_a_player_is_disconnected_by_its_button(browser: Browser, stage: PageStage) -> None:
     go(browser, stage, "channel")
     readers = [one for one, _ in channel_of(stage, "live/bad")["readers"]]
@@ -240,7 +314,7 @@ def test_a_channel_that_waits_for_its_publisher_is_stopped_by_its_name(
     browser.one("#stop-channel").click()
     browser.one("#confirm-yes").click()
     browser.until(lambda: stage.source.done)
-    assert stage.source.done == [("stop", "live/suspended", 0.0, "")]
+    assert stage.source.done == [("stop", "live/suspended", None, "")]
     browser.expected = ["404"]  # nobody published it: the API says so, and the dialog too
     browser.press(Keys.ESCAPE)
 
@@ -379,9 +453,42 @@ def test_a_lost_connection_is_said_and_comes_back(browser: Browser, stage: PageS
     browser.shows("#link", "Live")
     stage.away()
     browser.until(lambda: browser.one("#link").get_attribute("data-state") == "lost")
+    browser.shows("#notice", "No connection to the server: what is shown is as of")
+    word = "document.querySelector('#channels .badge span:last-child')"
+    assert browser.run(f"return getComputedStyle({word}, '::before').content") == '"was "'
+    assert browser.driver.title == "rtmpsrv: no connection"
+    assert not any(
+        one.is_enabled() for one in browser.driver.find_elements("css selector", "#channels .rows button")
+    )
+    assert browser.too_faint() == []
+    browser.press(Keys.ARROW_DOWN, Keys.ARROW_DOWN, "k")
+    browser.shows("#toast", "nothing can be ended from here now")
     stage.source.values_of_channels.append(on_air("live/later"))
     stage.back()
     browser.shows("#channels .title", "live/later")
+    browser.shows("#link", "Live")
+    assert not browser.one("#notice").is_displayed()
+    assert browser.driver.title.endswith(" on air")
+    assert browser.one("#channels .rows button").is_enabled()
+
+
+def test_a_server_that_is_silent_behind_its_page_is_said_to_be(browser: Browser, stage: PageStage) -> None:
+    go(browser, stage)
+    stage.source.missing = [""]
+    browser.shows("#link", "The server does not answer")
+    browser.shows("#notice", "The server does not answer: what is shown is as of")
+    assert browser.one("#link").get_attribute("data-state") == "lost"
+    assert browser.driver.title == "rtmpsrv: no connection"
+    stage.source.missing = []
+    browser.shows("#link", "Live")
+    browser.until(lambda: not browser.one("#notice").is_displayed())
+
+
+def test_an_answer_that_is_waited_for_is_no_green_light(browser: Browser, stage: PageStage) -> None:
+    go(browser, stage)
+    stage.source.held.clear()
+    browser.shows("#link", "Waiting for the server")
+    stage.source.held.set()
     browser.shows("#link", "Live")
 
 

@@ -5,7 +5,7 @@ import { Chart } from "./chart.js";
 import { byId, make, setText, show } from "./dom.js";
 import { EventTable } from "./events.js";
 import { Players } from "./players.js";
-import { UNKNOWN, bitrate, bytes, count, seconds, span } from "./words.js";
+import { UNKNOWN, bitrate, bytes, clock, count, many, remaining, seconds, span, stateOf } from "./words.js";
 
 /** A list of terms and values, made once and filled each second. */
 class Facts {
@@ -92,6 +92,10 @@ export class Channel {
     this.stop = make("button", { class: "danger", id: "stop-channel" }, "Stop channel");
     this.stop.addEventListener("click", () => confirm.channel(this.row));
     this.state = make("p", { class: "state" });
+    this.blockedWords = make("span");
+    this.lift = make("button", { id: "lift-block" }, "Lift the block");
+    this.lift.addEventListener("click", () => confirm.lift(this.name));
+    this.blocked = make("p", { class: "blocked", id: "blocked" }, this.blockedWords, this.lift);
     this.findings = make("ul", { class: "findings", "aria-label": "Findings" });
     this.chart = new Chart();
     const vitals = make("dl", { class: "facts", "aria-label": "Vitals" });
@@ -129,6 +133,7 @@ export class Channel {
       link,
       make("div", { class: "name-line" }, this.title, this.badge, make("span", { class: "fill" }), this.stop),
       this.state,
+      this.blocked,
       this.findings,
       this.body,
       this.gone,
@@ -156,7 +161,9 @@ export class Channel {
     show(this.body, row !== undefined);
     show(this.gone, row === undefined);
     show(this.stop, row !== undefined && (row.live || row.suspended));
-    showBadge(this.badge, row === undefined ? "offline" : row.verdict);
+    this.stop.disabled = this.lift.disabled = this.store.stale;
+    this.showBlock();
+    showBadge(this.badge, row === undefined ? "offline" : stateOf(row));
     setText(this.state, row === undefined ? "" : this.words(row));
     const detail = row !== undefined && depth && depth.found ? depth.detail : null;
     this.showFindings(row, detail);
@@ -170,13 +177,24 @@ export class Channel {
   }
 
   words(row) {
-    const words = [row.live ? `On air for ${span(this.store.now - row.started)}` : row.suspended ? "Waits for its publisher to come back" : "Nobody publishes"];
-    words.push(`${count(row.players)} ${row.players === 1 ? "viewer" : "viewers"}`, ...row.tracks);
+    const left = remaining(row, this.store.now);
+    const waits = `Waits ${left === null ? "" : `${span(left)} more `}for its publisher to come back`;
+    const words = [row.live ? `On air for ${span(this.store.now - row.started)}` : row.suspended ? waits : "Nobody publishes"];
+    const people = row.live || row.suspended ? many(row.players, "viewer") : many(row.players, "player waits", "players wait");
+    words.push(people, ...row.tracks);
     return words.join(" · ");
   }
 
+  showBlock() {
+    const until = this.store.blockOf(this.name);
+    show(this.blocked, until !== null);
+    if (until === null) return;
+    const call = `POST v3/channels/${encodeURIComponent(this.name)}/stop?block=0`;
+    setText(this.blockedWords, `Blocked until ${clock(until)}: nobody may publish this channel. The button lifts that, and so does ${call}.`);
+  }
+
   showFindings(row, detail) {
-    const found = detail && detail.findings.length ? detail.findings : row ? [{ severity: row.verdict, sentence: row.sentence }] : [];
+    const found = detail && detail.findings.length ? detail.findings : row ? [{ severity: stateOf(row), sentence: row.sentence }] : [];
     const key = JSON.stringify(found);
     if (key === this.found) return;
     this.found = key;

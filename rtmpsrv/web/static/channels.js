@@ -4,13 +4,13 @@ import { makeBadge, showBadge } from "./badge.js";
 import { Spark } from "./chart.js";
 import { byId, make, setAttribute, setText, show } from "./dom.js";
 import { Grid, textColumn } from "./grid.js";
-import { UNKNOWN, VERDICTS, bitrate, count, many, span, verdict } from "./words.js";
+import { UNKNOWN, VERDICTS, bitrate, count, many, remaining, span, stateOf, verdict } from "./words.js";
 
 const sparks = new WeakMap();
 
 // How rows compare for each column; the first click is what people look for: the worst, the most.
 const ORDERS = {
-  verdict: (a, b) => verdict(a.verdict).rank - verdict(b.verdict).rank,
+  verdict: (a, b) => verdict(stateOf(a)).rank - verdict(stateOf(b)).rank,
   name: () => 0,
   bitrate: (a, b) => b.bitrate - a.bitrate,
   viewers: (a, b) => b.players - a.players,
@@ -24,13 +24,28 @@ export function chosen(channels, words, state, sort, descending) {
   const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
   const rows = [];
   for (const row of channels) {
-    if (state && row.verdict !== state) continue;
+    if (state && stateOf(row) !== state) continue;
     const text = `${row.name} ${row.tracks.join(" ")} ${row.worker} ${row.sentence}`.toLowerCase();
     if (wanted.every((word) => text.includes(word))) rows.push(row);
   }
   const sign = descending ? -1 : 1;
   const compare = ORDERS[sort];
   return rows.sort((a, b) => sign * (compare(a, b) || byName.compare(a.name, b.name)));
+}
+
+/** What is wrong and what to do, and for whom. */
+function advice(row, now) {
+  const left = remaining(row, now);
+  if (left !== null) return `${row.sentence} ${span(left)} left.`;
+  if (row.live || row.suspended || row.players === 0) return row.sentence;
+  return `${row.sentence} ${many(row.players, "player waits", "players wait")} for somebody who does.`;
+}
+
+function onAirFor(row, now) {
+  if (row.live) return row.started ? span(now - row.started) : UNKNOWN;
+  if (!row.suspended) return UNKNOWN;
+  const left = remaining(row, now);
+  return left === null ? "waits" : `waits ${span(left)}`;
 }
 
 function columns(store) {
@@ -40,7 +55,7 @@ function columns(store) {
       label: "Verdict",
       sort: true,
       make: (cell) => cell.append(makeBadge()),
-      fill: (cell, row) => showBadge(cell.firstChild, row.verdict),
+      fill: (cell, row) => showBadge(cell.firstChild, stateOf(row)),
     },
     {
       id: "name",
@@ -50,8 +65,9 @@ function columns(store) {
       fill: (cell, row) => {
         setText(cell.firstChild, row.name);
         setAttribute(cell.firstChild, "title", row.name);
-        setText(cell.lastChild, row.verdict === "good" ? "" : row.sentence); // calm where all is well
-        setAttribute(cell.lastChild, "title", row.sentence);
+        const words = row.verdict === "good" ? "" : advice(row, store.now); // calm where all is well
+        setText(cell.lastChild, words);
+        setAttribute(cell.lastChild, "title", words);
       },
     },
     {
@@ -76,8 +92,9 @@ function columns(store) {
       numeric: true,
       make: (cell) => cell.append(make("span", {}), make("span", { class: "unit" })),
       fill: (cell, row) => {
-        setText(cell.firstChild, count(row.players));
-        setText(cell.lastChild, row.players === 1 ? " viewer" : " viewers");
+        const watched = row.live || row.suspended; // else its players see nothing, and are in its sentence
+        setText(cell.firstChild, watched ? count(row.players) : UNKNOWN);
+        setText(cell.lastChild, watched ? (row.players === 1 ? " viewer" : " viewers") : "");
       },
     },
     {
@@ -91,7 +108,7 @@ function columns(store) {
         setAttribute(cell, "title", row.tracks.join(", "));
       },
     },
-    textColumn("uptime", "On air for", (row) => (row.started && row.live ? span(store.now - row.started) : row.suspended ? "waits for its publisher" : UNKNOWN), {
+    textColumn("uptime", "On air for", (row) => onAirFor(row, store.now), {
       sort: true,
       numeric: true,
     }),
@@ -102,6 +119,7 @@ function columns(store) {
       make: (cell) => cell.append(make("button", { class: "quiet", tabindex: "-1" }, "Stop", make("span", { class: "unseen" }))),
       fill: (cell, row) => {
         show(cell.firstChild, row.live || row.suspended);
+        cell.firstChild.disabled = store.stale;
         setText(cell.firstChild.lastChild, ` ${row.name}`);
       },
     },
@@ -147,7 +165,7 @@ export class Channels {
   render() {
     const all = [...this.store.channels.values()];
     const counts = {};
-    for (const row of all) counts[row.verdict] = (counts[row.verdict] || 0) + 1;
+    for (const row of all) counts[stateOf(row)] = (counts[stateOf(row)] || 0) + 1;
     for (const [state, chip] of this.chips) {
       const number = state ? counts[state] || 0 : all.length;
       setText(chip.lastChild, count(number));

@@ -1,7 +1,7 @@
 // Asks before a stream or a player is ended, and tells the server. The dialog keeps the focus, Escape closes it.
 
 import { address, byId, make, show } from "./dom.js";
-import { many, span } from "./words.js";
+import { clock, many, span } from "./words.js";
 
 const BLOCKS_S = [0, 60, 600, 3600, 86400];
 const SAID_MS = 6000;
@@ -17,8 +17,15 @@ async function post(url) {
   throw new Error(told.error || `The server answers ${answer.status}.`);
 }
 
+function said(fault) {
+  return fault instanceof TypeError ? "The server does not answer." : fault.message;
+}
+
 export class Confirm {
-  constructor() {
+  /** `changed()` is called when the store's blocks have. */
+  constructor(store, changed) {
+    this.store = store;
+    this.changed = changed;
     this.dialog = byId("confirm");
     this.asked = null;
     this.timer = 0;
@@ -35,6 +42,10 @@ export class Confirm {
 
   /** Ask whether a channel is to be stopped. */
   channel(row) {
+    if (!row.live && !row.suspended) {
+      this.say(`Nobody publishes ${row.name}: there is nothing to stop.`);
+      return;
+    }
     const watching = row.players === 0 ? "Nobody watches it." : `${many(row.players, "viewer")} will see it end.`;
     this.open({
       title: `Stop ${row.name}?`,
@@ -43,7 +54,8 @@ export class Confirm {
       free: "anybody may publish it again at once",
       blocked: (time) => `nobody may publish it for ${time}`,
       yes: "Stop channel",
-      done: `${row.name} was stopped.`,
+      done: (until) => `${row.name} was stopped.${until === null ? "" : ` Nobody may publish it until ${clock(until)}: its page can lift that.`}`,
+      blocks: row.name,
       url: (query) =>
         row.publisher
           ? path(["v3", `${row.kind}s`.toLowerCase(), "kick", row.publisher], query)
@@ -61,12 +73,28 @@ export class Confirm {
       free: "it may come back at once",
       blocked: (time) => `its address may not play this channel for ${time}`,
       yes: "Disconnect player",
-      done: `The player ${who} was disconnected.`,
+      done: (until) => `The player ${who} was disconnected.${until === null ? "" : ` Its address may not play ${channel} until ${clock(until)}.`}`,
       url: (query) => path(["v3", `${row.kind}s`.toLowerCase(), "kick", row.id], query),
     });
   }
 
+  /** Let everybody publish a channel again that this page has blocked. */
+  async lift(name) {
+    try {
+      await post(path(["v3", "channels", name, "stop"], { block: 0 }));
+      this.store.blocks.delete(name);
+      this.say(`${name} may be published again.`);
+    } catch (fault) {
+      this.say(`The block is not lifted. ${said(fault)}`);
+    }
+    this.changed();
+  }
+
   open(asked) {
+    if (this.store.stale) {
+      this.say("No connection to the server: nothing can be ended from here now.");
+      return;
+    }
     this.before = document.activeElement;
     this.asked = asked;
     byId("confirm-title").textContent = asked.title;
@@ -90,14 +118,20 @@ export class Confirm {
     if (asked === null || yes.disabled) return;
     yes.disabled = true;
     const query = {};
-    if (byId("block").value !== "0") query.block = byId("block").value;
+    const seconds = Number(byId("block").value);
+    if (seconds) query.block = String(seconds);
     if (byId("reason").value.trim()) query.reason = byId("reason").value.trim();
     try {
       await post(asked.url(query));
-      this.say(asked.done);
+      const until = seconds ? this.store.now + seconds : null;
+      if (asked.blocks !== undefined) {
+        if (until !== null) this.store.blocks.set(asked.blocks, until);
+        this.changed();
+      }
+      this.say(asked.done(until));
       if (this.asked === asked) this.dialog.close();
     } catch (fault) {
-      byId("confirm-fault").textContent = fault instanceof TypeError ? "The server does not answer." : fault.message;
+      byId("confirm-fault").textContent = said(fault);
       show(byId("confirm-fault"), true);
       yes.disabled = false;
     }

@@ -2,7 +2,7 @@
 
 import { byId, make, setAttribute, setText, show } from "./dom.js";
 import { Grid, textColumn } from "./grid.js";
-import { eventKey } from "./store.js";
+import { eventKey, isEnd } from "./store.js";
 import { UNKNOWN, ago, bytes, moment, span } from "./words.js";
 
 const WHAT = {
@@ -14,10 +14,11 @@ const WHAT = {
   kicked: ["Disconnected", "warning"],
 };
 const KINDS = {
-  "": ["All", Object.keys(WHAT)],
-  publishers: ["Publishers", ["publish", "unpublish"]],
-  viewers: ["Viewers", ["play", "stop"]],
-  refused: ["Refused and disconnected", ["refused", "kicked"]],
+  ends: ["Ends and refusals", (what) => isEnd({ what })],
+  publishers: ["Publishers left", (what) => what === "unpublish"],
+  viewers: ["Viewers left", (what) => what === "stop"],
+  refused: ["Refused and disconnected", (what) => what === "refused" || what === "kicked"],
+  beginnings: ["Beginnings", (what) => !isEnd({ what })],
 };
 
 function columns(store, withChannel) {
@@ -88,7 +89,7 @@ export class EventTable {
 export class Events {
   constructor(store, open) {
     this.store = store;
-    this.kind = "";
+    this.kind = "ends";
     this.filter = byId("filter-events");
     this.filter.addEventListener("input", () => this.render());
     this.table = new EventTable(byId("events"), store, {
@@ -111,12 +112,12 @@ export class Events {
   render() {
     for (const [kind, chip] of this.chips) setAttribute(chip, "aria-pressed", String(kind === this.kind));
     const words = this.filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const kinds = KINDS[this.kind][1];
+    const wanted = KINDS[this.kind][1];
     const rows = this.store.events.filter((row) => {
       const text = `${row.channel} ${row.address} ${row.reason} ${row.worker}`.toLowerCase();
-      return kinds.includes(row.what) && words.every((word) => text.includes(word));
+      return wanted(row.what) && words.every((word) => text.includes(word));
     });
-    setText(byId("no-events"), this.store.events.length ? "Nothing matches." : "Nothing has ended and nobody was refused so far.");
+    setText(byId("no-events"), this.store.events.some(isEnd) || this.kind === "beginnings" ? "Nothing matches." : "Nothing has ended and nobody was refused so far.");
     show(byId("no-events"), rows.length === 0);
     this.table.show(rows);
   }

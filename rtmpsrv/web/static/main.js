@@ -8,7 +8,7 @@ import { Events } from "./events.js";
 import { Store } from "./store.js";
 import { Stream } from "./stream.js";
 import { welcome } from "./welcome.js";
-import { UNKNOWN, bitrate, count, span } from "./words.js";
+import { UNKNOWN, bitrate, clock, count, span } from "./words.js";
 
 const TOTALS = [
   ["live", "Channels on air"],
@@ -18,15 +18,20 @@ const TOTALS = [
   ["uptime", "Uptime"],
 ];
 
+const LIST_KEYS = new Set(["ArrowDown", "ArrowUp", "PageDown", "PageUp", "Home", "End", "Enter", "k", "K"]);
+
 const store = new Store();
-const confirm = new Confirm();
+const confirm = new Confirm(store, () => render());
 const channels = new Channels(store, openChannel, (row) => confirm.channel(row));
 const channel = new Channel(store, confirm, ask, back);
 const events = new Events(store, openChannel);
 const totals = new Map();
 let view = "channels";
 let welcomed = "";
+let blocksShown = "";
 let due = 0;
+let link = ["connecting", "Connecting"];
+let isLost = false; // until something is heard again
 let scrolled = 0; // where the list stood when a channel was opened
 
 const stream = new Stream(hear, showLink);
@@ -62,9 +67,10 @@ async function ask(wanted) {
 
 function render() {
   due = 0;
+  renderLink();
   if (!store.seen) return;
   const all = [...store.channels.values()];
-  const viewers = all.reduce((sum, row) => sum + row.players, 0);
+  const viewers = all.reduce((sum, row) => sum + (row.live || row.suspended ? row.players : 0), 0); // who waits for nobody sees nothing
   const live = all.filter((row) => row.live).length;
   const { server } = store;
   setText(byId("version"), server.version || "");
@@ -73,9 +79,11 @@ function render() {
   setText(totals.get("in"), bitrate(server.in));
   setText(totals.get("out"), bitrate(server.out));
   setText(totals.get("uptime"), server.started ? span(store.now - server.started) : UNKNOWN);
-  const title = view === "channel" ? `${channel.name} – rtmpsrv` : `rtmpsrv: ${count(live)} on air`;
+  const now = store.stale ? "no connection" : `${count(live)} on air`;
+  const title = view === "channel" ? `${channel.name} – ${store.stale ? now : "rtmpsrv"}` : `rtmpsrv: ${now}`;
   if (document.title !== title) document.title = title;
   showNotice();
+  showBlocks();
   const empty = all.length === 0;
   show(byId("view-welcome"), view === "channels" && empty);
   show(byId("view-channels"), view === "channels" && !empty);
@@ -89,19 +97,43 @@ function render() {
   else channels.render();
 }
 
+/** Channels that this page has blocked may be in no list: nobody publishes them. */
+function showBlocks() {
+  const names = [...store.blocks.keys()].filter((name) => store.blockOf(name) !== null);
+  const key = JSON.stringify(names);
+  show(byId("blocks"), view === "channels" && names.length > 0);
+  if (key === blocksShown) return;
+  blocksShown = key;
+  const links = names.map((name) => make("a", { href: `#channel=${encodeURIComponent(name)}` }, make("bdi", {}, name)));
+  byId("blocks").replaceChildren("Blocked from this page: ", ...links.flatMap((one, index) => (index ? [", ", one] : [one])));
+}
+
 /** What is wrong with the server itself. */
 function showNotice() {
   const words = [];
-  if (store.missing.length) {
-    const names = store.missing.filter(Boolean);
-    words.push(names.length ? `No answer from ${names.join(", ")}: what it serves may be old or missing here.` : "The server does not answer: what is shown is old.");
-  }
+  const names = store.missing.filter(Boolean);
+  if (store.stale) words.push(`${isLost ? "No connection to the server" : "The server does not answer"}: what is shown is as of ${clock(store.at)}.`);
+  else if (names.length) words.push(`No answer from ${names.join(", ")}: what it serves may be old or missing here.`);
   for (const why of store.server.not_ready || []) words.push(why);
   setText(byId("notice"), words.join(" "));
   show(byId("notice"), words.length > 0);
 }
 
 function showLink(state, words) {
+  const same = link[0] === state && link[1] === words;
+  link = [state, words];
+  if (state === "lost") isLost = true;
+  else if (state === "live") isLost = false;
+  if (!same) render();
+}
+
+/** Say how well what is shown is known: the connection may stand while the server behind it is silent. */
+function renderLink() {
+  let [state, words] = link;
+  if (state === "live" && store.silent) [state, words] = ["lost", "The server does not answer"];
+  else if (state === "live" && store.late) [state, words] = ["late", "Waiting for the server"];
+  store.stale = store.seen && (isLost || store.silent);
+  document.body.classList.toggle("stale", store.stale);
   setAttribute(byId("link"), "data-state", state);
   setText(byId("link-words"), words);
 }
@@ -146,8 +178,20 @@ function filterInSight() {
   return [byId("filter"), byId("filter-events"), byId("filter-players")].find((one) => one.offsetParent !== null);
 }
 
+/** Let the list have the keys that are its own, wherever the focus is; tell whether this was one. */
+function forList(event) {
+  if (view === "channel" || !LIST_KEYS.has(event.key)) return false; // there arrows scroll
+  if (event.key === "Enter" && event.target.closest("a, button")) return false;
+  const table = byId(view).querySelector("[role=grid]");
+  if (table.offsetParent === null || table.contains(event.target)) return false;
+  const chosen = table.hasAttribute("aria-activedescendant") || !event.key.startsWith("Arrow");
+  table.focus(); // which chooses the first row where none was
+  if (chosen) table.dispatchEvent(new KeyboardEvent("keydown", { key: event.key }));
+  return true;
+}
+
 function press(event) {
-  if (document.querySelector("dialog[open]") !== null || event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.defaultPrevented || document.querySelector("dialog[open]") !== null || event.ctrlKey || event.altKey || event.metaKey) return;
   const typing = event.target.matches("input, select, textarea");
   if (event.key === "Escape") {
     const field = filterInSight();
@@ -172,7 +216,7 @@ function press(event) {
     field.select();
   } else if (event.key === "?") {
     byId("help").showModal();
-  } else {
+  } else if (!forList(event)) {
     return;
   }
   event.preventDefault();
@@ -187,6 +231,5 @@ byId("skip").addEventListener("click", (event) => {
   const grid = [...document.querySelectorAll("main [role=grid]")].find((one) => one.offsetParent !== null);
   (grid || byId("content")).focus();
 });
-setText(byId("link-words"), "Connecting");
 route();
 stream.look();

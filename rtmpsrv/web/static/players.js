@@ -11,8 +11,8 @@ const WAIT_MS = 120; // until the scrolling rests
 // What a column's first click sorts by, largest first where that is what people look for.
 const LARGEST_FIRST = new Set(["lag", "dropped", "sent"]);
 
-function state(row) {
-  if (row.waiting) return "waits";
+function state(row, channel) {
+  if (row.waiting || (channel && !channel.live)) return "waits"; // nothing comes to anybody, then
   if (row.paused) return "paused";
   if (row.audio === false && row.video === false) return "no media";
   if (row.audio === false) return "picture only";
@@ -44,7 +44,7 @@ function columns(store) {
         setAttribute(cell, "title", row.page ? `${words}, from ${row.page}` : words);
       },
     },
-    textColumn("plays", "State", state),
+    textColumn("plays", "State", (row) => state(row, store.depth && store.channels.get(store.depth.channel))),
     {
       id: "lag",
       label: "Lag",
@@ -68,7 +68,10 @@ function columns(store) {
       label: "Actions",
       unseen: true,
       make: (cell) => cell.append(make("button", { class: "quiet", tabindex: "-1" }, "Disconnect", make("span", { class: "unseen" }))),
-      fill: (cell, row) => setText(cell.firstChild.lastChild, ` ${row.address} #${row.number}`),
+      fill: (cell, row) => {
+        setText(cell.firstChild.lastChild, ` ${row.address} #${row.number}`);
+        cell.firstChild.disabled = store.stale;
+      },
     },
   ];
 }

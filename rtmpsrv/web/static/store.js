@@ -2,7 +2,13 @@
 
 const CHART_S = 60;
 const EVENTS = 200; // of each kind: many viewers push out no end of a publisher
+const BEGINNINGS = new Set(["publish", "play"]);
 const KINDS = { unpublish: "publish", kicked: "publish", stop: "play" };
+
+/** Whether something ended or was refused, and did not begin. */
+export function isEnd(event) {
+  return !BEGINNINGS.has(event.what);
+}
 
 /** What tells an event from all others; a worker that began anew counts from one again. */
 export function eventKey(event) {
@@ -19,6 +25,11 @@ export class Store {
     this.depth = null;
     this.offset = 0; // the server's clock less ours
     this.seen = false;
+    this.at = 0; // when the server said something last, by its clock
+    this.late = false; // it is asked, and has not answered yet
+    this.silent = false; // it did not answer
+    this.stale = false; // what is here is no longer known to be so
+    this.blocks = new Map(); // by name: until when nobody may publish a channel; those that this page made
   }
 
   /** The server's time, by the clock here. */
@@ -32,12 +43,16 @@ export class Store {
     this.server = {};
     this.listener = message.listener;
     this.depth = null;
+    this.late = false;
     this.seen = true;
     this.changes(message);
   }
 
   changes(message) {
     this.offset = message.at - Date.now() / 1000;
+    this.late = Boolean(message.late);
+    if (message.silent !== undefined) this.silent = message.silent;
+    if (!this.late && !this.silent) this.at = message.at;
     Object.assign(this.server, message.server);
     for (const name of message.gone || []) this.channels.delete(name);
     for (const [name, fields] of message.channels || []) this.change(name, fields);
@@ -62,6 +77,13 @@ export class Store {
     });
   }
 
+  /** Return until when a channel is blocked as far as this page knows, null where it is not. */
+  blockOf(name) {
+    const until = this.blocks.get(name);
+    if (until !== undefined && until <= this.now) this.blocks.delete(name);
+    return this.blocks.get(name) ?? null;
+  }
+
   /** Take what was told of one channel; its earlier ends come only with the first of these. */
   deepen(message) {
     const before = this.depth && this.depth.channel === message.channel ? this.depth : {};
@@ -72,7 +94,7 @@ export class Store {
   eventsOf(name) {
     const known = new Set();
     const earlier = this.depth && this.depth.channel === name && this.depth.ends ? this.depth.ends : [];
-    return [...this.events.filter((one) => one.channel === name), ...earlier.slice().reverse()].filter((one) => {
+    return [...this.events.filter((one) => one.channel === name && isEnd(one)), ...earlier.slice().reverse()].filter((one) => {
       const key = eventKey(one);
       return !known.has(key) && known.add(key);
     });

@@ -69,13 +69,30 @@ export function moment(at) {
   return new Date(at * 1000).toLocaleString();
 }
 
+/** A moment of today as a clock shows it, of another day with its date. */
+export function clock(at) {
+  const then = new Date(at * 1000);
+  return then.toDateString() === new Date().toDateString() ? then.toLocaleTimeString() : then.toLocaleString();
+}
+
 export const VERDICTS = {
+  suspended: { word: "Fell off", rank: -1 },
   bad: { word: "Bad", rank: 0 },
   warning: { word: "Warning", rank: 1 },
   starting: { word: "Starting", rank: 2 },
   good: { word: "Good", rank: 3 },
   offline: { word: "Off air", rank: 4 },
 };
+
+/** What a row shows as its verdict: of a stream that fell off that is the worst there is, its viewers see nothing. */
+export function stateOf(row) {
+  return row.suspended ? "suspended" : row.verdict;
+}
+
+/** How long a stream that fell off is waited for still; null where nobody says. */
+export function remaining(row, now) {
+  return row.suspended && row.waits ? Math.max(0, row.waits - now) : null;
+}
 
 /** The verdict's word and rank, worst first; what is not known yet is taken for starting. */
 export function verdict(state) {

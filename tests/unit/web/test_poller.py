@@ -282,3 +282,33 @@ def test_the_listener_is_told_in_plain_lines(poller: Poller) -> None:
         message = next(messages)
     assert message.count(b"\n") == 4
     assert message.isascii()
+
+
+def test_pages_are_told_that_an_answer_is_waited_for(
+    source: FakeSource, poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LATE_S", EVERY_S)
+    page = Page(poller)
+    page.next()
+    source.held.clear()
+    assert page.until("changes", "late")["late"] is True
+    source.held.set()
+    assert "late" not in page.next()[1]
+
+
+def test_a_server_that_is_silent_is_said_to_be_and_asked_nothing_more(
+    source: FakeSource, poller: Poller
+) -> None:
+    page = Page(poller)
+    assert page.next()[1]["silent"] is False
+    source.missing = [""]
+    told = page.until("changes", "silent")
+    assert (told["silent"], told["missing"]) == (True, [""])
+    source.asked.clear()
+    page.until("changes", "silent")
+    assert set(source.asked) == {"processes"}
+    assert Page(poller).next()[1]["silent"] is True
+    source.missing = []
+    while (told := page.until("changes", "silent"))["silent"]:
+        pass
+    assert told["missing"] == []
