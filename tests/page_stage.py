@@ -57,6 +57,8 @@ def move_to_now(source: FakeSource) -> None:
     for channel in source.values_of_channels:
         if channel["started_at"] is not None:
             channel["started_at"] += later
+        if channel["waits_until_at"] is not None:
+            channel["waits_until_at"] += later
     for connection in source.values_of_connections:
         connection["created_at"] += later
     for event in source.values_of_events:

@@ -61,17 +61,17 @@ class Channel:
         self._next_check = 0.0
         self.contents = self._no_contents()
         self.claim: tuple[bytes, ...] = ()  # what the last publisher showed; the host's
-        self._patience = Patience(clock, self.stop, forget)  # with a publisher to come
+        self.patience = Patience(clock, self.stop, forget)  # with a publisher to come; others read it
 
     @property
     def live(self) -> bool:
         """Whether somebody publishes."""
-        return self.output is not None and not self._patience.waits
+        return self.output is not None and not self.patience.waits
 
     @property
     def suspended(self) -> bool:
         """Whether nobody publishes, and players do not know it: another publisher may go on."""
-        return self._patience.waits
+        return self.patience.waits
 
     # --- the publisher ----------------------------------------------------------------------------
 
@@ -93,13 +93,13 @@ class Channel:
         output.flush()
         self.contents.suspend(output.log, self._now())
         output.trim()
-        self._patience.wait(self._now() + patience_s)
+        self.patience.wait(self._now() + patience_s)
         self.feed.suspended(output, self.contents)
 
     def go_on(self, key: str | None = None, claim: tuple[bytes, ...] = ()) -> None:
         """Let a publisher go on for one that is gone: its time follows, what players know is not repeated."""
         assert self.suspended, "the host asks before"
-        self._patience.stop()
+        self.patience.stop()
         self.contents.go_on(self._now(), key)
         self.claim = claim
 
@@ -128,7 +128,7 @@ class Channel:
         output = self.output
         if output is None:
             return
-        self._patience.stop()
+        self.patience.stop()
         output.end()
         self.output = None
         self.contents.close()
@@ -159,7 +159,7 @@ class Channel:
             "chunk_size": self._framing.chunk_size,
             "publication": self.publication,
             "claim": self.claim,
-            "patience_until": self._patience.until,
+            "patience_until": self.patience.until,
             "live": self.output is not None,
             "outputs": [one.snapshot(fds, moves) for one in outputs],  # the live one is the last
             "contents": self.contents.snapshot(),
@@ -190,7 +190,7 @@ class Channel:
             self.contents = self._no_contents()
             self.contents.adopt(value["contents"])
             self.output = self._ended.take(self.publication)
-            self._patience.wait(value["patience_until"])
+            self.patience.wait(value["patience_until"])
             self.welcome_all()
 
     def follow(self, mirror: Mirror | None) -> None:
@@ -204,7 +204,7 @@ class Channel:
         self.feed.moved()
         for output in self._outputs():
             output.withdraw()
-        self._patience.stop()
+        self.patience.stop()
         self.output = None
         self._ended.clear()
         self.contents.close()

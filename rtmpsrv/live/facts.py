@@ -19,6 +19,7 @@ def of_channel(channel: Channel, ended_outputs: int) -> dict[str, Any]:
         "name": channel.name,
         "live": channel.live,
         "suspended": channel.suspended,
+        "waits_until": channel.patience.until,  # monotonic
         "publication": channel.publication,
         "players": len(channel.players),
         "waiting": sum([player.state.waiting for player in channel.players]),

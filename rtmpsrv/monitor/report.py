@@ -165,7 +165,6 @@ class Report:
 
     def _channel(self, channel: Channel) -> ChannelValue:
         about = channel.describe()
-        began_at: float | None = about["began_at"]
         publisher = self._on_air.publisher_of(channel.name)
         readers: list[tuple[str, Kind]] = [
             (client.id, kind_of(client.secure))
@@ -177,8 +176,9 @@ class Report:
             "worker": self._worker,
             "live": about["live"],
             "suspended": about["suspended"],
+            "waits_until_at": self._moment(about["waits_until"]),
             "publication": about["publication"],
-            "started_at": round(self._wall_offset_s + began_at, 3) if began_at is not None else None,
+            "started_at": self._moment(about["began_at"]),
             "publisher": publisher.id if publisher is not None else None,
             "publisher_kind": kind_of(publisher.secure) if publisher is not None else None,
             "players": about["players"],
@@ -191,6 +191,9 @@ class Report:
             "max_bitrate": self._on_air.max_bitrate(channel.name),
             "vitals": cast("VitalsValue | None", channel.vitals()),
         }
+
+    def _moment(self, at: float | None) -> float | None:
+        return round(self._wall_offset_s + at, 3) if at is not None else None
 
     def _connection(self, session: Session) -> ConnectionValue:
         client, about = session.client, session.describe()

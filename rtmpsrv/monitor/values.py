@@ -132,6 +132,7 @@ class ChannelValue(TypedDict):
     worker: str
     live: bool
     suspended: bool  # its players wait for a publisher that fell off
+    waits_until_at: float | None  # until then; None: nobody is waited for
     publication: int
     started_at: float | None
     publisher: str | None  # the id of its connection

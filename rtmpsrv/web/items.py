@@ -61,6 +61,7 @@ def path_item(channel: ChannelValue, verdict: VerdictFacts, events: list[EventVa
     about = AboutPath(
         worker=channel["worker"],
         suspended=channel["suspended"],
+        waits_until_at=None if channel["waits_until_at"] is None else rfc3339(channel["waits_until_at"]),
         publication=channel["publication"],
         players=channel["players"],
         waiting=channel["waiting"],

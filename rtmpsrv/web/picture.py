@@ -65,6 +65,7 @@ def channel_row(channel: ChannelValue, verdict: Verdict) -> Row:
         "worker": channel["worker"],
         "live": channel["live"],
         "suspended": channel["suspended"],
+        "waits": channel["waits_until_at"],
         "started": channel["started_at"],
         "publisher": channel["publisher"],
         "kind": channel["publisher_kind"],

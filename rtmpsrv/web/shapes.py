@@ -95,6 +95,7 @@ class AboutPath(TypedDict):
 
     worker: str  # who has the publisher; empty where there is only one process
     suspended: bool  # its players wait for a publisher that fell off
+    waits_until_at: str | None  # moment; then they are told that the stream has ended
     publication: int  # grows with each one
     players: int  # all of them, those that are not listed too
     waiting: int  # players that wait for a publisher

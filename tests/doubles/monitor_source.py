@@ -200,7 +200,7 @@ def _house() -> tuple[list[ChannelValue], list[ConnectionValue]]:
     made = [
         _on_air(SEVERAL_TRACKS, 5, vitals=several),
         _on_air("live/bad", 2, kind="rtmpsConn", vitals=bad, frames_dropped=17, max_bitrate=6_000_000),
-        (waited_for("live/suspended", suspended=True, publication=3), []),
+        (waited_for("live/suspended", suspended=True, waits_until_at=NOW + 3000.0, publication=3), []),
         (waited_for("live/waited-for"), []),
         _on_air("live/starting", 0, vitals=starting, started_at=NOW - 1.0),
         _on_air("live/sound-only", 1, vitals=sound),

@@ -29,6 +29,7 @@ def on_air(name: str, **changes: object) -> ChannelValue:
         worker="",
         live=True,
         suspended=False,
+        waits_until_at=None,
         publication=7,
         started_at=NOW - 600.0,
         publisher=id_of(f"publisher {name}"),

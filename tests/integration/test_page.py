@@ -103,11 +103,13 @@ def test_the_list_has_verdict_name_rate_and_viewers_of_each_the_worst_first(
 
 def test_a_stream_that_fell_off_is_the_worst_and_says_so(browser: Browser, stage: PageStage) -> None:
     go(browser, stage)
-    browser.shows("#channels .row", "Fell off", "live/suspended", "wait for it to come back")
+    browser.shows(
+        "#channels .row", "Fell off", "live/suspended", "wait for it to come back. 49 min", "waits 49 min"
+    )
     browser.one("#verdicts [data-state=suspended]").click()
     browser.until(lambda: browser.texts("#channels .title") == ["live/suspended"])
     browser.run("location.hash = 'channel=live%2Fsuspended'")
-    browser.shows(".state", "for its publisher to come back")
+    browser.shows(".state", "Waits 49 min", "more for its publisher to come back")
     browser.scroll("[aria-label=Players]")
     browser.shows("#view-channel .player-row .plays", "waits")
 

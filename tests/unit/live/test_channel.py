@@ -197,7 +197,8 @@ def test_channel_describes_itself_and_its_output() -> None:
     stage = Stage(live=False)
     sink = stage.join()
     waiting = {
-        "name": "channel", "live": False, "suspended": False, "publication": 0, "players": 1, "waiting": 1,
+        "name": "channel", "live": False, "suspended": False, "waits_until": None, "publication": 0,
+        "players": 1, "waiting": 1,
         "ended_outputs": 0, "began_at": None, "received_bytes": 0, "sent_bytes": 0, "frames_dropped": 0,
     }  # fmt: skip
     assert stage.channel.describe() == waiting

@@ -234,7 +234,8 @@ def test_nobody_publishes_but_players_are_kept() -> None:
     sink = playing(stage, *OLD)
     stage.channel.suspend(10)
     assert (stage.channel.live, stage.channel.suspended) == (False, True)
-    assert stage.channel.describe()["suspended"]
+    about = stage.channel.describe()
+    assert (about["suspended"], about["waits_until"]) == (True, stage.clock.time_s + 10)
     stage.clock.advance(9.9)
     assert sink.received == b""
     stage.channel.go_on()

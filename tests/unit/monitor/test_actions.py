@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import pytest
 
@@ -122,6 +123,7 @@ def test_players_that_are_kept_for_a_publisher_are_told_the_end(
         on.clients.passed(publisher, player)
         publisher.close()
         eventually(lambda: on.ask("channels")[0]["suspended"])
+        assert 0 < on.ask("channels")[0]["waits_until_at"] - time.time() <= 60
         assert on.ask("stop", "news", 0.0, "") is True
         player.expect_status("NetStream.Play.UnpublishNotify")
         assert f"channel=news {BY_THE_API}" in logged.lines(logging.INFO)

@@ -103,7 +103,8 @@ def test_a_path_that_is_on_the_air() -> None:
 
 
 def test_a_path_whose_publisher_fell_off_is_held_and_not_online() -> None:
-    path = path_item(waited_for("x", suspended=True, started_at=NOW), GOOD)
+    path = path_item(waited_for("x", suspended=True, started_at=NOW, waits_until_at=NOW + 5), GOOD)
+    assert path["rtmpsrv"]["waits_until_at"] == rfc3339(NOW + 5)
     assert [path["ready"], path["available"], path["online"]] == [False, True, False]
     assert [path["readyTime"], path["availableTime"], path["onlineTime"]] == [None, rfc3339(NOW), None]
     assert path["source"] is None
