@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar, get_args
 
 from flask import Blueprint, Response, request
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -15,15 +15,26 @@ from prometheus_client.registry import Collector
 
 from rtmpsrv.monitor.values import ChannelValue, Counters, Histogram, ProcessValue
 from rtmpsrv.web import mediamtx_metrics
+from rtmpsrv.web.items import VerdictFacts
+from rtmpsrv.web.shapes import Health
 from rtmpsrv.web.source import Source
 from rtmpsrv.web.totals import Totals
 
 PROTOCOLS: Final = {False: "rtmp", True: "rtmps"}
 Labels = TypeVar("Labels", bound=tuple[str, ...])  # their values, in the order of their names
+STATES: Final[tuple[str, ...]] = get_args(Health)
 KINDS: Final = {"rtmpConn": "rtmp", "rtmpsConn": "rtmps"}
 
 
-def blueprint(source: Source, per_channel: bool, now: Callable[[], float] = time.time) -> Blueprint:
+class Judge(Protocol):
+    """Who has a verdict on each channel."""
+
+    def judge(self, channel: ChannelValue, now: float) -> VerdictFacts: ...
+
+
+def blueprint(
+    source: Source, per_channel: bool, verdicts: Judge, now: Callable[[], float] = time.time
+) -> Blueprint:
     """Make the route; `now` is the time of day in seconds since 1970."""
     routes = Blueprint("metrics", __name__)
     totals = Totals()
@@ -50,6 +61,7 @@ def blueprint(source: Source, per_channel: bool, now: Callable[[], float] = time
             *of_processes(processes.values, channels.values, up),
             *(of_counters(counters) if counters is not None else ()),
             *(of_channels(channels.values, now()) if per_channel else ()),
+            *(of_verdicts(channels.values, verdicts) if per_channel else ()),
             *of_requests(requests),
         ]
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
@@ -160,6 +172,16 @@ def of_channels(channels: Iterable[ChannelValue], now: float) -> Iterator[Metric
     packets = {name: now - vitals["silence_s"] for name, vitals in live if vitals["silence_s"] is not None}
     text = "When audio or video came last, in seconds since 1970."
     yield _gauges("channel_last_packet_timestamp_seconds", text, label, packets)
+
+
+def of_verdicts(channels: Sequence[ChannelValue], verdicts: Judge) -> Iterator[Metric]:
+    """Return what is thought of each channel: one series for each verdict there is, of which one is 1."""
+    at = time.monotonic()
+    states = {(clean(one["name"]), state): 0 for one in channels for state in STATES}
+    for one in channels:
+        states[clean(one["name"]), verdicts.judge(one, at).state] = 1
+    text = "The verdict on a channel: 1 for the one it has, 0 for the others."
+    yield _gauges("channel_verdict", text, ["channel", "state"], states)
 
 
 def of_requests(requests: Mapping[tuple[str, str], int]) -> Iterator[Metric]:

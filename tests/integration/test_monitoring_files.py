@@ -12,6 +12,7 @@ import yaml
 from flask import Flask
 
 from rtmpsrv.web import metrics
+from rtmpsrv.web.verdict import Verdicts
 from tests.doubles.monitor_source import FakeSource
 from tests.doubles.monitor_values import process
 from tests.media_files import system_tool
@@ -67,6 +68,15 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], str, dict[str, str]]] = {
         "here holds 95% of what peers may make it hold.",
         {"rtmpsrv_memory_held_bytes": "85x100", "rtmpsrv_memory_budget_bytes": "100x100"},
     ),
+    "RtmpsrvChannelBad": (
+        {'rtmpsrv_channel_verdict{channel="x",state="bad"}': "1x100"},
+        {"channel": "x", "state": "bad"},
+        "The verdict on x is bad: the page of here says why.",
+        {
+            'rtmpsrv_channel_verdict{channel="x",state="bad"}': "0x100",
+            'rtmpsrv_channel_verdict{channel="x",state="warning"}': "1x100",
+        },
+    ),
     "RtmpsrvChannelSilent": (
         {'rtmpsrv_channel_last_packet_timestamp_seconds{channel="x"}': "0x100"},
         {"channel": "x"},
@@ -105,7 +115,7 @@ def promtool(*arguments: str, given: str = "") -> subprocess.CompletedProcess[st
 def metrics_text() -> str:
     app = Flask(__name__, static_folder=None)
     source = FakeSource(processes=[process(control_connected=True)])
-    app.register_blueprint(metrics.blueprint(source, per_channel=True))
+    app.register_blueprint(metrics.blueprint(source, per_channel=True, verdicts=Verdicts()))
     client = app.test_client()
     client.get("/metrics")
     return client.get("/metrics").text
@@ -155,7 +165,9 @@ def test_the_dashboard_is_one_grafana_can_import() -> None:
     read = dashboard()
     assert [one["name"] for one in read["templating"]["list"]] == ["datasource", "instance"]
     assert len({panel["id"] for panel in read["panels"]}) == len(read["panels"])
-    assert len(list(panels())) in range(8, 13)
+    assert len(list(panels())) in range(8, 21)
+    first_row = {panel["title"] for panel in read["panels"] if panel["gridPos"]["y"] == 0}
+    assert {"Channels live", "Viewers"} <= first_row
     sources = {panel["datasource"]["uid"] for panel in read["panels"] if panel["type"] != "row"}
     assert sources == {"${datasource}"}
     places = [tuple(panel["gridPos"][side] for side in "xywh") for panel in read["panels"]]

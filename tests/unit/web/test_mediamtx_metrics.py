@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from rtmpsrv.web import mediamtx_metrics, metrics
+from rtmpsrv.web.verdict import Verdicts
 from tests.doubles.monitor_source import FakeSource
 from tests.doubles.monitor_values import connection, id_of, on_air, waited_for
 
@@ -32,7 +33,7 @@ def house() -> FakeSource:
 
 def client_of(source: FakeSource) -> FlaskClient:
     app = Flask(__name__, static_folder=None)
-    app.register_blueprint(metrics.blueprint(source, per_channel=False))
+    app.register_blueprint(metrics.blueprint(source, per_channel=False, verdicts=Verdicts()))
     return app.test_client()
 
 
