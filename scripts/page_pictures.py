@@ -34,7 +34,7 @@ CHANNELS = (
     ("mobile-team", 96, 3_200_000, 0.3, 18),
     ("late-show", 5021, 7_800_000, 0.02, 64),
     ("chess-finals", 733, 3_000_000, 0.05, 211),
-    ("radio", 58, 128_000, 0.01, 12_600),
+    ("weather-map", 58, 900_000, 0.06, 12_600),
     ("rehearsal", 3, 5_200_000, 0.04, 9),
     ("lobby", 17, 1_800_000, 0.08, 720),
 )
@@ -69,11 +69,7 @@ def source() -> FakeSource:
     for name, viewers, rate, swing, minutes in CHANNELS:
         rates = [round(rate * (1 + swing * chance.uniform(-1, 1))) for _ in range(60)]
         state = vitals(bitrates=rates, bitrate_10s=sum(rates[-10:]) // 10, bitrate_60s=rate)
-        if name == "radio":
-            state.update(
-                {"tracks": [audio(bitrate_10s=rate)], "keyframes": 0, "gops_s": [], "keyframe_age_s": None}
-            )
-        elif name == "mobile-team":
+        if name == "mobile-team":
             rates[-9:] = [round(one * 0.35) for one in rates[-9:]]
             state.update({"bitrate_10s": sum(rates[-10:]) // 10, "media_rate": 0.91, "jitter_s": 0.21})
         elif name == "rehearsal":
@@ -85,7 +81,7 @@ def source() -> FakeSource:
                 f"{name} {index}",
                 "read",
                 name,
-                number=index,
+                number=index + 2,
                 remote_ip=f"203.0.113.{index % 200 + 10}",
                 user_agent=chance.choice(("LNX 9,0,124,2", "VLC 3.0.20", "FMLE/3.0", "ffplay")),
                 created_at=NOW - chance.uniform(10, minutes * MINUTE),

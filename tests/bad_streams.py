@@ -79,6 +79,7 @@ BAD_STREAMS = (
     BadStream("overloaded", "fps_low", "bad", publish=f"-bsf:v {_TWO_THIRDS}"),
     BadStream("swinging", "bitrate_unsteady", "bad", file="swinging"),
     BadStream("mute", "no_audio", "warning", file="mute"),
+    BadStream("blind", "no_video", "warning", publish="-vn"),
     BadStream("announced", "audio_announced", "bad", publish="-bsf:a noise=drop=1"),
     BadStream("jumping", "time_jumps", "warning", publish=f"-bsf:v {_JUMP_8_S} -bsf:a {_JUMP_8_S}"),
     BadStream("deep", "sample_rate", "warning", file="rate_of_22_khz"),

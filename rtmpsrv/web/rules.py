@@ -23,7 +23,7 @@ GOP_SHORT_S = 0.5
 GOPS_JUDGED = 3  # the last ones: what a joiner meets now
 UNEVEN_FACTOR, UNEVEN_OVER_S = 2.0, 1.0
 KEYFRAME_MISSING_S, KEYFRAME_MISSING_USUAL = 10.0, 2.0  # whichever is more: so long, or so many usual GOPs
-AUDIO_MISSING_S = 5.0  # of age: encoders may send sound a little after the picture
+AUDIO_MISSING_S = VIDEO_MISSING_S = 5.0  # of age: encoders may send one a little after the other
 USUAL_SAMPLE_RATES = (44_100, 48_000)
 ODD_HEADERS_NEEDED = frozenset({"H264", "H265", "MPEG-4 Audio"})  # players show nothing without a description
 INTERVAL_HINT = 'Set "Keyframe Interval" to 2 s in the encoder (OBS: Settings, Output, Streaming).'
@@ -195,6 +195,20 @@ def no_audio(stream: Subject) -> Finding | None:
     else:
         text = "There is no sound. Check the encoder's audio track."
     return Finding("no_audio", "warning", text)
+
+
+def no_video(stream: Subject) -> Finding | None:
+    """There is sound and no picture; one that has stopped is found by `keyframes_missing`."""
+    video = stream.video
+    if stream.vitals["age_s"] <= VIDEO_MISSING_S or stream.audio is None or not stream.audio["frames"]:
+        return None
+    if video is not None and video["frames"]:
+        return None
+    if video is not None or stream.vitals["metadata"].get("videocodecid"):
+        text = "The encoder announces a picture and sends none, only sound. Check its video source."
+    else:
+        text = "There is no picture, only sound. If there should be one, check the encoder's video source."
+    return Finding("no_video", "warning", text)
 
 
 def audio_announced(stream: Subject) -> Finding | None:

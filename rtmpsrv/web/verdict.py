@@ -36,6 +36,7 @@ _RULES: dict[str, Rule] = {
     "bitrate_high": rules.bitrate_high,
     "no_audio": rules.no_audio,
     "audio_announced": rules.audio_announced,
+    "no_video": rules.no_video,
     "av_offset": arrival.av_offset,
     "time_jumps": arrival.time_jumps,
     "sample_rate": rules.sample_rate,
@@ -56,7 +57,7 @@ _FOLLOW_FROM = {
 }
 _WORST_FIRST: dict[Severity, int] = {"bad": 0, "warning": 1, "info": 2}
 
-_GOOD = "Picture and sound arrive as they should."
+GOOD = "Picture and sound arrive as they should."
 _STARTING = "The stream has just begun: give it a few seconds."
 _OFFLINE = "Nobody publishes here."
 _SUSPENDED = "The publisher is gone: the viewers wait for it to come back."
@@ -115,10 +116,9 @@ class Verdicts:
             beside = tuple(finding for finding in found if finding.rule != worst.rule)
             state: State = "bad" if worst.severity == "bad" else "warning"
             return Verdict(state, worst.rule, worst.sentence, (worst, *beside))
-        has_video = any(track["kind"] == "video" for track in vitals["tracks"])
-        if has_video and len(vitals["gops_s"]) < STARTING_GOPS:
+        if len(vitals["gops_s"]) < STARTING_GOPS:
             return Verdict("starting", "", _STARTING, tuple(found))
-        return Verdict("good", "", _GOOD, tuple(found))
+        return Verdict("good", "", GOOD, tuple(found))
 
     def describe(self) -> dict[str, int]:
         """Say how many verdicts are held."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from rtmpsrv.monitor.values import ChannelValue
 from rtmpsrv.web.shapes import Health, Severity
+from rtmpsrv.web.verdict import GOOD
 
 
 class Thought(NamedTuple):
@@ -35,4 +36,4 @@ class Opinions:
 
     def judge(self, channel: ChannelValue, now: float) -> Opinion:
         self.judged.append((channel["name"], now))
-        return self.by_name.get(channel["name"], Opinion("good", "", "All is well."))
+        return self.by_name.get(channel["name"], Opinion("good", "", GOOD))

@@ -34,6 +34,7 @@ def test_all_rules_are_there_in_their_order() -> None:
         ),
         ("no_audio", f"after {rules.AUDIO_MISSING_S:g} s", ""),
         ("audio_announced", "", f"after {rules.AUDIO_MISSING_S:g} s"),
+        ("no_video", f"after {rules.VIDEO_MISSING_S:g} s", ""),
         ("av_offset", f"> {arrival.OFFSET_WARNING_S:g} s", f"> {arrival.OFFSET_BAD_S:g} s"),
         ("time_jumps", "any in 10 minutes", f"> {arrival.JUMPS_BAD} in 10 minutes"),
         ("audio_uneven", f"> {arrival.UNEVEN_FRAMES} in 60 s", ""),

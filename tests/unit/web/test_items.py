@@ -32,7 +32,7 @@ from tests.doubles.monitor_values import (
 )
 from tests.doubles.verdicts import Opinion, Thought
 
-GOOD = Opinion("good", "", "All is well.")
+GOOD = Opinion("good", "", "Picture and sound arrive as they should.")
 # The names that MediaMTX has and its clients read, in its order; then ours.
 PATH_FIELDS = [
     "name",

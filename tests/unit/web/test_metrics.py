@@ -14,6 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from rtmpsrv.web import metrics
+from rtmpsrv.web.verdict import Verdicts
 from tests.doubles.monitor_source import HTML_NAME, FakeSource, crowd
 from tests.doubles.monitor_values import NOW, on_air, process, vitals, waited_for
 
@@ -35,13 +36,14 @@ OF_CHANNELS = {
     for name in (
         *("players", "received_bytes_total", "sent_bytes_total", "keyframe_interval_seconds"),
         *("av_offset_seconds", "timestamp_jumps_total", "last_packet_timestamp_seconds", "media_rate_ratio"),
+        "verdict",
     )
 }
 
 
 def client_of(source: FakeSource, per_channel: bool = False) -> FlaskClient:
     app = Flask(__name__, static_folder=None)
-    app.register_blueprint(metrics.blueprint(source, per_channel, lambda: NOW))
+    app.register_blueprint(metrics.blueprint(source, per_channel, Verdicts(), lambda: NOW))
     return app.test_client()
 
 
@@ -235,3 +237,18 @@ def test_requests_are_counted_by_part_and_status() -> None:
 def test_an_unknown_format_is_refused(wanted: str) -> None:
     answer: Any = client_of(FakeSource()).get("/metrics", query_string={"format": wanted})
     assert (answer.status_code, answer.mimetype) == (400, "text/plain")
+
+
+def test_each_channel_has_the_verdict_that_the_page_shows() -> None:
+    read = samples(client_of(FakeSource(), per_channel=True))
+    states = {key[1]: value for key, value in read.items() if key[0] == "rtmpsrv_channel_verdict"}
+    assert sum(states.values()) == len(FakeSource().values_of_channels) == len(states) / 5
+    for name, state in {
+        "live/good": "good",
+        "live/bad": "bad",
+        "live/suspended": "offline",
+        "live/sound-only": "warning",
+        "live/starting": "starting",
+        HTML_NAME: "good",
+    }.items():
+        assert (states[name, state], sum(states[name, one] for one in metrics.STATES)) == (1, 1)

@@ -21,7 +21,7 @@ from tests.doubles.monitor_values import (
     waited_for,
 )
 
-GOOD = Verdict("good", "", "All is well.", ())
+GOOD = Verdict("good", "", "Picture and sound arrive as they should.", ())
 BAD = Verdict("bad", "silence", "Nothing arrives.", (Finding("silence", "bad", "Nothing arrives."),))
 
 

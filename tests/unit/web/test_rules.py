@@ -187,6 +187,29 @@ def test_sound_is_missed(changes: dict[str, object], no_audio: str | None, annou
     assert severity(rules.audio_announced, **changes) == announced
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, None),
+        ({"tracks": [audio()], "age_s": 5.0}, None),
+        ({"tracks": [audio()], "age_s": 5.01}, "warning"),
+        ({"tracks": [audio(), video(frames=0)]}, "warning"),
+        ({"tracks": [video(bitrate_10s=0), audio()]}, None),  # it ended: keyframes are missing
+        ({"tracks": [audio(frames=0)]}, None),
+        ({"tracks": []}, None),
+    ],
+)
+def test_a_picture_is_missed(changes: dict[str, object], expected: str | None) -> None:
+    assert severity(rules.no_video, **changes) == expected
+
+
+def test_a_picture_that_was_announced_is_told_from_none() -> None:
+    never = sentence(rules.no_video, tracks=[audio()], metadata={"videocodecid": 0.0})
+    assert never.startswith("There is no picture, only sound.")
+    announced = sentence(rules.no_video, tracks=[audio()], metadata={"videocodecid": 7.0})
+    assert announced.startswith("The encoder announces a picture and sends none")
+
+
 def test_sound_that_ended_is_told_from_sound_that_never_was() -> None:
     assert sentence(rules.no_audio, tracks=[video()]) == "There is no sound. Check the encoder's audio track."
     ended = sentence(rules.no_audio, tracks=[video(), audio(bitrate_10s=0)])

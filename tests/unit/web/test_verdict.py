@@ -29,7 +29,7 @@ def test_nothing_is_wrong_with_a_stream_that_is_well() -> None:
 
 
 def test_each_rule_reports_under_its_own_name() -> None:
-    assert len(set(RULES)) == len(RULES) == 19
+    assert len(set(RULES)) == len(RULES) == 20
     assert all(name == rule.__name__ for name, rule in verdict._RULES.items())
 
 
@@ -85,10 +85,10 @@ def test_a_stream_is_starting_for_ten_seconds_whatever_is_found() -> None:
     assert verdicts.judge(channel(age_s=10.0, silence_s=6.1), 0.1).state == "bad"
 
 
-def test_a_picture_is_good_after_two_gops_and_sound_alone_at_once() -> None:
+def test_a_picture_is_good_after_two_gops_and_sound_alone_is_not() -> None:
     assert Verdicts().judge(channel(age_s=20.0, gops_s=[2.0]), 0.0).state == "starting"
     assert Verdicts().judge(channel(age_s=20.0, gops_s=[2.0, 2.0]), 0.0).state == "good"
-    assert Verdicts().judge(channel(age_s=10.0, gops_s=[], tracks=[audio()]), 0.0).state == "good"
+    assert Verdicts().judge(channel(age_s=10.0, gops_s=[], tracks=[audio()]), 0.0).rule == "no_video"
 
 
 def test_it_gets_worse_at_once_and_better_after_ten_seconds() -> None:
