@@ -68,6 +68,7 @@ def between(config: Config) -> list[str]:
         advice.append(
             "PING_INTERVAL_SECONDS is not below IDLE_TIMEOUT_SECONDS: healthy players will be disconnected"
         )
+    advice += api_settings.in_the_clear(config)
     advice += [
         f"{name}: {path} cannot be read, every connection will fail until it can"
         for name, path in authorities(config)

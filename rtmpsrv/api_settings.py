@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from rtmpsrv.config import Config
 
 NEEDED = ("flask", "prometheus_client")  # the extra `web`
-MISSING = "API, metrics and page need the extra `web`: pip install 'rtmpsrv[web]'"
-
+MISSING = "API, metrics and page need the extra `web`: pip install '.[web]' in the folder of the sources"
 
 ASKED_BY = frozenset({"API_PORT", "API_BIND_ADDRESS"})  # whoever sets one of them wants the admin side
 
@@ -47,6 +46,16 @@ def installed() -> bool:
 def taken(address: str, port: int, exc: OSError) -> str:
     """Say why nobody can listen there."""
     return f"API_PORT: cannot listen on {address}:{port}: {exc.strerror or exc} (API_BIND_ADDRESS, API_PORT)"
+
+
+def in_the_clear(config: Config) -> list[str]:
+    """Say where others may read along."""
+    if not config.api_port or config.api_tls or is_loopback(config.api_bind_address):
+        return []
+    return [
+        f"API_BIND_ADDRESS={config.api_bind_address} without API_TLS: "
+        "passwords, tokens and what is shown go over the network in the clear"
+    ]
 
 
 def problems(config: Config) -> list[str]:

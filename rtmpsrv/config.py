@@ -212,9 +212,10 @@ class Config:
     api_bind_address: str = setting(API, ADDRESS, "127.0.0.1",
         "Address for API, metrics and page. Any but one of this machine itself needs API_TOKEN or API_USERS.")
     api_port: int = setting(API, NUMBER, 9997,
-        "Their port; needs the extra `web`. 0: none. Nothing is loaded before somebody connects.", high=65535)
+        "Their port; 0: none. Needs the extra `web`: without it there are none, and the server refuses to "
+        "start where this or API_BIND_ADDRESS is set. Nothing is loaded before the first client.", high=65535)
     api_token: str = setting(API, TEXT, "",
-        "What must be shown to them: `Authorization: Bearer TOKEN`.", secret=True)
+        "What must be shown to them: `Authorization: Bearer TOKEN`, or as any name's password.", secret=True)
     api_users: str = setting(API, TEXT, "",
         "Who may see and use them, instead: `name:password`, several with commas.", secret=True)
     api_tls: bool = setting(API, SWITCH, False, "Whether they use TLS, with SSL_CERT and SSL_KEY.")

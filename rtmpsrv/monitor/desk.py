@@ -27,6 +27,7 @@ END_S: Final = 4.0  # for the web process to end: it gives requests 2 s
 PAUSE_S: Final = 0.5  # for requests to be answered, before all that is known here moves
 RETRY_S: Final = 0.2  # to get a port that another process is about to leave
 TOLD_AFTER_S: Final = 5.0
+EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # and how it is reached from this machine
 
 
 class Desk:
@@ -69,8 +70,9 @@ class Desk:
         else:
             self.socket = bind(*self.bound_to)
         host, port = self.socket.getsockname()[:2]
-        here = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-        self._log.info("Watch what goes on: http%s://%s:%d/", "s" * self._tls, here, port)
+        here = EVERYWHERE.get(host, f"[{host}]" if ":" in host else host)
+        open_to = f" (on {host}:{port}, for others too)" if host in EVERYWHERE else ""
+        self._log.info("Watch what goes on: http%s://%s:%d/%s", "s" * self._tls, here, port, open_to)
 
     def start(self) -> None:
         """Wait for clients from now on; get the port first, as soon as it is free. Never blocks."""

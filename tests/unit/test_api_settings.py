@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from rtmpsrv.api_settings import MISSING, installed, is_loopback, users_of
 from rtmpsrv.check import check
-from tests.unit.test_config import load, problems_of
+from tests.server_process import PROJECT
+from tests.unit.test_config import load, problems_of, warnings_of
 
 SECRET = "Kleinod-7261"
 
@@ -48,10 +51,27 @@ def test_a_token_is_what_a_header_may_hold(token: str) -> None:
     assert problem == "API_TOKEN: holds characters that no HTTP header may hold"
 
 
+def test_what_others_can_read_along_is_warned_of() -> None:
+    told = "API_BIND_ADDRESS=0.0.0.0 without API_TLS: "
+    (warning,) = warnings_of(API_BIND_ADDRESS="0.0.0.0", API_TOKEN=SECRET)
+    assert warning.startswith(told)
+    assert SECRET not in warning
+    secure = {"API_TLS": "YES", "SSL_CERT": __file__, "SSL_KEY": __file__}
+    assert warnings_of(API_BIND_ADDRESS="0.0.0.0", API_TOKEN=SECRET, **secure) == []
+    assert warnings_of(API_BIND_ADDRESS="0.0.0.0", API_TOKEN=SECRET, API_PORT="0") == []
+    assert warnings_of(API_TOKEN=SECRET) == []
+
+
 def test_tls_needs_the_certificate() -> None:
     (problem,) = problems_of(API_TLS="YES")
     assert problem.startswith("API_TLS: ")
     assert load(API_TLS="YES", SSL_CERT="x.pem", SSL_KEY="y.pem").api_tls
+
+
+def test_the_extra_is_installed_as_the_documentation_says() -> None:
+    command = re.search("pip install '.*?'", MISSING)
+    assert command is not None
+    assert command[0] in (PROJECT / "README.md").read_text()
 
 
 def test_whether_the_extra_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

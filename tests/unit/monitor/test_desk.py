@@ -241,5 +241,6 @@ def test_the_url_is_one_that_works_here(address: str, shown: str, lines: Lines) 
     found.open()
     assert found.socket is not None
     port = found.socket.getsockname()[1]
-    assert lines.lines == [("INFO", f"Watch what goes on: https://{shown}:{port}/")]
+    others = f" (on {address}:{port}, for others too)" if address in ("0.0.0.0", "::") else ""
+    assert lines.lines == [("INFO", f"Watch what goes on: https://{shown}:{port}/{others}")]
     found.close()

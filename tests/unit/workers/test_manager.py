@@ -67,7 +67,7 @@ def test_the_port_of_the_api_matters_where_it_was_asked_for(
     monkeypatch.setattr("rtmpsrv.api_settings.installed", lambda: False)
     with pytest.raises(ConfigError) as caught:
         begin(asked)
-    assert "rtmpsrv[web]" in caught.value.problems[0]
+    assert "'.[web]'" in caught.value.problems[0]
     close(begin(config(tmp_path, api_port=0, given=frozenset({"API_PORT"}))))
 
 
