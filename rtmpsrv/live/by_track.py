@@ -19,6 +19,7 @@ from .segment import AUDIO, VIDEO
 
 CHART_S: Final = 60
 MAX_COUNTED: Final = 2 * tracks.MAX_TRACKS  # beside the first of each kind
+MAX_READ_BYTES: Final = tracks.MAX_HEADER_BYTES  # of new headers at one go: some 5 ms, of the worst
 FPS_AFTER_S: Final = 2.0  # pictures per second are told
 
 _TYPES: Final = {VIDEO: VIDEO_TYPE, AUDIO: AUDIO_TYPE}
@@ -61,8 +62,8 @@ class ByTrack:
     """Changed by the vitals and the contents of its publication only."""
 
     __slots__ = (
-        "_configured", "_counts", "_known", "_seen", "_stale", "_told", "_whole", "audio_frame_ms", "looks",
-        "odd_headers", "several",
+        "_configured", "_counted_before", "_counts", "_known", "_seen", "_stale", "_told", "_whole",
+        "audio_frame_ms", "looks", "odd_headers", "several",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -76,7 +77,9 @@ class ByTrack:
         self._seen: dict[Key, Description] = {}  # by a frame
         self._configured: dict[Key, Description] = {}  # by headers
         self._stale = False  # there are headers that were not read
-        self._known: frozenset[int] | None = frozenset()  # hashes of those that were; None: by somebody else
+        # What those say that were, by their hashes: each is read once.
+        self._known: dict[int, list[Description]] | None = {}  # None: somebody else has read them
+        self._counted_before: frozenset[int] = frozenset()  # hashes of those that somebody else has
 
     # --- called while messages are added ----------------------------------------------------------
 
@@ -109,17 +112,31 @@ class ByTrack:
         self._whole[kind].add(second, frames, size)
 
     def read(self, headers: Headers) -> None:
-        """Find out what the headers in force say, if there are others than the last time."""
+        """Find out what the headers in force say, if there are others than the last time.
+
+        Where there are more new ones than `MAX_READ_BYTES`, the rest is for the next time.
+        """
         if not self._stale or not headers:
             return
         self._stale = False
-        before, self._known = self._known, frozenset([hash(header) for header in headers])
-        self._configured = {}
+        before, known = self._known, {}
+        if before is None:
+            before, self._counted_before = {}, frozenset([hash(header) for header in headers])
+        left, self._configured = MAX_READ_BYTES, {}
         for header in headers:
-            found = tracks.configured_tracks(*header)
+            key = hash(header)
+            found = before.get(key)
+            if found is None:
+                left -= min(len(header[1]), MAX_READ_BYTES)
+                if left < 0:
+                    self._stale = True
+                    continue
+                found = tracks.configured_tracks(*header)
+                if key not in self._counted_before:
+                    self.odd_headers += len([one for one in found if not one.understood])
+            known[key] = found
             self._configured.update({(_KINDS[one.kind], one.track): one for one in found})
-            if before is not None and hash(header) not in before:
-                self.odd_headers += len([one for one in found if not one.understood])
+        self._known = known
         first = self._configured.get((AUDIO, 0))
         self.audio_frame_ms = first.frame_ms if first is not None else 0.0
 

@@ -40,6 +40,10 @@ _VIDEO_HEADER_TYPES: Final = frozenset(
     {enhanced.SEQUENCE_START, enhanced.METADATA, enhanced.VIDEO_MPEG2TS_SEQUENCE_START}
 )
 _VIDEO_FRAME_TYPES: Final = frozenset({enhanced.CODED_FRAMES, enhanced.VIDEO_CODED_FRAMES_X})
+_PLAIN: Final = frozenset(
+    set(range(8)) - KEYFRAME_TYPES - {frames.FRAME_TYPE_NONE, enhanced.FRAME_TYPE_COMMAND}
+)  # types of frames
+_AUDIO_FRAME_TYPES: Final = frozenset({enhanced.CODED_FRAMES})
 _AUDIO_HEADER_TYPES: Final = frozenset({enhanced.SEQUENCE_START, enhanced.METADATA})
 
 
@@ -160,6 +164,8 @@ def _walked_video(payload: bytes) -> int:
 
 
 def _enhanced_video(payload: bytes) -> int:
+    if _is_plain(payload, enhanced.VIDEO_MULTITRACK, _VIDEO_FRAME_TYPES) and payload[0] >> 4 & 7 in _PLAIN:
+        return FRAME
     try:
         headers = enhanced.walk_video(payload)
     except RemoteProtocolError:
@@ -177,6 +183,8 @@ def _enhanced_video(payload: bytes) -> int:
 
 
 def _enhanced_audio(payload: bytes) -> int:
+    if _is_plain(payload, enhanced.AUDIO_MULTITRACK, _AUDIO_FRAME_TYPES):
+        return FRAME
     try:
         packet_type = enhanced.walk_audio(payload).packet_type
     except RemoteProtocolError:
@@ -184,6 +192,11 @@ def _enhanced_audio(payload: bytes) -> int:
     if packet_type in _AUDIO_HEADER_TYPES:
         return HEADER
     return END if packet_type == enhanced.SEQUENCE_END else FRAME
+
+
+def _is_plain(payload: bytes, multitrack_type: int, frame_types: frozenset[int]) -> bool:
+    """Tell whether a message has frames of several tracks, which need not be looked at one by one."""
+    return len(payload) > 1 and payload[0] & 0x0F == multitrack_type and payload[1] & 0x0F in frame_types
 
 
 def _keyframe_flag(headers: Enhanced) -> int:

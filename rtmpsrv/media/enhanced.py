@@ -60,9 +60,10 @@ class Enhanced(NamedTuple):
     tracks: tuple[Track, ...]
 
 
-def walk_video(payload: bytes) -> Enhanced:
+def walk_video(payload: bytes, most: int = 0) -> Enhanced:
     """Return the headers of a video message whose first byte has bit 7 set (E-RTMP 2, ExVideoTagHeader).
 
+    With `most` no more tracks than that are looked at.
     Raises RemoteProtocolError for a message that is cut short or contradicts itself.
     """
     try:
@@ -70,7 +71,7 @@ def walk_video(payload: bytes) -> Enhanced:
         packet_type, position, modifiers = _skip_modifiers(payload, payload[0] & 0x0F)
         if frame_type == FRAME_TYPE_COMMAND and packet_type != METADATA:
             return Enhanced(frame_type, packet_type, None, payload[position], modifiers, ())
-        packet_type, multitrack, tracks = _tracks(payload, position, packet_type, VIDEO_MULTITRACK)
+        packet_type, multitrack, tracks = _tracks(payload, position, packet_type, VIDEO_MULTITRACK, most)
     except IndexError:
         raise RemoteProtocolError(f"enhanced video message cut short at {len(payload)} bytes") from None
     if packet_type == CODED_FRAMES:
@@ -80,14 +81,15 @@ def walk_video(payload: bytes) -> Enhanced:
     return Enhanced(frame_type, packet_type, multitrack, None, modifiers, tracks)
 
 
-def walk_audio(payload: bytes) -> Enhanced:
+def walk_audio(payload: bytes, most: int = 0) -> Enhanced:
     """Return the headers of an audio message of sound format 9 (E-RTMP 2, ExAudioTagHeader).
 
+    With `most` no more tracks than that are looked at.
     Raises RemoteProtocolError for a message that is cut short or contradicts itself.
     """
     try:
         packet_type, position, modifiers = _skip_modifiers(payload, payload[0] & 0x0F)
-        packet_type, multitrack, tracks = _tracks(payload, position, packet_type, AUDIO_MULTITRACK)
+        packet_type, multitrack, tracks = _tracks(payload, position, packet_type, AUDIO_MULTITRACK, most)
     except IndexError:
         raise RemoteProtocolError(f"enhanced audio message cut short at {len(payload)} bytes") from None
     if packet_type == METADATA:
@@ -136,7 +138,7 @@ def _skip_modifiers(payload: bytes, packet_type: int) -> tuple[int, int, tuple[t
 
 
 def _tracks(
-    payload: bytes, position: int, packet_type: int, multitrack_type: int
+    payload: bytes, position: int, packet_type: int, multitrack_type: int, most: int
 ) -> tuple[int, int | None, tuple[Track, ...]]:
     """Return (innermost packet type, kind of multitrack or None, tracks); may raise IndexError."""
     end = len(payload)
@@ -155,11 +157,12 @@ def _tracks(
         position += 4
     if multitrack == ONE_TRACK:
         return packet_type, multitrack, (Track(payload[position], fourcc, position + 1, end),)
-    return packet_type, multitrack, _sized_tracks(payload, position, fourcc)
+    return packet_type, multitrack, _sized_tracks(payload, position, fourcc, most)
 
 
-def _sized_tracks(payload: bytes, position: int, fourcc: bytes) -> tuple[Track, ...]:
-    """Return the tracks from `position` on; each names its own codec when `fourcc` is empty."""
+def _sized_tracks(payload: bytes, position: int, fourcc: bytes, most: int) -> tuple[Track, ...]:
+    """Return the first tracks, or with 0 all, from `position` on; each names its own codec when `fourcc` is
+    empty."""
     end = len(payload)
     tracks: list[Track] = []
     while position < end or not tracks:
@@ -175,6 +178,8 @@ def _sized_tracks(payload: bytes, position: int, fourcc: bytes) -> tuple[Track, 
         if size > end - position:
             raise RemoteProtocolError(f"track of {size} bytes, message has {end - position} left")
         tracks.append(Track(track_id, track_fourcc, position, position + size))
+        if len(tracks) == most:
+            break
         position += size
     return tuple(tracks)
 

@@ -11,7 +11,7 @@ from rtmpsrv.media.description import Picture, checked_size, rate
 
 _RECORD_SIZE: Final = 23  # bytes before the arrays of units: ISO 14496-15, 8.3.3.1
 _SPS: Final = 33
-_MAX_UNITS: Final = 16  # looked at before the first parameter set
+_MAX_STEPS: Final = 16  # over arrays and units before the first parameter set
 _PROFILES: Final = {1: "Main", 2: "Main 10", 3: "Main Still Picture", 4: "Rext", 9: "SCC"}
 _CROP_X: Final = (1, 2, 2, 1)  # samples, by colour format
 _CROP_Y: Final = (1, 2, 1, 1)
@@ -32,18 +32,19 @@ def hevc_picture(body: bytes) -> Picture:
 
 def _first_set(body: bytes) -> bytes:
     """Return the first sequence parameter set."""
-    position, units = _RECORD_SIZE, 0
-    while units < _MAX_UNITS and position + 5 <= len(body):
+    position, steps = _RECORD_SIZE, 0
+    while steps < _MAX_STEPS and position + 5 <= len(body):
         kind = body[position] & 0x3F
         count = body[position + 1] << 8 | body[position + 2]
         position += 3
-        for _ in range(min(count, _MAX_UNITS)):
+        steps += 1  # an array without a unit is one, too
+        for _ in range(min(count, _MAX_STEPS)):
             size = int.from_bytes(body[position : position + 2], "big")
             position += 2
             if kind == _SPS:
                 return body[position : position + size]
             position += size
-            units += 1
+            steps += 1
     raise RemoteProtocolError("no parameter set in an HEVC configuration")
 
 

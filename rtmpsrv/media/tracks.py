@@ -32,6 +32,7 @@ from rtmpsrv.media.sounds import (
 from rtmpsrv.protocol.messages import AUDIO, VIDEO
 
 MAX_TRACKS: Final = 8  # described of each kind; real streams have up to 6
+MAX_HEADER_BYTES: Final = 4096  # of one that is looked at; real ones are below 300, of several tracks too
 
 # As MediaMTX names them, by FourCC, and by the ids of FLV for what has none.
 _NAMES: Final = {
@@ -72,23 +73,28 @@ _FRAMES: Final[dict[bytes, Callable[[bytes], Sound]]] = {
 
 
 def configured_tracks(type_id: int, payload: bytes) -> list[Description]:
-    """Return the tracks that a sequence header configures; none for any other message."""
+    """Return the tracks that a sequence header configures; none for any other message.
+
+    What is longer than real ones are is not understood, and costs no more than to name its tracks.
+    """
     if not payload:
         return []
     if type_id == VIDEO:
         if payload[0] < 0x80:
             fourcc = PACKETIZED_VIDEO_CODECS.get(payload[0] & 0x0F, b"")
-            return [_video(0, fourcc, payload[PACKETIZED_VIDEO_HEADER_SIZE:])] if fourcc else []
-        headers, describe = _walked(enhanced.walk_video, payload), _video
+            return [_video(0, fourcc, _body(payload, PACKETIZED_VIDEO_HEADER_SIZE))] if fourcc else []
+        headers, describe = _walked(enhanced.walk_video, payload, MAX_TRACKS), _video
     elif payload[0] >> 4 != ENHANCED_SOUND_FORMAT:
         fourcc = _SOUND_FOURCCS.get(payload[0] >> 4, b"")
-        return [_audio(0, fourcc, payload[2:])] if fourcc else []
+        return [_audio(0, fourcc, _body(payload, 2))] if fourcc else []
     else:
-        headers, describe = _walked(enhanced.walk_audio, payload), _audio
+        headers, describe = _walked(enhanced.walk_audio, payload, MAX_TRACKS), _audio
     if headers is None or headers.packet_type not in _CONFIGURES[type_id]:
         return []
-    tracks = headers.tracks[:MAX_TRACKS]
-    return [describe(track.track_id, track.fourcc, payload[track.start : track.end]) for track in tracks]
+    return [
+        describe(track.track_id, track.fourcc, _body(payload, track.start, track.end))
+        for track in headers.tracks
+    ]
 
 
 def frame_tracks(type_id: int, payload: bytes) -> list[Description]:
@@ -101,15 +107,15 @@ def frame_tracks(type_id: int, payload: bytes) -> list[Description]:
             fourcc = PACKETIZED_VIDEO_CODECS.get(first & 0x0F, b"")
             name = _NAMES.get(fourcc) or _OLD_VIDEO.get(first & 0x0F, "")
             return [Description("video", 0, name, understood=not fourcc)]
-        headers = _walked(enhanced.walk_video, payload)
+        headers = _walked(enhanced.walk_video, payload, MAX_TRACKS)
     elif first >> 4 != ENHANCED_SOUND_FORMAT:
         return [_old_sound(payload)]
     else:
-        headers = _walked(enhanced.walk_audio, payload)
+        headers = _walked(enhanced.walk_audio, payload, MAX_TRACKS)
     if headers is None:
         return []
     found: list[Description] = []
-    for track_id, fourcc, start, end in headers.tracks[:MAX_TRACKS]:
+    for track_id, fourcc, start, end in headers.tracks:
         if type_id == VIDEO:
             found.append(Description("video", track_id, _name(fourcc), understood=False))
         elif fourcc in _FRAMES:
@@ -120,8 +126,8 @@ def frame_tracks(type_id: int, payload: bytes) -> list[Description]:
 
 
 def frame_sizes(type_id: int, payload: bytes) -> list[tuple[int, int]]:
-    """Return the tracks that an enhanced message has frames of, and how many bytes; none for others."""
-    headers = _walked(enhanced.walk_video if type_id == VIDEO else enhanced.walk_audio, payload)
+    """Return the first tracks that an enhanced message has frames of, and how many bytes; none for others."""
+    headers = _walked(enhanced.walk_video if type_id == VIDEO else enhanced.walk_audio, payload, MAX_TRACKS)
     if headers is None or headers.packet_type not in _CODED[type_id]:
         return []
     return [(track.track_id, track.end - track.start) for track in headers.tracks]
@@ -191,9 +197,14 @@ def _old_sound(payload: bytes) -> Description:
     return Description("audio", 0, name, sample_rate=_OLD_RATES[first >> 2 & 3], channels=(first & 1) + 1)
 
 
-def _walked(walk: Callable[[bytes], Enhanced], payload: bytes) -> Enhanced | None:
+def _body(payload: bytes, start: int, end: int | None = None) -> bytes:
+    """Return a configuration; nothing, which nobody understands, of a header that is too long."""
+    return payload[start:end] if len(payload) <= MAX_HEADER_BYTES else b""
+
+
+def _walked(walk: Callable[[bytes, int], Enhanced], payload: bytes, most: int) -> Enhanced | None:
     try:
-        return walk(payload)
+        return walk(payload, most)
     except RemoteProtocolError:
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 
 from rtmpsrv.protocol import messages
@@ -17,6 +18,9 @@ AVC_KEYFRAME = b"\x17\x01" + bytes(6)
 PLAYERS = 3
 TRACKS = 256
 SLOW_BYTES_PER_S = 60_000
+LOOKED_AT = 6  # publishers
+LONG_HEADER_BYTES = 65400
+CHANGE_S = 0.2
 
 
 def tag(type_id: int, payload: bytes) -> bytes:
@@ -199,6 +203,36 @@ def headers_that_change_each_frame(this: Attack) -> None:
     watching = [this.player(app) for _ in range(PLAYERS)]
     if this.flood([publisher], b"".join(pieces), readers=watching):
         this.complain("the publisher was cut")
+
+
+@attack()
+def long_headers_beside_one_that_changes(this: Attack) -> None:
+    """Hold three HEVC headers of 64 KB, of empty arrays, in each of six publications; change a fourth."""
+    publishers = [this.publisher(this.app()) for _ in range(LOOKED_AT)]
+    record = b"\1" * 23
+    for publisher in publishers:
+        for track in b"\1\2\3":
+            header = b"\x96\0hvc1" + bytes([track]) + record + bytes(LONG_HEADER_BYTES)
+            publisher.send(whole(messages.VIDEO, header))
+    number = 0
+    while not this.over:
+        number += 1
+        changing = b"\x96\0hvc1\x09" + record + number.to_bytes(4, "big")
+        for publisher in publishers:
+            publisher.send(whole(messages.VIDEO, changing) + whole(messages.VIDEO, b"\xa1hvc1" + bytes(20)))
+            publisher.discard()
+        threading.Event().wait(CHANGE_S)
+
+
+@attack()
+def frames_of_32_tracks(this: Attack) -> None:
+    """Send frames of 32 tracks, from several publishers, as fast as the server takes them."""
+    tracks = b"".join(bytes([track]) + b"\0\0\4\0\0\0x" for track in range(32))
+    frame = whole(messages.VIDEO, b"\xa6\x11avc1" + tracks)
+    publishers = [this.publisher(this.app()) for _ in range(LOOKED_AT)]
+    for publisher in publishers:
+        publisher.send(whole(messages.VIDEO, b"\x96\0avc1\1x"))
+    this.flood(publishers, frame * 200)
 
 
 def _nothing_but(this: Attack, connection: Connection, begin: bytes, each: bytes) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtmpsrv.live.by_track import MAX_COUNTED, bitrate
+from rtmpsrv.live.by_track import MAX_COUNTED, MAX_READ_BYTES, ByTrack, bitrate
 from rtmpsrv.media.tracks import MAX_TRACKS
 from tests.unit.live.course import AAC, Course, picture, tone, tracks_of
 from tests.unit.live.fakes import Message
@@ -127,6 +127,44 @@ def test_headers_that_end_leave_what_is_known() -> None:
     course = Course(headers=(video(b"\x90avc1" + AVC_BODY),)).run(2)
     course.stage.publish(video(b"\x92avc1"))
     assert tracks_of(course.run(2).vitals())["video", 0]["profile"] == "High"
+
+
+def header_of(track: int, size: int) -> tuple[int, bytes]:
+    """Of a sound that nobody understands."""
+    empty = many(0x95, 0, (track, b"mp4a", b""))
+    return 8, many(0x95, 0, (track, b"mp4a", bytes(size - len(empty))))
+
+
+def test_each_header_is_read_once() -> None:
+    found, half = ByTrack(), MAX_READ_BYTES // 2
+    headers = [header_of(number, half) for number in range(2)]
+    for number in range(2, 6):
+        found.configure(*headers[0])
+        found.read(tuple(headers))
+        assert found.odd_headers == number
+        headers[number % 2] = header_of(number, MAX_READ_BYTES)  # all that is read at one go
+
+
+def test_one_look_reads_so_many_bytes_of_headers_and_the_next_one_the_rest() -> None:
+    found, half = ByTrack(), MAX_READ_BYTES // 2
+    headers = (header_of(0, half), header_of(1, half), header_of(2, 50), header_of(3, 1 << 16))
+    found.configure(*headers[0])
+    for odd in (2, 3, 4, 4):
+        found.read(headers)
+        assert found.odd_headers == odd
+
+
+def test_headers_that_another_process_has_read_are_not_odd_again() -> None:
+    found, before = ByTrack(), ByTrack()
+    half = MAX_READ_BYTES // 2
+    headers = tuple(header_of(number, half) for number in range(3))
+    before.configure(*headers[0])
+    before.read(headers)
+    before.read(headers)
+    found.adopt(before.snapshot())
+    found.read(headers)
+    found.read(headers)
+    assert found.odd_headers == 3
 
 
 def test_bits_per_second_with_the_running_second_and_of_the_young() -> None:

@@ -134,6 +134,7 @@ def test_a_profile_without_a_name_and_other_units_before() -> None:
         bytes(22),
         bytes(23),
         record(begun(), before=b"\x20\0\x10" + sized(b"") * 16),
+        record(begun(), before=b"\x20\0\0" * 16),  # arrays without units
         record(begun(colour=4)),
         record(BitWriter().bits(4, 0)),
     ],

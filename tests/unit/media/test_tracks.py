@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtmpsrv.media.description import Description
-from rtmpsrv.media.tracks import MAX_TRACKS, configured_tracks, frame_sizes, frame_tracks, has_tracks
+from rtmpsrv.media.tracks import (
+    MAX_HEADER_BYTES,
+    MAX_TRACKS,
+    configured_tracks,
+    frame_sizes,
+    frame_tracks,
+    has_tracks,
+)
 from rtmpsrv.protocol.messages import AUDIO, VIDEO
 from tests.unit.media.test_avc import REAL as AVC
 from tests.unit.media.test_hevc import REAL as HEVC
@@ -157,10 +164,39 @@ def test_pictures_that_are_named_as_a_codec_of_sound_are_pictures() -> None:
     assert (one.kind, one.codec, one.understood) == ("video", "E-AC-3", False)
 
 
+@pytest.mark.parametrize(
+    ("type_id", "payload", "track"),
+    [
+        (VIDEO, b"\x17\0\0\0\0" + AVC_BODY, H264),
+        (VIDEO, b"\x90hvc1" + HEVC_BODY, H265),
+        (VIDEO, many(0x96, 0, (3, b"hvc1", HEVC_BODY)), H265._replace(track=3)),
+        (AUDIO, b"\xaf\0" + AAC_BODY, AAC),
+    ],
+)
+def test_headers_of_more_bytes_than_any_real_one_are_not_understood(
+    type_id: int, payload: bytes, track: Description
+) -> None:
+    for size in (MAX_HEADER_BYTES, MAX_HEADER_BYTES + 1):
+        longer = payload + bytes(size - len(payload))
+        if payload[0] == 0x96:  # which says how long its track is
+            longer = many(0x96, 0, (3, b"hvc1", HEVC_BODY + bytes(size - len(payload))))
+        (one,) = configured_tracks(type_id, longer)
+        assert (one.codec, one.track) == (track.codec, track.track)
+        assert one.understood == (size == MAX_HEADER_BYTES)
+
+
+def test_no_more_frames_of_a_message_are_looked_at_than_tracks_are_described() -> None:
+    pieces = [(number, b"avc1", b"four") for number in range(MAX_TRACKS + 1)]
+    for more in ([], [(200, b"av01", b"x")]):
+        payload = many(0xA6, 3, *pieces, *more)[: -1 if more else None]  # what lies behind is not looked at
+        assert frame_sizes(VIDEO, payload) == [(number, 4) for number in range(MAX_TRACKS)]
+        assert len(frame_tracks(VIDEO, payload)) == MAX_TRACKS
+
+
 @given(st.sampled_from([AUDIO, VIDEO]), st.binary(min_size=1, max_size=80), st.sampled_from(range(256)))
 def test_nothing_raises_whatever_the_bytes(type_id: int, noise: bytes, first: int) -> None:
     for payload in (noise, bytes([first]) + noise, bytes([first]) + b"\0avc1\0" + noise):
         for one in [*configured_tracks(type_id, payload), *frame_tracks(type_id, payload)]:
             assert one.kind == ("video" if type_id == VIDEO else "audio")
-        assert len(frame_sizes(type_id, payload)) <= 32
+        assert len(frame_sizes(type_id, payload)) <= MAX_TRACKS
         has_tracks(type_id, payload)
