@@ -11,10 +11,12 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 import gevent
+from gevent.lock import Semaphore
 from gevent.pywsgi import WSGIHandler
 
 from rtmpsrv.log import Logger
 from rtmpsrv.web.connections import Connections, Place
+from rtmpsrv.web.guard import OPEN_HERE
 from rtmpsrv.web.head import BadRequest, Head, end_of, parse
 from rtmpsrv.web.headers import SERVER, last_answer
 
@@ -22,6 +24,7 @@ HEAD_S: Final = 10.0  # for a whole head, from its first byte; on a new connecti
 BODY_S: Final = 10.0
 IDLE_S: Final = 30.0  # between two requests
 SEND_S: Final = 30.0  # for a piece of an answer to be taken
+TAKE_S: Final = 10.0  # for some of it
 LINGER_S: Final = 1.0  # for an error to arrive, before the connection is closed
 LINGER_BYTES: Final = 1 << 18
 READ_BYTES: Final = 8192
@@ -40,16 +43,19 @@ class Handler(WSGIHandler):
         connections: Connections,
         place: Place,
         log: Logger,
+        making: Semaphore,
         *,
         secure: bool,
     ) -> None:
-        """Take a connection, which its giver closes."""
+        """Take a connection, which its giver closes. `making` has the places of answers that are made."""
         self.socket = sock
         self._client = str(address[0]), str(address[1])
         self.application = application
         self._connections = connections
         self._place = place
         self._log = log
+        self._making = making
+        self._is_making = False
         self._scheme = "https" if secure else "http"
         self._buffer = bytearray()
         self._path = ""
@@ -68,11 +74,25 @@ class Handler(WSGIHandler):
         self._place.is_stream = any(
             name.lower() == "content-type" and value.startswith(EVENTS) for name, value in headers
         )
+        if self._place.is_stream:
+            self._made()
         ours = [("Server", SERVER)]
         self.close_connection = self.close_connection or self._connections.closing
         if self.close_connection and not any(name.lower() == "connection" for name, _ in headers):
             ours.append(("Connection", "close"))
         return super().start_response(status, [*headers, *ours], exc_info)
+
+    def _sendall(self, data: bytes | bytearray) -> None:
+        """Send a piece of an answer, and note how much of it waits. Blocks. Raises OSError."""
+        self._made()
+        left = memoryview(data)
+        with gevent.Timeout(SEND_S, TimeoutError()):
+            while left:
+                self._connections.holds(self._place, len(left))
+                with gevent.Timeout(TAKE_S, TimeoutError()):
+                    left = left[self.socket.send(left) :]
+        self._connections.holds(self._place, 0)
+        self.response_length += len(data)
 
     # --- private ----------------------------------------------------------------------------------
 
@@ -82,6 +102,8 @@ class Handler(WSGIHandler):
             head = self._read_head(patience_s)
             if head is None:
                 return False
+            if self._place.is_kept and head.target.partition("?")[0] not in OPEN_HERE:
+                raise BadRequest(503, "too many connections")
             body = self._read_body(head)
         except BadRequest as exc:
             self._log.debug("%s refused: %s", self._client[0], exc)
@@ -174,6 +196,8 @@ class Handler(WSGIHandler):
         self.headers_sent = self.response_use_chunked = self.connection_upgraded = False
         self.response_length = 0
         try:
+            if self._path not in OPEN_HERE:  # others come together, and each makes a large answer
+                self._is_making = self._making.acquire()
             self.run_application()
         except OSError:  # the client is gone, or takes nothing
             self.close_connection = True
@@ -182,6 +206,14 @@ class Handler(WSGIHandler):
             self.close_connection = True
             if not self.headers_sent:
                 self._refuse(500, "internal error")
+        finally:
+            self._made()
+
+    def _made(self) -> None:
+        """Let another answer be made. Idempotent."""
+        if self._is_making:
+            self._is_making = False
+            self._making.release()
 
     def _refuse(self, status: int, sentence: str) -> None:
         """Send an error, and let it arrive: what was sent to us and not read would make it be thrown away."""

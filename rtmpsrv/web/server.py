@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import gevent
 from gevent import socket as gsocket
+from gevent.lock import Semaphore
 from gevent.server import StreamServer
 
 from rtmpsrv.log import Logger
@@ -20,6 +21,7 @@ from rtmpsrv.web.headers import last_answer
 
 FINISH_S: Final = 2.0  # for requests that are being answered when it stops
 LOOK_EVERY_S: Final = 0.01
+MAX_MADE: Final = 16  # answers at once, before the first byte goes out
 MAX_ACCEPT: Final = 16  # in one round of the loop
 
 
@@ -44,6 +46,7 @@ class Server(StreamServer):
         self._application = application
         self._log = log
         self._tls = tls
+        self._making = Semaphore(MAX_MADE)
         super().__init__(sock, self._handle)
 
     @property
@@ -96,7 +99,7 @@ class Server(StreamServer):
                 connection = self._secured(sock)
             if connection is not None:
                 Handler(
-                    connection, address, self._application, self.connections, place, self._log,
+                    connection, address, self._application, self.connections, place, self._log, self._making,
                     secure=self._tls,
                 ).handle()  # fmt: skip
         except OSError:  # it was gone before it was here

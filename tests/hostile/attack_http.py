@@ -18,6 +18,7 @@ SIDE_BY_SIDE = 4
 HALF_OPEN = 2000
 WELL_S = 2.0  # for the one who asks
 EVENTS = 60
+UNREAD = 64  # connections: all that an address may have
 BEGIN = b"GET /v3/paths/list HTTP/1.1\r\nHost: localhost\r\n"
 ASKS = BEGIN + b"\r\n"
 FORBIDDEN = (
@@ -104,6 +105,20 @@ def http_events_that_nobody_reads(this: Attack) -> None:
     beside_somebody(this, work)
     for one in held:
         one.close()
+
+
+@attack(API)
+def http_answers_that_nobody_reads(this: Attack) -> None:
+    """Ask for long answers on sixty-four connections, one behind the other, read none; come back when cut."""
+    asks = b"GET /v3/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100
+
+    def once() -> None:
+        with this.may_be_cut():
+            connection = this.open_api(receive_buffer=4096)
+            while not this.over:
+                connection.send(asks)
+
+    beside_somebody(this, lambda: this.together(UNREAD, once))
 
 
 @attack(API)

@@ -166,8 +166,9 @@ def test_queries_are_not_logged(stage: Stage, lines: Lines) -> None:
     assert lines.lines == [("DEBUG", "127.0.0.1 GET /path 200")]
 
 
-def test_a_client_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handler, "SEND_S", 0.05)
+@pytest.mark.parametrize("limit", ["SEND_S", "TAKE_S"])
+def test_a_client_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr(handler, limit, 0.05)
 
     def long(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
         start_response("200 OK", [])

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import gevent
 import pytest
 
 from rtmpsrv.server.certificates import check_pair, read_pair
 from rtmpsrv.server.tls import make_context
-from rtmpsrv.web import server
+from rtmpsrv.web import connections, server
 from rtmpsrv.web.connections import Connections, Place
 from tests.doubles.pairs import issue
-from tests.unit.web.stage import GET, Stage, Streams, Waits, answer, everything, status
+from tests.unit.web.stage import GET, Stage, Streams, Waits, answer, everything, hello, status
 
 CLOSING = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 
@@ -30,11 +32,75 @@ def test_connections_that_are_only_held_keep_nobody_out() -> None:
 
 def test_too_many_that_are_served_are_told() -> None:
     app = Waits()
-    stage = Stage(app, Connections(of_one=1))
+    stage = Stage(app, Connections(of_one=1, kept=0))
     stage.connect(GET)
     app.asked.wait()
     assert status(stage.ask(b"")) == 503
     app.may.set()
+    stage.close()
+
+
+def test_who_asks_whether_all_is_well_is_answered_beside_too_many() -> None:
+    app = Waits()
+    stage = Stage(
+        lambda environ, start: (hello if environ["PATH_INFO"] == "/readyz" else app)(environ, start),
+        Connections(of_one=1),
+    )
+    stage.connect(GET)
+    app.asked.wait()
+    assert status(stage.ask(CLOSING)) == 503
+    assert status(stage.ask(CLOSING.replace(b"/ ", b"/readyz?verbose ", 1))) == 200
+    app.may.set()
+    stage.close()
+
+
+def test_no_more_answers_are_made_at_once_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_MADE", 2)
+    app, making = Waits(), [0]
+
+    def counted(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        making[0] += 1
+        return (hello if environ["PATH_INFO"] == "/healthz" else app)(environ, start_response)
+
+    stage = Stage(counted)
+    held = [stage.connect(CLOSING) for _ in range(3)]
+    stage.until(lambda: making[0] == 2)
+    assert status(stage.ask(CLOSING.replace(b"/ ", b"/healthz ", 1))) == 200, "whoever only asks this"
+    assert making == [3]
+    app.may.set()
+    assert [status(everything(client)) for client in held] == [200] * 3
+    assert making == [4]
+    stage.close()
+
+
+def test_an_event_stream_is_made_once_it_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_MADE", 1)
+    app = Streams()
+    stage = Stage(lambda environ, start: (hello if environ["PATH_INFO"] == "/" else app)(environ, start))
+    stage.connect(GET.replace(b"/ ", b"/events ", 1))
+    app.begun.wait()
+    assert status(stage.ask(CLOSING)) == 200
+    stage.close()
+
+
+def test_who_does_not_read_makes_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "STUCK_S", 0.0)
+    monkeypatch.setattr(connections, "MAX_HELD_OF_ONE", 1 << 30)
+    monkeypatch.setattr(connections, "MAX_HELD_BYTES", 1 << 30)
+
+    def long(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        if environ["PATH_INFO"] != "/long":
+            return hello(environ, start_response)
+        start_response("200 OK", [])
+        return [bytes(30_000_000)]
+
+    known = Connections(of_one=2)
+    stage = Stage(long, known)
+    held = [stage.connect(CLOSING.replace(b"/ ", b"/long ", 1)) for _ in range(2)]
+    stage.until(lambda: known.answers_waiting == 2)
+    assert status(stage.ask(CLOSING)) == 200
+    assert known.answers_waiting == 1
+    assert len(everything(held[0])) < 30_000_000
     stage.close()
 
 
