@@ -44,11 +44,15 @@ class Beside:
         self._monitor = monitor_of_keeper(admission)
         self._admin = AdminSide(config, ask_all(keeper, self._monitor.answer), [])
 
-    def start(self) -> None:
-        """Open the port, or wait until the keeper before has left it; workers need not wait."""
+    def descriptor(self) -> int | None:
+        """Return the socket that listens, for the next keeper; None for none."""
+        return self._admin.desk.descriptor if self._admin.desk is not None else None
+
+    def start(self, descriptor: int | None = None) -> None:
+        """Take over a socket, or open the port as soon as it is free; workers need not wait."""
         self._monitor.start_watching()
         try:
-            self._admin.open(patient=True)
+            self._admin.open(descriptor, patient=True)
         except ConfigError as exc:  # the extra has gone since the start
             log.get().error("%s", exc.problems[0])
         self._admin.start()

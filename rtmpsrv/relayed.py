@@ -154,7 +154,10 @@ TELL: dict[News, Callable[[RelayPlayback], None]] = {
 
 
 def fields_of(event: str, peer: Peer, channel: str, began_at: float, reason: str) -> dict[str, object]:
-    """Return what a log of values is told of an end, by the API's word for it; the bytes are those of the connection so far."""
+    """Return what a log of values is told of an end, by the API's word for it.
+
+    The bytes are those of the connection so far.
+    """
     received_bytes, sent_bytes = peer.traffic()
     return {
         "event": event,

@@ -24,6 +24,7 @@ SOUND_S: Final = 10.0  # one that has lived for so long did not die of its start
 FIRST_PAUSE_S: Final = 1.0  # after one that did
 LONGEST_PAUSE_S: Final = 30.0
 END_S: Final = 4.0  # for the web process to end: it gives requests 2 s
+HAND_ON_S: Final = 3.0  # for the next process to take the socket, which it else has to open anew
 PAUSE_S: Final = 0.5  # for requests to be answered, before all that is known here moves
 RETRY_S: Final = 0.2  # to get a port that another process is about to leave
 TOLD_AFTER_S: Final = 5.0
@@ -96,8 +97,8 @@ class Desk:
         self._knows.set()
 
     def retire(self) -> None:
-        """Leave clients to another process, which has the same socket. Never blocks."""
-        gevent.spawn(self.close)
+        """Leave clients to another process, which has the same socket, or will have it. Never blocks."""
+        gevent.spawn(self._retire)
 
     def close(self, timeout_s: float = END_S) -> None:
         """Be done; requests are finished before. Idempotent. Blocks up to `timeout_s`."""
@@ -118,6 +119,11 @@ class Desk:
         self._close_socket()
 
     # --- private ----------------------------------------------------------------------------------
+
+    def _retire(self) -> None:
+        self.pause()
+        gevent.sleep(HAND_ON_S)
+        self.close()
 
     def _close_socket(self) -> None:
         if self.socket is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from posix import close  # that of `os` is replaced by gevent's, which asks the hub each time
 from typing import Final
 
 import gevent
@@ -15,7 +16,7 @@ import gevent
 from rtmpsrv.access.gate import Grant
 from rtmpsrv.log import Logger
 from rtmpsrv.workers import doors
-from rtmpsrv.workers.calls import CallLost, Calls
+from rtmpsrv.workers.calls import CallLost, Calls, Handler
 from rtmpsrv.workers.wire import Wire, WireLost
 
 ANSWER_S: Final = 2.0
@@ -29,7 +30,12 @@ class Former:
         """Ask it what it has. Blocks up to `ANSWER_S`. Raises CallLost."""
         self._kills: list[tuple[int, str]] = []
         self._kill: Callable[[int, str], None] = lambda serial, reason: self._kills.append((serial, reason))
-        self._calls = Calls(wire, log, {"kill": lambda serial, reason: self._kill(serial, reason)}, {})
+        self.doors: list[int] = []  # sockets that listen, for who is there beside the keeper
+        tells: dict[str, Handler] = {
+            "kill": lambda serial, reason: self._kill(serial, reason),
+            "door": lambda fds: self.doors.append(fds.pop()),
+        }
+        self._calls = Calls(wire, log, tells, {})
         self._reading = gevent.spawn(self._calls.serve)
         try:
             self.held: list[tuple[Grant, str]] = self._calls.call("held", timeout_s=ANSWER_S)
@@ -51,6 +57,16 @@ class Former:
     def close(self) -> None:
         """Hear no more of it."""
         self._calls.close()
+
+
+def door_of(formers: list[Former]) -> int | None:
+    """Return the socket that the last of them hands on, which is the caller's now; None for none."""
+    doors = [door for one in formers for door in one.doors]
+    for one in formers:
+        one.doors.clear()
+    for door in doors[:-1]:
+        close(door)
+    return doors[-1] if doors else None
 
 
 def name_of(pid: int) -> str:

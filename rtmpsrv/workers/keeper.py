@@ -70,6 +70,7 @@ class Keeper:
         self._tasks = Group()
         self._listener: gsocket.socket | None = None
         self._former = list(former)
+        self.admin_door: Callable[[], int | None] = lambda: None  # what the next keeper gets
         self._restore()
 
     # --- its life ---------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from rtmpsrv.server.turns import Turns
 from rtmpsrv.workers import doors, former
 from rtmpsrv.workers.book import SlotBook
 from rtmpsrv.workers.calls import Calls
+from rtmpsrv.workers.former import Former
 from rtmpsrv.workers.keeper import Keeper
 from rtmpsrv.workers.keeper_lock import LOCK, Lock, holder
 from rtmpsrv.workers.keeper_start import UNLESS_THERE
@@ -44,8 +45,11 @@ LINGER_S = 3600.0  # for publications of a control server to end, whose link can
 class Beside(Protocol):
     """What else there is in the keeper's process."""
 
-    def start(self) -> None:
-        """Begin. Never blocks."""
+    def descriptor(self) -> int | None:
+        """Return the socket that the next keeper gets; None for none."""
+
+    def start(self, descriptor: int | None = None) -> None:
+        """Begin, with the socket of the keeper before if there is one. Never blocks."""
 
     def retire(self) -> None:
         """Leave it to the next keeper's process. Never blocks."""
@@ -57,7 +61,10 @@ class Beside(Protocol):
 class Nothing:
     """There is nothing else."""
 
-    def start(self) -> None:
+    def descriptor(self) -> None:
+        """Return None."""
+
+    def start(self, descriptor: int | None = None) -> None:
         """Do nothing."""
 
     retire = close = start
@@ -66,8 +73,8 @@ class Nothing:
 MakeBeside = Callable[[Config, Keeper, Admission], Beside]
 
 
-def make(config: Config, folder: str) -> tuple[Keeper, Admission]:
-    """Build a keeper that goes on where the one before it was. Raises OSError for an unusable folder."""
+def make(config: Config, folder: str, formers: Sequence[Former] = ()) -> tuple[Keeper, Admission]:
+    """Build a keeper that goes on where the ones before it were. Raises OSError for an unusable folder."""
     logger = log.get("KEEPER")
     journal = Journal(os.path.join(folder, JOURNAL), logger)
 
@@ -87,7 +94,7 @@ def make(config: Config, folder: str) -> tuple[Keeper, Admission]:
         SlotBook(connection_limits(config)),
         journal,
         logger,
-        former.find(folder, logger),
+        formers,
         remembers=admission.coordinator is None,
     )
     keeper.on_block = admission.block
@@ -135,11 +142,13 @@ def serve(
     if lock is None:
         return True
     door = doors.path_of(folder, doors.KEEPER)
-    keeper, admission = make(config, folder)
+    formers = former.find(folder, log.get("KEEPER"))
+    keeper, admission = make(config, folder, formers)
     keeper.listen(doors.listen(door))
     admission.start()
     beside = make_beside(config, keeper, admission)
-    beside.start()
+    beside.start(former.door_of(formers))
+    keeper.admin_door = beside.descriptor
     looking = gevent.spawn(_end_when_alone, keeper, stopping)
     over_or_next = Event()
     for event in (stopping, keeper.retiring):

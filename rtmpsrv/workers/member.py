@@ -41,7 +41,7 @@ class Member:
                 "admit": self._admit,
                 "slot": self._slot,
                 "ping": lambda: None,
-                "held": lambda: keeper.held(self),
+                "held": self._held,
                 "describe": lambda: keeper.describe(DESCRIBE_S),
             },
         )
@@ -60,6 +60,13 @@ class Member:
         except CallLost:
             return None
         return answer
+
+    def _held(self) -> list[tuple[Grant, str]]:
+        """Tell the next keeper all that this one has; it gets its socket first, if there is one."""
+        door = self._keeper.admin_door()
+        if door is not None:
+            self.calls.tell("door", fds=[door])
+        return self._keeper.held(self)
 
     def _hello(self, name: str, told: dict[str, Any]) -> None:
         self.name = name

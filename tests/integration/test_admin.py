@@ -255,6 +255,37 @@ def keeper_of(pid: int) -> int:
     return found[0]
 
 
+def test_nobody_is_turned_away_while_workers_and_keeper_are_replaced(tmp_path: Path) -> None:
+    admin = Admin()
+    with Workers(tmp_path, **admin.settings) as server, stage(server.port) as on:
+        on.publisher("app").fence()
+        eventually(lambda: admin.names() == ["app"], "the channel")
+        over, answered, failures = Event(), [], []
+
+        def ask_on() -> None:
+            while not over.is_set():
+                try:
+                    answered.append(admin.ask("/v3/info")[0])
+                except (OSError, http.client.HTTPException) as exc:
+                    failures.append(repr(exc))
+                sleep(0.005)
+
+        asking = Thread(target=ask_on)
+        asking.start()
+        try:
+            for _ in range(2):
+                keeper = keeper_of(server.process.pid)
+                server.send(signal.SIGHUP)
+                eventually(lambda keeper=keeper: not read(keeper, "cmdline"), "it is gone")
+                seen = len(answered)
+                eventually(lambda seen=seen: len(answered) > seen + 20, "requests go on")
+        finally:
+            over.set()
+            asking.join()
+        assert failures == []
+        assert server.stop() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
 def test_the_next_keeper_has_the_port(tmp_path: Path, number: int) -> None:
     admin = Admin()

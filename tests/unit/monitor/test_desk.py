@@ -183,7 +183,10 @@ def test_at_the_end_it_may_finish_and_one_that_does_not_is_killed(place: Place) 
     bind("127.0.0.1", port).close()
 
 
-def test_one_that_retires_ends_its_web_process_and_starts_no_other(place: Place) -> None:
+def test_one_that_retires_ends_its_web_process_and_starts_no_other(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "HAND_ON_S", 0.01)
     with socket.socket(fileno=socket.dup(place.desk.descriptor or 0)) as other:
         place.desk.start()
         place.come()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 from pathlib import Path
 
 import gevent
@@ -111,9 +112,16 @@ class Beside:
 
     def __init__(self, *made_of: object) -> None:
         self.done: list[str] = []
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.inherited: socket.socket | None = None
 
-    def start(self) -> None:
+    def descriptor(self) -> int:
+        return self.listening.fileno()
+
+    def start(self, descriptor: int | None = None) -> None:
         self.done.append("start")
+        if descriptor is not None:
+            self.inherited = socket.socket(fileno=descriptor)
 
     def retire(self) -> None:
         self.done.append("retire")
@@ -125,7 +133,7 @@ class Beside:
 def test_what_else_is_in_the_process_retires_and_ends_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "OVERLAP_S", 0.0)
+    monkeypatch.setattr(keeper, "OVERLAP_S", 0.5)  # the next one has to be heard meanwhile
     stopping, made = Event(), []
 
     def make(*made_of: object) -> Beside:
@@ -138,9 +146,13 @@ def test_what_else_is_in_the_process_retires_and_ends_with_it(
     assert serving[0].get(timeout=PATIENCE_S)
     assert made[0].done == ["start", "retire", "close"]
     eventually(lambda: len(made) == 2 and made[1].done)
+    assert made[1].inherited is not None, "the socket goes along"
+    assert made[1].inherited.getsockname() == made[0].listening.getsockname()
     stopping.set()
     assert serving[1].get(timeout=PATIENCE_S)
     assert made[1].done == ["start", "close"]
+    for one in (made[0].listening, made[1].listening, made[1].inherited):
+        one.close()
 
 
 def test_one_that_does_not_retire_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
