@@ -87,15 +87,21 @@ class Admission:
         except OSError as exc:
             raise ConfigError([f"RUN_DIR: {folder} cannot be used: {exc.strerror or exc}"]) from exc
 
-    def block(self, channel: str, seconds: float) -> None:
-        """Refuse the publishers of a channel for so long. Never blocks."""
-        self.gate.block(channel, seconds)
-        self.on_block(channel, seconds)
+    def block(self, channel: str, seconds: float) -> bool:
+        """Refuse the publishers of a channel for so long; False where too many are refused. Never blocks."""
+        if seconds and not self.gate.may_block(channel):
+            return False
+        self._close(channel, seconds)
+        return True
 
     def _block(self, channel: str, seconds: float) -> bool:
         """End what is published on a channel, wherever that is, and refuse what comes, for so long."""
-        self.block(channel, seconds)
+        self._close(channel, seconds)
         return self.kills.kill(channel, None, KILLED_BY_REDIS)
+
+    def _close(self, channel: str, seconds: float) -> None:
+        self.gate.block(channel, seconds)
+        self.on_block(channel, seconds)
 
     def _authority(self, config: Config, give_way: GiveWay) -> Authority:
         """Return who decides about publishers: the control server, the callback, or nobody."""

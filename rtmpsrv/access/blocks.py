@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 MAX_BLOCKS = 10_000  # the oldest makes room
+MAX_BLOCK_S = 365 * 24 * 3600  # as long as anybody may close a channel
 
 
 class Blocks:
@@ -17,6 +18,13 @@ class Blocks:
         if seconds > 0:
             self._make_room(now)
             self._until[channel] = now + seconds
+
+    def has_room(self, channel: str, now: float) -> bool:
+        """Tell whether a channel can be closed without that another one is opened."""
+        if len(self._until) >= MAX_BLOCKS:
+            for one in [one for one, until in self._until.items() if until <= now]:
+                del self._until[one]
+        return channel in self._until or len(self._until) < MAX_BLOCKS
 
     def left_s(self, channel: str, now: float) -> float:
         """Return for how many seconds a channel is closed still; 0 for an open one."""

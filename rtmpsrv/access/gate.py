@@ -239,6 +239,10 @@ class Gate:
         """
         self._blocks.add(channel, seconds, self._clock())
 
+    def may_block(self, channel: str) -> bool:
+        """Tell whether `block` opens no other channel. Never blocks."""
+        return self._blocks.has_room(channel, self._clock())
+
     def blocks(self) -> dict[str, float]:
         """Return what `block` is to be told in the process that goes on. Never blocks."""
         return self._blocks.left(self._clock())

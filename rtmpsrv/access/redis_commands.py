@@ -19,6 +19,7 @@ from redis.client import PubSub
 from redis.retry import Retry
 
 from rtmpsrv.access.backoff import Backoff, describe, keep_trying, stop_trying
+from rtmpsrv.access.blocks import MAX_BLOCK_S as MAX_BLOCK_S
 from rtmpsrv.access.give_way import GiveWay
 from rtmpsrv.access.reading import Meter, MeteredSocket, TooMuch
 from rtmpsrv.access.trust import check_files
@@ -29,7 +30,6 @@ HEALTH_CHECK_S = 10.0  # silence before a PING is sent; as much again after it e
 STABLE_AFTER_S = 10.0
 STOP_TIMEOUT_S = 1.0
 MAX_COMMAND_BYTES = 4096  # a channel and a stream id need a few hundred
-MAX_BLOCK_S = 31_536_000  # a year
 READ_BYTES = 16_384
 MAX_REPLY_BYTES = 65_536  # what is read until a reply is complete, the beginning of the next one included
 MAX_REPLY_S = 10.0

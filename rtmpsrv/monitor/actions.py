@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
+from rtmpsrv.access.blocks import MAX_BLOCK_S as MAX_BLOCK_S
+from rtmpsrv.few_lines import FewLines
 from rtmpsrv.log import Logger
 from rtmpsrv.server.session import Session
 from rtmpsrv.workers.estate import OnChannel
@@ -15,7 +17,6 @@ from rtmpsrv.workers.estate import OnChannel
 from .observer import Observer
 from .texts import clean, one_line
 
-MAX_BLOCK_S: Final = 30 * 24 * 3600.0
 BY_THE_API: Final = "ended by the API"
 OPENED_BY_THE_API: Final = "opened by the API"
 
@@ -26,8 +27,8 @@ Kill: TypeAlias = Callable[[str, str | None, str], bool]  # channel, stream id (
 class Blocks(Protocol):
     """Who may not come for a while; wherever that has to be known."""
 
-    def block(self, channel: str, seconds: float) -> None:
-        """Refuse the publishers of a channel for so long."""
+    def block(self, channel: str, seconds: float) -> bool:
+        """Refuse the publishers of a channel for so long; False where too many are."""
 
     def turn_away(self, address: str, channel: str, seconds: float) -> None:
         """Refuse an address as a player of a channel for so long."""
@@ -55,9 +56,10 @@ class Actions:
         self._blocks = blocks
         self._observer = observer
         self._log = log
+        self._of_nobody = FewLines(lambda text: log.info("%s", text))
 
-    def kick(self, connection_id: str, block_s: float = 0.0, reason: str = "") -> bool:
-        """End a connection; tell whether it was here.
+    def kick(self, connection_id: str, block_s: float = 0.0, reason: str = "") -> bool | None:
+        """End a connection; tell whether it was here. None: there are too many blocks, and nothing is done.
 
         With `block_s` nobody may publish its channel for so long; or, of a player, its address not play it.
         """
@@ -66,20 +68,23 @@ class Actions:
             return False
         channel, seconds = _channel_of(session), bounded(block_s)
         if channel and seconds and session.role == "publisher":
-            self._blocks.block(channel, seconds)
+            if not self._blocks.block(channel, seconds):
+                return None
         elif channel and seconds:
             self._blocks.turn_away(session.client.ip, channel, seconds)
         self._end(session, channel, why(reason), seconds)
         return True
 
-    def stop(self, channel: str, block_s: float | None = None, reason: str = "") -> bool:
+    def stop(self, channel: str, block_s: float | None = None, reason: str = "") -> bool | None:
         """End what is published on a channel, here or as far as its authority reaches; tell whether it was.
+
+        None: there are too many blocks, and nothing is done.
 
         With `block_s` nobody may publish it for so long, also where nobody did; 0 lets everybody again.
         """
         seconds, told = bounded(block_s or 0.0), why(reason)
-        if block_s is not None:
-            self._blocks.block(channel, seconds)
+        if block_s is not None and not self._blocks.block(channel, seconds):
+            return None
         publisher = self._publisher_of(channel)
         session = self._find(publisher) if publisher is not None else None
         found = session is not None and not session.is_unwanted()
@@ -87,10 +92,12 @@ class Actions:
             self._end(session, channel, told, seconds)
         found = self._give_up(channel) or found
         found = self._kill(channel, None, told) or found
-        if (found and session is None) or (seconds and not found):
+        if found and session is None:
             self._log.info("channel=%s %s%s", clean(channel), told, _closed_for(seconds))
+        elif seconds and not found:
+            self._of_nobody.add(f"channel={clean(channel)} {told}{_closed_for(seconds)}")
         elif block_s == 0 and not found:
-            self._log.info("channel=%s may be published again: %s", clean(channel), OPENED_BY_THE_API)
+            self._of_nobody.add(f"channel={clean(channel)} may be published again: {OPENED_BY_THE_API}")
         return found
 
     def _end(self, session: Session, channel: str, reason: str, seconds: float) -> None:

@@ -33,7 +33,7 @@ class KeeperMonitor:
     def __init__(
         self,
         standing: Callable[[], Standing],
-        block: Callable[[str, float], None],
+        block: Callable[[str, float], bool],
         kill: Kill,
         counted: Tallies,
         log: Logger,
@@ -92,9 +92,9 @@ class KeeperMonitor:
             "counters": self._counted.value(0, 0, {}),
         }
 
-    def stop(self, channel: str, block_s: float | None = None, reason: str = "") -> bool:
-        """End what is published on a channel, or asked for. Blocks for `KILL_AFTER_S`."""
-        if block_s is not None:
-            self._block(channel, bounded(block_s))
+    def stop(self, channel: str, block_s: float | None = None, reason: str = "") -> bool | None:
+        """End what is published on a channel, or asked for; as `Actions`. Blocks for `KILL_AFTER_S`."""
+        if block_s is not None and not self._block(channel, bounded(block_s)):
+            return None
         gevent.sleep(KILL_AFTER_S)
         return self._kill(channel, None, why(reason))

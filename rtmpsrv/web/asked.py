@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol, TypeVar
 
+from rtmpsrv.access.blocks import MAX_BLOCK_S as MAX_BLOCK_S
+
 ITEMS: Final = 100  # on a page, as MediaMTX has it
 MAX_ITEMS: Final = 1_000
-MAX_BLOCK_S: Final = 31_536_000  # a year, as for blocks over Redis
 MAX_REASON: Final = 200  # characters
 MAX_DIGITS: Final = 9
 MAX_PLACES: Final = 256

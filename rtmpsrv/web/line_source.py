@@ -98,17 +98,17 @@ class LineSource:
         last = dict(after) | {name: value["last"] for name, value in told.items()}
         return Happened(events, answers.missing, _serving(answers), last)
 
-    def kick(self, connection: str, block_s: float, reason: str) -> Gathered[bool]:
+    def kick(self, connection: str, block_s: float, reason: str) -> Gathered[bool | None]:
         """End a connection, and refuse its like for so long; any True: it was there."""
         return self._do("kick", connection, block_s, reason)
 
-    def stop(self, channel: str, block_s: float | None, reason: str) -> Gathered[bool]:
+    def stop(self, channel: str, block_s: float | None, reason: str) -> Gathered[bool | None]:
         """End the publication of a channel, and let nobody publish it for so long; any True: it was there."""
         return self._do("stop", channel, block_s, reason)
 
     # --- private ----------------------------------------------------------------------------------
 
-    def _do(self, what: str, *arguments: object) -> Gathered[bool]:
+    def _do(self, what: str, *arguments: object) -> Gathered[bool | None]:
         answers = self._ask_all(what, arguments)
         return _gathered([answers.by_name[name] for name in sorted(answers.by_name)], answers)
 

@@ -33,7 +33,10 @@ def blueprint(poller: Poller) -> Blueprint:
     @routes.post("/events/view")
     def view() -> tuple[Response, int]:
         """Let a page's stream tell of one channel, or of none again."""
-        asked = request.get_json(silent=True)
+        try:
+            asked = request.get_json(silent=True)
+        except RecursionError:  # brackets in brackets in brackets
+            asked = None
         wanted = view_of(asked)
         if not isinstance(asked, dict) or wanted is None:
             return jsonify(status="error", error="not a view"), 400

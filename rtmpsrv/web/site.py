@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException
 
 from rtmpsrv.api_settings import users_of
 from rtmpsrv.config import Config
+from rtmpsrv.few_lines import FewLines
 from rtmpsrv.log import Logger, RateLimited
 from rtmpsrv.web import control, headers, health, live_events, metrics, page, stat, v3
 from rtmpsrv.web.guard import CHALLENGES, Guard, Refusal, who
@@ -33,7 +34,8 @@ class Site:
         self.app.url_map.merge_slashes = False  # a channel's name may have two
         self.app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
         self.close: Callable[[], None] = lambda: None  # ends what never ends by itself
-        self._log = log
+        self._done = FewLines(lambda text: log.info("%s", text))
+        self._failed = FewLines(lambda text: log.error("%s", text))
         self._guard = Guard(config.api_token, users_of(config.api_users))
         self._refused_last = ""
         self._refused = RateLimited(
@@ -58,7 +60,7 @@ class Site:
     def _complete(self, response: flask.Response) -> flask.Response:
         request = flask.request
         if request.endpoint in CHANGING and request.method in ("GET", "POST") and response.status_code < 300:
-            self._log.info("%s by %s", ascii(request.path)[1:-1][:MAX_PATH], who(request.environ))
+            self._done.add(f"{ascii(request.path)[1:-1][:MAX_PATH]} by {who(request.environ)}")
         for name, value in headers.ALWAYS.items():
             response.headers.setdefault(name, value)
         response.headers.setdefault("Cache-Control", headers.NOT_KEPT)
@@ -75,7 +77,7 @@ class Site:
 
     def _fail(self, exc: Exception) -> flask.Response:
         """Let a bug of ours cost this one answer."""
-        self._log.error("%s failed: %s", flask.request.endpoint, described(exc))
+        self._failed.add(f"{flask.request.endpoint} failed: {described(exc)}")
         return _error(500, "internal error")
 
 

@@ -59,10 +59,10 @@ class Source(Protocol):
         With a channel, its last ends instead: they are remembered for longer.
         """
 
-    def kick(self, connection: str, block_s: float, reason: str) -> Gathered[bool]:
+    def kick(self, connection: str, block_s: float, reason: str) -> Gathered[bool | None]:
         """End a connection, and refuse its like for so long; any True: it was there."""
 
-    def stop(self, channel: str, block_s: float | None, reason: str) -> Gathered[bool]:
+    def stop(self, channel: str, block_s: float | None, reason: str) -> Gathered[bool | None]:
         """End the publication of a channel, one that is waited for too; any True: it was there.
 
         For so long nobody may publish it, whether it was there or not; 0 ends what was said before.

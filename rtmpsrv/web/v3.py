@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from flask import Blueprint, Response, request
 from werkzeug.routing import BaseConverter
 
+from rtmpsrv.access.blocks import MAX_BLOCKS
 from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, Kind
 from rtmpsrv.web.answers import answer, not_found, of_somebody, refused
 from rtmpsrv.web.asked import Refused, block_and_reason, connection_id, one, page_of, places, places_text
@@ -143,6 +144,7 @@ def _add_paths(routes: Blueprint, source: Source, verdicts: Judge, clock: Callab
     def stop(name: str) -> Response:
         block_s, reason = block_and_reason(request.args)
         done = source.stop(name, block_s, reason)
+        _allowed(done)
         if not any(done.values) and (done.missing or block_s is None):
             raise not_found(done, "nobody publishes this channel")
         return answer({**Stopped(status="ok", ended=any(done.values))}, done.missing)
@@ -180,6 +182,7 @@ def _add_connections(routes: Blueprint, source: Source, name: str, kind: Kind) -
         block_s, reason = block_and_reason(request.args)
         value, _ = find(text)
         done = source.kick(value["id"], block_s or 0.0, reason)
+        _allowed(done)
         if not any(done.values):
             raise not_found(done, "connection not found")
         return answer({**Done(status="ok")}, done.missing)
@@ -187,6 +190,12 @@ def _add_connections(routes: Blueprint, source: Source, name: str, kind: Kind) -
     routes.add_url_rule(f"/{name}/list", f"{name}_list", list_connections)
     routes.add_url_rule(f"/{name}/get/<text>", f"{name}_get", get)
     routes.add_url_rule(f"/{name}/kick/<text>", f"{name}_kick", kick, methods=["POST"])
+
+
+def _allowed(done: Gathered[bool | None]) -> None:
+    """Raise Refused where a process could not do it without opening a channel that is closed."""
+    if None in done.values:
+        raise Refused(429, f"{MAX_BLOCKS} channels are blocked: lift a block first")
 
 
 def _channel(source: Source, name: str) -> tuple[ChannelValue, list[str]]:

@@ -55,7 +55,8 @@ class Keeper:
         self.book = Book()
         self.slots = slots
         self._gate = gate
-        self.on_block = gate.block  # a worker wants publishers of a channel refused for a while
+        # A worker wants publishers of a channel refused for a while.
+        self.on_block: Callable[[str, float], object] = gate.block
         self._journal = journal
         self._log = log
         self._remembers = remembers

@@ -105,9 +105,13 @@ class Membership:
             self.link.start(doors.path_of(self._run_dir, doors.KEEPER))
         return self.link.wait(timeout_s) is not None
 
-    def block(self, channel: str, seconds: float) -> None:
-        """Have the publishers of a channel refused for so long, in all workers. Never blocks."""
+    def block(self, channel: str, seconds: float) -> bool:
+        """Have the publishers of a channel refused for so long, in all workers, as far as the keeper does.
+
+        Never blocks.
+        """
         self.link.tell("block", channel, seconds)
+        return True
 
     def turn_away(self, address: str, channel: str, seconds: float) -> None:
         """Have the players of an address refused, in all workers, if the keeper is there. Never blocks."""

@@ -110,13 +110,13 @@ class FakeSource:
             new = [one for one in told if one["serial"] > after.get(one["worker"], 0)]
         return Happened(new, list(self.missing), self.answered, last)
 
-    def kick(self, connection: str, block_s: float, reason: str) -> Gathered[bool]:
+    def kick(self, connection: str, block_s: float, reason: str) -> Gathered[bool | None]:
         self.done.append(("kick", connection, block_s, reason))
         here = any(one["id"] == connection for one in self.values_of_connections)
         self.values_of_connections = [one for one in self.values_of_connections if one["id"] != connection]
         return self._did(here)
 
-    def stop(self, channel: str, block_s: float | None, reason: str) -> Gathered[bool]:
+    def stop(self, channel: str, block_s: float | None, reason: str) -> Gathered[bool | None]:
         self.done.append(("stop", channel, block_s, reason))
         here = any(
             one["name"] == channel and (one["live"] or one["suspended"]) for one in self.values_of_channels
@@ -126,7 +126,7 @@ class FakeSource:
                 self.values_of_channels[index] = waited_for(channel, worker=one["worker"])
         return self._did(here)
 
-    def _did(self, here: bool) -> Gathered[bool]:
+    def _did(self, here: bool) -> Gathered[bool | None]:
         return Gathered([here, *[False] * (len(self.answered) - 1)], list(self.missing), self.answered)
 
 

@@ -24,6 +24,20 @@ def test_the_last_word_counts() -> None:
     assert blocks.describe() == {"blocked": 0}
 
 
+def test_there_is_room_where_nothing_is_pushed_out() -> None:
+    blocks = Blocks()
+    for number in range(MAX_BLOCKS - 1):
+        blocks.add(str(number), 1000, 0.0)
+    assert blocks.has_room("more", 0.0)
+    blocks.add("short", 1, 0.0)
+    assert not blocks.has_room("more", 0.0)
+    assert blocks.has_room("17", 0.0), "it is closed already"
+    assert blocks.describe() == {"blocked": MAX_BLOCKS}
+    assert blocks.has_room("more", 1.0), "one is over"
+    blocks.add("more", 1000, 1.0)
+    assert blocks.left_s("0", 1.0) == 999
+
+
 def test_what_is_over_makes_room_and_then_the_oldest() -> None:
     blocks = Blocks()
     blocks.add("short", 1, 0.0)

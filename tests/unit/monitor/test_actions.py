@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+from rtmpsrv.access import blocks
+from rtmpsrv.few_lines import AT_ONCE
 from rtmpsrv.monitor.actions import BY_THE_API, MAX_BLOCK_S, OPENED_BY_THE_API, bounded, why
 from tests.unit.leading import Logged
 from tests.unit.monitor.stage import stage
@@ -127,6 +129,33 @@ def test_players_that_are_kept_for_a_publisher_are_told_the_end(
         assert on.ask("stop", "news", 0.0, "") is True
         player.expect_status("NetStream.Play.UnpublishNotify")
         assert f"channel=news {BY_THE_API}" in logged.lines(logging.INFO)
+
+
+@pytest.mark.parametrize("count", [1, 3 * AT_ONCE])
+def test_blocks_of_channels_that_nobody_publishes_fill_no_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, count: int
+) -> None:
+    logged = Logged(monkeypatch, caplog)
+    with stage(monkeypatch) as on:
+        for number in range(count):
+            on.ask("stop", f"nobody{number}", 60.0, "")
+            on.ask("stop", f"nobody{number}", 0.0, "")
+        lines = [line for line in logged.lines(logging.INFO) if "channel=nobody" in line]
+        assert min(2 * count, AT_ONCE) <= len(lines) < AT_ONCE + 10
+
+
+def test_no_block_pushes_out_another_and_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "MAX_BLOCKS", 2)
+    with stage(monkeypatch) as on:
+        publisher = on.clients.publisher("news", KEY)
+        for channel in ("one", "two"):
+            assert on.ask("stop", channel, 60.0, "") is False
+        assert on.ask("stop", "news", 60.0, "") is None
+        assert on.ask("kick", on.connection("publish")["id"], 60.0, "") is None
+        publisher.fence()
+        assert on.ask("stop", "one", 30.0, "") is False, "that one is closed already"
+        assert on.ask("stop", "two", 0.0, "") is False
+        assert on.ask("stop", "news", 60.0, "") is True
 
 
 def test_blocks_and_reasons_are_bounded() -> None:

@@ -37,8 +37,13 @@ class Keeper:
         }
         self.counted = Tallies()
         self.monitor = KeeperMonitor(
-            lambda: self.standing, self.gate.block, self.gate.kill, self.counted, log.get("KEEPER")
+            lambda: self.standing, self._block, self.gate.kill, self.counted, log.get("KEEPER")
         )
+        self.is_full = False
+
+    def _block(self, channel: str, seconds: float) -> bool:
+        self.gate.block(channel, 0.0 if self.is_full else seconds)
+        return not self.is_full
 
     def ask(self, what: str, *arguments: Any) -> Any:
         return unpack(self.monitor.answer(what, arguments))
@@ -82,6 +87,12 @@ def test_a_channel_is_stopped_and_closed_for_all_workers(one: Keeper) -> None:
         one.gate.admit(REQUEST, one.kills.append)
     assert one.ask("stop", "sport", 0.0, "") is False
     one.gate.admit(PublishRequest("sport", KEY, "192.0.2.1"), one.kills.append)
+
+
+def test_a_block_that_would_push_out_another_is_none(one: Keeper) -> None:
+    one.is_full = True
+    assert one.ask("stop", "news", 60.0, "") is None
+    assert one.ask("stop", "news", None, "") is False
 
 
 def test_workers_have_the_time_to_tell_their_clients() -> None:

@@ -87,6 +87,11 @@ def test_what_is_no_json_is_refused(client: FlaskClient) -> None:
     assert client.post("/events/view", data="channel=live").status_code == 400
 
 
+def test_what_is_deeper_than_anybody_reads_is_refused(client: FlaskClient) -> None:
+    deep = client.post("/events/view", data="[" * 60000, content_type="application/json")
+    assert deep.status_code == 400
+
+
 @pytest.mark.parametrize("listener", ["1-x", 5, None])
 def test_a_stranger_may_not_look(client: FlaskClient, listener: object) -> None:
     answer = client.post("/events/view", json={"listener": listener, "channel": "live/good"})

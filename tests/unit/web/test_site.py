@@ -9,6 +9,7 @@ import pytest
 
 from rtmpsrv import log
 from rtmpsrv.config import Config
+from rtmpsrv.few_lines import AT_ONCE
 from rtmpsrv.web.headers import ALWAYS
 from rtmpsrv.web.site import Site, make_site
 from tests.doubles.monitor_source import FakeSource
@@ -84,6 +85,14 @@ def test_nothing_is_told_to_who_is_not_let_in(path: str) -> None:
 def test_users_of_the_settings_are_let_in() -> None:
     client = client_of(Config(api_users=f"eve:{SECRET}"))
     assert client.get("/v3/here", base_url=HERE, auth=("eve", SECRET)).text == "here"
+
+
+def test_a_bug_that_a_client_causes_over_and_over_fills_no_log(lines: Lines) -> None:
+    client = client_of()
+    for _ in range(3 * AT_ONCE):
+        client.get("/fails", base_url=HERE)
+    errors = [text for level, text in lines.lines if level == "ERROR"]
+    assert AT_ONCE <= len(errors) < AT_ONCE + 10
 
 
 def test_thousands_without_rights_are_a_line_or_two(lines: Lines) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -263,6 +264,16 @@ def test_a_stop_where_nobody_publishes_is_not_found_unless_it_blocks(api: Api) -
 )
 def test_what_cannot_be_read_is_refused(api: Api, path: str, error: str) -> None:
     assert api.get(path, 400) == {"status": "error", "error": error}
+
+
+def test_a_block_that_would_push_out_another_is_refused() -> None:
+    class Full(FakeSource):
+        def _did(self, here: bool) -> Any:
+            return replace(super()._did(here), values=[False, None])
+
+    api = Api(Full())
+    for path in (f"/v3/rtmpconns/kick/{id_of('idle')}?block=5", "/v3/channels/nowhere/stop?block=5"):
+        assert api.post(path, 429)["error"].endswith("channels are blocked: lift a block first")
 
 
 @pytest.mark.parametrize("path", ["/v3/channels/live/good/stop", f"/v3/rtmpconns/kick/{id_of('idle')}"])
