@@ -115,7 +115,7 @@ class App:
             self.registry, self.gate, admission.kills, self._parts, numbers, self.listeners, agreed(config),
             self.relay.tell, admission.callbacks, admission.redis,
             [admission.coordinator] if admission.coordinator else [], login_secret=secret,
-            turned_away=self.relay.room.turned_away,
+            turned_away=self.relay.room.turned_away, past=observer.history if membership is None else None,
         )  # fmt: skip
         if isinstance(admission, Admission) and admission.coordinator is not None:
             admission.coordinator.on_link_lost = lambda: self.estate.link_lost(admission.authority)

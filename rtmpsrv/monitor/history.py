@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 from .values import EventsValue, EventValue, Happening
 
@@ -19,11 +19,12 @@ _END: Final = "unpublish"
 
 
 class History:
-    """What happened, as far back as it is kept."""
+    """What happened since the server began, as far back as it is kept; `began_at` is when that was."""
 
     def __init__(self, worker: str = "", wall_clock: Callable[[], float] = time.time) -> None:
         self._worker = worker
         self._wall_clock = wall_clock
+        self.began_at = wall_clock()
         self._last = 0
         self._shelves: list[deque[EventValue]] = [deque(maxlen=KEPT) for _ in range(3)]
         self._ends: OrderedDict[str, deque[EventValue]] = OrderedDict()
@@ -32,9 +33,7 @@ class History:
         """Note something; its serial, worker and time are set here."""
         self._last += 1
         event["serial"], event["worker"], event["at"] = self._last, self._worker, self._wall_clock()
-        self._shelves[_SHELF[event["what"]]].append(event)
-        if event["what"] == _END:
-            self._note_end(event)
+        self._keep(event)
 
     def since(self, serial: int) -> EventsValue:
         """Return what happened after a serial; one that was never given is another process's, thus 0."""
@@ -45,6 +44,35 @@ class History:
     def of(self, channel: str) -> EventsValue:
         """Return the last ends of a channel."""
         return {"last": self._last, "events": _sorted(self._ends.get(channel, ()))}
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return plain values with which `adopt` goes on in the next process."""
+        return {
+            "began_at": self.began_at,
+            "last": self._last,
+            "shelves": [list(shelf) for shelf in self._shelves],
+            "ends": [event for kept in self._ends.values() for event in kept],
+        }
+
+    def adopt(self, value: dict[str, Any]) -> None:
+        """Go on with what another process has kept; whatever happened here comes after all of it."""
+        own = _sorted(event for shelf in self._shelves for event in shelf)
+        self.began_at, self._last = value["began_at"], value["last"]
+        self._ends.clear()
+        for shelf, events in zip(self._shelves, value["shelves"], strict=True):
+            shelf.clear()
+            shelf.extend(events)
+        for event in value["ends"]:
+            self._note_end(event)
+        for event in own:
+            self._last += 1
+            event["serial"] = self._last
+            self._keep(event)
+
+    def _keep(self, event: EventValue) -> None:
+        self._shelves[_SHELF[event["what"]]].append(event)
+        if event["what"] == _END:
+            self._note_end(event)
 
     def _note_end(self, event: EventValue) -> None:
         ends = self._ends.pop(event["channel"], None)

@@ -74,8 +74,7 @@ class Report:
         self._observer = observer
         self._turns = turns
         self._names_are_keys = names_are_keys
-        self._began_at = time.time()
-        self._wall_offset_s = self._began_at - monotonic()  # once: a moment must not wobble with the clock
+        self._wall_offset_s = time.time() - monotonic()  # once: a moment must not wobble with the clock
 
     def process(self, standing: Standing) -> ProcessValue:
         """Return what there is of the process as a whole. Gives way."""
@@ -91,7 +90,7 @@ class Report:
             "version": __version__,
             "python": sys.version.partition(" ")[0],
             "compiled": compiled(),
-            "started_at": self._began_at,
+            "started_at": self._observer.history.began_at,
             "ready": not standing["not_ready"],
             "not_ready": standing["not_ready"],
             "listeners": [_listener(listener) for listener in self._listeners],

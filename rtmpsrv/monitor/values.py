@@ -65,7 +65,7 @@ class ProcessValue(TypedDict):
     version: str
     python: str
     compiled: bool
-    started_at: float
+    started_at: float  # of the server: processes that succeed each other are one
     ready: bool
     not_ready: list[str]  # why, a sentence each
     listeners: list[ListenerValue]

@@ -60,6 +60,16 @@ class Commands(Protocol):
         """Listen no more. May block for a second or two."""
 
 
+class Past(Protocol):
+    """What a process remembers, for people to look at."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return plain values with which `adopt` goes on in the next process. Never blocks."""
+
+    def adopt(self, value: dict[str, Any]) -> None:
+        """Go on with what another process remembers. Never blocks."""
+
+
 class Grants(Protocol):
     """What a process knows of its publications: its gate, or its part in the keeper's. Never blocks."""
 
@@ -232,6 +242,7 @@ class Estate:
     link_lost_after: Callable[[Authority, set[int] | None], None] | None = None  # tells the successor
     login_secret: bytes = field(default=b"", repr=False)  # for the challenges of logins
     turned_away: Blocks = field(default_factory=Blocks)  # who may not play what for a while
+    past: Past | None = None  # what is remembered of those that are gone
     doors: list[Door] = field(default_factory=list)  # other ports; the successor gets their sockets
 
     def link_lost(self, authority: Authority, serials: set[int] | None = None) -> None:

@@ -159,9 +159,10 @@ class Predecessor:
         closed = estate.gate.blocks()
         self._talk.say({"kind": "slots", "addresses": dict(addresses_of(estate))})
         away = estate.turned_away.left(monotonic())
-        self._talk.say(
-            {"kind": "serve", "moves": moves, "number": number, "blocks": closed, "turned_away": away}
-        )
+        serve = {"kind": "serve", "moves": moves, "number": number, "blocks": closed, "turned_away": away}
+        if estate.past is not None:
+            serve["past"] = estate.past.snapshot()
+        self._talk.say(serve)
         self._talk.answer(max(STEP_S, self._start_s / 2), "serving")
         self.serving = self._handing.serving = True
         for listener in estate.listeners:

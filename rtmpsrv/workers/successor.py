@@ -147,6 +147,8 @@ class Successor:
                         estate.gate.block(channel, seconds)
                     for who, seconds in message.get("turned_away", {}).items():  # not of an older version
                         estate.turned_away.add(who, seconds, monotonic())
+                    if estate.past is not None and "past" in message:
+                        estate.past.adopt(message["past"])
                     self._talk.tell({"kind": "serving"})
                     return
                 case "elder":

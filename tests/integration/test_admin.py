@@ -162,6 +162,8 @@ def test_no_request_is_lost_while_servers_succeed_each_other() -> None:
         assert failures == []
         assert all(names == ["app"] for names in found)
         eventually(lambda: len(webs_below(server.pid)) == 1, "one process serves")
+        remembered = json.loads(admin.ask("/v3/events")[1])["items"]
+        assert [(one["what"], one["channel"]) for one in remembered] == [("publish", "app")]
         server.end()
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+
 from rtmpsrv.monitor.history import KEPT, KEPT_ENDS, MAX_CHANNELS, History
 from rtmpsrv.monitor.values import EventValue, Happening
 
@@ -64,3 +66,19 @@ def test_the_channel_whose_last_end_is_longest_ago_makes_room() -> None:
     assert history.of("1")["events"] == []
     assert len(history.of("0")["events"]) == 2
     assert len(history.of("2")["events"]) == len(history.of("new")["events"]) == 1
+
+
+def test_the_next_process_goes_on_with_what_was_and_puts_its_own_behind() -> None:
+    first = History("", lambda: 10.0)
+    first.add(event("unpublish"))
+    first.add(event("refused"))
+    second = History("", lambda: 20.0)
+    second.add(event("publish", "sport"))
+    second.adopt(pickle.loads(pickle.dumps(first.snapshot())))
+    assert second.began_at == 10.0
+    assert [(one["serial"], one["what"], one["at"]) for one in second.since(0)["events"]] == [
+        (1, "unpublish", 10.0), (2, "refused", 10.0), (3, "publish", 20.0),
+    ]  # fmt: skip
+    assert [one["what"] for one in second.of("news")["events"]] == ["unpublish"]
+    second.add(event("unpublish"))
+    assert [one["serial"] for one in second.of("news")["events"]] == [1, 4]

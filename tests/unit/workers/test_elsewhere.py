@@ -165,7 +165,7 @@ def test_a_worker_that_takes_nobody_is_asked_again_and_players_wait(tmp_path: Pa
         one.membership.neighbours.on_calls = handlers
         other.membership.neighbours._lines["w1"].close()
         watcher.hear_video(keyframe(b"first"))
-        # Where its connection ended in the middle of a question, that worker has no room: there is a copy then.
+        # Where the connection ended in the middle of a question there is no room: there is a copy then.
         assert one.players + other.players == 1
         assert interframe(KEY.encode()) not in watcher.videos
 
