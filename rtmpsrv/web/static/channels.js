@@ -45,7 +45,8 @@ function onAirFor(row, now) {
   if (row.live) return row.started ? span(now - row.started) : UNKNOWN;
   if (!row.suspended) return UNKNOWN;
   const left = remaining(row, now);
-  return left === null ? "waits" : `waits ${span(left)}`;
+  if (left === null) return "waits";
+  return left < 60 ? `waits ${span(left)}` : `waits ${Math.ceil(left / 60)} min`;
 }
 
 function columns(store) {
