@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 from rtmpsrv.api_settings import is_loopback
 
 OPEN_HERE: Final = frozenset({"/healthz", "/readyz"})  # from this machine nobody is asked who it is
-CHANGING: Final = "/control/"  # what nginx-rtmp does at a GET
 MAX_NAME: Final = 64  # of a user's name that is shown
 SAFE: Final = frozenset({"GET", "HEAD"})
 CHALLENGES: Final = ('Basic realm="rtmpsrv", charset="UTF-8"', 'Bearer realm="rtmpsrv"')
@@ -48,8 +47,11 @@ class Guard:
         """Whether credentials are needed."""
         return self._token is not None or bool(self._users)
 
-    def judge(self, environ: Mapping[str, Any]) -> Refusal | None:
-        """Return why a request, as WSGI has it, is refused; None where it is not."""
+    def judge(self, environ: Mapping[str, Any], *, changes: bool = False) -> Refusal | None:
+        """Return why a request, as WSGI has it, is refused; None where it is not.
+
+        `changes`: it does, even if it is a GET. Its route tells: a path may be written in many ways.
+        """
         here = is_loopback(environ.get("REMOTE_ADDR", ""))
         if not self.asks:
             if not here:
@@ -60,7 +62,7 @@ class Guard:
                 return Refusal(403, "Host is not this machine's: such a proxy needs API_TOKEN or API_USERS")
         elif not ((here and environ.get("PATH_INFO") in OPEN_HERE) or self._is_known(environ)):
             return Refusal(401, "authentication is needed")
-        if is_of_another_site(environ):
+        if is_of_another_site(environ, changes=changes):
             return Refusal(403, "not from another site")
         return None
 
@@ -103,7 +105,7 @@ def who(environ: Mapping[str, Any]) -> str:
     return f"{name[:MAX_NAME]!a} from {address}" if name else address
 
 
-def is_of_another_site(environ: Mapping[str, Any]) -> bool:
+def is_of_another_site(environ: Mapping[str, Any], *, changes: bool = False) -> bool:
     """Tell whether a browser asks for a page that is not ours. Other programs say nothing of this."""
     site = environ.get("HTTP_SEC_FETCH_SITE", "").lower()
     if site in ("same-origin", "none"):  # no page can make its browser say so
@@ -113,17 +115,26 @@ def is_of_another_site(environ: Mapping[str, Any]) -> bool:
             environ.get("HTTP_SEC_FETCH_MODE", "").lower() == "navigate"
             and environ.get("HTTP_SEC_FETCH_DEST", "").lower() == "document"
             and environ.get("REQUEST_METHOD") in SAFE
-            and not environ.get("PATH_INFO", "").startswith(CHANGING)
+            and not changes
         )
         return not follows_link
     origin = environ.get("HTTP_ORIGIN")
     if origin is None:
         return False
     try:
-        ours = urlsplit(origin).netloc.lower() == str(environ.get("HTTP_HOST", "")).lower()
+        shown = urlsplit(origin)
     except ValueError:
         return True
-    return not ours
+    return (shown.scheme, shown.netloc.lower()) != (
+        _scheme(environ),
+        str(environ.get("HTTP_HOST", "")).lower(),
+    )
+
+
+def _scheme(environ: Mapping[str, Any]) -> str:
+    """Return by what the browser has reached us, or a proxy before us, which says so: no page can."""
+    forwarded = str(environ.get("HTTP_X_FORWARDED_PROTO", "")).partition(",")[0].strip().lower()
+    return forwarded or str(environ.get("wsgi.url_scheme", "http"))
 
 
 def host_of(field: str) -> str:

@@ -20,6 +20,7 @@ from rtmpsrv.web.source import Source
 from rtmpsrv.web.verdict import Verdicts
 
 API: tuple[str, ...] = ("/v3/", "/events")  # where errors are JSON
+CHANGING_BY_GET = "control"  # routes
 CHANGING = frozenset(
     {"v3.stop", "v3.rtmpconns_kick", "v3.rtmpsconns_kick", "control.drop"}
 )  # who did it is logged
@@ -50,7 +51,7 @@ class Site:
         self.app.register_error_handler(Exception, self._fail)
 
     def _let_in(self) -> flask.Response | None:
-        refusal = self._guard.judge(flask.request.environ)
+        refusal = self._guard.judge(flask.request.environ, changes=flask.request.blueprint == CHANGING_BY_GET)
         if refusal is None:
             return None
         self._refused_last = flask.request.remote_addr or ""

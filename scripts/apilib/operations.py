@@ -92,6 +92,8 @@ class Operation:
         why |= {401: "Token, or name and password, are missing or wrong.", 403: "Not from there."}
         if self.finds:
             why[404] = "There is no such thing."
+        if "block" in self.names:
+            why[429] = "So many channels are blocked that another one would have to be opened."
         if self.answer is not None:
             why[503] = "No process has answered in time, or one of them in which it may be."
         return why

@@ -85,7 +85,10 @@ def test_pages_of_other_sites_are_kept_out_with_credentials_too() -> None:
     good = {"HTTP_AUTHORIZATION": f"Bearer {TOKEN}"}
     assert status(guard, FAR | good, HTTP_SEC_FETCH_SITE="cross-site") == 403
     assert status(guard, FAR | good, HTTP_ORIGIN="https://evil.example") == 403
-    assert status(guard, FAR | good, HTTP_ORIGIN="https://live.example.org") is None
+    assert status(guard, FAR | good, HTTP_ORIGIN="https://live.example.org") == 403
+    proxied = FAR | good | {"HTTP_X_FORWARDED_PROTO": "https"}
+    assert status(guard, proxied, HTTP_ORIGIN="https://live.example.org") is None
+    assert status(guard, proxied, HTTP_ORIGIN="http://live.example.org") == 403
 
 
 @pytest.mark.parametrize(
@@ -98,6 +101,10 @@ def test_pages_of_other_sites_are_kept_out_with_credentials_too() -> None:
         ({"HTTP_SEC_FETCH_SITE": "cross-site", "HTTP_SEC_FETCH_MODE": "no-cors"}, True),
         ({"HTTP_ORIGIN": "http://localhost:9997"}, False),
         ({"HTTP_ORIGIN": "http://localhost:9998"}, True),
+        ({"HTTP_ORIGIN": "https://localhost:9997"}, True),
+        ({"HTTP_ORIGIN": "https://LOCALHOST:9997", "wsgi.url_scheme": "https"}, False),
+        ({"HTTP_ORIGIN": "http://localhost:9997", "wsgi.url_scheme": "https"}, True),
+        ({"HTTP_ORIGIN": "https://localhost:9997", "HTTP_X_FORWARDED_PROTO": "https, http"}, False),
         ({"HTTP_ORIGIN": "null"}, True),
         ({"HTTP_ORIGIN": ""}, True),
         ({"HTTP_ORIGIN": "http://["}, True),
@@ -114,7 +121,7 @@ def test_a_link_to_the_page_may_be_followed_but_not_to_what_changes_things() -> 
         "HTTP_SEC_FETCH_DEST": "document",
     }
     assert not is_of_another_site(HERE | link)
-    assert is_of_another_site(HERE | link | {"PATH_INFO": "/control/drop/client"})
+    assert is_of_another_site(HERE | link, changes=True)
     assert is_of_another_site(HERE | link | {"REQUEST_METHOD": "POST"})
     assert is_of_another_site(HERE | link | {"HTTP_SEC_FETCH_DEST": "iframe"})
 

@@ -120,6 +120,18 @@ def test_a_site_has_all_its_routes_and_each_asks_who_it_is() -> None:
             assert found.status_code == 401, (method, path)
 
 
+@pytest.mark.parametrize("path", ["/control/drop/client", "//control/drop/client", "/control/drop/%63lient"])
+def test_a_link_from_elsewhere_changes_nothing_however_it_is_written(path: str, lines: Lines) -> None:
+    source = FakeSource()
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    site = make_site(source, Config(), log.get("WEB"))
+    environ = {"PATH_INFO": path.replace("%63", "c")}
+    found = site.app.test_client().get("/", base_url=HERE, headers=link, environ_overrides=environ)
+    assert (found.status_code, found.text) == (403, "not from another site\n")
+    assert source.done == []
+    site.close()
+
+
 def test_who_ends_something_is_in_the_log(lines: Lines) -> None:
     site = make_site(FakeSource(), Config(api_users=f"anna:{SECRET}"), log.get("WEB"))
     client = site.app.test_client()
