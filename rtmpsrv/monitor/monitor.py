@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from gevent.lock import Semaphore
+
 from rtmpsrv.server.turns import Turns
 
 from .actions import Actions
@@ -19,6 +21,7 @@ from .values import EventsValue
 
 Answer = Callable[..., object]
 # Of what one question names: the web process cannot make a process look for more.
+AT_ONCE: Final = frozenset({"kick", "stop"})
 MAX_NAMES: Final = 10_000
 
 
@@ -39,6 +42,7 @@ class Monitor:
         self._observer = observer
         self._standing = standing
         self._turns = turns
+        self._one = Semaphore()
         self._lag = LoopLag(observer.counted.lag_s.add, EVERY_S)
         self._answers: dict[str, Answer] = {
             "process": lambda: report.process(standing()),
@@ -60,8 +64,16 @@ class Monitor:
         self._lag.stop()
 
     def answer(self, what: str, arguments: Sequence[Any] = ()) -> bytes:
-        """Answer a question. Blocks, since it gives way. Raises KeyError for one that is not known."""
-        return packed(self._answers[what](*arguments), self._turns)
+        """Answer a question. Blocks, since it gives way. Raises KeyError for one that is not known.
+
+        Those that give way are answered one after the other: together they would all go on in one round of
+        the loop. What is to be done waits for none of them.
+        """
+        answer = self._answers[what]
+        if what in AT_ONCE:
+            return packed(answer(*arguments), self._turns)
+        with self._one:
+            return packed(answer(*arguments), self._turns)
 
     def events(self, after: dict[str, int], channel: str | None = None) -> EventsValue:
         """Return what happened after what a caller knows, by worker; or the last ends of one channel."""

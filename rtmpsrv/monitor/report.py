@@ -126,20 +126,13 @@ class Report:
 
     def connections(self, ids: list[str] | None = None) -> list[ConnectionValue]:
         """Return the connections of these ids, or all. Gives way."""
-        wanted = set(ids) if ids is not None else None
-        return [
-            self._connection(session)
-            for session in self._sessions()
-            if wanted is None or session.client.id in wanted
-        ]
+        sessions = self._sessions() if ids is None else self._named(ids)
+        return [self._connection(session) for session in sessions]
 
     def find(self, connection_id: str) -> Session | None:
         """Return a connection's session, None where there is none here. Never blocks."""
-        for listener in self._listeners:
-            for session in listener.sessions:
-                if session.client.id == connection_id:
-                    return session
-        return None
+        found = (listener.find(connection_id) for listener in self._listeners)
+        return next((session for session in found if session is not None), None)
 
     # --- private ----------------------------------------------------------------------------------
 
@@ -149,6 +142,13 @@ class Report:
             for session in self._in_turns(list(listener.sessions)):
                 if session in listener.sessions:
                     yield session
+
+    def _named(self, ids: list[str]) -> Iterator[Session]:
+        """Give the sessions of these ids, each once."""
+        for one in self._in_turns(dict.fromkeys(ids)):
+            session = self.find(one)
+            if session is not None:
+                yield session
 
     def _found(self, names: list[str]) -> list[Channel]:
         return [channel for name in names if (channel := self._registry.find(name)) is not None]

@@ -50,6 +50,7 @@ class Listener(StreamServer):
         """Bind an address, or take over a socket that listens already, whose descriptor is given."""
         self.log = log.get(self.prefix)
         self.sessions: set[Session] = set()
+        self._by_id: dict[str, Session] = {}  # the same
         self.greenlets = Group()
         self._beginning: set[Any] = set()  # greenlets of connections that have no session yet
         self._coming_again: set[_Slot] = set()
@@ -198,11 +199,23 @@ class Listener(StreamServer):
         logger = log.session_logger(self.prefix, state.client.number)
         session = Session(state, transport, self._host, self._parts, logger, comes_again)
         self.sessions.add(session)
+        self._by_id[session.client.id] = session
         try:
             session.run()
         finally:
-            self.sessions.discard(session)
+            self._forget(session)
             self._trim.freed(state.bytes_in)
+
+    def find(self, connection_id: str) -> Session | None:
+        """Return the session of a connection, None where it is not here. Never blocks."""
+        return self._by_id.get(connection_id)
+
+    def _forget(self, session: Session) -> None:
+        self.sessions.discard(session)
+        if (
+            self._by_id.get(session.client.id) is session
+        ):  # else it has moved, and is here again as another one
+            del self._by_id[session.client.id]
 
     @property
     def bound_to(self) -> tuple[str, int]:
@@ -231,7 +244,7 @@ class Listener(StreamServer):
         except CannotMove:
             close(descriptor)
             raise
-        self.sessions.discard(session)
+        self._forget(session)
         state.slot = self._parts.slots.depart(state.client.ip)
         return Frozen(state, descriptor)
 

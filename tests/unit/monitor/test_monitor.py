@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+import gevent
 import pytest
 
-from rtmpsrv.monitor.monitor import packed
+from rtmpsrv.monitor.monitor import Monitor, packed
 from rtmpsrv.monitor.packing import PIECE, unpack
 from tests.unit.monitor.stage import stage
 from tests.unit.server.stage import eventually
@@ -25,6 +27,28 @@ def test_long_lists_give_way_between_their_pieces() -> None:
     assert unpack(packed({"one": 1}, rests)) == {"one": 1}
     assert unpack(packed([], rests)) == []
     assert rests.count == 2
+
+
+def test_questions_are_answered_one_after_the_other_and_nothing_waits_that_is_to_be_done() -> None:
+    course: list[str] = []
+
+    def slow() -> list[str]:
+        course.append("begin")
+        gevent.sleep(0)
+        gevent.sleep(0)
+        course.append("end")
+        return []
+
+    parts: Any = SimpleNamespace(
+        process=None, names=slow, channels=None, ids=slow, connections=None,
+        kick=lambda *what: course.append("kick"), stop=None,
+    )  # fmt: skip
+    nothing: Any = SimpleNamespace(counted=SimpleNamespace(lag_s=SimpleNamespace(add=None)))
+    rests: Any = Rests()
+    monitor = Monitor(parts, parts, nothing, nothing, rests)
+    asking = [gevent.spawn(monitor.answer, what, ()) for what in ("names", "ids", "kick")]
+    gevent.joinall(asking, timeout=5, raise_error=True)
+    assert course == ["begin", "kick", "end", "begin", "end"]
 
 
 def test_a_question_that_is_not_known_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -301,6 +301,7 @@ def test_a_session_goes_on_at_another_listener_with_a_slot_of_its_own(listener: 
     eventually(lambda: session._state.bytes_in)
     frozen = listener.release(session)
     assert listener.sessions == set()
+    assert listener.find(session.client.id) is None
     slots, others_slots = cast(Any, listener._parts.slots), cast(Any, other._parts.slots)
     others_slots.refusal = "too many"
     other.adopt(frozen)
@@ -308,14 +309,31 @@ def test_a_session_goes_on_at_another_listener_with_a_slot_of_its_own(listener: 
     assert others_slots.taken == ["127.0.0.1"]
     eventually(lambda: not listener.greenlets)
     assert slots.taken == []
+    assert other.find(session.client.id) in other.sessions
     peer.sendall(bytes(1536))
     assert peer.recv(1) == b"\x03"
     peer.close()
     eventually(lambda: not other.greenlets)
+    assert other.find(session.client.id) is None
     assert others_slots.taken == []
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(frozen.descriptor)
     other.close()
+
+
+def test_a_session_that_comes_back_is_found_as_the_one_that_it_is_now(listener: Listener) -> None:
+    peer = dial(listener)
+    eventually(lambda: listener.sessions)
+    (session,) = listener.sessions
+    before = list(listener.greenlets)
+    listener.adopt(listener.release(session))
+    eventually(lambda: listener.sessions)
+    eventually(lambda: all(one.dead for one in before))
+    (again,) = listener.sessions
+    assert again is not session
+    assert listener.find(session.client.id) is again
+    peer.close()
+    eventually(lambda: not listener.greenlets)
 
 
 def test_a_session_that_cannot_move_stays_and_no_descriptor_is_left(
@@ -346,6 +364,7 @@ def test_a_session_that_cannot_move_stays_and_no_descriptor_is_left(
     with pytest.raises(CannotMove, match="Too many open files"):
         listener.release(session)
     assert listener.sessions == {session}
+    assert listener.find(session.client.id) is session
     monkeypatch.undo()
     peer.close()
 
