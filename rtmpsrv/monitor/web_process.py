@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import gevent
 from gevent import socket as gsocket
+from gevent.event import Event
 
 from rtmpsrv.log import Logger
 from rtmpsrv.monitor.spawning import Spawned, spawn
@@ -17,8 +18,9 @@ from rtmpsrv.workers.calls import CallLost, Calls, NoAnswer
 from rtmpsrv.workers.wire import Wire
 
 COMMAND: Final = ("-m", "rtmpsrv.web")
-PING_S: Final = 10.0
-MAX_SILENCES: Final = 3  # pings without an answer
+START_S: Final = 60.0  # until it asks for its settings: it loads much, perhaps on a machine with much to do
+PING_S: Final = 2.0
+MAX_SILENCES: Final = 3  # pings one after the other, each for as long without an answer
 REAP_S: Final = 2.0  # between the end of a process's sockets and its own
 MAX_WAITING_BYTES: Final = 64 << 20  # answers that it has not read; then it is given up
 # They would end it before it can say what to do at them; it takes them when it is ready.
@@ -39,6 +41,7 @@ class WebProcess:
         """Start it, to accept from a socket that listens. Raises OSError. Blocks for a millisecond."""
         self._log = log
         self._orderly = False
+        self._has_begun = Event()
         ours, theirs = gsocket.socketpair(gsocket.AF_UNIX)
         try:
             environ = {
@@ -56,7 +59,7 @@ class WebProcess:
             Wire(ours, max_waiting_bytes=MAX_WAITING_BYTES),
             log,
             tells={"ends": self._note_that_it_ends},
-            calls={"settings": lambda: dict(settings), "ask": ask},
+            calls={"settings": lambda: self._begin(settings), "ask": ask},
         )
 
     @property
@@ -97,14 +100,19 @@ class WebProcess:
         self._process.kill()
         self._calls.close("killed")
 
+    def _begin(self, settings: Mapping[str, str]) -> dict[str, str]:
+        self._has_begun.set()
+        return dict(settings)
+
     def _note_that_it_ends(self) -> None:
         self._orderly = True
 
     def _watch(self) -> None:
         """Make an end of one that is there, and does nothing; the top of a greenlet."""
-        silences = 0
+        silences = 0 if self._has_begun.wait(START_S) else MAX_SILENCES
         while silences < MAX_SILENCES:
-            gevent.sleep(PING_S)
+            if not silences:
+                gevent.sleep(PING_S)
             try:
                 self._calls.call("ping", timeout_s=PING_S)
                 silences = 0

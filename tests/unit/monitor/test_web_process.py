@@ -84,9 +84,18 @@ def test_it_ends_when_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
     leaving.get(timeout=5)
 
 
-def test_one_that_says_nothing_any_more_is_killed(monkeypatch: pytest.MonkeyPatch, lines: Lines) -> None:
-    monkeypatch.setattr(web_process, "PING_S", 0.02)
-    web = run(monkeypatch, "os.kill(os.getpid(), 19)", {})  # stopped
+def test_who_asks_one_that_stops_is_not_kept_for_long() -> None:
+    assert web_process.PING_S * (1 + web_process.MAX_SILENCES) <= 10
+
+
+@pytest.mark.parametrize(
+    ("limit", "before"), [("START_S", ""), ("PING_S", 'line.call("settings", timeout_s=5); ')]
+)
+def test_one_that_says_nothing_any_more_is_killed(
+    monkeypatch: pytest.MonkeyPatch, lines: Lines, limit: str, before: str
+) -> None:
+    monkeypatch.setattr(web_process, limit, 0.02)
+    web = run(monkeypatch, before + "os.kill(os.getpid(), 19)", {})  # stopped
     assert not web.serve()
     assert is_gone(web.pid)
     assert ("WARNING", "the web process does not answer any more, and is killed") in lines.lines
