@@ -55,7 +55,7 @@ class Keeper:
         self.book = Book()
         self.slots = slots
         self._gate = gate
-        self.on_block: Callable[[str, float], object] = gate.block  # a worker wants a channel closed for so long
+        self.on_block: Callable[[str, float], object] = gate.block  # of a channel, for so long
         self._journal = journal
         self._log = log
         self._remembers = remembers
