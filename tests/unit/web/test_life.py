@@ -72,7 +72,7 @@ def test_it_serves_until_it_is_told_to_stop(parent: Parent) -> None:
     parent.line.call("ping", timeout_s=PATIENCE_S)
     parent.line.tell("reload")
     parent.line.tell("stop")
-    eventually(lambda: parent.is_over)
+    eventually(lambda: parent.is_over and parent.said)  # which its parent reads after that, perhaps
     assert parent.said == ["ends"]
 
 
@@ -98,7 +98,7 @@ def test_it_ends_when_nobody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     parent = Parent(monkeypatch, texts_of(Config()), 60.0)
     parent.status()
     parent.life._idle_s = 0.001
-    eventually(lambda: parent.is_over)
+    eventually(lambda: parent.is_over and parent.said)  # which its parent reads after that, perhaps
     assert parent.said == ["ends"]
     parent.close()
 
