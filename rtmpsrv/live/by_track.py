@@ -19,6 +19,7 @@ from .segment import AUDIO, VIDEO
 
 CHART_S: Final = 60
 MAX_COUNTED: Final = 2 * tracks.MAX_TRACKS  # beside the first of each kind
+MAX_SPLIT: Final = 1000  # messages a second; real streams have up to 500
 MAX_READ_BYTES: Final = tracks.MAX_HEADER_BYTES  # of new headers at one go: some 5 ms, of the worst
 FPS_AFTER_S: Final = 2.0  # pictures per second are told
 
@@ -62,8 +63,8 @@ class ByTrack:
     """Changed by the vitals and the contents of its publication only."""
 
     __slots__ = (
-        "_configured", "_counted_before", "_counts", "_known", "_seen", "_stale", "_told", "_whole",
-        "audio_frame_ms", "looks", "odd_headers", "several",
+        "_configured", "_counted_before", "_counts", "_known", "_second", "_seen", "_split_in",
+        "_stale", "_told", "_whole", "audio_frame_ms", "looks", "odd_headers", "several",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -71,6 +72,7 @@ class ByTrack:
         self.several = 0  # kinds that have several tracks
         self.odd_headers = 0  # that were not understood
         self.audio_frame_ms = 0.0  # by the header of the first audio track
+        self._second = self._split_in = 0  # of the last message that was split, and how many in it
         self._told = 0  # kinds of which a frame was seen
         self._whole = {VIDEO: Count(), AUDIO: Count()}  # of a kind, all tracks together
         self._counts: dict[Key, Count] = {}  # of tracks but the first
@@ -104,7 +106,7 @@ class ByTrack:
         if not self.several & kind:
             self.looks &= ~kind
         elif tracks.has_tracks(type_id, payload):
-            self._split(kind, int(now), tracks.frame_sizes(type_id, payload))
+            self._split(kind, int(now), type_id, payload)
         return self.looks
 
     def count(self, kind: int, second: int, frames: int, size: int) -> None:
@@ -186,8 +188,14 @@ class ByTrack:
 
     # --- private ----------------------------------------------------------------------------------
 
-    def _split(self, kind: int, second: int, sizes: list[tuple[int, int]]) -> None:
-        """Count the frames of one message by their tracks."""
+    def _split(self, kind: int, second: int, type_id: int, payload: bytes) -> None:
+        """Count the frames of one message by their tracks; of a flood, as the first track's."""
+        if second != self._second:
+            self._second, self._split_in = second, 0
+        self._split_in += 1
+        if self._split_in > MAX_SPLIT:
+            return
+        sizes = tracks.frame_sizes(type_id, payload)
         if sizes and 0 not in [track for track, _ in sizes]:
             self._count_of(kind, _ABSENT).add(second, 1, 0)
         for track, size in sizes:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtmpsrv.live.by_track import MAX_COUNTED, MAX_READ_BYTES, ByTrack, bitrate
+from rtmpsrv.live.by_track import MAX_COUNTED, MAX_READ_BYTES, MAX_SPLIT, ByTrack, bitrate
 from rtmpsrv.media.tracks import MAX_TRACKS
 from tests.unit.live.course import AAC, Course, picture, tone, tracks_of
 from tests.unit.live.fakes import Message
@@ -71,6 +71,15 @@ def test_frames_of_tracks_that_no_header_told_of_are_the_firsts() -> None:
     tracks = tracks_of(course.vitals())
     assert list(tracks) == [("video", 3)]
     assert tracks["video", 3]["configured"] is False
+
+
+def test_of_a_flood_so_many_messages_a_second_are_split() -> None:
+    course = Course(headers=(video(many(0x96, 0, (0, b"avc1", AVC_BODY), (1, b"hvc1", HEVC_BODY))),))
+    course.stage.publish(*[two_pictures(0, number == 0) for number in range(MAX_SPLIT + 5)])
+    assert [one["frames"] for one in course.vitals()["tracks"]] == [MAX_SPLIT + 5, MAX_SPLIT]
+    course.stage.clock.advance(1)
+    course.stage.publish(two_pictures(1000, False))
+    assert [one["frames"] for one in course.vitals()["tracks"]] == [MAX_SPLIT + 6, MAX_SPLIT + 1]
 
 
 def test_no_more_tracks_are_counted_or_told_than_there_may_be() -> None:
