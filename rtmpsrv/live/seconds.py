@@ -32,8 +32,10 @@ class Seconds:
         """Return the numbers of so many seconds up to one, which is the last of them."""
         if second > self._newest:
             self._advance(second)
-        values, mask = self._values, self._mask
-        return [values[one & mask] for one in range(second - count + 1, second + 1)]
+        begin = (second - count + 1) & self._mask
+        behind = begin + count - len(self._values)  # how many stand at the ring's beginning again
+        found = self._values[begin : begin + count].tolist()
+        return found + self._values[:behind].tolist() if behind > 0 else found
 
     def snapshot(self) -> tuple[int, bytes]:
         """Return all of it, as `adopt` takes it."""
