@@ -113,7 +113,7 @@ run_compiled() {
     cd build/compiled
     step "$python" -m tests.states check ../pickled-by-python
     step "$python" -m tests.states write ../pickled-by-compiled
-    step env RTMPSRV_EXPECT_COMPILED=1 "$python" -m pytest -q "$@"
+    PYTHON="$python" RTMPSRV_EXPECT_COMPILED=1 test_step -q "$@"
     cd ../..
     step .venv/bin/python -m tests.states check build/pickled-by-compiled
 }
@@ -129,7 +129,7 @@ run_unit_tests() {
     local coverage=.venv/bin/coverage measure="--cov --cov-report="
     [ $# = 0 ] || measure=""
     # shellcheck disable=SC2086 # none or two words
-    step .venv/bin/python -m pytest -q -n auto --dist worksteal $measure tests/unit "$@"
+    test_step -q -n auto --dist worksteal $measure tests/unit "$@"
     [ $# = 0 ] || return 0
     step "$coverage" report --include="$WHOLLY_COVERED" --show-missing --fail-under=100
     step "$coverage" report --fail-under="$COVERED_PERCENT"
@@ -153,6 +153,17 @@ step() {
     say "== $*"
     "$@" || failed="$failed
   $*"
+}
+
+# test_step PYTEST_ARGUMENT...: tests that share the machine. What fails is run once more, one at a time, and has
+# failed if it fails again: some need more of the machine than others leave them. Both runs are printed.
+test_step() {
+    local python="${PYTHON:-.venv/bin/python}"
+    say "== pytest $*"
+    "$python" -m pytest "$@" && return
+    say "== what failed, one at a time"
+    "$python" -m pytest "$@" -n 0 --no-cov --last-failed --last-failed-no-failures none || failed="$failed
+  pytest $*"
 }
 
 # Ends the script, with a list of what failed.
