@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from math import isfinite
 
-from rtmpsrv.errors import AmfError
+from rtmpsrv.errors import AmfError, LocalProtocolError
 from rtmpsrv.protocol import amf0
 
 METADATA_NAME = "onMetaData"
@@ -19,6 +19,8 @@ CLEAR_DATA_FRAME = "@clearDataFrame"
 UNSTORED_NAMES = frozenset({"additionalMedia", "onExpectAdditionalMedia"})
 MAX_METADATA_BYTES = 1 << 18  # kept per stream, all names together; real ones are below 8 KiB
 MAX_METADATA_NAMES = 16  # real streams have one or two
+# Said of a file: players take a live stream for one, and seek in it, or stop at its end.
+FILE_NAMES = frozenset({"duration", "filesize", "filepositions", "keyframes", "lasttimestamp"})
 # What of onMetaData an operator wants to know. No other text: it may be anything.
 SHOWN_NAMES = frozenset({
     "width", "height", "framerate", "videodatarate", "videocodecid", "audiodatarate", "audiosamplerate",
@@ -143,6 +145,27 @@ def shown_metadata(payload: bytes) -> dict[str, float | str | bool]:
         elif isinstance(value, bool) or (isinstance(value, float) and isfinite(value)):
             shown[name] = value
     return shown
+
+
+def live_metadata(payload: bytes, has_audio: bool, has_video: bool) -> bytes:
+    """Return stored metadata for an FLV that is no file, and has these kinds of media.
+
+    At players what it says of them goes before the flags of the file header. What is no object, or cannot be
+    read in a short time, stays as it is.
+    """
+    if len(payload) > MAX_SHOWN_BYTES:
+        return payload
+    try:
+        values = amf0.decode(payload)
+        if values[0] != METADATA_NAME or len(values) < 2 or not isinstance(values[1], dict):
+            return payload
+        members = values[1]
+        for name in FILE_NAMES & members.keys():
+            del members[name]
+        members["hasAudio"], members["hasVideo"] = has_audio, has_video
+        return amf0.encode(*values)
+    except (AmfError, LocalProtocolError):
+        return payload
 
 
 def _set_data_frame(payload: bytes) -> DataMessage:

@@ -13,6 +13,7 @@ from rtmpsrv.media.metadata import (
     DataKind,
     DataMessage,
     MetadataStore,
+    live_metadata,
     metadata_from,
     shown_metadata,
 )
@@ -196,3 +197,27 @@ def test_a_store_is_asked_for_one_name() -> None:
     store.store("onMetaData", b"payload")
     assert store.find("onMetaData") == b"payload"
     assert store.find("other") is None
+
+
+# --- for a stream that is no file -----------------------------------------------------------------
+
+
+def test_live_metadata_says_what_kinds_there_are_and_nothing_of_a_file() -> None:
+    before = EcmaArray(width=640.0, duration=60.0, filesize=1.0, hasAudio=False, keyframes={"times": [0.0]})
+    payload = live_metadata(META + amf0.encode(before), True, False)
+    assert amf0.decode(payload) == ["onMetaData", {"width": 640.0, "hasAudio": True, "hasVideo": False}]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        META,
+        amf0.encode("onMetaData", None),
+        amf0.encode("onCuePoint", {"duration": 1.0}),
+        META + b"\x03\x00\x05width",
+        META + amf0.encode({"a": "x" * MAX_SHOWN_BYTES, "duration": 1.0}),
+        b"",
+    ],
+)
+def test_metadata_that_is_none_stays_as_it_is(payload: bytes) -> None:
+    assert live_metadata(payload, True, True) == payload
