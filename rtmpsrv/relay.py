@@ -284,7 +284,7 @@ class Relay:
         channel = self._registry.find(stream.channel)
         if channel is None:
             return
-        if channel.live and terms.key is not None and not channel.accepts_key(terms.key):
+        if channel.live and terms.key is not None and not channel.contents.accepts_key(terms.key):
             raise wrong_key()
         self.room.check(client, stream.channel, len(channel.players), terms.max_players)
 
@@ -317,7 +317,7 @@ class Relay:
         channel = publication.channel
         if self._closed or publication.peer.is_unwanted() or not self._gate.activate(publication.grant):
             return False
-        return bool(channel.players or channel.feed.taps)
+        return channel.is_wanted
 
     def _tell_in_vain(self, name: str) -> None:
         """Tell players the end that were kept for a publisher that was refused, unless they wait anyway."""

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from rtmpsrv.build import compiled
-from rtmpsrv.live.player import PlayerState
-from rtmpsrv.live.segment import AUDIO
+from rtmpsrv.live.player import FLV, PlayerState
+from rtmpsrv.live.segment import AUDIO, VIDEO
 from rtmpsrv.live.tap import Tap
 from rtmpsrv.media.classify import HEADER
 from rtmpsrv.media.headers import HeaderCache
@@ -41,6 +41,7 @@ def states() -> dict[str, object]:
     unread.connection.outbox.clear()
     found["connection with messages not taken"] = unread.connection
     found["player"] = PlayerState(key="key", wants=AUDIO, position=1 << 40, rest=b"rest")
+    found["player of FLV"] = PlayerState(form=FLV, announced=AUDIO | VIDEO, position=1 << 40, rest=b"rest")
     found["AMF"] = [UNDEFINED, AmfDate(1.0), EcmaArray(a=1.0), TypedObject("Name", {"b": None})]
     stage = Stage(keep_stream=True)
     stage.publish(*HEADERS, key("0"), inter("1", 40))

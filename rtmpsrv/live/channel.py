@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import CannotMove
 from . import choices, facts
+from .beside import Beside
 from .budget import Budget
 from .clock import Clock
 from .contents import Contents
@@ -20,7 +21,8 @@ from .framing import RtmpFraming
 from .news import News, NewsOf
 from .output import LiveLimits, Output
 from .patience import Patience
-from .player import Player
+from .player import FLV, Player
+from .reading import NOWHERE, Place, Reading, Readings
 from .tap import Feed
 
 if TYPE_CHECKING:
@@ -50,9 +52,8 @@ class Channel:
         self.output: Output | None = None  # None while nobody publishes
         self.publication = 0  # counts publishers
         self._limits = limits
-        self._framing = RtmpFraming(chunk_size)
-        self._clock = clock
-        self._now = clock.now
+        self.framing = RtmpFraming(chunk_size)
+        self._clock, self._now = clock, clock.now
         self._budget = budget
         self._ended = Ended()
         self._news: list[NewsOf] = []
@@ -62,6 +63,7 @@ class Channel:
         self.contents = self._no_contents()
         self.claim: tuple[bytes, ...] = ()  # what the last publisher showed; the host's
         self.patience = Patience(clock, self.stop, forget)  # with a publisher to come; others read it
+        self.readings = Readings(forget)
 
     @property
     def live(self) -> bool:
@@ -83,6 +85,7 @@ class Channel:
         self.publication = max(self.publication, self._ended.newest) + 1
         self.output = self._new_output(self.publication)
         self.feed.started(self)
+        self.readings.begin(self.output)
         self.welcome_all()
         return self.take_news()
 
@@ -95,6 +98,8 @@ class Channel:
         output.trim()
         self.patience.wait(self._now() + patience_s)
         self.feed.suspended(output, self.contents)
+        if output.beside is not None:
+            output.beside.notify()
 
     def go_on(self, key: str | None = None, claim: tuple[bytes, ...] = ()) -> None:
         """Let a publisher go on for one that is gone: its time follows, what players know is not repeated."""
@@ -136,8 +141,8 @@ class Channel:
             if not player.has_cursor:
                 output.leave(player)
                 self._tell_end(player)
-        if output.is_needed:
-            self._ended.keep(output)
+        self._ended.keep(output)
+        self.drop_ended()
         self.feed.stopped(output.publication)
 
     def take_news(self) -> list[NewsOf]:
@@ -156,7 +161,7 @@ class Channel:
         """
         outputs = self._outputs()[0 if moves else len(self._ended) :]
         return {
-            "chunk_size": self._framing.chunk_size,
+            "chunk_size": self.framing.chunk_size,
             "publication": self.publication,
             "claim": self.claim,
             "patience_until": self.patience.until,
@@ -174,8 +179,8 @@ class Channel:
         """
         if self.output is not None:
             raise CannotMove(f"somebody publishes {self.name} here")
-        if value["chunk_size"] != self._framing.chunk_size:
-            raise CannotMove(f"chunks of {value['chunk_size']} bytes, here {self._framing.chunk_size}")
+        if value["chunk_size"] != self.framing.chunk_size:
+            raise CannotMove(f"chunks of {value['chunk_size']} bytes, here {self.framing.chunk_size}")
         for one in value["outputs"]:
             number: int = one["publication"]
             for player in self._ended.release(number):  # they tell publications by their numbers
@@ -191,6 +196,7 @@ class Channel:
             self.contents.adopt(value["contents"])
             self.output = self._ended.take(self.publication)
             self.patience.wait(value["patience_until"])
+            self.readings.begin(self.output)
             self.welcome_all()
 
     def follow(self, mirror: Mirror | None) -> None:
@@ -205,21 +211,31 @@ class Channel:
         for output in self._outputs():
             output.withdraw()
         self.patience.stop()
+        self.readings.moved()
         self.output = None
         self._ended.clear()
         self.contents.close()
 
     # --- players ----------------------------------------------------------------------------------
 
-    def accepts_key(self, key: str) -> bool:
-        """Tell whether `key` is the live publisher's; compares in constant time."""
-        return self.contents.accepts_key(key)
-
     def join(self, player: Player) -> None:
         """Add a player; it is started now if the channel is live, otherwise by the next publisher."""
         self.crowd.add(player)
         if self.output is not None:
             self._welcome(player)
+
+    def subscribe(self, notify: Callable[[], None], place: Place = NOWHERE) -> Reading:
+        """Read all that is published, from a place on if that is there. `reading.py` has the terms."""
+        reading = self.readings.open(Reading(self, self._clock, notify))
+        output = self._ended.find(place[0]) or self.output
+        if output is not None:
+            reading.begin(output, place[1] if place[0] == output.publication else None)
+        return reading
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody plays, mirrors or reads it, or waits to."""
+        return bool(self.players or self.feed.taps or self.readings)
 
     def welcome_all(self) -> None:
         """Start all players that wait."""
@@ -236,6 +252,8 @@ class Channel:
         """Let go of a player, whose state then says where it was, so that `resume` can take it in again."""
         if player.output is not None:
             player.output.leave(player)
+        elif self.output is not None:
+            self.output.forget(player)
         self.crowd.discard(player)
 
     def resume(self, player: Player) -> None:
@@ -246,7 +264,9 @@ class Channel:
         state, live = player.state, self.output
         output = live if state.publication == self.publication else None
         output = output or self._ended.find(state.publication)
-        if not state.waiting and output is not None and output.log.begin <= state.position:
+        if state.form == FLV and not state.waiting and output is not None:
+            self.beside(output).resume(output, player)
+        elif not state.waiting and output is not None and output.log.begin <= state.position:
             output.resume(player)
             player.sink.kick()
         elif not state.waiting and (output is None or output is not live):
@@ -255,19 +275,11 @@ class Channel:
             player.finish()  # nobody kept what it was about to read
             self._welcome(player)
 
-    def pause(self, player: Player) -> None:
-        """Send no more audio and video; a repeated pause does nothing."""
-        choices.pause(player, self._framing)
-
-    def unpause(self, player: Player) -> None:
-        """Go on at the next keyframe, headers first; does nothing for a player that is not paused."""
-        choices.unpause(player, self._framing, self.keyframe_to_come())
-
-    def receive(self, player: Player, wants: int) -> None:
-        """Change which kinds of messages a player gets: a sum of AUDIO, VIDEO and DATA."""
-        choices.receive(player, wants, self._framing, self.keyframe_to_come())
-
     # --- called by outputs ------------------------------------------------------------------------
+
+    def beside(self, output: Output) -> Beside:
+        """Return what is made of an output beside; there is none while nobody wants it."""
+        return output.beside or output.attach(Beside(self, self._clock, self._budget, self._limits))
 
     def finished(self, output: Output, player: Player) -> None:
         """Tell a player that its publisher left; start it again if the next one is there already."""
@@ -288,17 +300,6 @@ class Channel:
         return self.contents.joints.keyframe_to_come(self._now())
 
     # --- what the process keeps -------------------------------------------------------------------
-
-    def oldest_kept_s(self) -> float | None:
-        """Return when the oldest message that this channel keeps arrived; None when it keeps none."""
-        return self.output.log.oldest_kept_s() if self.output is not None else None
-
-    def shed(self) -> None:
-        """Give back the oldest part of the cache, because the process holds too much."""
-        if self.output is not None:
-            self.output.log.shed()
-            self.output.flush()  # lets go of what was flushed last
-            self.output.trim()
 
     def skip_laggards(self) -> None:
         """Let laggards leave out all they can, because the process holds too much."""
@@ -321,7 +322,7 @@ class Channel:
     # --- private ----------------------------------------------------------------------------------
 
     def _no_contents(self, key: str | None = None) -> Contents:
-        return Contents(self._framing, self._budget, self._now(), self._limits.keep_stream, key)
+        return Contents(self.framing, self._budget, self._now(), self._limits.keep_stream, key)
 
     def _check(self, output: Output, now: float) -> None:
         self._next_check = now + CHECK_S
@@ -331,20 +332,19 @@ class Channel:
         output.trim()
 
     def _tell_end(self, player: Player) -> None:
-        player.finish()
-        player.sink.reply(self._framing.unpublished(player.state.msid))
-        if self.output is not None:
+        choices.tell_end(player, self.framing)
+        if self.output is not None and player.state.waiting:
             self._welcome(player)
 
     def _outputs(self) -> list[Output]:
         return [*self._ended, *([self.output] if self.output is not None else [])]
 
     def _new_output(self, publication: int) -> Output:
-        return Output(publication, self._framing, self._clock, self._budget, self._limits, self, self.feed)
+        return Output(publication, self.framing, self._clock, self._budget, self._limits, self, self.feed)
 
     def _welcome(self, player: Player) -> None:
         """Start a player, or refuse it if its key is not the publisher's."""
         assert self.output is not None, "players start while somebody publishes"
-        if not self.contents.welcome(self.output, player, self._now()):
+        if not self.contents.welcome(self.output, player, self._now(), self.beside):
             self.crowd.discard(player)
             self._news.append((News.REFUSED, player))

@@ -10,7 +10,7 @@ from typing import Final
 from ..protocol import messages
 from .framing import RtmpFraming
 from .header_history import Headers
-from .player import Player
+from .player import FLV, Player
 from .segment import AUDIO, VIDEO
 
 _KINDS: Final = {messages.AUDIO: AUDIO, messages.VIDEO: VIDEO}
@@ -44,6 +44,15 @@ def receive(player: Player, wants: int, framing: RtmpFraming, keyframe_to_come: 
             time = player.next_time(back, keyframe_to_come)
             player.sink.reply(framing.headers(missed, time, state.msid))
     _filter(player, wants, state.paused, keyframe_to_come)
+
+
+def tell_end(player: Player, framing: RtmpFraming) -> None:
+    """Tell a player that its publication is over: it waits for the next one, or its connection ends."""
+    if player.state.form == FLV:
+        player.end()
+    else:
+        player.finish()
+        player.sink.reply(framing.unpublished(player.state.msid))
 
 
 def _headers(player: Player) -> Headers:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..media import classify
 from ..media.enhanced import KEYFRAME_TYPES
@@ -20,11 +20,14 @@ from .framing import RtmpFraming
 from .joints import AUDIO_JOINT_S, ENDLESS_GOP_S, VIDEO_PAUSE_S, Joints
 from .log import Log
 from .output import Output
-from .player import Player
+from .player import FLV, Player
 from .preamble import Preamble
 from .segment import AUDIO, DATA, HEADER, KEYFRAME, VIDEO, frame_kinds
 from .splice import Splice, Time, digests, newest
 from .vitals import Vitals
+
+if TYPE_CHECKING:
+    from .beside import Beside
 
 # Flags of messages that are more than a frame.
 SPECIAL: Final = classify.KEYFRAME | classify.HEADER | classify.END | classify.TRACK_KEYFRAME
@@ -36,8 +39,9 @@ class Contents:
     """What is known of one publication beside its log. Changed by its channel only."""
 
     __slots__ = (
-        "_budget", "_framing", "_headers_end", "_keep_stream", "_key", "_last", "_splice", "_video_at",
-        "has_frames", "is_flagged", "joints", "preamble", "vitals", "waits",
+        "_budget", "_framing", "_headers_end", "_keep_stream", "_key", "_kinds", "_kinds_from", "_last",
+        "_splice", "_video_at", "has_frames", "is_flagged", "joints", "origin", "preamble", "publisher_at",
+        "spliced_at", "vitals", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -50,11 +54,16 @@ class Contents:
         self.joints = Joints(now, keep_stream)
         self.has_frames = False  # media since the last new configuration
         self.is_flagged = False  # its encoder says which frames are keyframes
+        self.origin: int | None = None  # timestamp of the first frame of all
+        self.publisher_at = now  # when the present publisher came
+        self.spliced_at: int | None = None  # where the log goes on with what is the last publisher's
         self._key = _encoded(key)  # what players must have; None: nothing
         self._budget = budget
         self._framing = framing
         self._keep_stream = keep_stream
         self._headers_end = 0  # count of messages after the last header
+        self._kinds = 0  # of frames of the present publisher, as far as the log forgets them
+        self._kinds_from = 0  # position at which that one began
         self._video_at = -inf  # the last video
         self._last: Time | None = None  # some of the last frames, for when the log has forgotten them
 
@@ -97,6 +106,7 @@ class Contents:
             else:
                 if not has_frames:
                     has_frames = self.has_frames = True
+                    self._note_origin(timestamp)
                 log.append(framing.frame(type_id, timestamp, payload), kind, timestamp, now, len(payload))
                 last = timestamp
         if last >= 0:
@@ -119,6 +129,7 @@ class Contents:
             self.joints.keyframe(log, now)
             self.is_flagged = self.is_flagged or payload[0] >> 4 & 7 in KEYFRAME_TYPES
             self.has_frames = True
+            self._note_origin(timestamp)
             log.append(data, kind | KEYFRAME, timestamp, now, len(payload))
             output.trim()
         elif flags & (classify.HEADER | classify.END):
@@ -154,7 +165,7 @@ class Contents:
         if is_start:
             self.joints.beginning(output.log, now)
 
-    def welcome(self, output: Output, player: Player, now: float) -> bool:
+    def welcome(self, output: Output, player: Player, now: float, beside: Callable[[Output], Beside]) -> bool:
         """Tell a player what comes before media, and start it; not while all wait.
 
         False: its key is not the publisher's.
@@ -164,6 +175,9 @@ class Contents:
             return True
         if state.key is not None and not self.accepts_key(state.key):
             return False
+        if state.form == FLV:
+            beside(output).welcome(output, player)
+            return True
         place = self.joints.place(log, state, now)
         player.await_keyframe(self.joints.waits(log, place, self.has_frames, now))
         time = log.time_from(place, frame_kinds(state.mask, state.needs_keyframe))
@@ -173,6 +187,25 @@ class Contents:
             log.keep_from_joint()
         player.sink.kick()
         return True
+
+    def _note_origin(self, timestamp: int) -> None:
+        if self.origin is None:
+            self.origin = timestamp
+
+    def before_trim(self, log: Log) -> None:
+        """Learn from the log what it is about to forget."""
+        if not log.closed:
+            self.vitals.take(log)
+            self._kinds = self.frame_kinds_of(log)
+
+    def frame_kinds_of(self, log: Log) -> int:
+        """Return of which kinds of media the present publisher has sent frames: a sum of AUDIO and VIDEO."""
+        begin = max(log.begin, self._kinds_from)
+        kinds = self._kinds
+        for kind in (AUDIO, VIDEO):
+            if not kinds & kind and log.find(begin, frame_kinds(kind, False)) is not None:
+                kinds |= kind
+        return kinds
 
     # --- from one publisher to the next -----------------------------------------------------------
 
@@ -190,12 +223,14 @@ class Contents:
         self.has_frames = self.is_flagged = False
         self._headers_end = log.count
         self.waits = True
+        self._kinds, self._kinds_from = 0, log.end
         log.forget()
 
     def go_on(self, now: float, key: str | None) -> None:
         """Take note of the next publisher."""
         self._key = _encoded(key)
         self.joints = Joints(now, self._keep_stream)
+        self.publisher_at = now
 
     def _spliced(self, log: Log, batch: Iterable[Message], now: float) -> Iterator[Message]:
         """Yield what players are to get of a publisher that goes on for another, at the channel's time.
@@ -233,6 +268,7 @@ class Contents:
         """Take note that the first frame comes: from here on players can join."""
         splice.begin(timestamp, now)
         self.waits = False
+        self.spliced_at = log.end
         log.headers.note(log.end, self.preamble.headers)
         self.joints.beginning(log, now)
 
@@ -254,6 +290,10 @@ class Contents:
             "has_frames": self.has_frames,
             "is_flagged": self.is_flagged,
             "headers_end": self._headers_end,
+            "origin": self.origin,
+            "publisher_at": self.publisher_at,
+            "spliced_at": self.spliced_at,
+            "kinds": (self._kinds, self._kinds_from),
         }
 
     def follow(self, marks: dict[str, Any]) -> None:
@@ -264,6 +304,10 @@ class Contents:
         self.has_frames = marks["has_frames"]
         self.is_flagged = marks["is_flagged"]
         self._headers_end = marks["headers_end"]
+        self.origin = marks.get("origin")  # older versions tell none of these
+        self.publisher_at = marks.get("publisher_at", self.publisher_at)
+        self.spliced_at = marks.get("spliced_at")
+        self._kinds, self._kinds_from = marks.get("kinds", (0, 0))
         preamble = marks.get("preamble")
         if preamble is not None:
             self.preamble.adopt(preamble)

@@ -51,7 +51,13 @@ class Ended:
 
     def drop(self) -> None:
         """Let go of those that nobody needs."""
-        self._outputs = {output.publication: output for output in self if output.is_needed}
+        needed: dict[int, Output] = {}
+        for output in self:
+            if output.is_needed:
+                needed[output.publication] = output
+            else:
+                output.withdraw()
+        self._outputs = needed
 
     def clear(self) -> None:
         """Let go of all."""

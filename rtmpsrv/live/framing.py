@@ -9,8 +9,9 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 from ..media import flv
+from ..media.metadata import live_metadata
 from ..protocol import messages
-from ..protocol.chunks import ChunkReader, pack
+from ..protocol.chunks import EXTENDED, pack
 from ..protocol.commands import on_status, sample_access
 from .header_history import Headers
 
@@ -23,6 +24,12 @@ _CSID: Final = {
 }
 
 
+# What stands before the payload: a chunk header of type 0, or of type 3; and a time that needs more room.
+_HEADER_BYTES: Final = 12
+_JOINT_BYTES: Final = 1
+_EXTENDED_BYTES: Final = 4
+
+
 class Framing(Protocol):
     """One way to write messages."""
 
@@ -31,6 +38,12 @@ class Framing(Protocol):
 
     def payload(self, data: bytes) -> bytes:
         """Return the payload of one message that `frame` made."""
+
+    def readdressed(self, data: bytes, msid: int) -> bytes:
+        """Copy a framed message for another message stream."""
+
+    def headers(self, headers: Headers, timestamp: int, msid: int) -> bytes:
+        """Return sequence headers, at the time of the frame that follows."""
 
 
 class RtmpFraming:
@@ -46,8 +59,13 @@ class RtmpFraming:
         return pack(_CSID[type_id], timestamp, type_id, SHARED_MSID, payload, self.chunk_size)
 
     def payload(self, data: bytes) -> bytes:
-        """Return the payload of one message that `frame` made."""
-        return ChunkReader(self.chunk_size).feed(data)[0][3]
+        """Return the payload of one message that `frame` made: that needs no reader, and is not checked."""
+        extended = _EXTENDED_BYTES if int.from_bytes(data[1:4], "big") == EXTENDED else 0
+        begin, size = _HEADER_BYTES + extended, self.chunk_size
+        if len(data) <= begin + size:
+            return data[begin:]
+        step = size + _JOINT_BYTES + extended
+        return b"".join([data[at : at + size] for at in range(begin, len(data), step)])
 
     def readdressed(self, data: bytes, msid: int) -> bytes:
         """Copy a framed message for another message stream; its id stands in bytes 8 to 11 of the header."""
@@ -101,13 +119,23 @@ class FlvFraming:
         """Return the payload of one tag."""
         return data[flv.TAG_HEADER_SIZE : -flv.BACK_POINTER_SIZE]
 
+    def readdressed(self, data: bytes, msid: int) -> bytes:
+        """Return a tag as it is: its stream is always 0."""
+        return data
+
+    def headers(self, headers: Headers, timestamp: int, msid: int) -> bytes:
+        """Return sequence headers, at the time of the frame that follows: from 0 players would see a jump."""
+        return b"".join([flv.tag(type_id, timestamp, payload) for type_id, payload in headers])
+
     def start(
         self, metadata: tuple[bytes, ...], headers: Headers, timestamp: int, has_audio: bool, has_video: bool
     ) -> bytes:
-        """Return the file header and the tags that come before media."""
-        tags = [flv.tag(messages.DATA_AMF0, 0, one) for one in metadata]
-        tags += [flv.tag(type_id, timestamp, payload) for type_id, payload in headers]
-        return b"".join([flv.header(has_audio, has_video), *tags])
+        """Return the file header and the tags that come before media, metadata at 0 as for RTMP."""
+        known = [live_metadata(one, has_audio, has_video) for one in metadata]
+        tags = [flv.tag(messages.DATA_AMF0, 0, one) for one in known]
+        return b"".join(
+            [flv.header(has_audio, has_video), *tags, self.headers(headers, timestamp, SHARED_MSID)]
+        )
 
 
 # Few pairs of message stream and chunk size exist at one time, but peers choose the former.

@@ -106,13 +106,17 @@ class Joints:
 
     def place(self, log: Log, state: PlayerState, now: float) -> int:
         """Return where a player starts that asked for a kind of cache."""
-        joint = log.joint
-        if joint is None or state.cache == "no":
+        if log.joint is None or state.cache == "no":
             return log.flushed
         if state.cache == "clear":
             self._keep_stream = False
             return log.first
-        return joint if now - self.joint_at <= ENDLESS_GOP_S else log.flushed
+        return self.joint(log, now)
+
+    def joint(self, log: Log, now: float) -> int:
+        """Return where joiners start in a log, which may be made from that of the publication."""
+        joint = log.joint
+        return joint if joint is not None and now - self.joint_at <= ENDLESS_GOP_S else log.flushed
 
     def waits(self, log: Log, place: int, has_frames: bool, now: float) -> bool:
         """Tell whether a player that starts at a place in the log has to wait for a keyframe there.

@@ -6,35 +6,25 @@ told of it, is the channel's affair.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from .audience import Audience
 from .budget import Budget
 from .clock import Clock, Timer
-from .framing import RtmpFraming
-from .header_history import Headers
+from .framing import Framing
+from .limits import LiveLimits as LiveLimits
 from .log import Log
+from .owner import Owner
+from .places import Places
 from .player import Player
 from .schedule import FlushSchedule
-from .segment import Segment, frame_kinds
+from .segment import Segment
 from .tap import Feed
 
 if TYPE_CHECKING:
-    from .contents import Contents
+    from .beside import Beside
 
 RETURN_S: Final = 5.0  # within which players come that were frozen with an output
-
-
-@dataclass(frozen=True, slots=True)
-class LiveLimits:
-    """Bounds of one channel; bytes and seconds."""
-
-    cache_bytes: int = 256 << 20
-    keep_stream: bool = False  # keep everything since the stream began, not just the current GOP
-    merge_messages: int = 8
-    lag_bytes: int = 8 << 20
-    lag_s: float = 10.0
 
 
 class Output:
@@ -43,18 +33,22 @@ class Output:
     def __init__(
         self,
         publication: int,
-        framing: RtmpFraming,
+        framing: Framing,
         clock: Clock,
         budget: Budget,
         limits: LiveLimits,
         owner: Owner,
         feed: Feed,
+        places: Places | None = None,
     ) -> None:
+        """`places` says where the messages are in the log that this one is made from; None: it is not."""
         self.publication = publication
         self.framing = framing
         self.log = Log(budget, limits.cache_bytes)
         self.schedule = FlushSchedule(limits.merge_messages)
         self.audience = Audience()
+        self.places = places
+        self.beside: Beside | None = None  # what else is made of its log; the channel's, while there is any
         self._clock = clock
         self._now = clock.now
         self._limits = limits
@@ -97,6 +91,8 @@ class Output:
             early, self._early = self._early, {}
             for player in early:
                 player.sink.kick()
+        if self.beside is not None:
+            self.beside.flushed(begin, unsent)
         self.schedule.flushed(began, self._now(), feed.cost_s)
 
     def flush_if_due(self) -> None:
@@ -125,11 +121,26 @@ class Output:
                 self.flush()
                 schedule.keyframe()
 
+    def shed(self) -> None:
+        """Give back the oldest part of the cache, because the process holds too much."""
+        if self.beside is None or not self.beside.shed():
+            self.log.shed()
+            self.flush()  # lets go of what was flushed last
+            self.trim()
+
+    def oldest_kept_s(self) -> float | None:
+        """Return when the oldest message of the cache arrived; None when it keeps none."""
+        kept = self.beside.oldest_kept_s() if self.beside is not None else None
+        return kept if kept is not None else self.log.oldest_kept_s()
+
     def trim(self) -> None:
         """Let go of what nobody needs any more."""
         if self.log.may_trim():
-            self._owner.contents.vitals.take(self.log)
+            if self.places is None:
+                self._owner.contents.before_trim(self.log)
             lowest = self.audience.lowest()
+            if self.beside is not None:
+                lowest = self.beside.lowest(lowest)
             if self._held_from is not None:
                 lowest = self._held_from  # nobody reads what lies before it
             self.log.trim(lowest)
@@ -138,6 +149,8 @@ class Output:
         """Flush the last of it; followers are at the end then, laggards have the rest before them."""
         self.flush()
         self.log.close()
+        if self.beside is not None:
+            self.beside.end()
         if self._to_come <= 0:
             self.let_go()
         self.trim()
@@ -148,13 +161,14 @@ class Output:
         """Return what `adopt` takes elsewhere; appends descriptors. Where it `moves` all is kept a while."""
         self.flush()
         mirrors = len(self._feed.taps) if moves and not self.log.closed else 0
+        players = len(self.audience) + (self.beside.players if self.beside is not None else 0)
         if moves:
-            self.hold(len(self.audience))
+            self.hold(players)
         return {
             "publication": self.publication,
             "log": self.log.snapshot(fds),
             "schedule": self.schedule.snapshot(),
-            "players": len(self.audience) + mirrors,
+            "players": players + mirrors,
         }
 
     def adopt(self, value: dict[str, Any], fds: list[int]) -> None:
@@ -179,6 +193,8 @@ class Output:
     @property
     def is_needed(self) -> bool:
         """Whether somebody reads the log, or may come to read it."""
+        if self.beside is not None and self.beside.is_needed:
+            return True
         return len(self.audience) > 0 or self._held_from is not None
 
     def let_go(self) -> None:
@@ -189,8 +205,21 @@ class Output:
             self.trim()
             self._owner.drop_ended()
 
+    def forget(self, player: Player) -> None:
+        """Forget a player that has not been started, or does not go on yet. Idempotent."""
+        if self.beside is not None:
+            self.beside.forget(player)
+
+    def attach(self, beside: Beside) -> Beside:
+        """Let something else be made of the log."""
+        self.beside = beside
+        return beside
+
     def withdraw(self) -> None:
-        """Do nothing any more: another process goes on."""
+        """Do nothing any more: nobody needs it, or another process goes on."""
+        if self.beside is not None:
+            self.beside.withdraw()
+            self.beside = None
         for timer in (self._timer, self._holding):
             if timer is not None:
                 timer.stop()
@@ -257,12 +286,11 @@ class Output:
     # --- laggards ---------------------------------------------------------------------------------
 
     def see_to_laggards(self, waiting_is_over: bool) -> None:
-        """See to those whose sockets stay full, since what they hold of the log is bounded, too.
-
-        And to those who wait for a keyframe that does not come.
-        """
+        """See to those whose sockets stay full, and to those who wait for a keyframe that does not come."""
         for player in self.audience.laggards:
             self.skip_if_behind(player)
+        if self.beside is not None and self.beside.see_to_laggards(self.log, waiting_is_over, self._now()):
+            self.beside = None
         if waiting_is_over:
             for player in self.audience.off_the_lane:
                 if player.state.needs_keyframe:
@@ -299,7 +327,7 @@ class Output:
         else:
             target = log.flushed
             player.await_keyframe(self._owner.keyframe_to_come())
-        begun = player.jump(target, self._changed_headers(player, target))
+        begun = player.jump(target, player.changed_headers(target))
         player.allow(self._limits.lag_bytes, self._limits.lag_s)
         self._owner.jumped(player, begun, target)
         return True
@@ -312,39 +340,11 @@ class Output:
         for player in self.audience.laggards:
             self.skip(player, to_the_end=True)
             player.let_go(copies)
+        if self.beside is not None:
+            self.beside.skip_laggards(self.log)
         self.log.cut()
         self.trim()
-
-    def _changed_headers(self, player: Player, target: int) -> bytes:
-        """Return the headers that a player needs at a place ahead and was not sent."""
-        log = self.log
-        known: Headers = ()
-        if not player.has_rest:
-            place = log.next_boundary(player.position)
-            known = log.headers.at(place) if log.headers.remembers(place) else ()
-        changed = tuple([header for header in log.headers.at(target) if header not in known])
-        state = player.state
-        time = log.time_from(target, frame_kinds(state.mask, state.needs_keyframe))
-        return self.framing.headers(changed, time, state.msid)
 
     def describe(self) -> dict[str, Any]:
         """Return what an operator wants to know."""
         return {**self.log.describe(), "audience": len(self.audience), "flush_s": self.schedule.spent_s}
-
-
-class Owner(Protocol):
-    """The channel, as its outputs know it."""
-
-    contents: Contents
-
-    def finished(self, output: Output, player: Player) -> None:
-        """A player has read an ended log to its end."""
-
-    def jumped(self, player: Player, begin: int, end: int) -> None:
-        """A player left something out."""
-
-    def drop_ended(self) -> None:
-        """An output needs to be kept no longer for those who have not come."""
-
-    def keyframe_to_come(self) -> bool:
-        """Whether it is worth waiting for a keyframe."""

@@ -5,6 +5,7 @@ Never blocks. Both hosts build their playbacks on it.
 
 from __future__ import annotations
 
+from . import choices
 from .channel import Channel
 from .player import Player
 from .segment import AUDIO, DATA, VIDEO
@@ -28,14 +29,16 @@ class ChannelPlayback:
 
     def pause(self, paused: bool) -> None:
         """Pause or resume."""
+        channel = self.channel
         if paused:
-            self.channel.pause(self.feed)
+            choices.pause(self.feed, channel.framing)
         else:
-            self.channel.unpause(self.feed)
+            choices.unpause(self.feed, channel.framing, channel.keyframe_to_come())
 
     def receive(self, audio: bool, video: bool) -> None:
         """Choose which media to receive."""
-        self.channel.receive(self.feed, _wants(audio, video))
+        channel = self.channel
+        choices.receive(self.feed, _wants(audio, video), channel.framing, channel.keyframe_to_come())
 
 
 def _wants(audio: bool, video: bool) -> int:

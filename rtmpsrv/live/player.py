@@ -9,12 +9,14 @@ in the greenlet of its sink, by `sendfile` where the sink can. One that wants on
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from ..pickling import Reduced, by_fields
 from . import facts
 from .framing import SHARED_MSID
+from .header_history import Headers
 from .segment import AUDIO, DATA, HEADER, KEYFRAME, VIDEO, Segment, frame_kinds
+from .sink import Sink as Sink
 
 if TYPE_CHECKING:
     from .log import Log
@@ -25,40 +27,8 @@ COPY_BYTES: Final = 64 * 1024  # most that a step copies, where it cannot send f
 WALK_MESSAGES: Final = 256  # most that one step looks at in the index
 
 EVERYTHING: Final = AUDIO | VIDEO | DATA
+FLV: Final = "flv"  # the form of a player that gets an FLV stream and nothing else
 _BEFORE_KEYFRAME: Final = AUDIO | DATA | HEADER  # that is not held back while video waits
-
-
-class Sink(Protocol):
-    """Where a player's bytes go: the one writer of its socket. Declared here, built by the session.
-
-    None of its methods raises: what goes wrong ends the sink's own connection.
-    """
-
-    @property
-    def bytes_out(self) -> int:
-        """All that was sent so far, but for what the fast lane has not credited yet."""
-
-    @property
-    def socket(self) -> int | None:
-        """To which the fast lane may write by itself; None: only the sink can (TLS)."""
-
-    def credit(self, count: int) -> None:
-        """Count bytes that the fast lane wrote to `socket`."""
-
-    def sendfile(self, fd: int, offset: int, count: int) -> int:
-        """Send what the socket takes now; 0 when it is full or dead."""
-
-    def offer(self, data: bytes) -> bool:
-        """Take all of `data`, keep what the socket refuses; False when something was kept, or it is dead."""
-
-    def reply(self, data: bytes) -> None:
-        """Send `data`, which others share, at the next message boundary."""
-
-    def kick(self) -> None:
-        """Go on writing: now as far as the socket takes it, the rest in the sink's own greenlet."""
-
-    def coalesce(self) -> None:
-        """Let the kernel hold small writes back until earlier ones are acknowledged. Idempotent."""
 
 
 @dataclass(slots=True)
@@ -81,6 +51,8 @@ class PlayerState:
     jumps: int = 0
     rest: bytes = field(default=b"", repr=False)  # of a begun message, of a frozen player
     then: bytes = field(default=b"", repr=False)  # to be sent behind it and what waits, before the position
+    form: str = ""  # "": chunks of RTMP
+    announced: int = 0  # kinds of media that an FLV header said would come
 
     def __reduce__(self) -> Reduced:
         return by_fields(self)
@@ -155,9 +127,22 @@ class Player:
             self.sink.offer(rest)
         self.state.waiting = waits
 
+    def end(self) -> None:
+        """End the connection with what was read: an FLV stream cannot go on with another publication."""
+        self.finish(waits=False)
+        self.sink.end_when_empty()
+
     def allow(self, allowance_bytes: int, allowance_s: float) -> None:
         """Set how far behind it may be from now on."""
         self.state.allowance_bytes, self.state.allowance_s = allowance_bytes, allowance_s
+
+    def announce(self, kinds: int) -> None:
+        """Take note of the kinds of media that it is told of; others must not come."""
+        self.state.announced = kinds
+
+    def place(self, position: int) -> None:
+        """Set where it goes on, before it is started."""
+        self.state.position = position
 
     def filter(self, wants: int, paused: bool) -> None:
         """Choose what it is sent."""
@@ -190,6 +175,19 @@ class Player:
         self.take_cursor(log, position)
         return begun
 
+    def changed_headers(self, target: int) -> bytes:
+        """Return the headers that it needs at a place ahead and was not sent."""
+        log, output, state = self._log, self.output, self.state
+        assert log is not None, "only a player with a cursor of its own can jump"
+        assert output is not None, "a player with a cursor was started by an output"
+        known: Headers = ()
+        if not self.has_rest:
+            place = log.next_boundary(state.position)
+            known = log.headers.at(place) if log.headers.remembers(place) else ()
+        changed = tuple([header for header in log.headers.at(target) if header not in known])
+        time = log.time_from(target, frame_kinds(state.mask, state.needs_keyframe))
+        return output.framing.headers(changed, time, state.msid)
+
     def let_go(self, copies: dict[int, Segment]) -> None:
         """Hold no segment for the message begun in it, but a copy of that message, which players share."""
         self._segment = None
@@ -204,7 +202,10 @@ class Player:
     def freeze(self) -> PlayerState:
         """Return the state, with what must be sent before its position. The player is dead afterwards."""
         then, self._then = self._then, b""
+        places = self.output.places if self.output is not None else None
         self.state.rest, self.state.then = self._take_rest(), then
+        if places is not None:  # where its bytes are means nothing to another process
+            self.state.position = places.source_of(self.state.position)
         return self.state
 
     # --- called by the sink -----------------------------------------------------------------------

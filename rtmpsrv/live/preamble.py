@@ -90,6 +90,10 @@ class Preamble:
             self._shown = payload, shown_metadata(payload) if payload is not None else {}
         return dict(self._shown[1])
 
+    def stored(self) -> tuple[bytes, ...]:
+        """Return the data messages that joiners must get."""
+        return self._metadata.snapshot()
+
     def close(self) -> None:
         """Hold nothing any more."""
         self._shown = None, {}

@@ -60,7 +60,7 @@ class Registry(Generic[Name]):
     def release(self, name: Name) -> None:
         """Forget the channel if nobody publishes, plays, mirrors or awaits it any more. Idempotent."""
         channel = self._channels.get(name)
-        if channel is not None and channel.output is None and not (channel.players or channel.feed.taps):
+        if channel is not None and channel.output is None and not channel.is_wanted:
             del self._channels[name]
             self._publications = max(self._publications, channel.publication)
 
@@ -103,10 +103,11 @@ class Registry(Generic[Name]):
         """
         budget = self.budget
         while budget.used_bytes > budget.limit_bytes:
+            outputs = [channel.output for channel in self._channels.values()]
             kept = [
-                (oldest, channel)
-                for channel in self._channels.values()
-                if (oldest := channel.oldest_kept_s()) is not None
+                (oldest, output)
+                for output in outputs
+                if output is not None and (oldest := output.oldest_kept_s()) is not None
             ]
             if not kept:
                 break

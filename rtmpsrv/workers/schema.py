@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 READS: Final = frozenset({SCHEMA, SCHEMA - 1}) - {0}  # forms that this version takes over from
 
 # Times travel as they are, in monotonic seconds: they mean the same as long as this is the same.

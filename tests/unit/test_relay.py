@@ -299,7 +299,7 @@ def test_slower_of_two_publishers_is_refused_and_reported() -> None:
     channel = house.registry.find("news")
     assert channel is not None
     assert channel.live
-    assert channel.accepts_key("faster")
+    assert channel.contents.accepts_key("faster")
 
 
 def test_authority_that_refuses_leaves_nothing_behind() -> None:

@@ -89,6 +89,7 @@ class FakeSink:
         self.sends = 0
         self.sendfiles = 0
         self.player: Player | None = None
+        self._ended = False
         self._clock = clock
         self._pending: deque[bytes] = deque()
         self._replies: deque[bytes] = deque()
@@ -187,6 +188,15 @@ class FakeSink:
 
     def coalesce(self) -> None:
         self.coalescing = True
+
+    def end_when_empty(self) -> None:
+        self._ended = True
+        self.kick()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection is to end."""
+        return self._ended
 
     def credit(self, count: int) -> None:
         self.sent_bytes += count

@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Iterable
 from typing import Any
 
+from rtmpsrv.live import choices
 from rtmpsrv.live.channel import Channel
 from rtmpsrv.live.news import News, NewsOf
 from rtmpsrv.live.output import LiveLimits, Output
@@ -172,6 +173,20 @@ class Stage:
 
     def followers(self, count: int, **options: Any) -> list[FakeSink]:
         return [self.join(**options) for _ in range(count)]
+
+    def shed(self) -> None:
+        """Give back the oldest part of the cache, if there is any."""
+        if self.channel.output is not None:
+            self.channel.output.shed()
+
+    def pause(self, player: Player) -> None:
+        choices.pause(player, self.channel.framing)
+
+    def unpause(self, player: Player) -> None:
+        choices.unpause(player, self.channel.framing, self.channel.keyframe_to_come())
+
+    def receive(self, player: Player, wants: int) -> None:
+        choices.receive(player, wants, self.channel.framing, self.channel.keyframe_to_come())
 
     def player(self, sink: FakeSink) -> Player:
         assert sink.player is not None

@@ -90,10 +90,10 @@ def test_a_header_that_changed_while_its_kind_was_off_is_sent_when_it_is_on_agai
     stage.publish(AAC, AVC, key("0"))
     sink = stage.join()
     player = stage.player(sink)
-    stage.channel.receive(player, AUDIO | DATA)
+    stage.receive(player, AUDIO | DATA)
     stage.publish(AVC_2, key("1"))
     sink.clear()
-    stage.channel.receive(player, AUDIO | VIDEO | DATA)
+    stage.receive(player, AUDIO | VIDEO | DATA)
     assert [p for _, _, p in sink.media()] == payloads(AVC_2)
     stage.publish(key("2"))
     assert sink.frames() == payloads(key("2"))
@@ -103,14 +103,14 @@ def test_choosing_while_paused_or_waiting_sends_nothing() -> None:
     stage = Stage(live=False)
     sink = stage.join(wants=DATA)
     player = stage.player(sink)
-    stage.channel.receive(player, AUDIO | VIDEO | DATA)
+    stage.receive(player, AUDIO | VIDEO | DATA)
     assert sink.messages() == []
-    stage.channel.receive(player, DATA)
+    stage.receive(player, DATA)
     stage.start("key")
     stage.publish(AVC, key("0"))
-    stage.channel.pause(player)
+    stage.pause(player)
     sink.clear()
-    stage.channel.receive(player, AUDIO | VIDEO | DATA)
+    stage.receive(player, AUDIO | VIDEO | DATA)
     assert sink.media() == []
 
 
@@ -228,7 +228,7 @@ def test_player_describes_itself() -> None:
     stage.publish(inter("1"))
     assert stage.player(sink).describe() == {**following, "behind_bytes": len(framed(inter("1"))) - 10}
     sink.open()
-    stage.channel.receive(stage.player(sink), AUDIO | DATA)
-    stage.channel.pause(stage.player(sink))
+    stage.receive(stage.player(sink), AUDIO | DATA)
+    stage.pause(stage.player(sink))
     stage.channel.stop()
     assert stage.player(sink).describe() == {**following, "waiting": True, "paused": True, "video": False}

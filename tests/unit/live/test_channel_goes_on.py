@@ -207,7 +207,7 @@ def test_publishers_may_go_on_again_and_again() -> None:
 def test_time_is_known_after_the_log_has_forgotten_all() -> None:
     stage = Stage()
     sink = playing(stage, *OLD)
-    stage.channel.shed()
+    stage.output().shed()
     assert stage.output().log.tail.size == 0
     stage.channel.suspend(10)
     stage.clock.advance(1)
@@ -327,20 +327,20 @@ def test_players_need_the_new_publishers_key() -> None:
     playing(stage, *OLD)
     stage.channel.suspend(10)
     stage.channel.go_on("another")
-    assert not stage.channel.accepts_key("key")
-    assert stage.channel.accepts_key("another")
+    assert not stage.channel.contents.accepts_key("key")
+    assert stage.channel.contents.accepts_key("another")
 
 
 def test_who_chose_meanwhile_gets_what_it_needs() -> None:
     stage = Stage()
     deaf, paused = stage.join(wants=AUDIO | DATA), stage.join()
     stage.publish(*OLD)
-    stage.channel.pause(stage.player(paused))
+    stage.pause(stage.player(paused))
     for sink in (deaf, paused):
         sink.clear()
     stage.channel.suspend(10)
-    stage.channel.receive(stage.player(deaf), AUDIO | VIDEO | DATA)
-    stage.channel.unpause(stage.player(paused))
+    stage.receive(stage.player(deaf), AUDIO | VIDEO | DATA)
+    stage.unpause(stage.player(paused))
     stage.channel.go_on()
     stage.publish(AAC, AVC, key("0", 0), inter("1", 40))
     assert headers(deaf) == payloads(AVC)
@@ -357,7 +357,7 @@ def test_who_chooses_between_two_headers_is_told_the_one_that_is_not_repeated() 
     stage.channel.suspend(10)
     stage.channel.go_on()
     stage.publish(AAC_2)
-    stage.channel.receive(stage.player(deaf), AUDIO | VIDEO | DATA)
+    stage.receive(stage.player(deaf), AUDIO | VIDEO | DATA)
     stage.publish(AVC, key("0", 0))
     assert headers(deaf) == payloads(AAC_2, AVC)
 
@@ -505,7 +505,7 @@ def test_players_of_a_mirror_need_the_new_publishers_key() -> None:
     owner.channel.go_on("another")
     waiting = mirrored.stage.join(key="key")
     owner.publish(*NEW)
-    assert not mirrored.stage.channel.accepts_key("key")
+    assert not mirrored.stage.channel.contents.accepts_key("key")
     assert mirrored.stage.news() == [(News.REFUSED, waiting)]
 
 

@@ -57,11 +57,11 @@ def audience(stage: Stage) -> dict[str, FakeSink]:
 def talk(stage: Stage, sinks: dict[str, FakeSink], number: int) -> None:
     """What players ask for before a message."""
     if number == 6:
-        stage.channel.pause(stage.player(sinks["paused"]))
-        stage.channel.receive(stage.player(sinks["returned"]), DATA)
+        stage.pause(stage.player(sinks["paused"]))
+        stage.receive(stage.player(sinks["returned"]), DATA)
     if number == 11:
-        stage.channel.unpause(stage.player(sinks["paused"]))
-        stage.channel.receive(stage.player(sinks["returned"]), AUDIO | DATA)
+        stage.unpause(stage.player(sinks["paused"]))
+        stage.receive(stage.player(sinks["returned"]), AUDIO | DATA)
 
 
 def run(split: int | None, *, splits: int = 1) -> Heard:
@@ -150,8 +150,8 @@ def test_joiners_are_told_and_sent_the_same() -> None:
 
 def test_the_key_travels() -> None:
     stage = Stage().hand_over()
-    assert not stage.channel.accepts_key("another")
-    assert stage.channel.accepts_key("key")
+    assert not stage.channel.contents.accepts_key("another")
+    assert stage.channel.contents.accepts_key("key")
 
 
 def test_what_was_waiting_to_be_sent_is_sent_first_and_its_timer_ends() -> None:

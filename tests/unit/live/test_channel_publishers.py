@@ -45,10 +45,10 @@ def test_waiting_player_with_another_key_is_refused() -> None:
 
 def test_keys_are_compared_only_where_there_are_any() -> None:
     stage = Stage(live=False)
-    assert stage.channel.accepts_key("any")
+    assert stage.channel.contents.accepts_key("any")
     stage.start("key")
-    assert stage.channel.accepts_key("key")
-    assert not stage.channel.accepts_key("any")
+    assert stage.channel.contents.accepts_key("key")
+    assert not stage.channel.contents.accepts_key("any")
     assert stage.join(key=None).told() == STARTED
     stage.channel.stop()
     stage.start()
@@ -63,7 +63,7 @@ def test_players_are_told_of_the_end_and_wait(can_sendfile: bool) -> None:
         stage.join(can_sendfile=can_sendfile),
     ]
     stage.publish(*HEADERS, key("0"))
-    stage.channel.pause(stage.player(sinks[2]))
+    stage.pause(stage.player(sinks[2]))
     for sink in sinks:
         sink.clear()
     stage.channel.stop()

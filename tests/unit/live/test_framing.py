@@ -125,7 +125,8 @@ def test_statuses_are_cut_at_the_chunk_size(size: int) -> None:
 @pytest.mark.parametrize(("has_audio", "has_video"), [(True, True), (False, True), (True, False)])
 def test_flv_starts_with_its_header_then_metadata_and_headers(has_audio: bool, has_video: bool) -> None:
     metadata = (amf0.encode("onMetaData", {"width": 1.0}),)
+    known = amf0.encode("onMetaData", {"width": 1.0, "hasAudio": has_audio, "hasVideo": has_video})
     data = FlvFraming().start(metadata, (AUDIO_HEADER, VIDEO_HEADER), 40, has_audio, has_video)
     reader = flv.TagReader()
-    assert reader.feed(data) == [(18, 0, metadata[0]), (8, 40, b"\xaf\0"), (9, 40, b"\x17\0")]
+    assert reader.feed(data) == [(18, 0, known), (8, 40, b"\xaf\0"), (9, 40, b"\x17\0")]
     assert (reader.has_audio, reader.has_video) == (has_audio, has_video)

@@ -272,10 +272,10 @@ def test_headers_after_a_pause_have_the_time_of_the_media() -> None:
     stage = Stage()
     sink = playing(stage, *HEADERS, key("0", 5000), tone("1", 5010))
     player = stage.player(sink)
-    stage.channel.pause(player)
+    stage.pause(player)
     stage.publish(inter("2", 6000), tone("3", 6010))
     sink.clear()
-    stage.channel.unpause(player)
+    stage.unpause(player)
     assert header_times(sink) == [6010]
 
 
@@ -284,7 +284,7 @@ def test_headers_of_what_is_switched_on_have_the_time_of_the_media() -> None:
     sink = playing(stage, *HEADERS, key("0", 5000), tone("1", 5010), wants=VIDEO | DATA)
     stage.publish(inter("2", 6000))
     sink.clear()
-    stage.channel.receive(stage.player(sink), AUDIO | VIDEO | DATA)
+    stage.receive(stage.player(sink), AUDIO | VIDEO | DATA)
     assert header_times(sink) == [6000]
 
 
@@ -293,7 +293,7 @@ def test_laggard_that_switches_on_is_told_the_time_at_its_place() -> None:
     sink = playing(stage, *HEADERS, key("0", 5000), wants=VIDEO | DATA)
     sink.room = 10
     stage.publish(inter("1", 6000), tone("2", 6010), inter("3", 7000), tone("4", 7010))
-    stage.channel.receive(stage.player(sink), AUDIO | VIDEO | DATA)
+    stage.receive(stage.player(sink), AUDIO | VIDEO | DATA)
     sink.open()
     assert header_times(sink) == [6010]
 

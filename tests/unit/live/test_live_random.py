@@ -164,7 +164,7 @@ class World:
         return self.stage
 
     def relieve(self) -> None:
-        self.random.choice((self.stage.channel.shed, self.stage.channel.skip_laggards))()
+        self.random.choice((self.stage.shed, self.stage.channel.skip_laggards))()
 
     def some_seat(self) -> Seat | None:
         return self.random.choice(self.seats) if self.seats else None
@@ -180,17 +180,17 @@ class World:
     def pause(self) -> None:
         if seat := self.some_seat():
             seat.filtered = True
-            seat.stage.channel.pause(seat.player)
+            seat.stage.pause(seat.player)
 
     def unpause(self) -> None:
         if seat := self.some_seat():
-            seat.stage.channel.unpause(seat.player)
+            seat.stage.unpause(seat.player)
 
     def receive(self) -> None:
         if seat := self.some_seat():
             seat.filtered = True
             wants = self.random.choice((EVERYTHING, AUDIO | DATA, VIDEO | DATA, DATA))
-            seat.stage.channel.receive(seat.player, wants)
+            seat.stage.receive(seat.player, wants)
 
     def ping(self) -> None:
         if seat := self.some_seat():

@@ -286,7 +286,7 @@ def test_who_waits_at_a_mirror_is_started_or_refused() -> None:
     good, bad = mirrored.stage.join(key="key"), mirrored.stage.join(key="another")
     stage.start("key")
     assert mirrored.stage.news() == [(News.REFUSED, bad)]
-    assert not mirrored.stage.channel.accepts_key("another")
+    assert not mirrored.stage.channel.contents.accepts_key("another")
     stage.publish(AVC, key("0"))
     assert (good.told(), good.frames()) == (STARTED, payloads(key("0")))
     stage.channel.stop()
@@ -428,8 +428,8 @@ def test_player_that_is_ahead_of_a_mirror_hears_nothing_twice(msid: int) -> None
 
 def test_player_that_is_ahead_may_pause_be_answered_and_move_on() -> None:
     stage, mirrored, sink = ahead()
-    mirrored.stage.channel.receive(mirrored.stage.player(sink), DATA)
-    mirrored.stage.channel.pause(mirrored.stage.player(sink))
+    mirrored.stage.receive(mirrored.stage.player(sink), DATA)
+    mirrored.stage.pause(mirrored.stage.player(sink))
     assert sink.told() == ["StreamEOF", "Pause.Notify"]
     frozen = mirrored.stage.freeze(sink)
     stage.take_in(sink, frozen)
@@ -474,7 +474,7 @@ def test_player_of_a_publication_that_is_on_its_way_waits_for_it(goes_on: bool) 
     for sink in sinks:
         mirrored.stage.take_in(sink, stage.freeze(sink))
     follower, laggard, leaver = sinks
-    mirrored.stage.channel.pause(mirrored.stage.player(laggard))
+    mirrored.stage.pause(mirrored.stage.player(laggard))
     mirrored.stage.channel.leave(mirrored.stage.player(leaver))
     laggard.open()
     begun = laggard.frames()

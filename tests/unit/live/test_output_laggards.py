@@ -265,7 +265,7 @@ def test_allowance_after_a_jump_is_the_limit() -> None:
 def test_laggard_far_behind_in_an_endless_gop_goes_on_at_the_end() -> None:
     stage = Stage(lag_bytes=4000)
     sink, paused = playing(stage, AVC, AAC, key("only")), stage.join()
-    stage.channel.pause(stage.player(paused))
+    stage.pause(stage.player(paused))
     stage.clock.advance(ENDLESS_GOP_S)
     sink.room = 0
     stage.publish(AAC_2, *many(9))
@@ -314,7 +314,7 @@ def test_player_that_leaves_while_others_are_written_to_is_not_moved(leaver: int
     laggards = [playing(stage, AVC, key("k")), stage.join()]
     meddler = Meddling(stage.clock)
     stage.seat(meddler)
-    stage.channel.pause(stage.player(meddler))
+    stage.pause(stage.player(meddler))
     for sink in laggards:
         sink.clear()
         sink.room = 0

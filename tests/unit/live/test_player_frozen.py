@@ -73,12 +73,12 @@ def test_bytes_that_the_fast_lane_sent_are_counted_once() -> None:
 def test_paused_player_stays_paused() -> None:
     stage = Stage()
     sink = playing(stage, *HEADERS, key("0"))
-    stage.channel.pause(stage.player(sink))
+    stage.pause(stage.player(sink))
     stage.publish(inter("1"))
     sink = stage.move(sink)
     stage.publish(key("2"), data(b"\2\0\4text"))
     assert [kind for kind, _, _ in sink.media()] == [18]
-    stage.channel.unpause(stage.player(sink))
+    stage.unpause(stage.player(sink))
     stage.publish(inter("3"), key("4"), tone("5"))
     assert sink.frames() == payloads(key("4"), tone("5"))
     assert sink.told() == ["StreamEOF", "Pause.Notify", "StreamBegin", "Unpause.Notify"]
@@ -335,7 +335,7 @@ def test_ended_publication_waits_no_longer_than_that() -> None:
 def test_state_is_plain_and_keeps_its_key_to_itself() -> None:
     stage = Stage()
     sink = stage.join(key="key", cache="no")
-    stage.channel.receive(stage.player(sink), AUDIO | DATA)
+    stage.receive(stage.player(sink), AUDIO | DATA)
     state = state_of(stage.freeze(sink))
     assert (state.key, state.cache, state.wants, state.waiting) == ("key", "no", AUDIO | DATA, False)
     assert "'key'" not in repr(state)

@@ -41,9 +41,9 @@ def test_player_gets_only_what_it_wants(can_sendfile: bool, wants: int) -> None:
 def test_video_that_is_switched_on_begins_with_a_keyframe() -> None:
     stage = Stage()
     sink = playing(stage, *HEADERS, key("k"))
-    stage.channel.receive(stage.player(sink), AUDIO | DATA)
+    stage.receive(stage.player(sink), AUDIO | DATA)
     stage.publish(inter("0"), tone("0"))
-    stage.channel.receive(stage.player(sink), AUDIO | VIDEO | DATA)
+    stage.receive(stage.player(sink), AUDIO | VIDEO | DATA)
     stage.publish(inter("1"), key("2"), inter("3"), tone("4"))
     assert sink.frames() == payloads(tone("0"), key("2"), inter("3"), tone("4"))
     assert stage.follows(sink)
@@ -62,7 +62,7 @@ def test_player_that_switches_video_off_stops_waiting_for_a_keyframe() -> None:
     stage = Stage()
     sink = playing(stage, *HEADERS, key("k"), inter("i"), cache="no")
     stage.publish(tone("before"))
-    stage.channel.receive(stage.player(sink), AUDIO | DATA)
+    stage.receive(stage.player(sink), AUDIO | DATA)
     stage.publish(tone("a"), inter("j"), tone("b"))
     assert sink.frames() == payloads(tone("before"), tone("a"), tone("b"))
 
@@ -72,7 +72,7 @@ def test_laggard_inside_a_message_may_change_what_it_wants(can_sendfile: bool) -
     sink = playing(stage, AVC, key("k"), can_sendfile=can_sendfile)
     sink.room = 100
     stage.publish(inter(bytes(300)), inter("1"), tone("2"))
-    stage.channel.receive(stage.player(sink), AUDIO | DATA)
+    stage.receive(stage.player(sink), AUDIO | DATA)
     sink.open()
     assert sink.frames()[0] == inter(bytes(300))[3]
     assert sink.frames()[-1] == tone("2")[3]
@@ -113,15 +113,15 @@ def test_much_that_is_not_wanted_is_passed_in_steps(can_sendfile: bool) -> None:
 def test_paused_player_gets_data_only_and_goes_on_at_a_keyframe() -> None:
     stage = Stage()
     sink = playing(stage, *HEADERS, key("k"))
-    channel, player = stage.channel, stage.player(sink)
-    channel.pause(player)
-    channel.pause(player)
+    player = stage.player(sink)
+    stage.pause(player)
+    stage.pause(player)
     assert sink.told() == ["StreamEOF", "Pause.Notify"]
     stage.publish(inter("0"), tone("0"), key("1"), META)
     assert [kind for kind, _, _ in sink.media()] == [18]
     sink.clear()
-    channel.unpause(player)
-    channel.unpause(player)
+    stage.unpause(player)
+    stage.unpause(player)
     assert sink.told() == ["StreamBegin", "Unpause.Notify"]
     assert [payload for _, _, payload in sink.media()] == payloads(AAC, AVC)
     assert [message[0] for message in sink.messages()] == [4, 8, 9, 20]
@@ -134,7 +134,7 @@ def test_paused_player_gets_data_only_and_goes_on_at_a_keyframe() -> None:
 def test_paused_player_gets_no_header_either() -> None:
     stage = Stage(cache_bytes=0)
     sink = playing(stage, *HEADERS, key("k"), inter("i"))  # waits for a keyframe
-    stage.channel.pause(stage.player(sink))
+    stage.pause(stage.player(sink))
     sink.clear()
     stage.publish(AAC_2, inter("0"))
     assert sink.media() == []
@@ -143,8 +143,8 @@ def test_paused_player_gets_no_header_either() -> None:
 def test_waiting_player_may_pause_and_resume() -> None:
     stage = Stage(live=False)
     sink = stage.join()
-    stage.channel.pause(stage.player(sink))
-    stage.channel.unpause(stage.player(sink))
+    stage.pause(stage.player(sink))
+    stage.unpause(stage.player(sink))
     assert sink.told() == ["StreamEOF", "Pause.Notify", "StreamBegin", "Unpause.Notify"]
     assert sink.media() == []
     stage.start()

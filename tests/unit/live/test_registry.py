@@ -120,7 +120,7 @@ def test_what_nobody_needs_goes_even_from_a_segment_that_is_not_full() -> None:
     stage.registry.budget.limit_bytes = 50_000
     stage.publish(tone("last"))
     assert stage.used_bytes() < 50_000
-    assert stage.channel.oldest_kept_s() is None
+    assert stage.output().oldest_kept_s() is None
 
 
 def test_begun_messages_keep_no_more_than_themselves_and_once() -> None:
@@ -196,8 +196,7 @@ def in_need(limit_bytes: int) -> tuple[Stage, FakeSink, list[Connection], list[b
     stage = Stage()
     filled(stage, "channel")
     sink = stage.join(room=0)
-    for channel in stage.registry:
-        channel.shed()
+    stage.output().shed()
     filled(stage, "old")
     filled(stage, "new")
     budget = stage.registry.budget
