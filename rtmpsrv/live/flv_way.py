@@ -313,6 +313,8 @@ class FlvWay:
         if source > self._current.places.end and not self._source.closed:
             self._ahead[player] = source
             return
+        for stretch in self._stretches:
+            stretch.places.forget_before(stretch.output.log.begin)
         found = [stretch for stretch in self._stretches if stretch.places.has(source)]
         if found:
             output = found[-1].output

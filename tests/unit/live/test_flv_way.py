@@ -517,3 +517,17 @@ def test_header_that_configures_no_codec_ends_nobody() -> None:
     stage.publish(colour, inter("2", 80))
     assert not ended(sink)
     assert media(sink)[-2:] == sent(colour, inter("2", 80))
+
+
+def test_viewer_that_returns_to_what_was_forgotten_meanwhile_goes_on_at_a_keyframe() -> None:
+    stage = on_air()
+    view(stage)
+    away = view(stage)
+    stage.shed()
+    stage.shed()
+    frozen = stage.freeze(away)
+    stage.publish(inter("2", 80), inter("3", 120))
+    stage.channel.skip_laggards()
+    stage.take_in(away, frozen)
+    stage.publish(inter("4", 160), key("5", 200))
+    assert media(away)[-2:] == [(40, inter("1")[3]), (200, key("5")[3])]
