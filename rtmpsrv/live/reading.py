@@ -102,13 +102,13 @@ class Reading:
     def read(self, most: int = 256) -> Item | None:
         """Return what comes next, so many messages at most; None: nothing now."""
         output = self._output
+        if output is not None and not output.log.closed:
+            self.skip_if_behind(output.log, self._clock.now())
+        if self._items:
+            return self._items.pop(0)
         if output is None:
             return None
         log = output.log
-        if not log.closed:
-            self.skip_if_behind(log, self._clock.now())
-        if self._items:
-            return self._items.pop(0)
         limit = log.flushed
         spliced_at = self._newest_splice()
         if spliced_at is not None and spliced_at != self._spliced_at:
@@ -200,11 +200,13 @@ class Reading:
         self.position = target
 
     def moved(self) -> None:
-        """The channel is another process's now, which may go on from `place`. Idempotent."""
+        """The channel is another process's now, which may go on from `place`. Idempotent.
+
+        What was left out before is still told.
+        """
         if not self.is_closed:
             self.is_closed = True
             self._place, self._output, self._beside = self.place, None, None
-            self._items.clear()
             self.notify()
 
     # --- private ----------------------------------------------------------------------------------

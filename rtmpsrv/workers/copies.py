@@ -130,8 +130,8 @@ class Copies:
             copy.hang_up()
 
     def _is_idle(self, copy: _Copy) -> bool:
-        """Tell whether nobody has played it for long."""
-        if copy.channel.players:
+        """Tell whether nobody has played or read it for long."""
+        if copy.channel.is_wanted:
             copy.played_at = monotonic()
         return monotonic() - copy.played_at > IDLE_S
 

@@ -57,10 +57,10 @@ class Mirroring:
             self._talk.tell({"kind": "unmirror", "channel": name})
 
     def end_unused(self) -> None:
-        """Follow no channel any more that nobody here plays."""
+        """Follow no channel any more that nobody here plays or reads."""
         for name in list(self._mirrors):
             channel = self._estate.registry.find(name)
-            if channel is None or not channel.players:
+            if channel is None or not channel.is_wanted:
                 self.end(name)
                 self._estate.registry.abandon(name)
 

@@ -1,4 +1,4 @@
-"""Viewers of FLV under random load: what they get is whole, in order, and what was published."""
+"""Viewers of FLV, and a reading, under random load: they get what was published, whole and in order."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from rtmpsrv.live.reading import Batch
 from tests.unit.live.fakes import FakeSink
 from tests.unit.live.flv_viewers import ended, read, view
 from tests.unit.live.mirrored import Mirrored
@@ -30,6 +31,10 @@ class World:
         self.mirrored = Mirrored(self.stage)
         self.viewers: list[Viewer] = []
         self.number = 0
+        self.reading = self.stage.channel.subscribe(lambda: None)
+        self.reading.allow(4000, 10.0)
+        self.read_number = 0  # the last frame that was read
+        self.may_miss = True  # some before the next one
         self.publish_headers()
 
     def publish_headers(self) -> None:
@@ -50,7 +55,7 @@ class World:
     def step(self) -> None:
         self.random.choice((
             self.some_frames, self.some_frames, self.some_frames, self.come, self.give_room, self.give_room,
-            self.move, self.hand_over, self.go, self.wait, self.skip, self.suspend,
+            self.move, self.hand_over, self.go, self.wait, self.skip, self.suspend, self.read,
         ))()  # fmt: skip
 
     def some_frames(self) -> None:
@@ -94,10 +99,30 @@ class World:
                     self.stage.take_in(viewer.sink, viewer.stage.freeze(viewer.sink))
                     viewer.stage = self.stage
             other = self.stage.hand_over()
+            assert self.reading.is_closed
+            while self.reading.read() is not None:
+                self.may_miss = True
+            self.reading = other.channel.subscribe(lambda: None, self.reading.place)
+            self.reading.allow(4000, 10.0)
             self.stage = other
             self.mirrored = Mirrored(other)
             for viewer in self.viewers:
                 viewer.stage = other
+
+    def read(self) -> None:
+        for _ in range(self.random.choice((1, 5, 100))):
+            item = self.reading.read(self.random.choice((1, 3, 100)))
+            if isinstance(item, Batch):
+                for _, _, _, payload, _ in item.messages:
+                    self.take(payload)
+            elif item is not None:
+                self.may_miss = True
+
+    def take(self, payload: bytes) -> None:
+        if is_frame(payload):
+            number = int(payload[5 if payload[0] != 0xAF else 2 :][:6])
+            assert number == self.read_number + 1 or (self.may_miss and number > self.read_number)
+            self.read_number, self.may_miss = number, False
 
     def wait(self) -> None:
         self.stage.clock.advance(self.random.choice((0.1, 1, 7)))
@@ -116,6 +141,9 @@ class World:
     def finish(self) -> None:
         self.frame(True)
         self.stage.channel.stop()
+        while self.reading.read() is not None:
+            pass
+        self.reading.close()
         for viewer in self.viewers:
             viewer.sink.open()
             check(viewer.sink, self.number)

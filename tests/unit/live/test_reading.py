@@ -297,3 +297,18 @@ def test_splice_that_was_not_read_yet_is_told_in_another_process() -> None:
     other = stage.hand_over()
     kinds = [type(item) for item in Reader(other, place).items()]
     assert kinds == [Batch, Spliced, Batch]
+
+
+def test_what_was_left_out_is_told_also_when_the_channel_has_moved() -> None:
+    stage = Stage()
+    stage.publish(*HEADERS, key("0"))
+    reader = Reader(stage)
+    reader.items()
+    reader.reading.allow(1000, 1e9)
+    stage.publish(inter(bytes(2000), 40), key("1", 80))
+    stage.clock.advance(1)
+    stage.publish(inter("2", 120))
+    stage.hand_over()
+    (lost,) = reader.items()
+    assert isinstance(lost, Lost)
+    assert lost.messages == 1
