@@ -160,8 +160,8 @@ def live_metadata(payload: bytes, has_audio: bool, has_video: bool) -> bytes:
         if values[0] != METADATA_NAME or len(values) < 2 or not isinstance(values[1], dict):
             return payload
         members = values[1]
-        for name in FILE_NAMES & members.keys():
-            del members[name]
+        for name in FILE_NAMES:
+            members.pop(name, None)
         members["hasAudio"], members["hasVideo"] = has_audio, has_video
         return amf0.encode(*values)
     except (AmfError, LocalProtocolError):

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from rtmpsrv.live.budget import Budget
+from rtmpsrv.live.contents import Contents
+from rtmpsrv.live.framing import RtmpFraming
 from rtmpsrv.live.lobby import SETTLING_S, TRUSTED_S, Lobby
 from rtmpsrv.live.player import Player, PlayerState
 from rtmpsrv.live.segment import AUDIO, DATA, VIDEO
-from tests.unit.live.fakes import FakeClock, FakeSink
+from tests.unit.live.fakes import CHUNK_SIZE, FakeClock, FakeSink
 
 AUDIO_HEADER, VIDEO_HEADER = (8, b"\xaf\0"), (9, b"\x17\0")
-
-
-class Contents:
-    """As far as a lobby asks."""
-
-    def __init__(self, publisher_at: float) -> None:
-        self.publisher_at = publisher_at
 
 
 class Scene:
     def __init__(self, frames: int = 0) -> None:
         self.clock = FakeClock()
-        self.contents: Any = Contents(self.clock.time_s)
+        self.contents = Contents(RtmpFraming(CHUNK_SIZE), Budget(1 << 20), self.clock.time_s, False)
         self.lobby = Lobby(self.clock, frames)
         self.calls = 0
 
