@@ -68,6 +68,9 @@ class NoSink:
     def coalesce(self) -> None:
         pass
 
+    def end_when_empty(self) -> None:
+        """Nothing ends."""
+
 
 def microseconds(work: Callable[[], int]) -> float:
     """Return the least that one message took; `work` returns how many it handled."""
