@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from rtmpsrv import api_settings
+from rtmpsrv import api_settings, http_settings
 
 if TYPE_CHECKING:
     from rtmpsrv.config import Config
@@ -37,7 +37,7 @@ def conflicts(config: Config) -> list[str]:
         )
     if config.publish_access == "key" and not config.channels_file:
         problems.append("PUBLISH_ACCESS: the keys are in CHANNELS_FILE, which is not given")
-    return problems + api_settings.problems(config)
+    return problems + api_settings.problems(config) + http_settings.problems(config)
 
 
 def between(config: Config) -> list[str]:

@@ -39,6 +39,7 @@ from .server.ports import NO_PORTS, Ports, listening
 from .server.proxies import Proxies
 from .server.trim import keep_large_blocks_apart, tune_collector
 from .server.turns import Turns
+from .viewers_side import ViewersSide
 from .workers.estate import Estate, Numbers
 from .workers.succession import Succession
 from .workers.successor import Abandoned, Successor
@@ -98,6 +99,8 @@ class App:
         ingest = Ingest(clock, enabled=config.msg_buffer_size > 1)
         proxies = Proxies(config.proxy_protocol_from, config.max_connections)
         numbers = Numbers()
+        self.listeners: list[Listener] = []
+        self.viewers = ViewersSide(config, self.relay.watching, self.listeners)
         self._parts = ServerParts(
             session_settings(config),
             slots,
@@ -108,8 +111,8 @@ class App:
             numbers,
             proxies,
             tally=observer,
+            site=self.viewers.site,
         )
-        self.listeners: list[Listener] = []
         admission = self._admission
         self.estate = Estate(
             self.registry, self.gate, admission.kills, self._parts, numbers, self.listeners, agreed(config),
@@ -160,6 +163,7 @@ class App:
         self.log.info("Play policy: %s", config.play_policy)
         self._entrance.start()
         self.listeners.append(listener)
+        self.viewers.open(self._parts, self._ports.http, binds=self._membership is None)
         self._successor = successor
         self.admin.open(self._ports.admin, patient=successor is not None)
         if successor is None:
@@ -219,6 +223,7 @@ class App:
         """Let clients in."""
         self._successor = None
         self.listeners[0].start()
+        self.viewers.start()
         if self._certificates is not None:
             self._certificates.start()
         self._admission.start()
@@ -284,6 +289,7 @@ class App:
         from .server.tls import TlsListener, make_context  # loads ssl; `_certificate_reloader` did already
 
         context = make_context(pair)
+        self.viewers.install(context)
         if self._tls_listener is not None:
             self._tls_listener.context = context
             return

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import run_dir
+from . import http_settings, run_dir
 from .access.trust import Trust
 from .advice import authorities
 from .api_settings import MISSING, installed
@@ -46,6 +46,8 @@ def _problems(config: Config, warnings: list[str]) -> Iterator[str]:
         addresses["SSL_BIND_ADDRESS"] = config.ssl_bind_address
     if config.api_port:
         addresses["API_BIND_ADDRESS"] = config.api_bind_address
+    if config.http_port:
+        addresses["HTTP_BIND_ADDRESS"] = config.http_bind_address
     for name, address in addresses.items():
         try:
             bind(address, 0).close()  # whichever port is free: the server itself may be running
@@ -62,6 +64,8 @@ def _problems(config: Config, warnings: list[str]) -> Iterator[str]:
             yield f"{name}: {path} holds no certificates that can be read: {exc.strerror or exc}"
     if config.api_port and "API_PORT" in config.given and not installed():
         yield f"API_PORT: {MISSING}"
+    if config.http_port and http_settings.was_asked_for(config) and not http_settings.installed():
+        yield f"HTTP_PORT: {http_settings.MISSING}"
     yield from _process_problems(config)
 
 

@@ -108,6 +108,14 @@ class Entrance:
         """Return what a player means by a stream name. Raises AccessDenied. Never blocks."""
         return self._read(client, name, PLAY_CODE)
 
+    def watched(self, client: Client, channel: str, query: str) -> StreamName:
+        """Return what is meant by who asks by HTTP, and note that as if it had been by RTMP. As `played`."""
+        client.app, name = self._names.by_web(channel, query)
+        client.to_play = Asked(name, time.time())
+        self._names.check_app(client.app)
+        with naming(f"{self._names.app_is}={client.app}"):
+            return self._names.read(client.app, "", name, "", PLAY_CODE, needs_key=False)
+
     def resumed(self, client: Client, asked: Asked) -> StreamName:
         """Return what a client meant that was let in before, perhaps by another process. Never blocks."""
         return self._names.read_again(client.app, client.app_query, asked.name or "", _said(client, "tcUrl"))

@@ -11,7 +11,9 @@
     |-- RequestRefused         a server refused what our client asked for; carries its status
     |-- ConnectionClosed       the server at the other end of our client closed, or was lost
     |-- AccessDenied           a refusal the peer is told about; carries the status code to send
-    |   `-- LoginAsked             no refusal for good: a step of a login, for which the peer comes again
+    |   |-- LoginAsked             no refusal for good: a step of a login, for which the peer comes again
+    |   |-- NoRoom                 there are as many as there may be
+    |   `-- NotThere               nobody publishes what was asked for, and the client does not wait
     |-- PeerLost               a socket gave an error or its end: the peer's or the network's doing
     |-- HandleClosed           a registration, or a client of one, has given its last message
     `-- CannotMove             a session cannot be handed over now, or ever; it goes on where it is
@@ -94,6 +96,14 @@ def naming(about: str) -> Iterator[None]:
 
 class LoginAsked(AccessDenied):
     """A client is told how to log in, and comes again at once on another connection."""
+
+
+class NoRoom(AccessDenied):
+    """There are as many as there may be: of a channel, of an address, in all."""
+
+
+class NotThere(AccessDenied):
+    """Nobody publishes what a client asked for, who does not want to wait."""
 
 
 class RequestRefused(RtmpsrvError):

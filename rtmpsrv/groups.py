@@ -17,6 +17,7 @@ CALLBACK = "HTTP callback"
 REDIS = "Redis"
 CONTROL = "Control server"
 API = "Admin side: API, metrics and page"
+HTTP = "Viewers by HTTP"
 PROCESSES = "Processes"
 LOGS = "Logging"
 
@@ -43,6 +44,7 @@ _IN_USE: dict[str, Callable[[str, dict[str, Any]], object]] = {
     REDIS: lambda name, values: values["redis_use"],
     CONTROL: lambda name, values: values["control_use"],
     API: lambda name, values: name == "api_port" or values["api_port"],
+    HTTP: lambda name, values: name == "http_port" or values["http_port"],
 }
 
 

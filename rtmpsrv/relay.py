@@ -7,7 +7,6 @@ publish; the registry holds what is on the air.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from time import monotonic
 
 from .access.gate import KILLED, Grant, PublishRequest, refusal, taken
@@ -23,15 +22,18 @@ from .live.channel import Channel
 from .live.news import NewsOf
 from .live.player import Player, PlayerState
 from .live.registry import Registry
+from .live.sink import Sink
 from .on_air import OnAir
+from .playing import Playing
 from .relay_partners import Elsewhere, Gate
-from .relayed import TELL, both, wrong_key
+from .relayed import TELL, both
 from .relayed import RelayPlayback as RelayPlayback
 from .relayed import RelayPublication as RelayPublication
 from .room import Room
-from .server.host import Client, Peer
+from .server.host import Peer
 from .server.outlet import Outlet
 from .takeover import make_room
+from .watching import Watching
 
 
 class Relay:
@@ -49,7 +51,6 @@ class Relay:
         self._registry = registry
         self._gate = gate
         self._entrance = entrance
-        self._may_play = may_play
         self._refusals = refusals
         self.elsewhere: Elsewhere | None = None
         self._visits = Visits(hooks or NoHooks())
@@ -57,7 +58,15 @@ class Relay:
         self._publications: dict[str, RelayPublication] = {}  # on the air, by channel
         self._closed = False
         self.on_air = OnAir(self._publications, self._playbacks, entrance.max_bitrate)
-        self.room = Room(entrance, self._visits, self._publications.get, lambda: self.elsewhere)
+        self.room = Room(
+            entrance,
+            self._visits,
+            self._publications.get,
+            lambda: self.elsewhere,
+            lambda name: self.watching.count(name),
+        )
+        self._playing = Playing(registry, entrance, may_play, self._visits, self.room)
+        self.watching = Watching(self, registry, entrance, self._visits, self._playing)
 
     def share(self, elsewhere: Elsewhere) -> None:
         """Serve together with other processes."""
@@ -123,24 +132,11 @@ class Relay:
 
     def play(self, peer: Peer, name: str | None, msid: int, outlet: Outlet) -> RelayPlayback:
         """Let a client play, or wait for a publisher with its key. Blocks as long as the entrance does."""
-        client = peer.client
-        stream = self._entrance.played(client, name)
-        client.channel, client.user = stream.channel, stream.who
-        with naming(f"channel={stream.channel}"):
-            if not self._may_play(client.ip):
-                description = "Your net address is not whitelisted for playing"
-                raise AccessDenied("NetStream.Play.BadName", description, "RTMP_PLAY_WHITELIST")
-            terms = self._entrance.play(client, stream)
-            peer.log.info("PLAY (%d): %s", msid, stream.channel)
-            check = partial(self._check_player, client, terms)
-            check(stream)
-            stream = self._visits.play(client, name, stream, check)
-            channel = self._registry.find(stream.channel)
-            is_live = channel is not None and channel.live
-            peer.log.debug("= player %s", "starts" if is_live else "waits for a publisher")
-            return self._playback(
-                peer, Player(outlet, PlayerState(msid, terms.key, stream.cache)), stream, terms
-            )
+        stream = self._entrance.played(peer.client, name)
+        stream, terms = self._playing.admit(peer, name, stream, str(msid))
+        return self.grant_playback(
+            peer, Player(outlet, PlayerState(msid, terms.key, stream.cache)), stream, terms
+        )
 
     def resume_publication(self, peer: Peer, frozen: object) -> RelayPublication:
         """Take a publication over from a frozen session. Raises AccessDenied if it was ended meanwhile."""
@@ -157,11 +153,18 @@ class Relay:
             raise refusal(KILLED)
         return publication
 
-    def resume_playback(self, peer: Peer, frozen: object, outlet: Outlet) -> RelayPlayback:
+    def resume_playback(self, peer: Peer, frozen: object, outlet: Sink) -> RelayPlayback:
         """Take a player over from a frozen session; it goes on where it was."""
         assert isinstance(frozen, PlayerState), "what `RelayPlayback.freeze` returned"
         stream = self._visits.resumed(peer.client, self._entrance.resumed(peer.client, peer.client.to_play))
-        return self._playback(peer, Player(outlet, frozen), stream)
+        return self.grant_playback(peer, Player(outlet, frozen), stream)
+
+    def is_on(self, name: str) -> bool:
+        """Tell whether somebody publishes a channel, here or elsewhere, or is waited for."""
+        channel = self._registry.find(name)
+        if channel is not None and (channel.live or channel.suspended):
+            return True
+        return self.elsewhere is not None and self.elsewhere.has(name)
 
     def refusal_delay(self, address: str) -> float:
         """Count a refusal; return for how long it is kept from the client, in seconds. Never blocks."""
@@ -194,7 +197,8 @@ class Relay:
             return []
         if channel.suspended:
             channel.stop()  # nobody goes on here
-        return [
+        watching = [] if channel.live else self.watching.viewings(name)
+        return [viewing.peer for viewing in watching] + [
             playback.peer
             for player in channel.players
             if player.state.waiting and (playback := self._playbacks.get(player)) is not None
@@ -223,6 +227,11 @@ class Relay:
 
     # --- called by publications and playbacks -----------------------------------------------------
 
+    def look_elsewhere(self, name: str) -> None:
+        """Take note that somebody waits here for a channel that may be on the air elsewhere. Never blocks."""
+        if self.elsewhere is not None:
+            self.elsewhere.wanted(name)
+
     def tell(self, news: list[NewsOf]) -> None:
         """Pass on what happened to players. Never blocks but for the log."""
         for what, player in news:
@@ -245,6 +254,18 @@ class Relay:
         self.tell(channel.take_news())
         self._registry.release(name)
         self._gate.release(publication.grant)
+
+    def grant_playback(
+        self, peer: Peer, player: Player, stream: StreamName, terms: Terms | None = None
+    ) -> RelayPlayback:
+        """Keep a player that is about to join its channel, and have it watched. Never blocks."""
+        unwatch = both(
+            self._entrance.watch_player(peer, stream, terms, player.state.key),
+            self._visits.watch_player(peer.client, peer.dismiss).cancel,
+        )
+        channel = self._registry.open(stream.channel)
+        self._playbacks[player] = playback = RelayPlayback(self, peer, channel, player, unwatch)
+        return playback
 
     def forget(self, playback: RelayPlayback) -> None:
         """Forget a player that has left its channel. Never blocks."""
@@ -276,17 +297,6 @@ class Relay:
         except AccessDenied:
             self._gate.release(grant)
             raise
-
-    def _check_player(self, client: Client, terms: Terms, stream: StreamName) -> None:
-        """Raise AccessDenied for a key that is not the publisher's, and where there are enough players."""
-        self._entrance.check_channel(stream.channel, "NetStream.Play.BadName")
-        self.room.check_address(client, stream.channel)
-        channel = self._registry.find(stream.channel)
-        if channel is None:
-            return
-        if channel.live and terms.key is not None and not channel.contents.accepts_key(terms.key):
-            raise wrong_key()
-        self.room.check(client, stream.channel, len(channel.players), terms.max_players)
 
     def _make_room(self, has_left: Callable[[], bool], name: str, claim: Claim) -> bool:
         """Let nobody else publish a channel here, or raise AccessDenied. Blocks for some seconds at most.
@@ -334,14 +344,3 @@ class Relay:
         publication = RelayPublication(self, peer, channel, grant, stream.path, unwatch, terms)
         self._publications[channel.name] = publication
         return publication
-
-    def _playback(
-        self, peer: Peer, player: Player, stream: StreamName, terms: Terms | None = None
-    ) -> RelayPlayback:
-        unwatch = both(
-            self._entrance.watch_player(peer, stream, terms, player.state.key),
-            self._visits.watch_player(peer.client, peer.dismiss).cancel,
-        )
-        channel = self._registry.open(stream.channel)
-        self._playbacks[player] = playback = RelayPlayback(self, peer, channel, player, unwatch)
-        return playback

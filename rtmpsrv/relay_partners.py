@@ -33,6 +33,9 @@ class Elsewhere(Limits, Protocol):
     def wanted(self, name: str) -> None:
         """Take note that a player waits here for a channel that may be on the air elsewhere."""
 
+    def has(self, name: str) -> bool:
+        """Tell whether a channel is on the air elsewhere."""
+
     def published_here(self, name: str) -> None:
         """Take note that a channel has a publisher here from now on: it is nobody's copy any more."""
 

@@ -142,9 +142,8 @@ class RelayPlayback(ChannelPlayback):
         self.peer.refuse_play(denial.code, denial.description)
 
     def _look_elsewhere(self) -> None:
-        elsewhere = self._relay.elsewhere
-        if elsewhere is not None and not self._over and self.feed.state.waiting:
-            elsewhere.wanted(self.channel.name)
+        if not self._over and self.feed.state.waiting:
+            self._relay.look_elsewhere(self.channel.name)
 
 
 TELL: dict[News, Callable[[RelayPlayback], None]] = {

@@ -15,7 +15,8 @@ from .access.ip_rules import IpRules
 from .access.limits import counted_as
 from .access.visits import Visits
 from .entrance import Entrance
-from .errors import AccessDenied
+from .errors import AccessDenied, NoRoom
+from .live.channel import Channel
 from .server.host import Client
 
 if TYPE_CHECKING:
@@ -40,12 +41,19 @@ class Room:
         visits: Visits,
         published: Callable[[str], RelayPublication | None],
         elsewhere: Callable[[], Limits | None],
+        viewings: Callable[[str], int] = lambda name: 0,
     ) -> None:
+        """`viewings`: how many watch a channel of a name, and are no players of it."""
         self._entrance = entrance
         self._visits = visits
         self._published = published
         self._elsewhere = elsewhere
+        self._viewings = viewings
         self.turned_away = Blocks()  # addresses with channels; changed here, and by who hands them over
+
+    def players(self, channel: Channel) -> int:
+        """Return how many play or watch a channel here."""
+        return len(channel.players) + self._viewings(channel.name)
 
     def turn_away(self, address: str, channel: str, seconds: float) -> None:
         """Let no players of an address join a channel for so long; 0 lets them again."""
@@ -67,14 +75,14 @@ class Room:
         ]
         for most, variable in limits:
             if most and players >= most:
-                raise AccessDenied("NetStream.Play.BadName", f"The channel is full ({most})", variable)
+                raise NoRoom("NetStream.Play.BadName", f"The channel is full ({most})", variable)
 
     def check_newcomer(self, playback: RelayPlayback) -> None:
         """Refuse a player that came from where its channel was not, and joined it here, if it is full."""
         client, channel = playback.peer.client, playback.channel
         try:
             of_rules = self._entrance.max_players(channel.name)
-            self.check(client, channel.name, len(channel.players) - 1, of_rules)
+            self.check(client, channel.name, self.players(channel) - 1, of_rules)
         except AccessDenied as exc:
             playback.peer.refuse_play(exc.code, exc.description)
 

@@ -37,7 +37,8 @@ class Served(Led, Protocol):
 def serve(config: Config, warnings: list[str]) -> int:
     """Serve with ports of its own, or of whoever started it; return the exit code. Blocks."""
     try:
-        app = App(config, choose(offers(take_sockets(os.environ)), config.rtmp_port, config.ssl_port))
+        offered = offers(take_sockets(os.environ))
+        app = App(config, choose(offered, config.rtmp_port, config.ssl_port, config.http_port))
     except ConfigError as exc:
         log.tell(logging.ERROR, exc.problems)
         return 1
@@ -56,9 +57,10 @@ def succeed(predecessor: Wire, config: Config, warnings: list[str]) -> int:
     plain, secure = successor.take_listening(config.bind_address, config.rtmp_port), None
     if config.tls_enabled:
         secure = successor.take_listening(config.ssl_bind_address, config.ssl_port)
+    http = successor.take_listening(config.http_bind_address, config.http_port)
     admin = successor.take_listening(config.api_bind_address, config.api_port)
     try:
-        app = App(config, Ports(plain, secure, admin), login_secret=successor.login_secret)
+        app = App(config, Ports(plain, secure, http, admin), login_secret=successor.login_secret)
     except ConfigError as exc:  # the other process goes on as soon as it hears nothing from this one
         log.tell(logging.ERROR, [*exc.problems, "succession failed, this process ends"])
         log.flush()  # the other process kills this one as soon as it has lost it

@@ -38,7 +38,7 @@ class WorkerProcess:
         self._role = role
         self._log = log.get("WORKER")
         offered = offers(role.sockets)
-        ports = choose(offered, config.rtmp_port, config.ssl_port)
+        ports = choose(offered, config.rtmp_port, config.ssl_port, config.http_port)
         # Under gunicorn the port is that of its `-b`, and of two servers each has a directory.
         port = next((one.port for one in offered if one.descriptor == ports.plain), config.rtmp_port)
         self._run_dir = str(run_dir.prepare(run_dir.where(config.run_dir, port, os.environ)))

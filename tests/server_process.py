@@ -48,9 +48,10 @@ def free_port() -> int:
 
 
 def environment(settings: dict[str, str]) -> dict[str, str]:
-    """Return a process environment that holds these settings, and no API, whose port is the same for all."""
+    """Return a process environment that holds these settings, and no port that is the same for all."""
     base = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    return base | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1", "API_PORT": "0"} | settings
+    closed = {"API_PORT": "0", "HTTP_PORT": "0"}
+    return base | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"} | closed | settings
 
 
 def run(*arguments: str, cwd: str = "", **settings: str) -> subprocess.CompletedProcess[str]:

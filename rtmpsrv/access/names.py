@@ -142,8 +142,27 @@ class Names:
         """Tell whether a client that connects has shown no secret so far."""
         return not _offered("", app_query, tc_url)
 
-    def read(self, app: str, app_query: str, name: str | None, tc_url: str, code: str) -> StreamName:
-        """Return what is meant by app and stream name; raises AccessDenied with `code`."""
+    def by_web(self, channel: str, query: str) -> tuple[str, str]:
+        """Return app and stream name that mean what somebody asks for by HTTP: a channel, and a query."""
+        if self._has_paths:
+            app, _slash, rest = channel.partition("/")
+            return app, f"{rest}?{query}"
+        return channel, f"{_offered(query, '', '').get('key', '')}?{query}"
+
+    def read(
+        self,
+        app: str,
+        app_query: str,
+        name: str | None,
+        tc_url: str,
+        code: str,
+        *,
+        needs_key: bool = True,
+    ) -> StreamName:
+        """Return what is meant by app and stream name; raises AccessDenied with `code`.
+
+        Without `needs_key` there may be none where a URL has a place for it.
+        """
         if name is None:
             if self._has_paths:
                 raise _no_name(code)
@@ -151,7 +170,7 @@ class Names:
         found = self._read(app, app_query, name, tc_url)
         if self._has_paths:
             self._check_path(found, code)
-        else:
+        elif found.key or needs_key:
             self._rules.check(found.key or "", code, INVALID_KEY)
         return found
 

@@ -11,7 +11,7 @@ from typing import Final, Protocol, TypeAlias
 from rtmpsrv.access.blocks import MAX_BLOCK_S as MAX_BLOCK_S
 from rtmpsrv.few_lines import FewLines
 from rtmpsrv.log import Logger
-from rtmpsrv.server.session import Session
+from rtmpsrv.server.served import Served
 from rtmpsrv.workers.estate import OnChannel
 
 from .observer import Observer
@@ -39,7 +39,7 @@ class Actions:
 
     def __init__(
         self,
-        find: Callable[[str], Session | None],
+        find: Callable[[str], Served | None],
         publisher_of: Callable[[str], str | None],
         give_up: Callable[[str], bool],
         kill: Kill,
@@ -100,7 +100,7 @@ class Actions:
             self._of_nobody.add(f"channel={clean(channel)} may be published again: {OPENED_BY_THE_API}")
         return found
 
-    def _end(self, session: Session, channel: str, reason: str, seconds: float) -> None:
+    def _end(self, session: Served, channel: str, reason: str, seconds: float) -> None:
         session.log.info("kicked: channel=%s %s%s", channel, reason, _closed_for(seconds))
         self._observer.kicked(session.client, channel, reason)
         session.dismiss(reason)
@@ -112,7 +112,7 @@ def why(reason: str) -> str:
     return f"{BY_THE_API}: {shown}" if shown else BY_THE_API
 
 
-def _channel_of(session: Session) -> str:
+def _channel_of(session: Served) -> str:
     return next((one.channel.name for one in session.granted if isinstance(one, OnChannel)), "")
 
 

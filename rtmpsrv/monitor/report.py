@@ -21,7 +21,7 @@ from rtmpsrv.live.registry import Registry
 from rtmpsrv.on_air import OnAir
 from rtmpsrv.relayed import RelayPlayback, RelayPublication
 from rtmpsrv.server.listener import Listener
-from rtmpsrv.server.session import Session
+from rtmpsrv.server.served import Served
 from rtmpsrv.server.turns import Turns
 
 from .observer import Observer, kind_of
@@ -129,21 +129,21 @@ class Report:
         sessions = self._sessions() if ids is None else self._named(ids)
         return [self._connection(session) for session in sessions]
 
-    def find(self, connection_id: str) -> Session | None:
+    def find(self, connection_id: str) -> Served | None:
         """Return a connection's session, None where there is none here. Never blocks."""
         found = (listener.find(connection_id) for listener in self._listeners)
         return next((session for session in found if session is not None), None)
 
     # --- private ----------------------------------------------------------------------------------
 
-    def _sessions(self) -> Iterator[Session]:
+    def _sessions(self) -> Iterator[Served]:
         """Give all sessions, but those that end meanwhile."""
         for listener in list(self._listeners):
             for session in self._in_turns(list(listener.sessions)):
                 if session in listener.sessions:
                     yield session
 
-    def _named(self, ids: list[str]) -> Iterator[Session]:
+    def _named(self, ids: list[str]) -> Iterator[Served]:
         """Give the sessions of these ids, each once."""
         for one in self._in_turns(dict.fromkeys(ids)):
             session = self.find(one)
@@ -194,7 +194,7 @@ class Report:
     def _moment(self, at: float | None) -> float | None:
         return round(self._wall_offset_s + at, 3) if at is not None else None
 
-    def _connection(self, session: Session) -> ConnectionValue:
+    def _connection(self, session: Served) -> ConnectionValue:
         client, about = session.client, session.describe()
         channels: dict[State, str] = {}
         player: PlayerValue | None = None

@@ -43,6 +43,7 @@ class Client:
     id: str = field(default_factory=lambda: str(uuid4()))  # of the connection, for its whole life
     user: str = ""  # the name that it showed; the host's, as is
     channel: str = ""  # what it asked for last, if that may be the name of one
+    form: str = ""  # of what it watches by HTTP, such as flv; "": it speaks RTMP
 
     @property
     def asked_at(self) -> float:
@@ -51,7 +52,7 @@ class Client:
 
     def __setstate__(self, state: tuple[None, dict[str, Any]]) -> None:
         """Take what another process knew, of which a version may have had fewer fields, or more."""
-        self.id, self.user, self.channel = str(uuid4()), "", ""
+        self.id, self.user, self.channel, self.form = str(uuid4()), "", "", ""
         for name, value in state[1].items():
             if name in self.__slots__:
                 setattr(self, name, value)

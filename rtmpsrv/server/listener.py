@@ -22,6 +22,7 @@ from .host import Client, Host
 from .parts import ServerParts, Slots
 from .proxies import read_header
 from .proxy_protocol import BadHeader, ProxyHeader
+from .served import Served, State
 from .session import Session
 from .session_state import Frozen, SessionState, begin
 from .tally import PROXY
@@ -49,8 +50,8 @@ class Listener(StreamServer):
     ) -> None:
         """Bind an address, or take over a socket that listens already, whose descriptor is given."""
         self.log = log.get(self.prefix)
-        self.sessions: set[Session] = set()
-        self._by_id: dict[str, Session] = {}  # the same
+        self.sessions: set[Served] = set()
+        self._by_id: dict[str, Served] = {}  # the same
         self.greenlets = Group()
         self._beginning: set[Any] = set()  # greenlets of connections that have no session yet
         self._coming_again: set[_Slot] = set()
@@ -59,7 +60,7 @@ class Listener(StreamServer):
             lambda n: self.log.info("refused from proxies: %d, the last %s", n, self._last_refused)
         )
         self._address = address.strip("[]")
-        self._host = host
+        self.host = host
         self._parts = parts
         self._resume_timer: object = None
         self._paused = False
@@ -168,7 +169,8 @@ class Listener(StreamServer):
         try:
             self._run(frozen.state, PlainTransport(sock))
         finally:
-            self._parts.slots.release(frozen.state.client.ip)
+            if isinstance(frozen.state, SessionState):  # others give it back by themselves
+                self._parts.slots.release(frozen.state.client.ip)
             sock.close()
 
     def _open(self, sock: gsocket.socket, address: str, accepted_at: float) -> Transport | None:
@@ -191,13 +193,22 @@ class Listener(StreamServer):
         if transport is None:
             return
         client = Client(next(self._parts.numbers), address, self.port, secure)
-        self._run(begin(client, self._parts.settings, accepted_at), transport, comes_again)
+        self._run(self._begin(client, accepted_at), transport, comes_again)
+
+    def _begin(self, client: Client, accepted_at: float) -> State:
+        return begin(client, self._parts.settings, accepted_at)
 
     def _run(
-        self, state: SessionState, transport: Transport, comes_again: Callable[[], None] = lambda: None
+        self, state: State, transport: Transport, comes_again: Callable[[], None] = lambda: None
     ) -> None:
         logger = log.session_logger(self.prefix, state.client.number)
-        session = Session(state, transport, self._host, self._parts, logger, comes_again)
+        session: Served
+        if isinstance(state, SessionState):
+            session = Session(state, transport, self.host, self._parts, logger, comes_again)
+        else:
+            from .http.session import HttpSession  # nobody else needs libraries for it
+
+            session = HttpSession(state, transport, self._parts, logger)
         self.sessions.add(session)
         self._by_id[session.client.id] = session
         try:
@@ -206,11 +217,11 @@ class Listener(StreamServer):
             self._forget(session)
             self._trim.freed(state.bytes_in)
 
-    def find(self, connection_id: str) -> Session | None:
+    def find(self, connection_id: str) -> Served | None:
         """Return the session of a connection, None where it is not here. Never blocks."""
         return self._by_id.get(connection_id)
 
-    def _forget(self, session: Session) -> None:
+    def _forget(self, session: Served) -> None:
         self.sessions.discard(session)
         if (
             self._by_id.get(session.client.id) is session
@@ -232,7 +243,7 @@ class Listener(StreamServer):
         self._paused = False
         super().start()
 
-    def release(self, session: Session) -> Frozen:
+    def release(self, session: Served) -> Frozen:
         """Freeze a session of this port. Never blocks. Raises CannotMove, and nothing was changed."""
         try:
             # gevent closes the descriptor that it accepted when the session's greenlet ends.
@@ -245,12 +256,14 @@ class Listener(StreamServer):
             close(descriptor)
             raise
         self._forget(session)
-        state.slot = self._parts.slots.depart(state.client.ip)
+        if state.holds_slot:
+            state.slot = self._parts.slots.depart(state.client.ip)
         return Frozen(state, descriptor)
 
     def adopt(self, frozen: Frozen) -> None:
         """Let a session go on that another process, or this one, has frozen. Never blocks."""
-        self._parts.slots.arrive(frozen.state.slot, frozen.state.client.ip)
+        if frozen.state.holds_slot:
+            self._parts.slots.arrive(frozen.state.slot, frozen.state.client.ip)
         self.greenlets.spawn(self._serve_adopted, frozen)
 
     def describe(self) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class Outlet:
         self._reported_bytes = 0  # of both, to the budget
         self._writing = False  # somebody is in `_pump`
         self._coalescing = state.coalescing
-        self._ending = state.ending
+        self.ending = state.ending  # when everything is written
         self._greenlet: gevent.Greenlet[[Progress], None] | None = None  # writes what was left
         self._emptied: Event | None = None
         self._report()
@@ -202,7 +202,7 @@ class Outlet:
 
     def end_when_empty(self) -> None:
         """Shut the socket down as soon as what waits was written. Never blocks."""
-        self._ending = True
+        self.ending = True
         self.kick()
 
     def drain(self, timeout_s: float) -> bool:
@@ -219,7 +219,7 @@ class Outlet:
             [bytes(data) for data in self._pending],
             list(self._answers),
             self._coalescing,
-            self._ending,
+            self.ending,
         )
         self._stop("moved")
         if self._greenlet is not None:
@@ -288,7 +288,7 @@ class Outlet:
                     return Progress.TURN_OVER
         finally:
             self._writing = False
-        if self._ending:
+        if self.ending:
             self._transport.shutdown()
         return Progress.DONE
 
@@ -342,7 +342,7 @@ class Outlet:
             taken = self.bytes_out
             progress = self._pump()
             # Who only publishes may leave unread what it hardly asked for.
-            counts = self.feed is not None or self._ending or self.waiting_bytes > UNREAD_BYTES
+            counts = self.feed is not None or self.ending or self.waiting_bytes > UNREAD_BYTES
             if counts and progress is Progress.FULL and self.bytes_out == taken:
                 self.stalled = self.feed is not None
                 self.fail(f"took nothing for {self._stall_s:g} s")

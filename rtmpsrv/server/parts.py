@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .clock import LoopClock
 from .held import Held
@@ -14,6 +14,9 @@ from .proxies import Proxies
 from .session_state import SessionSettings
 from .tally import Tally
 from .turns import Turns
+
+if TYPE_CHECKING:
+    from .http.site import Site
 
 
 class Slots(Protocol):
@@ -46,3 +49,4 @@ class ServerParts:
     proxies: Proxies = field(default_factory=Proxies)
     hold: Hold = field(default_factory=Hold)
     tally: Tally = field(default_factory=Tally)
+    site: Site | None = None  # what there is for viewers by HTTP

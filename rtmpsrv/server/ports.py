@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .listener import BACKLOG
 
-PLAIN, SECURE = "rtmp", "rtmps"  # names of sockets
+PLAIN, SECURE, HTTP = "rtmp", "rtmps", "http"  # names of sockets
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class Ports:
 
     plain: int | None = None
     secure: int | None = None
+    http: int | None = None  # that of viewers
     admin: int | None = None  # that of API, metrics and page; from the process before this one only
 
 
@@ -47,17 +48,18 @@ def offers(sockets: Iterable[tuple[int, str]]) -> list[Offer]:
     return found
 
 
-def choose(offered: list[Offer], plain_port: int, secure_port: int) -> Ports:
-    """Return the sockets for RTMP and RTMPS: by their names `rtmp` and `rtmps`, else by their ports.
+def choose(offered: list[Offer], plain_port: int, secure_port: int, http_port: int = 0) -> Ports:
+    """Return the sockets for RTMP, RTMPS and HTTP: by their names `rtmp`, `rtmps`, `http`, else by ports.
 
     A single one that neither its name nor its port explains is that of RTMP.
     """
     plain = _first(offered, PLAIN, plain_port)
     secure = _first(offered, SECURE, secure_port)
+    http = _first(offered, HTTP, http_port)
     if plain is None:
-        others = [one.descriptor for one in offered if one.descriptor != secure]
+        others = [one.descriptor for one in offered if one.descriptor not in (secure, http)]
         plain = others[0] if len(others) == 1 else None
-    return Ports(plain, secure)
+    return Ports(plain, secure, http)
 
 
 def place_of(descriptor: int | None, address: str, port: int) -> tuple[str, int]:
@@ -79,5 +81,5 @@ def listening(descriptor: int | None) -> int | None:
 
 def _first(offered: list[Offer], name: str, port: int) -> int | None:
     named = [one.descriptor for one in offered if one.name == name]
-    others = [one.descriptor for one in offered if one.name not in (PLAIN, SECURE) and one.port == port]
+    others = [one.descriptor for one in offered if one.name not in (PLAIN, SECURE, HTTP) and one.port == port]
     return next(iter(named + others), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..protocol.chunks import Limits
 from ..protocol.connection import ServerConnection
@@ -10,6 +11,9 @@ from ..protocol.events import Event
 from .host import Client
 from .outlet import OutletState
 from .turns import Account
+
+if TYPE_CHECKING:
+    from .http.state import HttpState
 
 NEVER = float("inf")
 
@@ -47,16 +51,21 @@ class SessionState:
     outlet: OutletState = field(default_factory=OutletState)
     publication: object = None  # what the host's own returned when it was frozen; None while it lives
     playback: object = None
-    slot: int = 0  # among those of all processes, of a frozen one; the listener's
+    slot: int = 0  # which one, of a frozen one; the listener's
     asked: Event | None = None  # a request that nobody has handled yet: it was held
     travelled: bool = False  # with a request, which is to be handled where it is now
+
+    @property
+    def holds_slot(self) -> bool:
+        """Whether it counts as a connection: all of RTMP do."""
+        return True
 
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
     """A session between two owners."""
 
-    state: SessionState
+    state: SessionState | HttpState
     descriptor: int  # of its socket; whoever has this object owns it
 
 

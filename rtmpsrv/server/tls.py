@@ -183,10 +183,10 @@ class TlsListener(Listener):
         port: int,
         host: Host,
         parts: ServerParts,
-        context: ssl.SSLContext,
+        context: ssl.SSLContext | None,
         descriptor: int | None = None,
     ) -> None:
-        """Show the certificate of `context`; for the rest see `Listener`."""
+        """Show the certificate of `context`, which must be there at `start`; for the rest see `Listener`."""
         self.context = context  # of new connections; may be replaced at any time
         self._last_failure = ""
         self._failures = log.RateLimited(
@@ -208,6 +208,7 @@ class TlsListener(Listener):
                 if _says_nothing(sock):
                     self.log.debug("%s connected and left without a byte", address)
                     return None
+                assert self.context is not None, "nobody listens without one"
                 tls = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
                 tls.do_handshake()
             opened = TlsTransport(tls)

@@ -19,7 +19,10 @@ from ..environment import load_environment, read_accepted
 from ..errors import ConfigError
 
 FILE = "settings.json"  # in RUN_DIR; holds secrets, mode 0600
-FIXED = ("rtmp_port", "bind_address", "ssl_port", "ssl_bind_address", "run_dir", "pid_file")
+FIXED = (
+    "rtmp_port", "bind_address", "ssl_port", "ssl_bind_address", "http_port", "http_bind_address", "run_dir",
+    "pid_file",
+)  # fmt: skip
 CERTIFICATE = ("ssl_cert", "ssl_key")
 
 __all__ = ["VARIABLE", "Wanted", "fixed_by", "last", "path_in", "read", "settle", "waits"]

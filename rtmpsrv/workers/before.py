@@ -13,7 +13,8 @@ from ..access.limits import ConnectionLimits
 from ..errors import CannotMove
 from ..live.mirror import Mirror
 from ..log import Logger
-from ..server.session_state import Frozen, SessionState
+from ..server.served import State
+from ..server.session_state import Frozen
 from .conversation import Conversation, Message
 from .estate import Estate
 from .inherited import InheritedAuthority
@@ -128,7 +129,7 @@ class Before:
     def _prepare(self, message: Message, descriptors: list[int]) -> None:
         """Build what a slice holds; whoever is in it does not run yet."""
         estate, prepared = self._estate, _Slice(message["number"])
-        states: list[SessionState] = message["sessions"]
+        states: list[State] = message["sessions"]
         left = descriptors[len(states) :]
         own: list[int] = []
         published = {one.publication.channel for one in states if isinstance(one.publication, Grant)}

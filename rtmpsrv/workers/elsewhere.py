@@ -14,7 +14,7 @@ import gevent
 from rtmpsrv.access.second_publisher import Claim
 from rtmpsrv.log import Logger
 from rtmpsrv.server.host import Peer
-from rtmpsrv.server.session import Session
+from rtmpsrv.server.served import Served
 from rtmpsrv.workers.directory import Directory
 from rtmpsrv.workers.moving import ANSWER_S, Moving
 
@@ -74,6 +74,10 @@ class Elsewhere:
         """Return how many may play a channel of another worker, as its backend says; 0 for any number."""
         return self._directory.max_players(name)
 
+    def has(self, name: str) -> bool:
+        """Tell whether a channel is on the air in another worker."""
+        return self._directory.elsewhere(name) is not None
+
     def published_here(self, name: str) -> None:
         """Take note that a channel has a publisher here from now on."""
         self._copies.close(name)
@@ -87,7 +91,7 @@ class Elsewhere:
         worker = self._directory.last(name)
         if worker is None or not self._moving.ask(worker, "may_go_on", name, claim, timeout_s=ANSWER_S):
             return
-        if isinstance(peer, Session) and not peer.is_bound:
+        if isinstance(peer, Served) and not peer.is_bound:
             task = gevent.spawn(self._moving.move, peer, worker)
             self._feeding.add(task)
             task.rawlink(self._feeding.discard)
@@ -132,7 +136,7 @@ class Elsewhere:
         for peer in waiting:
             if self._directory.elsewhere(name) != worker:
                 return
-            if not isinstance(peer, Session) or peer.is_bound or room <= 0:
+            if not isinstance(peer, Served) or peer.is_bound or room <= 0:
                 self._copies.open(name)
             elif peer.can_move() and self._moving.move(peer, worker):  # else it is tried again
                 room -= 1

@@ -14,7 +14,7 @@ from ..live.news import NewsOf
 from ..live.player import Player
 from ..server.listener import Listener
 from ..server.parts import ServerParts
-from ..server.session import Session
+from ..server.served import Served
 
 Kill: TypeAlias = Callable[[str, str | None, str], bool]  # channel, stream id (None: any), reason
 
@@ -266,12 +266,12 @@ class OnPlay(OnChannel, Protocol):
     feed: Player
 
 
-def channels_of(session: Session) -> set[str]:
+def channels_of(session: Served) -> set[str]:
     """Name the channels that a session publishes or plays on: none, one, or two that differ."""
     return {granted.channel.name for granted in session.granted if isinstance(granted, OnChannel)}
 
 
-def waits(session: Session, estate: Estate) -> bool:
+def waits(session: Served, estate: Estate) -> bool:
     """Tell whether a session only waits for a publisher: it can go without the channel."""
     granted = session.granted
     return bool(granted) and all(
@@ -283,7 +283,7 @@ def waits(session: Session, estate: Estate) -> bool:
     )
 
 
-def is_fixed(session: Session) -> bool:
+def is_fixed(session: Served) -> bool:
     """Tell whether a session can never move: for TLS, or for two channels, of which its state names one."""
     return session.is_bound or len(channels_of(session)) > 1
 

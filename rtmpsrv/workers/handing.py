@@ -9,7 +9,7 @@ import gevent
 
 from ..access.gate import Authority, Grant
 from ..log import Logger
-from ..server.session import Session
+from ..server.served import Served
 from .conversation import Conversation, Message
 from .estate import Estate, channels_of, is_fixed, published_here, waits
 from .mirroring import Mirroring
@@ -42,7 +42,7 @@ class Handing:
 
     def plan(
         self, most: int | None = None, without: frozenset[int] | set[int] = frozenset()
-    ) -> list[Slice[Session]]:
+    ) -> list[Slice[Served]]:
         """Divide what can go now, but for sessions of some numbers.
 
         Each channel goes on its own with `most` 1: later, when those are known there that others publish on.
@@ -60,7 +60,7 @@ class Handing:
             return plan(going, most)
         return plan(going, alone=self._published_elsewhere({name for _session, name in going}))
 
-    def hand_over(self, number: int, of: int, part: Slice[Session]) -> None:
+    def hand_over(self, number: int, of: int, part: Slice[Served]) -> None:
         """Move one slice. Raises Refused, or WireLost; `on_its_way` is then what has to go on here.
 
         Blocks for a few seconds at most.
@@ -136,7 +136,7 @@ class Handing:
             if not (self.serving and self.talk.goes_on):
                 raise
 
-    def _settle(self, part: Slice[Session]) -> None:
+    def _settle(self, part: Slice[Served]) -> None:
         """Give publishers that are in the middle of something a moment. Blocks up to `SETTLE_S`."""
         until = monotonic() + SETTLE_S
         while monotonic() < until and any(

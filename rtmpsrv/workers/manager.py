@@ -11,12 +11,12 @@ from pathlib import Path
 
 from gunicorn.app.base import BaseApplication
 
-from .. import api_settings, log, run_dir
+from .. import api_settings, http_settings, log, run_dir
 from ..advice import EMPTY_SECRET
 from ..config import Config
 from ..errors import ConfigError
 from ..server.listener import bind
-from ..server.ports import PLAIN, SECURE, Ports, choose, offers
+from ..server.ports import HTTP, PLAIN, SECURE, Ports, choose, offers
 from ..service import Service
 from ..systemd import take_sockets
 from . import accepted
@@ -128,14 +128,15 @@ def begin(config: Config) -> ManagerState:
     _look_at_admin_port(config)
     directory = run_dir.prepare(run_dir.where(config.run_dir, config.rtmp_port, os.environ))
     lock = _lock(directory)
-    given = choose(offers(take_sockets(os.environ)), config.rtmp_port, config.ssl_port)
+    given = choose(offers(take_sockets(os.environ)), config.rtmp_port, config.ssl_port, config.http_port)
     ports = Ports(
         plain=_open(given.plain, config.bind_address, config.rtmp_port, "BIND_ADDRESS, RTMP_PORT"),
         secure=_open(given.secure, config.ssl_bind_address, config.ssl_port, "SSL_BIND_ADDRESS, SSL_PORT")
         if config.tls_enabled
         else None,
+        http=_open_http(given.http, config),
     )
-    named = ((ports.plain, PLAIN), (ports.secure, SECURE))
+    named = ((ports.plain, PLAIN), (ports.secure, SECURE), (ports.http, HTTP))
     sockets = [(descriptor, name) for descriptor, name in named if descriptor is not None]
     # Not for the workers: it is the manager who speaks for all.
     fixed = accepted.fixed_by(config, str(directory))
@@ -150,6 +151,22 @@ def _open(given: int | None, address: str, port: int, variables: str) -> int:
     except OSError as exc:
         why = f"{exc.strerror or exc} ({variables})"
         raise ConfigError([f"could not create TCP listener: {address}:{port}: {why}"]) from exc
+
+
+def _open_http(given: int | None, config: Config) -> int | None:
+    """Open the port of viewers; None where there is to be none, or cannot be and nobody asked for it."""
+    if not config.http_port or given is not None:
+        return given
+    why = f"HTTP_PORT: {http_settings.MISSING}"
+    if http_settings.installed():
+        try:
+            return bind(config.http_bind_address, config.http_port, listen=False).detach()
+        except OSError as exc:
+            why = http_settings.taken(config, exc)
+    if http_settings.was_asked_for(config):
+        raise ConfigError([why])
+    log.get().warning("no viewers by HTTP: %s", why)
+    return None
 
 
 def _look_at_admin_port(config: Config) -> None:

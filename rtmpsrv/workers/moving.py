@@ -14,8 +14,8 @@ from typing import Any, Final
 from rtmpsrv.errors import AccessDenied, CannotMove
 from rtmpsrv.log import Logger
 from rtmpsrv.server.listener import Listener
-from rtmpsrv.server.session import Session
-from rtmpsrv.server.session_state import Frozen, SessionState
+from rtmpsrv.server.served import Served, State
+from rtmpsrv.server.session_state import Frozen
 from rtmpsrv.workers.calls import CallLost, Handler
 from rtmpsrv.workers.neighbours import Handlers, Neighbours
 from rtmpsrv.workers.remote import RemoteSlots
@@ -60,7 +60,7 @@ class Moving:
             self._log.debug("worker %s was not asked: %s", worker, exc)
             return None
 
-    def move(self, session: Session, worker: str) -> bool:
+    def move(self, session: Served, worker: str) -> bool:
         """Let a session go on in another worker; False when it stays. Blocks up to `ANSWER_S` and a bit."""
         listener = next((one for one in self._listeners if session in one.sessions), None)
         if listener is None:
@@ -95,7 +95,7 @@ class Moving:
     def _handlers(self) -> Handlers:
         offered: dict[int, Frozen] = {}
 
-        def offer(number: int, state: SessionState, fds: list[int]) -> None:
+        def offer(number: int, state: State, fds: list[int]) -> None:
             if self.is_leaving():
                 raise AccessDenied("", "this worker is being replaced")
             if len(offered) >= MAX_OFFERED:

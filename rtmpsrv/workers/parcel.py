@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..access.gate import Authority, Grant
 from ..errors import CannotMove
 from ..server.listener import Listener
-from ..server.session import Session
+from ..server.served import Served
 from ..server.session_state import Frozen
 from .estate import Estate, channels_of, published_here, waits
 from .slices import Slice
@@ -75,7 +75,7 @@ class Parcel:
         return left
 
 
-def freeze(part: Slice[Session], estate: Estate, *, late: bool = False) -> Parcel:
+def freeze(part: Slice[Served], estate: Estate, *, late: bool = False) -> Parcel:
     """Freeze a slice in one go; what cannot move is left out. Never blocks.
 
     A channel stays, with all its sessions, when its publisher does. When it is `late` the successor may have

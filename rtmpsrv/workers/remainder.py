@@ -13,7 +13,7 @@ from gevent import socket as gsocket
 
 from ..access.gate import Authority
 from ..log import Logger
-from ..server.session import Session
+from ..server.served import Served
 from .conversation import Conversation, Message
 from .estate import Estate, addresses_of, published_here
 from .handing import STEP_S, Handing, Refused
@@ -115,7 +115,7 @@ class Remainder:
                 self._handing.talk.tell({"kind": "stops", "grants": stops})
         return not reports.wait_idle(0)
 
-    def _move(self, part: Slice[Session]) -> None:
+    def _move(self, part: Slice[Served]) -> None:
         """Move what was in the middle of a request before."""
         numbers = {session.client.number for session in part.sessions}
         publishers = {session.client.number for session in part.sessions if session.role == "publisher"}

@@ -1,0 +1,181 @@
+"""Reading one connection of HTTP, with deadlines: heads of requests, and what a viewer says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Final, NoReturn, Protocol
+
+from ...errors import PeerLost
+from ..ending import Ended
+from ..held import Holder
+from ..outlet import Outlet
+from ..parts import ServerParts
+from ..session_state import NEVER
+from ..transport import Transport, lost
+from ..waiting import ReadWait
+from .frames import PING, frame
+from .head import END, MAX_HEAD_BYTES, BadRequest
+from .state import HttpState
+
+READ_BYTES: Final = 16384
+KEEP_ALIVE_S: Final = 30.0  # between two requests
+REQUEST_UNITS: Final = 5  # of work
+THROWN_UNITS: Final = 10  # for each read of what nobody wants
+MAX_THROWN_BYTES: Final = 65536  # of a viewer who has nothing to say, and does
+LATE_S: Final = 1.0  # a wait that ends this late was delayed by this process itself
+GONE: Final = "closed by the peer"
+
+
+class Owner(Holder, Protocol):
+    """Whose connection it is."""
+
+    def announce(self) -> None:
+        """Say that somebody is there: the first byte has come."""
+
+
+class HttpReader:
+    """Reads one socket. One greenlet at a time."""
+
+    __slots__ = ("_holder", "_outlet", "_parts", "_read", "_share", "_state", "_stopped", "_wait")
+
+    def __init__(
+        self, holder: Owner, state: HttpState, transport: Transport, outlet: Outlet, parts: ServerParts
+    ) -> None:
+        self._holder = holder
+        self._state = state
+        self._outlet = outlet
+        self._parts = parts
+        self._read = transport.read
+        self._share = parts.turns.share(state.account, transport.has_left)
+        self._wait = ReadWait(transport.fileno())
+        self._stopped = False
+
+    def head(self) -> int:
+        """Wait for a head, and return how many bytes of `unread` it has. Blocks.
+
+        Raises BadRequest for one that is too long, Ended at a deadline, PeerLost.
+        """
+        state = self._state
+        looked = 0
+        while (end := state.unread.find(END, max(0, looked - len(END)))) < 0:
+            looked = len(state.unread)
+            if looked > MAX_HEAD_BYTES:
+                raise BadRequest(431, f"A head has {MAX_HEAD_BYTES} bytes at most")
+            data = self._next(state.deadline)
+            if data is None:
+                raise Ended("no request in time" if state.unread else "nothing more was asked for")
+            if not looked and state.bytes_in > len(data):
+                state.deadline = monotonic() + self._parts.settings.handshake_s
+            state.unread += data
+        if end > MAX_HEAD_BYTES:
+            raise BadRequest(431, f"A head has {MAX_HEAD_BYTES} bytes at most")
+        self._share.spend(REQUEST_UNITS)
+        return end + len(END)
+
+    def expect_another(self) -> None:
+        """Give the peer its time to ask for something else."""
+        state = self._state
+        now = monotonic()
+        if state.unread:  # it has begun to
+            state.deadline = now + self._parts.settings.handshake_s
+        else:
+            state.deadline = now + min(KEEP_ALIVE_S, self._parts.settings.idle_s)
+
+    def watch_out(self) -> NoReturn:
+        """Wait until a viewer has left. Blocks; Ended and PeerLost tell how."""
+        thrown = len(self._state.unread)
+        self._state.unread = b""
+        while True:
+            data = self._next(NEVER)
+            assert data is not None, "there is no deadline"
+            thrown += len(data)
+            if thrown > MAX_THROWN_BYTES:
+                raise Ended(f"sent more than {MAX_THROWN_BYTES} bytes while it watched")
+            self._share.spend(THROWN_UNITS)
+
+    def listen(self, take: Callable[[bytes], int]) -> NoReturn:
+        """Read what comes over a WebSocket, and ask from time to time whether anybody is there. Blocks.
+
+        `take` gets all that was not taken yet, and says how many bytes it took. It may raise what ends the
+        connection.
+        """
+        state, settings = self._state, self._parts.settings
+        while True:
+            done = take(state.unread)
+            state.unread = state.unread[done:]
+            if self._outlet.failure is not None:
+                raise PeerLost(self._outlet.failure)
+            data = self._next(min(state.next_ping, state.heard_at + settings.idle_s))
+            if data is not None:
+                state.unread += data
+                self._share.spend(THROWN_UNITS)
+                continue
+            now = monotonic()
+            if now >= state.heard_at + settings.idle_s:
+                raise Ended(f"sent nothing for {settings.idle_s:g} s")
+            if now >= state.next_ping:
+                state.next_ping = now + settings.ping_s
+                self._outlet.reply(frame(PING, 0), owed=False)
+
+    def stop(self) -> None:
+        """End what blocks in here soon. From any greenlet; the caller shuts the socket down."""
+        self._stopped = True
+        self._share.interrupt()
+
+    def release(self) -> None:
+        """Read no more, at once: the session moves. From another greenlet."""
+        self.close()
+
+    def close(self) -> None:
+        """Give everything back; before the socket is closed. Idempotent."""
+        self._stopped = True
+        self._wait.close()
+        self._share.close()
+
+    def throw_away(self, until: float) -> None:
+        """Read to the end of what the peer sends, and forget it. Blocks up to a monotonic time."""
+        try:
+            while monotonic() < until:
+                try:
+                    if not self._read(READ_BYTES):
+                        return
+                    self._share.spend(THROWN_UNITS)
+                except BlockingIOError:
+                    self._wait.wait(until)
+                    self._share.rested(monotonic())
+        except (OSError, PeerLost):
+            pass  # the peer was faster
+
+    # --- private ----------------------------------------------------------------------------------
+
+    def _next(self, until: float) -> bytes | None:
+        """Return what comes next; None when nothing has come until then. Raises PeerLost, Ended."""
+        state, share = self._state, self._share
+        while True:
+            if self._stopped:
+                raise Ended("stopped")
+            try:
+                data = self._read(READ_BYTES)
+            except BlockingIOError:
+                began = monotonic()
+                if began >= until:
+                    return None
+                self._wait.wait(until)
+                now = monotonic()
+                share.rested(now)
+                if now - until > LATE_S:
+                    until += now - began
+                    state.deadline += now - began
+                    state.heard_at += now - began
+                continue
+            except OSError as exc:
+                raise lost(exc) from exc
+            if not data:
+                raise PeerLost(GONE)
+            if not state.bytes_in:
+                self._holder.announce()
+            state.bytes_in += len(data)
+            state.heard_at = monotonic()
+            share.spend()
+            return data

@@ -1,0 +1,163 @@
+"""An answer, as handlers give it: whole, as a stream of bytes, or as a WebSocket. Its methods may block.
+
+PeerLost is raised wherever the viewer is found to be gone. A handler lets it pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import gevent
+from gevent.event import Event
+
+from ...errors import PeerLost
+from . import answers
+from .answers import Headers
+from .frames import BINARY, NORMAL, TEXT, acceptance, frame
+from .head import BadRequest, Head
+
+UPGRADE: Final = 101
+NO_BODY: Final = frozenset((204, 304))
+
+
+class Answered(PeerLost):
+    """Nothing more is to be sent: only the head was asked for. To handlers the viewer has left."""
+
+
+class Writer(Protocol):
+    """The connection, as an answer sees it."""
+
+    left: Event
+
+    def put(self, data: bytes) -> None:
+        """Send bytes; blocks while too many wait. Raises PeerLost."""
+
+    def converse(self, heard: Callable[[str], None]) -> None:
+        """Take note that a WebSocket begins, and who gets the texts that come."""
+
+    def listen(self) -> None:
+        """Look from now on for what the viewer says, and whether it leaves. Idempotent, never blocks."""
+
+    def say_goodbye(self, code: int, why: str) -> None:
+        """End a WebSocket."""
+
+
+class Reply:
+    """The answer to one request."""
+
+    def __init__(self, writer: Writer, head: Head, shared: Headers, *, keeps: bool) -> None:
+        """`shared` are headers that it has in any case; `keeps`: the connection may go on behind it."""
+        self.heard: Callable[[str], None] | None = None  # gets texts of a WebSocket; must not block
+        self.begun = False
+        self.keeps = keeps
+        self._writer = writer
+        self._head = head
+        self._shared = list(shared)
+        self._wants_body = head.method != "HEAD"
+        self._chunked = False
+        self._is_websocket = False
+        self._finished = False
+
+    @property
+    def left(self) -> Event:
+        """Set as soon as the viewer of a stream has left, or may watch no more."""
+        return self._writer.left
+
+    def send(self, status: int, body: bytes = b"", type: str = answers.TEXT, headers: Headers = ()) -> None:
+        """Send all there is; the connection goes on."""
+        given = list(headers)
+        if status not in NO_BODY:
+            given += [("Content-Type", type), ("Content-Length", str(len(body)))]
+        self._begin(status, given)
+        self._finished = True
+        if body and self._wants_body and status not in NO_BODY:
+            self._writer.put(body)
+
+    def begin(self, status: int, type: str, headers: Headers = (), *, chunked: bool = True) -> None:
+        """Begin a stream: in chunks, where the viewer can read them, or until the connection ends.
+
+        Raises Answered where only the head was asked for.
+        """
+        self.keeps = False
+        self._chunked = chunked and not self._head.is_old
+        given = [*headers, ("Content-Type", type), *answers.OF_STREAMS]
+        if self._chunked:
+            given.append(("Transfer-Encoding", "chunked"))
+        self._begin(status, given)
+        if not self._wants_body:
+            raise Answered("only the head was asked for")
+
+    def accept(self) -> None:
+        """Begin a WebSocket. Raises BadRequest where none was asked for as it must be."""
+        headers = self._head.headers
+        proof = acceptance(headers.get("sec-websocket-key", ""))
+        wishes = [one.strip().lower() for one in headers.get("connection", "").split(",")]
+        if proof is None or self._head.method != "GET" or "upgrade" not in wishes:
+            raise BadRequest(400, "This is no request for a WebSocket")
+        offered = headers.get("sec-websocket-protocol", "").split(",")[0].strip()
+        given = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", proof)]
+        if offered:  # else a browser fails
+            given.append(("Sec-WebSocket-Protocol", offered))
+        self.begun, self.keeps, self._is_websocket = True, False, True
+        try:
+            data = answers.head(UPGRADE, given)
+        except ValueError as exc:
+            raise BadRequest(400, "This is no request for a WebSocket") from exc
+        self._writer.put(data)
+        self._writer.converse(lambda text: self.heard(text) if self.heard is not None else None)
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of a stream, or a binary message. Blocks while too much waits; raises PeerLost."""
+        self._check()
+        if self._is_websocket:
+            self._writer.put(frame(BINARY, len(data)) + data)
+        elif self._chunked:
+            if data:  # an empty chunk is the last
+                self._writer.put(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            self._writer.put(data)
+
+    def write_text(self, text: str) -> None:
+        """Send a message of text over a WebSocket. As `write`."""
+        self._check()
+        assert self._is_websocket, "texts are for WebSockets"
+        data = text.encode()
+        self._writer.put(frame(TEXT, len(data)) + data)
+
+    def finish(self) -> None:
+        """End the stream as whole. Idempotent."""
+        if self.begun and not self._finished:
+            self._finished = True
+            if self._is_websocket:
+                self._writer.say_goodbye(NORMAL, "the stream is over")
+            elif self._chunked:
+                self._writer.put(b"0\r\n\r\n")
+
+    def close(self, code: int, why: str) -> None:
+        """End a WebSocket with a code and a reason. Idempotent."""
+        if not self._finished:
+            self._finished = True
+            self._writer.say_goodbye(code, why)
+
+    def wait(self, event: Event, timeout_s: float | None = None) -> bool:
+        """Wait for an event; False when it did not come in time. Raises PeerLost when the viewer left."""
+        if self.begun:
+            self._writer.listen()
+        if not event.is_set():
+            gevent.wait([event, self.left], timeout=timeout_s, count=1)
+        if self.left.is_set():
+            raise PeerLost("the viewer left")
+        return event.is_set()
+
+    def _check(self) -> None:
+        self._writer.listen()
+        if self.left.is_set():
+            raise PeerLost("the viewer left")
+
+    def _begin(self, status: int, headers: list[tuple[str, str]]) -> None:
+        assert not self.begun, "one answer for one request"
+        self.begun = True
+        given = answers.with_defaults([*headers, *self._shared])
+        given.append(("Connection", "keep-alive" if self.keeps else "close"))
+        self._writer.put(answers.head(status, given))

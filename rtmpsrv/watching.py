@@ -1,0 +1,127 @@
+"""The relay's side of viewers by HTTP: what they ask for by a path and a query, and what they are granted.
+
+The same questions are asked about them as about players of RTMP, and the same bounds hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .access.names import StreamName
+from .access.terms import Terms
+from .access.visits import Visits
+from .entrance import Entrance
+from .errors import CannotMove, NotThere
+from .live.channel import Channel
+from .live.player import FLV, Player, PlayerState
+from .live.registry import Registry
+from .live.sink import Sink
+from .playing import PLAY_CODE, Playing
+from .relayed import RelayPlayback, both, fields_of
+from .server.host import Peer
+
+if TYPE_CHECKING:
+    from .relay import Relay
+
+
+class Viewing:
+    """A client that watches otherwise than as a player: whoever makes its stream reads the channel."""
+
+    def __init__(self, watching: Watching, peer: Peer, name: str, unwatch: Callable[[], None]) -> None:
+        self._watching = watching
+        self.peer = peer
+        self.name = name
+        self._unwatch = unwatch
+        self._over = False
+
+    @property
+    def channel(self) -> Channel:
+        """The channel as it is now: one that nobody wants is forgotten, and is another one the next time."""
+        return self._watching.channel(self.name)
+
+    def end(self, reason: str) -> None:
+        """Be done. Idempotent, never blocks."""
+        if self._over:
+            return
+        self._over = True
+        self._unwatch()
+        self._watching.forget(self)
+        fields = fields_of("play", self.peer, self.name, self.peer.client.to_play.at, reason)
+        self.peer.log.info("PLAY STOP: %s, reason=%s", self.name, reason, extra={"fields": fields})
+
+    def freeze(self) -> object:
+        """Stay: what is made for it is made in this process."""
+        raise CannotMove("its stream is made here")
+
+
+class Watching:
+    """Lets viewers watch. What blocks, blocks as long as the entrance and a backend do."""
+
+    def __init__(
+        self, relay: Relay, registry: Registry[str], entrance: Entrance, visits: Visits, playing: Playing
+    ) -> None:
+        self._relay = relay
+        self._registry = registry
+        self._entrance = entrance
+        self._visits = visits
+        self._playing = playing
+        self._viewings: dict[str, set[Viewing]] = {}  # by channel
+
+    def watch(self, peer: Peer, channel: str, query: str, sink: Sink, *, waits: bool) -> RelayPlayback:
+        """Let a client play as FLV; only what is on the air, unless it `waits`. Raises AccessDenied."""
+        stream, terms = self._admit(peer, channel, query, waits=waits)
+        state = PlayerState(key=terms.key, cache=stream.cache, form=FLV)
+        return self._relay.grant_playback(peer, Player(sink, state), stream, terms)
+
+    def view(self, peer: Peer, channel: str, query: str) -> Viewing:
+        """Let a client watch a channel that others make a stream of. Raises AccessDenied."""
+        stream, terms = self._admit(peer, channel, query, waits=True)
+        unwatch = both(
+            self._entrance.watch_player(peer, stream, terms, terms.key),
+            self._visits.watch_player(peer.client, peer.dismiss).cancel,
+        )
+        viewing = Viewing(self, peer, stream.channel, unwatch)
+        self._viewings.setdefault(stream.channel, set()).add(viewing)
+        self._relay.look_elsewhere(stream.channel)
+        return viewing
+
+    def resume_playback(self, peer: Peer, frozen: object, sink: Sink) -> RelayPlayback:
+        """Take a player over from a frozen session. Never blocks."""
+        return self._relay.resume_playback(peer, frozen, sink)
+
+    def refusal_delay(self, address: str) -> float:
+        """Count a refusal; return for how long it is kept from the client, in seconds. Never blocks."""
+        return self._relay.refusal_delay(address)
+
+    # --- what others ask, none of which blocks ------------------------------------------------------
+
+    def channel(self, name: str) -> Channel:
+        """Return a channel, a new one if need be."""
+        return self._registry.open(name)
+
+    def count(self, name: str) -> int:
+        """Return how many watch a channel and are no players of it."""
+        return len(self._viewings.get(name, ()))
+
+    def viewings(self, name: str) -> list[Viewing]:
+        """Return who watches a channel and is no player of it."""
+        return list(self._viewings.get(name, ()))
+
+    def forget(self, viewing: Viewing) -> None:
+        """Forget who watches no more."""
+        watching = self._viewings[viewing.name]
+        watching.discard(viewing)
+        if not watching:
+            del self._viewings[viewing.name]
+        self._registry.release(viewing.name)
+        self._visits.left(viewing.peer.client)
+
+    # --- private ------------------------------------------------------------------------------------
+
+    def _admit(self, peer: Peer, channel: str, query: str, *, waits: bool) -> tuple[StreamName, Terms]:
+        client = peer.client
+        stream = self._entrance.watched(client, channel, query)
+        if not waits and not self._relay.is_on(stream.channel):
+            raise NotThere(PLAY_CODE, "Nobody publishes this channel now")
+        return self._playing.admit(peer, client.to_play.name, stream, client.form)
