@@ -137,6 +137,7 @@ class App:
         )
         self._successor: Successor | None = None  # this process, until it serves
         self._failed = False
+        self.viewers.site.leaving = lambda: self._stopping.is_set() or self.succession.begun
         ask = None if membership is not None else ask_alone(self.monitor.answer, self.log)
         self.admin = AdminSide(config, ask, self.estate.doors)
         self.on_serving: Callable[[], None] = lambda: None  # clients are let in from now on

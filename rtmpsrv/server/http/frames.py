@@ -21,7 +21,7 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 MAX_FRAME_BYTES: Final = 1024  # of what viewers say: a word or two
 MAX_TEXT_BYTES: Final = 1024
 MAX_UNREAD_BYTES: Final = MAX_FRAME_BYTES + 14
-NORMAL, GOING_AWAY, UNSUPPORTED, REFUSED, TOO_BIG = 1000, 1001, 1003, 1008, 1009
+NORMAL, GOING_AWAY, BROKEN, UNSUPPORTED, REFUSED, TOO_BIG = 1000, 1001, 1002, 1003, 1008, 1009
 
 
 class Broken(Exception):
@@ -63,6 +63,8 @@ def whole_bytes(data: bytes) -> int:
     """Return how many bytes the first frame has, 0 when it has not come as a whole. Raises Broken."""
     if len(data) < 2:
         return 0
+    if not data[1] & 0x80:
+        raise Broken(BROKEN, "a frame without a mask")
     length, at = data[1] & 0x7F, 2
     if length >= 126:
         at = 4 if length == 126 else 10
@@ -71,7 +73,7 @@ def whole_bytes(data: bytes) -> int:
         length = int.from_bytes(data[2:at])
     if length > MAX_FRAME_BYTES:
         raise Broken(TOO_BIG, f"frame of {length} bytes, limit {MAX_FRAME_BYTES}")
-    at += 4 if data[1] & 0x80 else 0  # the mask; wsproto refuses a frame without one
+    at += 4  # the mask
     return at + length if len(data) >= at + length else 0
 
 
@@ -110,20 +112,18 @@ class Talk:
                 if isinstance(event, Ping):
                     answer += connection.send(event.response())
                 elif isinstance(event, CloseConnection):
+                    if connection.state is not ConnectionState.REMOTE_CLOSING:  # it is wsproto's own
+                        raise Broken(int(event.code), f"broken WebSocket: {event.reason}")
                     self.closed = True
-                    if connection.state is ConnectionState.REMOTE_CLOSING:
-                        answer += connection.send(event.response())
+                    answer += connection.send(event.response())
                 elif isinstance(event, TextMessage):
                     self._add(event, texts)
                 elif isinstance(event, BytesMessage):
                     raise Broken(UNSUPPORTED, "viewers send no media")
                 else:
                     assert isinstance(event, Pong)
-        except RemoteProtocolError as exc:
-            code = int(exc.event_hint.code) if isinstance(exc.event_hint, CloseConnection) else 1002
-            raise Broken(code, f"broken WebSocket: {exc}") from exc
-        except LocalProtocolError as exc:  # a ping behind a goodbye
-            raise Broken(1002, f"broken WebSocket: {exc}") from exc
+        except (RemoteProtocolError, LocalProtocolError) as exc:
+            raise Broken(BROKEN, f"broken WebSocket: {exc}") from exc
         return answer
 
     def _add(self, event: TextMessage, texts: list[str]) -> None:

@@ -66,6 +66,8 @@ def read_head(raw: bytes) -> Head:
         raise BadRequest(exc.error_status_hint, "This is no request of HTTP/1.1") from exc
     if not isinstance(event, h11.Request):
         raise BadRequest(400, "This is no request of HTTP/1.1")
+    if event.http_version not in (b"1.0", b"1.1"):
+        raise BadRequest(505, "This is no request of HTTP/1.1")
     headers: dict[str, str] = {}
     for name, value in event.headers:
         headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))

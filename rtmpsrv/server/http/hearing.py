@@ -100,12 +100,14 @@ class Hearing:
         """Work through what came over a WebSocket. Raises Broken, Ended."""
         talk = self._talk
         assert talk is not None, "it is one"
+        assert self.sink is not None, "they come together"
         done, answer, texts = talk.take(data)
         if answer:
             self._outlet.reply(answer, owed=talk.closed)
         for text in texts:
             self._heard(text)
         if talk.closed:
+            self.sink.answered()
             raise Ended("closed by the peer")
         return done
 

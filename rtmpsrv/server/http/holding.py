@@ -52,6 +52,11 @@ class Holding:
         self._signal: Event | None = None  # ends a wait
         self._has_slot = state.holds_slot
 
+    @property
+    def all(self) -> list[Playback | Viewing]:
+        """What it was granted, and has not ended."""
+        return [one for one in (self.playback, self.viewing) if one is not None]
+
     def view(self, channel: str, query: str) -> Viewing:
         """Let the viewer watch what a handler makes. Blocks. Raises AccessDenied."""
         host = self._site.host

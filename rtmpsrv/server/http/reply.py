@@ -14,7 +14,7 @@ from gevent.event import Event
 from ...errors import PeerLost
 from . import answers
 from .answers import Headers
-from .frames import BINARY, NORMAL, TEXT, acceptance, frame
+from .frames import BINARY, NORMAL, TEXT, VERSION, acceptance, frame
 from .head import BadRequest, Head
 
 UPGRADE: Final = 101
@@ -95,6 +95,8 @@ class Reply:
         wishes = [one.strip().lower() for one in headers.get("connection", "").split(",")]
         if proof is None or self._head.method != "GET" or "upgrade" not in wishes:
             raise BadRequest(400, "This is no request for a WebSocket")
+        if headers.get("sec-websocket-version", "") != VERSION:
+            raise BadRequest(426, f"There is version {VERSION} of WebSockets only")
         offered = headers.get("sec-websocket-protocol", "").split(",")[0].strip()
         given = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", proof)]
         if offered:  # else a browser fails

@@ -25,7 +25,7 @@ from ..parts import ServerParts
 from ..session_state import NEVER
 from ..transport import Transport
 from . import conversation, telling
-from .frames import GOING_AWAY, REFUSED, Broken
+from .frames import GOING_AWAY, NORMAL, REFUSED, Broken
 from .head import BadRequest
 from .hearing import Hearing
 from .holding import Holding
@@ -36,7 +36,6 @@ from .state import FLV, WS_FLV, HttpState
 
 LINGER_S: Final = 1.0  # for an answer to reach a peer before its socket is closed
 WRITE_AHEAD_BYTES: Final = 256 * 1024  # that wait for the socket before a handler does
-PIECE_BYTES: Final = 256 * 1024
 ANSWER_S: Final = 120.0  # for a peer to take an answer that is no stream
 LOOK_S: Final = 5.0
 
@@ -85,14 +84,12 @@ class HttpSession:
             reason = self._cause(str(exc))
         except Broken as exc:
             reason = self._cause(str(exc))
-            self._hearing.say_goodbye(exc.code, str(exc))
-            self._say_goodbye(reason)
+            self._say_goodbye(reason, exc.code)
         except Moved:
             pass
         except Dismissed:
             reason = self._cause("dismissed")
-            self._hearing.say_goodbye(REFUSED, reason)
-            self._say_goodbye(reason)
+            self._say_goodbye(reason, REFUSED)
         except gevent.GreenletExit:
             reason = "server is shutting down"
         except Exception:  # a bug of ours must cost this connection only
@@ -104,8 +101,6 @@ class HttpSession:
     def announce(self) -> None:
         """Say that somebody is there."""
         self.log.debug("Connection accepted from %s", self.client.ip)
-
-    # --- what handlers and answers do ---------------------------------------------------------------
 
     def view(self, channel: str, query: str) -> Viewing:
         """See `Request.admit`."""
@@ -123,8 +118,8 @@ class HttpSession:
     def put(self, data: bytes) -> None:
         """Send bytes; blocks while too many wait. Raises PeerLost."""
         outlet = self.outlet
-        for at in range(0, len(data), PIECE_BYTES):
-            outlet.reply(data[at : at + PIECE_BYTES])
+        for at in range(0, len(data), WRITE_AHEAD_BYTES):
+            outlet.reply(data[at : at + WRITE_AHEAD_BYTES])
             if outlet.waiting_bytes > WRITE_AHEAD_BYTES:
                 self._await_taken()
             if outlet.failure is not None:
@@ -210,8 +205,7 @@ class HttpSession:
     @property
     def granted(self) -> list[Any]:
         """What it was granted by the host, and has not ended."""
-        both = () if self._over else (self._holding.playback, self._holding.viewing)
-        return [one for one in both if one is not None]
+        return [] if self._over else self._holding.all
 
     def traffic(self) -> tuple[int, int]:
         """Return how many bytes were received and sent so far. Not when it is over. Never blocks."""
@@ -226,11 +220,11 @@ class HttpSession:
 
     @property
     def is_bound(self) -> bool:
-        """Whether it can never move: on TLS, or while a handler of this process makes its stream."""
+        """Whether it cannot move: on TLS, or while a handler makes its stream."""
         return not self._transport.can_move or self._holding.viewing is not None
 
     def play_at_once(self) -> bool:
-        """Return False: it holds no request that could go on. Never blocks."""
+        """Return False: it holds no request that could go on."""
         return False
 
     def can_move(self) -> bool:
@@ -238,7 +232,7 @@ class HttpSession:
         return not self._why_not_movable()
 
     def travel(self, wait: Callable[[], object]) -> None:
-        """Let `wait` block: only publishers travel with a request."""
+        """Only publishers travel: wait."""
         wait()
 
     def freeze(self) -> HttpState:
@@ -326,9 +320,10 @@ class HttpSession:
             return "TLS stays where it was set up"
         return "in the middle of a request" if self._busy or not self._hearing.is_between else ""
 
-    def _say_goodbye(self, reason: str) -> None:
+    def _say_goodbye(self, reason: str, code: int = NORMAL) -> None:
         """Let the peer read what was written before the socket goes; a reset would discard it."""
         self._ending = True
+        self._hearing.say_goodbye(code, reason)
         written = self.outlet.drain(LINGER_S) and self.outlet.failure is None
         self._holding.end(reason)
         if written:

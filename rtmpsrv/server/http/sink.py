@@ -49,6 +49,10 @@ class WebSocketSink:
         """Say goodbye behind all that waits, then end."""
         self.end(NORMAL, "the stream is over")
 
+    def answered(self) -> None:
+        """Say goodbye no more: the viewer did, and has its answer."""
+        self._ended = True
+
     def end(self, code: int, why: str) -> None:
         """Say goodbye with a code, behind all that waits, then end. Idempotent."""
         if not self._ended:

@@ -42,7 +42,7 @@ class ViewerHost(Protocol):
     def view(self, peer: Peer, channel: str, query: str) -> Viewing:
         """Let a peer watch a channel in another form, or raise AccessDenied. May block."""
 
-    def resume_playback(self, peer: Peer, frozen: object, sink: MediaSink) -> Playback:
+    def resume_playback(self, peer: Peer, frozen: object, sink: MediaSink, /) -> Playback:
         """Go on with what `Playback.freeze` returned; the session calls `resume`. Never blocks."""
 
     def refusal_delay(self, address: str) -> float:

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from rtmpsrv.errors import NoRoom, PeerLost
+from rtmpsrv.server.http import routes
+from rtmpsrv.server.http.conversation import MAX_TEXT
+from rtmpsrv.server.http.reply import Reply
+from rtmpsrv.server.http.request import Request
+from tests.unit.server.http.stage import HttpStage
+
+
+@pytest.fixture
+def stage() -> Iterator[HttpStage]:
+    stage = HttpStage(rule="https://a.example")
+    yield stage
+    stage.close()
+
+
+def test_options_tell_what_pages_may_ask(stage: HttpStage) -> None:
+    stage.get("/live.flv", "Origin: https://a.example", method="OPTIONS")
+    status, headers = stage.head()
+    assert status == 204
+    assert headers["Access-Control-Allow-Origin"] == "https://a.example"
+    assert headers["Access-Control-Allow-Methods"] == "GET, HEAD, OPTIONS"
+
+
+def test_all_answers_tell_pages_whether_they_may_read_them(stage: HttpStage) -> None:
+    stage.get("/live.flv", "Origin: https://a.example")
+    assert stage.head()[1]["Access-Control-Allow-Origin"] == "https://a.example"
+
+
+@pytest.mark.parametrize("path", ["/live", "/..", "*"])
+def test_what_nobody_answers(stage: HttpStage, path: str) -> None:
+    stage.get(path)
+    assert stage.answer() == (404, "There is nothing here.\n")
+
+
+def test_who_is_full_says_when_to_come_again(stage: HttpStage) -> None:
+    stage.host.denial = NoRoom("", "The channel is full (1)")
+    stage.get("/live.flv")
+    status, headers = stage.head()
+    assert (status, headers["Retry-After"]) == (503, "2")
+
+
+def test_what_a_viewer_says_of_itself_has_an_end(stage: HttpStage) -> None:
+    stage.site.add(routes.PAGE, lambda _request, reply: reply.send(200))
+    stage.get("/live", f"User-Agent: {'x' * 2 * MAX_TEXT}")
+    assert stage.answer()[0] == 200
+    assert stage.session.client.properties["flashVer"] == "x" * MAX_TEXT
+    assert stage.session.client.form == "page"
+
+
+def test_a_handler_may_find_its_viewer_gone(stage: HttpStage) -> None:
+    def handler(_request: Request, _reply: Reply) -> None:
+        raise PeerLost("gone")
+
+    stage.site.add(routes.PAGE, handler)
+    stage.get("/live")
+    assert stage.read_to_end() == b""
+
+
+def test_a_bug_in_the_middle_of_an_answer_ends_it(stage: HttpStage) -> None:
+    def handler(_request: Request, reply: Reply) -> None:
+        reply.begin(200, "video/x")
+        reply.write(b"abc")
+        raise RuntimeError("a bug")
+
+    stage.site.add(routes.MP4, handler)
+    stage.get("/live.mp4")
+    stage.head()
+    assert stage.read_to_end() == b"3\r\nabc\r\n", "it does not look whole"
+
+
+def test_a_request_as_handlers_see_it(stage: HttpStage) -> None:
+    seen: list[Request] = []
+
+    def handler(request: Request, reply: Reply) -> None:
+        seen.append(request)
+        reply.send(204)
+
+    stage.site.add(routes.HLS, handler)
+    stage.get("/live/index.m3u8?key=a%20b", "X-Y: z")
+    assert stage.head()[0] == 204
+    (request,) = seen
+    assert (request.method, request.route.rest, request.query) == ("GET", "index.m3u8", {"key": "a b"})
+    assert request.headers["x-y"] == "z"
+    assert not request.is_websocket
+    assert request.client is stage.session.client
+    assert request.origin_url == "http://tv.example"

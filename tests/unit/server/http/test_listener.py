@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from gevent import socket as gsocket
+
+from rtmpsrv.server.http import listener as listener_module
+from rtmpsrv.server.http import routes
+from rtmpsrv.server.http.listener import HttpListener
+from rtmpsrv.server.http.site import Site
+from tests.unit.server.http.stage import Told, ViewingHost
+from tests.unit.server.stage import PATIENCE_S, FakeHost, eventually, make_parts
+
+DIALLED: list[gsocket.socket] = []
+GET = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.fixture
+def listener() -> Iterator[HttpListener]:
+    site = Site(ViewingHost())
+    site.add(routes.PAGE, lambda _request, reply: reply.send(200, b"page"))
+    parts = dataclasses.replace(make_parts(), site=site, tally=Told())
+    made = HttpListener("127.0.0.1", 0, FakeHost(), parts)
+    made.start()
+    yield made
+    made.close()
+    made.stop_sessions("the test is over", PATIENCE_S)
+
+
+@pytest.fixture(autouse=True)
+def dialled() -> Iterator[list[gsocket.socket]]:
+    """Close what was opened."""
+    DIALLED.clear()
+    yield DIALLED
+    for one in DIALLED:
+        one.close()
+
+
+def dial(listener: HttpListener) -> Any:
+    DIALLED.append(gsocket.create_connection(("127.0.0.1", listener.port), timeout=PATIENCE_S))
+    return DIALLED[-1]
+
+
+def test_a_connection_takes_no_slot(listener: HttpListener) -> None:
+    slots: Any = listener._parts.slots
+    slots.refusal = "too many"
+    peer = dial(listener)
+    peer.sendall(GET)
+    assert peer.recv(100).startswith(b"HTTP/1.1 200 OK")
+    assert slots.taken == []
+    (session,) = listener.sessions
+    assert (session.client.port, session.client.secure) == (listener.port, False)
+    peer.close()
+    eventually(lambda: not listener.sessions)
+
+
+def test_there_are_so_many_of_one_address_and_no_more(
+    listener: HttpListener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("rtmpsrv"), "propagate", True)
+    caplog.set_level(logging.INFO, "rtmpsrv")
+    monkeypatch.setattr(listener_module, "MAX_OF_ADDRESS", 2)
+    first, _second = dial(listener), dial(listener)
+    eventually(lambda: len(listener.sessions) == 2)
+    assert dial(listener).recv(1) == b""
+    told: Any = listener._parts.tally
+    assert "rejected" in told.events
+    first.close()
+    eventually(lambda: len(listener.sessions) == 1)
+    third = dial(listener)
+    third.sendall(GET)
+    assert third.recv(100)
+
+
+def test_there_are_so_many_of_all_and_no_more(
+    listener: HttpListener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener_module, "MAX_CONNECTIONS", 1)
+    first = dial(listener)
+    eventually(lambda: listener.sessions)
+    assert dial(listener).recv(1) == b""
+    first.close()
+    eventually(lambda: not listener.sessions)
+    assert listener._of_address == {}
+
+
+def test_who_is_gone_without_a_word_is_found_by_the_system(listener: HttpListener) -> None:
+    peer = dial(listener)
+    eventually(lambda: listener.sessions)
+    (session,) = listener.sessions
+    with gsocket.socket(fileno=os.dup(session.fileno())) as copy:
+        assert copy.getsockopt(gsocket.SOL_SOCKET, gsocket.SO_KEEPALIVE) == 1
+    peer.close()
+
+
+def test_a_session_moves_to_the_port_of_rtmp(listener: HttpListener) -> None:
+    peer = dial(listener)
+    peer.sendall(GET)
+    assert peer.recv(1000).endswith(b"page")
+    (session,) = listener.sessions
+    eventually(session.can_move)
+    frozen = listener.release(session)
+    from rtmpsrv.server.listener import Listener
+
+    other = Listener("127.0.0.1", 0, FakeHost(), listener._parts)
+    other.adopt(frozen)
+    peer.sendall(GET)
+    assert peer.recv(1000).endswith(b"page")
+    assert len(other.sessions) == 1
+    peer.close()
+    eventually(lambda: not other.sessions)
+    other.close()

@@ -1,0 +1,92 @@
+"""Deadlines of connections that say nothing; the rest is seen in the tests of the session."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rtmpsrv.server.http import reader, routes
+from rtmpsrv.server.http.frames import PING, frame
+from tests.unit.server.http.stage import HttpStage, eventually, said
+
+PAGE = (200, "page")
+
+
+def staged(**settings: Any) -> HttpStage:
+    stage = HttpStage(**settings)
+    stage.site.add(routes.PAGE, lambda _request, reply: reply.send(200, b"page"))
+    return stage
+
+
+def over(stage: HttpStage) -> None:
+    """Wait for the end; nothing was said to the peer."""
+    assert stage.read_to_end() == b""
+    stage.close()
+
+
+def test_a_first_request_comes_in_time() -> None:
+    over(staged(handshake_s=0.0))
+
+
+def test_a_head_that_drips_has_the_same_time() -> None:
+    stage = staged(handshake_s=0.05)
+    stage.send(b"GET /li")
+    over(stage)
+
+
+def test_another_request_may_take_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = staged()
+    monkeypatch.setattr(reader, "KEEP_ALIVE_S", 0.0)
+    stage.get("/live")
+    assert stage.answer() == PAGE
+    over(stage)
+
+
+def test_another_request_that_has_begun_has_the_time_of_the_first() -> None:
+    stage = staged()
+    stage.send(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\nGET")
+    assert stage.answer() == PAGE
+    eventually(lambda: stage.state.unread == b"GET")
+    began = stage.state.deadline - stage.parts.settings.handshake_s
+    assert began > stage.state.accepted_at
+    stage.send(b" /live HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert stage.answer() == PAGE
+    stage.send(b"G")
+    eventually(lambda: stage.state.unread == b"G")
+    assert stage.state.deadline - stage.parts.settings.handshake_s > began
+    stage.close()
+
+
+def converse(**settings: Any) -> HttpStage:
+    stage = staged(**settings)
+    stage.get_websocket("/live.flv")
+    assert stage.head()[0] == 101
+    return stage
+
+
+def test_who_is_silent_on_a_websocket_is_asked_and_stays_if_it_answers() -> None:
+    stage = converse(ping_s=0.01, idle_s=60.0)
+    for _ in range(3):
+        assert stage.read(2) == frame(PING, 0)
+        stage.send(said(10))
+    stage.close()
+
+
+def test_who_does_not_answer_is_gone() -> None:
+    stage = converse(idle_s=0.03)
+    stage.read_to_end()
+    assert stage.host.playbacks[-1].ends == ["sent nothing for 0.03 s"]
+    stage.close()
+
+
+def test_a_wait_that_the_process_slept_through_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = staged()
+    monkeypatch.setattr(reader, "LATE_S", -100.0)  # as if every wait had been too long
+    eventually(lambda: stage.session._reader._wait._waiting)
+    deadline = stage.state.deadline
+    stage.send(b"G")
+    eventually(lambda: stage.state.unread)
+    assert stage.state.deadline > deadline
+    stage.session.drop("enough")
+    stage.close()

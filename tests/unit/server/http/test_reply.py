@@ -1,0 +1,175 @@
+"""Answers on paper; over a connection they are in the tests of the session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from gevent.event import Event
+
+from rtmpsrv.errors import PeerLost
+from rtmpsrv.server.http.head import BadRequest, Head, read_head
+from rtmpsrv.server.http.reply import Answered, Reply
+from tests.unit.server.http.test_frames import KEY, PROOF
+
+
+class Paper:
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        self.left = Event()
+        self.written = b""
+        self.goodbyes: list[tuple[int, str]] = []
+        self.hears: Callable[[str], None] | None = None
+        self.listens = False
+
+    def put(self, data: bytes) -> None:
+        self.written += data
+
+    def converse(self, heard: Callable[[str], None]) -> None:
+        self.hears = heard
+
+    def listen(self) -> None:
+        self.listens = True
+
+    def say_goodbye(self, code: int, why: str) -> None:
+        self.goodbyes.append((code, why))
+
+
+def asked(method: str = "GET", *lines: str, version: str = "1.1") -> Head:
+    raw = [f"{method} / HTTP/{version}", "Host: x", *lines, "", ""]
+    return read_head("\r\n".join(raw).encode())
+
+
+def reply(paper: Paper, head: Head | None = None, *, keeps: bool = True) -> Reply:
+    return Reply(paper, head or asked(), [("X-Shared", "1")], keeps=keeps)
+
+
+def lines(paper: Paper) -> list[bytes]:
+    return paper.written.partition(b"\r\n\r\n")[0].split(b"\r\n")
+
+
+def body(paper: Paper) -> bytes:
+    return paper.written.partition(b"\r\n\r\n")[2]
+
+
+def test_a_whole_answer() -> None:
+    paper = Paper()
+    one = reply(paper)
+    one.send(200, b"abc", "text/x", [("X-Own", "2")])
+    one.finish()
+    assert lines(paper)[0] == b"HTTP/1.1 200 OK"
+    assert set(lines(paper)) >= {
+        b"Content-Type: text/x", b"Content-Length: 3", b"X-Own: 2", b"X-Shared: 1", b"Connection: keep-alive",
+    }  # fmt: skip
+    assert body(paper) == b"abc"
+
+
+def test_the_answer_to_head_has_the_same_head_and_nothing_more() -> None:
+    full, bare = Paper(), Paper()
+    reply(full).send(200, b"abc")
+    reply(bare, asked("HEAD")).send(200, b"abc")
+    assert lines(full) == lines(bare)
+    assert body(bare) == b""
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_some_have_no_body(status: int) -> None:
+    paper = Paper()
+    reply(paper, keeps=False).send(status, b"abc")
+    assert body(paper) == b""
+    assert not any(line.startswith(b"Content-") for line in lines(paper))
+    assert b"Connection: close" in lines(paper)
+
+
+def test_a_stream_is_in_chunks_where_they_are_known() -> None:
+    paper, old, raw = Paper(), Paper(), Paper()
+    for where, head, chunked in ((paper, None, True), (old, asked(version="1.0"), True), (raw, None, False)):
+        one = reply(where, head)
+        one.begin(200, "video/x", chunked=chunked)
+        assert not one.keeps
+        one.write(b"abc")
+        one.write(b"")
+        one.finish()
+        one.finish()
+    assert body(paper) == b"3\r\nabc\r\n0\r\n\r\n"
+    assert body(old) == body(raw) == b"abc"
+    assert paper.listens
+
+
+def test_only_the_head_of_a_stream() -> None:
+    paper = Paper()
+    with pytest.raises(Answered):
+        reply(paper, asked("HEAD")).begin(200, "video/x")
+    assert lines(paper)[0] == b"HTTP/1.1 200 OK"
+
+
+UPGRADE = (
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    f"Sec-WebSocket-Key: {KEY}",
+    "Sec-WebSocket-Version: 13",
+)
+
+
+def test_a_websocket() -> None:
+    paper = Paper()
+    one = reply(paper, asked("GET", *UPGRADE))
+    one.accept()
+    assert lines(paper) == [
+        b"HTTP/1.1 101 Switching Protocols", b"Upgrade: websocket", b"Connection: Upgrade",
+        b"Sec-WebSocket-Accept: " + PROOF.encode(),
+    ]  # fmt: skip
+    assert paper.hears is not None
+    paper.hears("to nobody")
+    heard: list[str] = []
+    one.heard = heard.append
+    paper.hears("x")
+    assert heard == ["x"]
+    one.write(b"ab")
+    one.write_text("ä")
+    assert body(paper) == b"\x82\x02ab\x81\x02\xc3\xa4"
+    one.close(1008, "no")
+    one.close(1008, "no")
+    one.finish()
+    assert paper.goodbyes == [(1008, "no")]
+
+
+def test_the_end_of_a_handler_is_the_end_of_a_websocket() -> None:
+    paper = Paper()
+    one = reply(paper, asked("GET", *UPGRADE))
+    one.accept()
+    one.finish()
+    assert paper.goodbyes == [(1000, "the stream is over")]
+
+
+@pytest.mark.parametrize("without", range(2))
+def test_what_is_no_request_for_one(without: int) -> None:
+    given = [line for number, line in enumerate(UPGRADE) if number != without + 1]
+    with pytest.raises(BadRequest):
+        reply(Paper(), asked("GET", *given)).accept()
+    with pytest.raises(BadRequest):
+        reply(Paper(), asked("HEAD", *UPGRADE)).accept()
+
+
+def test_another_version_is_told_which_there_is() -> None:
+    with pytest.raises(BadRequest) as caught:
+        reply(Paper(), asked("GET", *UPGRADE[:-1], "Sec-WebSocket-Version: 8")).accept()
+    assert caught.value.status == 426
+
+
+def test_waiting_ends_with_the_viewer() -> None:
+    paper = Paper()
+    one = reply(paper)
+    event = Event()
+    assert not one.wait(event, 0.0)
+    assert not paper.listens, "an answer that has not begun may be one of many"
+    event.set()
+    assert one.wait(event)
+    one.begin(200, "video/x")
+    paper.left.set()
+    with pytest.raises(PeerLost):
+        one.wait(event)
+    with pytest.raises(PeerLost):
+        one.write(b"x")
+    assert one.left is paper.left

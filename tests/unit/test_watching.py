@@ -1,0 +1,138 @@
+"""Viewers by HTTP, as the relay lets them in: the same questions as for players of RTMP."""
+
+from __future__ import annotations
+
+import pytest
+
+from rtmpsrv.access.names import APP_STREAM
+from rtmpsrv.errors import AccessDenied, CannotMove, NoRoom, NotThere
+from rtmpsrv.live.player import FLV
+from rtmpsrv.relayed import RelayPlayback
+from rtmpsrv.watching import Viewing
+from tests.unit.live.fakes import FakeSink
+from tests.unit.test_relay import KEY, FakePeer, House
+
+QUERY = f"key={KEY}"
+
+
+def watch(
+    house: House, query: str = QUERY, channel: str = "news", *, waits: bool = False
+) -> tuple[RelayPlayback, FakePeer]:
+    peer = FakePeer("", name=None)
+    sink = FakeSink(house.clock)
+    playback = house.relay.watching.watch(peer, channel, query, sink, waits=waits)
+    playback.start(True, True)
+    return playback, peer
+
+
+def view(house: House, query: str = QUERY) -> tuple[Viewing, FakePeer]:
+    peer = FakePeer("", name=None)
+    return house.relay.watching.view(peer, "news", query), peer
+
+
+def test_a_viewer_is_a_player_of_flv() -> None:
+    house = House()
+    house.publish()
+    playback, peer = watch(house)
+    assert playback.feed.state.form == FLV
+    assert playback.channel.players
+    assert peer.client.channel == "news"
+    playback.end("enough")
+    assert not playback.channel.players
+
+
+def test_it_goes_on_from_what_was_frozen() -> None:
+    house = House()
+    house.publish()
+    playback, peer = watch(house)
+    frozen = playback.freeze()
+    again = house.relay.watching.resume_playback(peer, frozen, FakeSink(house.clock))
+    again.resume()
+    assert again.channel is playback.channel
+    assert again.feed.state.form == FLV
+
+
+def test_nobody_is_there() -> None:
+    house = House()
+    with pytest.raises(NotThere):
+        watch(house)
+    playback, _ = watch(house, waits=True)
+    assert playback.feed.state.waiting
+    house.publish()
+    assert house.player.refusals == []
+
+
+@pytest.mark.parametrize("query", ["", "key=wrong", "key=", "Key=x"])
+def test_the_key_is_the_publishers(query: str) -> None:
+    house = House()
+    house.publish()
+    with pytest.raises(AccessDenied, match="the publisher has another one"):
+        watch(house, query)
+
+
+def test_a_key_is_decoded() -> None:
+    house = House()
+    house.publish("a-b")
+    watch(house, "key=a%2Db")
+
+
+def test_a_name_that_can_be_none() -> None:
+    with pytest.raises(AccessDenied, match="only letters"):
+        watch(House(), channel="a b")
+
+
+def test_names_of_the_other_layout() -> None:
+    house = House(layout=APP_STREAM)
+    house.publish(f"b?{QUERY}", "news")
+    playback, peer = watch(house, channel="news/b")
+    assert playback.channel.name == "news/b"
+    assert peer.client.app == "news"
+    with pytest.raises(AccessDenied):
+        watch(house, channel="news/..")
+
+
+def test_an_address_that_may_not_play() -> None:
+    house = House(rules="192.0.2.1")
+    house.publish()
+    with pytest.raises(AccessDenied, match="whitelisted"):
+        watch(house)
+
+
+def test_viewings_count_as_players_and_are_kept_from_a_channel_that_is_full() -> None:
+    house = House()
+    house.publish()
+    viewing, _ = view(house)
+    room = house.relay.room
+    assert room.players(viewing.channel) == 1
+    house.desk.max_players = 1
+    house.publish(app="sport")
+    peer = FakePeer("", name=None)
+    first = house.relay.watching.view(peer, "sport", QUERY)
+    with pytest.raises(NoRoom, match=r"The channel is full \(1\)"):
+        house.relay.watching.view(peer, "sport", QUERY)
+    first.end("enough")
+    house.relay.watching.view(peer, "sport", QUERY)
+
+
+def test_a_viewing_ends_once_and_its_channel_may_be_forgotten() -> None:
+    house = House()
+    viewing, _ = view(house)
+    assert viewing.channel is house.registry.find("news")
+    assert house.relay.waiting("news") == [viewing.peer]
+    other, _ = view(house)
+    viewing.end("enough")
+    viewing.end("again")
+    assert house.relay.watching.count("news") == 1
+    other.end("enough")
+    assert house.registry.find("news") is None
+    assert house.relay.waiting("news") == []
+
+
+def test_a_viewing_stays_where_its_stream_is_made() -> None:
+    with pytest.raises(CannotMove):
+        view(House())[0].freeze()
+
+
+def test_refusals_are_counted_with_those_of_rtmp() -> None:
+    house = House()
+    assert house.relay.watching.refusal_delay("10.0.0.1") == 0.0
