@@ -100,7 +100,7 @@ def test_viewers_go_on_in_the_next_process(port: int) -> None:
     ):
         viewer.sendall(f"GET /live.flv?key={KEY} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         data = b""
-        while b"\r\n\r\n" not in data:
+        while not data.partition(b"\r\n\r\n")[2]:
             data += viewer.recv(1024)
         by_http, by_ws = Heard(), Heard()
         by_http.take(data.partition(b"\r\n\r\n")[2])
