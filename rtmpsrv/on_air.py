@@ -20,8 +20,10 @@ class OnAir:
         publications: Mapping[str, RelayPublication],
         playbacks: Mapping[Player, RelayPlayback],
         max_bitrate: Callable[[str], int],
+        viewers: Callable[[str], list[Client]] = lambda name: [],
     ) -> None:
-        """`max_bitrate` is that of the rules in force for a channel."""
+        """`max_bitrate` is that of the rules for a channel; `viewers` watch it and are no players."""
+        self.viewers_of = viewers
         self._publications = publications
         self._playbacks = playbacks
         self._max_bitrate = max_bitrate

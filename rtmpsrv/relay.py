@@ -57,7 +57,8 @@ class Relay:
         self._playbacks: dict[Player, RelayPlayback] = {}
         self._publications: dict[str, RelayPublication] = {}  # on the air, by channel
         self._closed = False
-        self.on_air = OnAir(self._publications, self._playbacks, entrance.max_bitrate)
+        bitrate, viewers = entrance.max_bitrate, lambda name: self.watching.clients(name)
+        self.on_air = OnAir(self._publications, self._playbacks, bitrate, viewers)
         self.room = Room(
             entrance,
             self._visits,
@@ -66,7 +67,7 @@ class Relay:
             lambda name: self.watching.count(name),
         )
         self._playing = Playing(registry, entrance, may_play, self._visits, self.room)
-        self.watching = Watching(self, registry, entrance, self._visits, self._playing)
+        self.watching: Watching = Watching(self, registry, entrance, self._visits, self._playing)
 
     def share(self, elsewhere: Elsewhere) -> None:
         """Serve together with other processes."""

@@ -19,7 +19,7 @@ from .live.registry import Registry
 from .live.sink import Sink
 from .playing import PLAY_CODE, Playing
 from .relayed import RelayPlayback, both, fields_of
-from .server.host import Peer
+from .server.host import Client, Peer
 
 if TYPE_CHECKING:
     from .relay import Relay
@@ -107,6 +107,10 @@ class Watching:
     def viewings(self, name: str) -> list[Viewing]:
         """Return who watches a channel and is no player of it."""
         return list(self._viewings.get(name, ()))
+
+    def clients(self, name: str) -> list[Client]:
+        """Return their clients."""
+        return [viewing.peer.client for viewing in self._viewings.get(name, ())]
 
     def forget(self, viewing: Viewing) -> None:
         """Forget who watches no more."""

@@ -23,6 +23,7 @@ from rtmpsrv.relayed import RelayPlayback, RelayPublication
 from rtmpsrv.server.listener import Listener
 from rtmpsrv.server.served import Served
 from rtmpsrv.server.turns import Turns
+from rtmpsrv.watching import Viewing
 
 from .observer import Observer, kind_of
 from .texts import bare_url, clean, secrets_of, without
@@ -170,6 +171,7 @@ class Report:
             for player in self._in_turns(list(channel.players))
             if (client := self._on_air.client_of(player)) is not None
         ]
+        readers += [(client.id, kind_of(client.secure)) for client in self._on_air.viewers_of(channel.name)]
         return {
             "name": clean(channel.name),
             "worker": self._worker,
@@ -205,6 +207,8 @@ class Report:
                 player, dropped = _player(granted.feed)
             elif isinstance(granted, RelayPublication):
                 channels["publish"] = granted.channel.name
+            elif isinstance(granted, Viewing):
+                channels["read"] = granted.name
         state: State = next((one for one in ("publish", "read") if one in channels), "idle")
         properties = client.properties
         secrets = secrets_of(client, names_are_keys=self._names_are_keys)

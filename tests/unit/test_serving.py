@@ -184,7 +184,9 @@ def listening() -> Iterator[tuple[Config, int]]:
     """Give settings for a port that the system chooses, and a socket that is bound to it."""
     with gsocket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
-        config = Config(bind_address="127.0.0.1", rtmp_port=port, drain_timeout_seconds=1, api_port=0)
+        config = Config(
+            bind_address="127.0.0.1", rtmp_port=port, drain_timeout_seconds=1, api_port=0, http_port=0
+        )
         yield config, os.dup(sock.fileno())
 
 

@@ -13,7 +13,7 @@ import sys
 from rtmpsrv import __main__
 from rtmpsrv.app import App
 from rtmpsrv.config import Config
-app = App(Config(bind_address="127.0.0.1", rtmp_port=0, api_port=0, {settings}))
+app = App(Config(bind_address="127.0.0.1", rtmp_port=0, api_port=0, http_port=0, {settings}))
 app.start()
 print(*(name for name in {names} if name in sys.modules), file=sys.stderr)
 """

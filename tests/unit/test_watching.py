@@ -119,6 +119,7 @@ def test_a_viewing_ends_once_and_its_channel_may_be_forgotten() -> None:
     viewing, _ = view(house)
     assert viewing.channel is house.registry.find("news")
     assert house.relay.waiting("news") == [viewing.peer]
+    assert house.relay.on_air.viewers_of("news") == [viewing.peer.client]
     other, _ = view(house)
     viewing.end("enough")
     viewing.end("again")

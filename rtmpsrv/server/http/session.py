@@ -57,8 +57,7 @@ class HttpSession:
         self._parts = parts
         self._brought_along = state.bytes_in, state.outlet.bytes_out
         self._drop_reason: str | None = None
-        self._busy = False  # in the middle of a request
-        self._ending = self._moved = self._over = False
+        self._busy = self._ending = self._moved = self._over = False  # busy: in the middle of a request
         self._signal: Event | None = None  # ends a wait
         self._answer_until = NEVER
         self._greenlet: greenlet | None = None

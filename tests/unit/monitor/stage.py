@@ -17,6 +17,7 @@ from tests.unit.leading import spare_this_process
 
 QUICKLY: dict[str, Any] = {
     "bind_address": "127.0.0.1", "rtmp_port": 0, "drain_timeout_seconds": 1, "api_port": 0,
+    "http_port": 0,
 }  # fmt: skip
 
 
