@@ -16,6 +16,8 @@
     |   `-- NotThere               nobody publishes what was asked for, and the client does not wait
     |-- PeerLost               a socket gave an error or its end: the peer's or the network's doing
     |-- HandleClosed           a registration, or a client of one, has given its last message
+    |-- MediaRefused         a stream cannot be had in a form; the text is a sentence for whoever asked
+    |-- MediaLost            the process that makes first parts and pictures died or was late: ask again
     `-- CannotMove             a session cannot be handed over now, or ever; it goes on where it is
 
 Anything else that comes out of this package is a bug.
@@ -121,6 +123,14 @@ class ConnectionClosed(RtmpsrvError, ConnectionError):
 
 class PeerLost(RtmpsrvError):
     """A connection is gone; the text says what was seen. Raised where sockets are called, nowhere else."""
+
+
+class MediaRefused(RtmpsrvError):
+    """A stream cannot be had in the form that was asked for; the text is for whoever asked."""
+
+
+class MediaLost(RtmpsrvError):
+    """There is no first part or picture now: the process that makes them died or was late. Ask again."""
 
 
 class CannotMove(RtmpsrvError):

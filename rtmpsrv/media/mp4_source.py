@@ -1,0 +1,270 @@
+"""What one configuration of a publication is as MP4: its tracks, and their frames in a time that only rises.
+
+For live MP4, HLS and recordings alike. Pure: gets messages, asks for a first part (`question`), gives frames.
+A change of the configuration ends it; whoever reads begins another one then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from rtmpsrv.errors import MediaRefused, RemoteProtocolError
+from rtmpsrv.media.codec_strings import can_be_in_mp4, codec_string, normal_config
+from rtmpsrv.media.coded import Coded, Config, configs_of, frames_of
+from rtmpsrv.protocol.messages import AUDIO, VIDEO
+
+SETTLE_S: Final = 1.0  # after the first message: what has no frame by then is not waited for
+MAX_JUMP_MS: Final = 10_000  # between two messages; more is an error of the publisher's, and bridged
+BRIDGE_MS: Final = 20
+MAX_WAITING_BYTES: Final = 32 << 20  # frames that nobody has taken; then it goes on at a keyframe
+MAX_WAITING_FRAMES: Final = 20_000
+MAX_TRACKS: Final = 8  # that are looked at; real streams have up to 6
+_HALF: Final = 1 << 31
+_TEMPORAL_DELIMITER: Final = b"\x12\0"  # of AV1; not wanted in MP4
+_NAMES: Final = {VIDEO: "video", AUDIO: "audio"}
+
+
+class Selection(NamedTuple):
+    """Which tracks are wanted: the default video track or none, and the how manieth of audio; 0 is none."""
+
+    video: bool = True
+    audio: int = 1
+
+
+EVERYTHING: Final = Selection()
+
+
+class Asked(NamedTuple):
+    """One track of a question."""
+
+    kind: int
+    fourcc: bytes
+    config: bytes
+    frame: bytes  # its first
+
+
+class Question(NamedTuple):
+    """From what a muxer can write the first part; in plain types, for another process."""
+
+    tracks: tuple[Asked, ...]
+
+
+class TrackFacts(NamedTuple):
+    """A track of the MP4."""
+
+    number: int  # from 1
+    kind: int
+    track_id: int
+    fourcc: bytes
+    config: bytes
+
+
+class Timed(NamedTuple):
+    """A frame with its place in time."""
+
+    number: int  # of its track
+    time: int  # ms, when it is decoded; rises with each frame of a track
+    offset: int  # ms, never negative
+    is_keyframe: bool
+    data: bytes
+
+
+class Mp4Source:
+    """One configuration; changed by one reader only. Never blocks."""
+
+    def __init__(self, headers: Iterable[tuple[int, bytes]] = (), selection: Selection = EVERYTHING) -> None:
+        """Begin with the headers in force, (type id, payload)."""
+        self.tracks: tuple[TrackFacts, ...] = ()  # known once it is ready
+        self.lost_frames = 0  # that nobody took in time
+        self._selection = selection
+        self._configs: dict[tuple[int, int], Config] = {}
+        self._first: dict[tuple[int, int], Coded] = {}  # of each track: a keyframe
+        self._seen: set[tuple[int, int]] = set()  # tracks with frames, keyframes or not
+        self._has_others = False  # frames that cannot be in MP4
+        self._settled = False
+        self._began: float | None = None
+        self._times = _Times()
+        self._waiting: list[tuple[int, Coded]] = []
+        self._waiting_bytes = 0
+        self._numbers: dict[tuple[int, int], int] = {}
+        self._last: dict[int, int] = {}  # time of a track's last frame
+        self._starts_with = VIDEO  # kind of the keyframe that everything waits for; 0: for none
+        for type_id, payload in headers:
+            for config in configs_of(type_id, payload):
+                self._configs[config.kind, config.track_id] = config
+
+    def take(self, type_id: int, timestamp: int, payload: bytes, arrival: float) -> bool:
+        """Take a message in; False: the configuration was over before it, and another one begins with it."""
+        if type_id not in _NAMES:
+            return True
+        for config in configs_of(type_id, payload):
+            if not self._take_config(config):
+                return False
+        frames = [frame for frame in frames_of(type_id, payload) if self._wants(frame.kind)]
+        if not all(self._fits(frame) for frame in frames):
+            return False
+        time = self._times.place(timestamp)
+        if self._began is None:
+            self._began = arrival
+        for frame in frames:
+            self._take_frame(time, frame)
+        return True
+
+    def ready(self, now: float) -> bool:
+        """Tell whether it is known what it consists of, or that it cannot be; once True it stays so."""
+        if not self._settled and self._began is not None and self._is_known(now - self._began >= SETTLE_S):
+            self._settle()
+        return self._settled
+
+    @property
+    def question(self) -> Question:
+        """What the first part is made from, once it is ready. Raises MediaRefused where there can be none."""
+        if not self.tracks:
+            raise MediaRefused(self._why_not())
+        return Question(
+            tuple(
+                [
+                    Asked(one.kind, one.fourcc, one.config, self._first[one.kind, one.track_id].data)
+                    for one in self.tracks
+                ]
+            )
+        )
+
+    @property
+    def content_type(self) -> str:
+        """The type with its codecs, as browsers want it. Raises MediaRefused."""
+        try:
+            codecs = ",".join([codec_string(one.fourcc, one.config) for one in self.tracks])
+        except RemoteProtocolError as exc:
+            raise MediaRefused(f"the stream's header is broken: {exc}") from exc
+        kind = "video" if self.has_video else "audio"
+        return f'{kind}/mp4; codecs="{codecs}"'
+
+    @property
+    def has_video(self) -> bool:
+        """Whether one of its tracks is video, once it is ready."""
+        return any(one.kind == VIDEO for one in self.tracks)
+
+    def samples(self) -> list[Timed]:
+        """Return the frames since the last time, from a keyframe of video on; none before it is ready."""
+        if not self._settled:
+            return []
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        found: list[Timed] = []
+        for time, frame in waiting:
+            number = self._numbers.get((frame.kind, frame.track_id))
+            if number is None:
+                continue
+            if self._starts_with:
+                if frame.kind != self._starts_with or not frame.is_keyframe:
+                    continue
+                self._starts_with = 0
+            # A frame that repeats a time or goes back is decoded behind the last, and shown when it should.
+            decoded = max(time, self._last.get(number, -1) + 1)
+            self._last[number] = decoded
+            offset = max(0, time + frame.offset - decoded) if frame.kind == VIDEO else 0
+            found.append(Timed(number, decoded, offset, frame.is_keyframe, frame.data))
+        return found
+
+    # --- private ----------------------------------------------------------------------------------
+
+    def _wants(self, kind: int) -> bool:
+        return self._selection.video if kind == VIDEO else bool(self._selection.audio)
+
+    def _take_config(self, config: Config) -> bool:
+        key = config.kind, config.track_id
+        matters = key in (self._numbers if self._settled else self._seen)
+        if matters and self._configs.get(key) != config:
+            return False
+        self._configs[key] = config
+        return True
+
+    def _fits(self, frame: Coded) -> bool:
+        """Tell whether a frame belongs to what is known of its track."""
+        key = frame.kind, frame.track_id
+        known = self._first.get(key)
+        if known is not None:
+            return known.fourcc == frame.fourcc
+        # Nobody can add a track to an MP4 that is under way: the one that is wanted has come too late.
+        is_late = self._settled and can_be_in_mp4(frame.fourcc)
+        return not is_late or any(kind == frame.kind for kind, _ in self._numbers)
+
+    def _take_frame(self, time: int, frame: Coded) -> None:
+        if not can_be_in_mp4(frame.fourcc):
+            self._has_others = True
+            return
+        if frame.fourcc == b"av01" and frame.data.startswith(_TEMPORAL_DELIMITER):
+            frame = frame._replace(data=frame.data[len(_TEMPORAL_DELIMITER) :])
+            if not frame.data:
+                return
+        key = frame.kind, frame.track_id
+        self._seen.add(key)
+        if frame.is_keyframe and not self._settled and len(self._first) < MAX_TRACKS:
+            self._first.setdefault(key, frame)
+        if len(self._waiting) >= MAX_WAITING_FRAMES or self._waiting_bytes > MAX_WAITING_BYTES:
+            self.lost_frames += len(self._waiting)
+            self._waiting, self._waiting_bytes = [], 0
+            self._starts_with = self._leading_kind()
+        self._waiting.append((time, frame))
+        self._waiting_bytes += len(frame.data)
+
+    def _is_known(self, has_waited: bool) -> bool:
+        """Tell whether every track that is announced has a frame, or what has none is not waited for."""
+        kinds = {kind for kind, _ in self._first}
+        if VIDEO not in kinds and any(kind == VIDEO for kind, _ in self._seen):
+            return False  # a keyframe comes
+        if has_waited:
+            return bool(self._first) or self._has_others
+        announced = {key for key in self._configs if self._wants(key[0])}
+        wanted = {kind for kind in _NAMES if self._wants(kind)}
+        return wanted <= kinds and announced <= self._first.keys()
+
+    def _settle(self) -> None:
+        video = min([number for kind, number in self._first if kind == VIDEO], default=None)
+        sounds = sorted([number for kind, number in self._first if kind == AUDIO])
+        chosen: list[tuple[int, int]] = []
+        if video is not None:
+            chosen.append((VIDEO, video))
+        if 0 < self._selection.audio <= len(sounds):
+            chosen.append((AUDIO, sounds[self._selection.audio - 1]))
+        facts: list[TrackFacts] = []
+        for number, key in enumerate(chosen, 1):
+            fourcc = self._first[key].fourcc
+            config = self._configs.get(key)
+            body = config.body if config is not None and config.fourcc == fourcc else b""
+            facts.append(TrackFacts(number, *key, fourcc, normal_config(fourcc, body)))
+            self._numbers[key] = number
+        self.tracks = tuple(facts)
+        self._settled = True
+        self._starts_with = self._leading_kind()
+
+    def _leading_kind(self) -> int:
+        return VIDEO if self.has_video or not self._settled else AUDIO
+
+    def _why_not(self) -> str:
+        if self._first:
+            return f"there is no audio track {self._selection.audio}"
+        return "what is sent cannot be in MP4" if self._has_others else "nothing was sent yet"
+
+
+class _Times:
+    """The publisher's times, 32 bits that wrap and may jump, as one that goes on."""
+
+    def __init__(self) -> None:
+        self._raw: int | None = None
+        self._now = 0
+        self._top = 0
+
+    def place(self, timestamp: int) -> int:
+        """Return the time of a message."""
+        if self._raw is None:
+            self._now = self._top = timestamp
+        else:
+            step = (timestamp - self._raw + _HALF) % (2 * _HALF) - _HALF
+            self._now += step
+            if step > MAX_JUMP_MS or self._now < self._top - MAX_JUMP_MS:
+                self._now = self._top + BRIDGE_MS
+            self._top = max(self._top, self._now)
+        self._raw = timestamp
+        return self._now

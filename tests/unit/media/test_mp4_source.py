@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtmpsrv.errors import MediaRefused
+from rtmpsrv.media import mp4_source
+from rtmpsrv.media.mp4_source import (
+    BRIDGE_MS,
+    MAX_JUMP_MS,
+    MAX_TRACKS,
+    MAX_WAITING_FRAMES,
+    SETTLE_S,
+    Asked,
+    Mp4Source,
+    Selection,
+    Timed,
+)
+from rtmpsrv.protocol.messages import AUDIO, DATA_AMF0, VIDEO
+from tests.unit.media.test_tracks import AAC_BODY, AVC_BODY, many
+
+AVC = b"\x17\0\0\0\0" + AVC_BODY
+AAC = b"\xaf\0" + AAC_BODY
+KEY = b"\x17\1\0\0\x28key"
+INTER = b"\x27\1\0\0\0inter"
+TONE = b"\xaf\1tone"
+HEADERS = ((AUDIO, AAC), (VIDEO, AVC))
+
+
+def source(*headers: tuple[int, bytes], video: bool = True, audio: int = 1) -> Mp4Source:
+    return Mp4Source(headers, Selection(video, audio))
+
+
+def fed(one: Mp4Source, *messages: tuple[int, int, bytes], at: float = 0.0) -> Mp4Source:
+    for type_id, time, payload in messages:
+        assert one.take(type_id, time, payload, at)
+    return one
+
+
+def usual() -> Mp4Source:
+    one = fed(source(*HEADERS), (VIDEO, 1000, KEY), (AUDIO, 1010, TONE))
+    assert one.ready(0.0)
+    return one
+
+
+def test_it_is_ready_when_each_announced_track_has_a_frame() -> None:
+    one = source(*HEADERS)
+    assert not one.ready(99.0)
+    assert one.samples() == []
+    fed(one, (VIDEO, 1000, KEY))
+    assert not one.ready(0.0)
+    fed(one, (AUDIO, 1010, TONE))
+
+    assert one.ready(0.0)
+    assert one.ready(0.0)
+    assert one.content_type == 'video/mp4; codecs="avc1.640020,mp4a.40.2"'
+    assert [(track.number, track.kind) for track in one.tracks] == [(1, VIDEO), (2, AUDIO)]
+    assert one.question.tracks == (
+        Asked(VIDEO, b"avc1", AVC_BODY, b"key"),
+        Asked(AUDIO, b"mp4a", AAC_BODY, b"tone"),
+    )
+    assert one.samples() == [Timed(1, 1000, 40, True, b"key"), Timed(2, 1010, 0, True, b"tone")]
+    assert one.samples() == []
+
+
+def test_what_has_no_frame_in_time_is_not_waited_for() -> None:
+    one = fed(source(*HEADERS), (VIDEO, 0, KEY))
+
+    assert not one.ready(SETTLE_S - 0.01)
+    assert one.ready(SETTLE_S)
+    assert one.content_type == 'video/mp4; codecs="avc1.640020"'
+
+
+def test_a_keyframe_of_video_that_is_there_is_waited_for() -> None:
+    one = fed(source(*HEADERS), (VIDEO, 0, INTER), (AUDIO, 0, TONE))
+    assert not one.ready(99.0)
+
+    fed(one, (AUDIO, 30, TONE), (VIDEO, 40, KEY), (AUDIO, 60, TONE))
+
+    assert one.ready(0.0)
+    assert [sample.time for sample in one.samples()] == [40, 60]
+
+
+def test_audio_alone_begins_with_any_frame() -> None:
+    one = fed(source((AUDIO, AAC)), (AUDIO, 5, TONE))
+
+    assert one.ready(SETTLE_S)
+    assert one.content_type == 'audio/mp4; codecs="mp4a.40.2"'
+    assert one.samples() == [Timed(1, 5, 0, True, b"tone")]
+
+
+def test_only_what_is_wanted_is_taken() -> None:
+    one = fed(source(*HEADERS, video=False), (VIDEO, 0, KEY), (AUDIO, 0, TONE))
+    assert one.ready(0.0)
+    assert [sample.data for sample in one.samples()] == [b"tone"]
+    assert one.take(VIDEO, 40, AVC + b"another", 0.0)
+
+    one = fed(source(*HEADERS, audio=0), (VIDEO, 0, KEY), (AUDIO, 0, TONE))
+    assert one.ready(0.0)
+    assert [sample.data for sample in one.samples()] == [b"key"]
+    assert one.take(AUDIO, 40, AAC + b"another", 0.0)
+
+
+def two_sounds(packet_type: int, first: bytes, second: bytes) -> bytes:
+    return many(0x95, packet_type, (0, b"mp4a", first), (3, b"mp4a", second))
+
+
+def test_the_second_audio_track_is_the_one_with_the_next_id() -> None:
+    headers = two_sounds(0, AAC_BODY, AAC_BODY + b"second")
+    one = fed(source((AUDIO, headers), audio=2), (AUDIO, 0, two_sounds(1, b"one", b"two")))
+
+    assert one.ready(SETTLE_S)
+    assert one.question.tracks[0].config == AAC_BODY + b"second"
+    assert [sample.data for sample in one.samples()] == [b"two"]
+
+
+def test_an_audio_track_that_is_not_there() -> None:
+    one = fed(source((AUDIO, AAC), audio=2), (AUDIO, 0, TONE))
+
+    assert one.ready(SETTLE_S)
+    with pytest.raises(MediaRefused, match="no audio track 2"):
+        _ = one.question
+    fed(one, (AUDIO, 20, TONE))
+    assert one.samples() == []
+    assert not one.take(AUDIO, 40, many(0x95, 1, (1, b"mp4a", b"x")), 0.0)
+
+
+def test_what_cannot_be_in_mp4_is_said() -> None:
+    one = source()
+    with pytest.raises(MediaRefused, match="nothing was sent"):
+        _ = one.question
+    fed(one, (AUDIO, 0, b"\xb6speex"))
+    assert not one.ready(0.0)
+    assert one.ready(SETTLE_S)
+    with pytest.raises(MediaRefused, match="cannot be in MP4"):
+        _ = one.question
+    fed(one, (AUDIO, 20, b"\xb6speex"), (AUDIO, 20, b""))
+
+
+def test_a_broken_header_is_said() -> None:
+    one = fed(source((VIDEO, b"\x17\0\0\0\0\1")), (VIDEO, 0, KEY))
+    assert one.ready(SETTLE_S)
+    with pytest.raises(MediaRefused, match="header is broken"):
+        _ = one.content_type
+
+
+def test_repeated_headers_change_nothing() -> None:
+    fed(usual(), (VIDEO, 1040, AVC), (AUDIO, 1040, AAC), (DATA_AMF0, 1040, b"data"))
+
+
+@pytest.mark.parametrize(
+    ("type_id", "payload"),
+    [
+        (VIDEO, AVC + b"another"),
+        (AUDIO, AAC + b"another"),
+        (VIDEO, b"\x91av01key"),
+        (AUDIO, b"\x2fmpeg"),
+    ],
+)
+def test_another_configuration_ends_it(type_id: int, payload: bytes) -> None:
+    assert not usual().take(type_id, 1040, payload, 0.0)
+
+
+def test_a_header_that_changes_before_all_is_known_ends_it_if_there_are_frames() -> None:
+    one = fed(source(*HEADERS), (AUDIO, 0, AAC + b"another"), (AUDIO, 0, AAC), (AUDIO, 0, TONE))
+
+    assert not one.take(AUDIO, 40, AAC + b"another", 0.0)
+
+
+def test_a_track_that_comes_too_late_ends_it() -> None:
+    one = fed(source(*HEADERS), (VIDEO, 0, KEY))
+    assert one.ready(SETTLE_S)
+    fed(one, (AUDIO, 20, AAC + b"another"), (AUDIO, 20, b"\xb6speex"))
+
+    assert not one.take(AUDIO, 40, TONE, 0.0)
+
+
+def test_a_second_track_of_a_kind_that_is_there_does_not() -> None:
+    one = usual()
+    fed(one, (AUDIO, 1040, many(0x95, 1, (1, b"mp4a", b"x"))))
+    assert [sample.data for sample in one.samples()] == [b"key", b"tone"]
+
+
+def test_no_more_tracks_are_looked_at_than_there_may_be() -> None:
+    sounds = [(number, b"mp4a", b"%d" % number) for number in range(MAX_TRACKS + 1)]
+    one = fed(source(audio=MAX_TRACKS + 1), (AUDIO, 0, many(0x95, 1, *sounds)))
+    assert one.ready(SETTLE_S)
+    assert not one.tracks
+
+
+def test_a_config_of_another_codec_is_none_of_the_track() -> None:
+    one = fed(source((AUDIO, AAC)), (AUDIO, 0, b"\x2fmpeg"))
+    assert one.ready(SETTLE_S)
+    assert one.question.tracks == (Asked(AUDIO, b".mp3", b"", b"mpeg"),)
+
+
+def test_temporal_delimiters_of_av1_are_left_out() -> None:
+    frame = b"\x91av01\x12\0"
+    one = fed(source((VIDEO, b"\x90av01\x81\5\x0c\0")), (VIDEO, 0, frame), (VIDEO, 1, frame + b"obu"))
+    fed(one, (VIDEO, 40, b"\xa1av01obu"))
+
+    assert one.ready(SETTLE_S)
+    assert [sample.data for sample in one.samples()] == [b"obu", b"obu"]
+
+
+def times_of(*times: int) -> list[int]:
+    one = fed(source((AUDIO, AAC)), *[(AUDIO, time, TONE) for time in times])
+    assert one.ready(SETTLE_S)
+    return [sample.time for sample in one.samples()]
+
+
+def test_times_go_on_where_32_bits_end() -> None:
+    assert times_of((1 << 32) - 10, 10, 30) == [(1 << 32) - 10, (1 << 32) + 10, (1 << 32) + 30]
+
+
+def test_times_that_jump_are_bridged() -> None:
+    assert times_of(0, 20, 4_000_000_000, 4_000_000_020) == [0, 20, 20 + BRIDGE_MS, 40 + BRIDGE_MS]
+    assert times_of(50_000, 50_020, 7, 27) == [50_000, 50_020, 50_020 + BRIDGE_MS, 50_040 + BRIDGE_MS]
+    assert times_of(0, MAX_JUMP_MS, 2 * MAX_JUMP_MS + 1) == [0, MAX_JUMP_MS, MAX_JUMP_MS + BRIDGE_MS]
+
+
+def test_a_frame_that_goes_back_is_shown_when_it_should_be() -> None:
+    one = fed(source((VIDEO, AVC)), (VIDEO, 100, KEY), (VIDEO, 90, KEY), (VIDEO, 90, INTER))
+    assert one.ready(SETTLE_S)
+
+    assert [(sample.time, sample.time + sample.offset) for sample in one.samples()] == [
+        (100, 140),
+        (101, 130),
+        (102, 102),
+    ]
+
+
+def test_frames_that_nobody_takes_are_forgotten_up_to_a_keyframe() -> None:
+    one = usual()
+    fed(one, *[(AUDIO, 1010 + number, TONE) for number in range(MAX_WAITING_FRAMES)])
+
+    fed(one, (AUDIO, 30_000, TONE), (VIDEO, 30_000, INTER), (VIDEO, 30_040, KEY))
+
+    assert one.lost_frames == MAX_WAITING_FRAMES
+    assert [sample.data for sample in one.samples()] == [b"key"]
+
+
+def test_bytes_that_nobody_takes_are_bounded_too() -> None:
+    one = fed(source((AUDIO, AAC)), (AUDIO, 0, b"\xaf\1" + bytes(mp4_source.MAX_WAITING_BYTES)))
+    fed(one, (AUDIO, 20, b"\xaf\1" + bytes(2)))
+    fed(one, (AUDIO, 40, TONE), (AUDIO, 60, TONE))
+
+    assert one.ready(SETTLE_S)
+    assert [sample.data for sample in one.samples()] == [b"tone", b"tone"]
+    assert one.lost_frames == 2
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([AUDIO, VIDEO]), st.integers(0, (1 << 32) - 1), st.booleans())),
+)
+def test_whatever_the_times_they_rise_in_each_track(messages: list[tuple[int, int, bool]]) -> None:
+    one = usual()
+    for type_id, time, is_key in messages:
+        payload = (KEY if is_key else INTER) if type_id == VIDEO else TONE
+        assert one.take(type_id, time, payload, 0.0)
+    samples = one.samples()
+    for number in (1, 2):
+        times = [sample.time for sample in samples if sample.number == number]
+        assert times == sorted(set(times))
+        assert all(sample.offset >= 0 for sample in samples)
