@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from time import monotonic
+
+import gevent
+import pytest
+
+from rtmpsrv import log
+from rtmpsrv.av import process as module
+from rtmpsrv.av.process import AvProcess
+from rtmpsrv.errors import MediaLost, MediaRefused
+from rtmpsrv.media.mp4_source import Asked, Question
+from rtmpsrv.protocol.messages import VIDEO
+
+# A process that does what the frame of a question tells it, in place of FFmpeg.
+DOUBLE = """
+from gevent import monkey; monkey.patch_all()
+import gevent, os, sys
+from rtmpsrv import log
+from rtmpsrv.av.life import Life, inherited
+from rtmpsrv.errors import MediaRefused
+def made(question):
+    what = question.tracks[0].frame
+    if what == b"die": os._exit(9)
+    if what == b"sleep": gevent.sleep(60)
+    if what == b"refuse": raise MediaRefused("it is not wanted")
+    if what == b"memory": raise MemoryError
+    if what == b"odd": return 5
+    if what == b"bug": raise KeyError(what)
+    return b"made of " + what
+Life(inherited(), log.get(), made, lambda question: b"picture").run()
+"""
+COMMAND = ("-c", DOUBLE)
+SILENT = ("-c", "import sys; sys.exit(3)")
+
+
+def question(what: bytes) -> Question:
+    return Question((Asked(VIDEO, b"avc1", b"", what),))
+
+
+def process(command: tuple[str, ...] = COMMAND, idle_s: float = 60.0, deadline_s: float = 20.0) -> AvProcess:
+    return AvProcess(log.get("AV"), command=command, idle_s=idle_s, deadline_s=deadline_s)
+
+
+def is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_it_starts_at_the_first_question_and_serves_the_next() -> None:
+    one = process()
+    assert one.describe()["pid"] is None
+
+    assert one.init(question(b"this")) == b"made of this"
+    pid = one.pid
+    assert pid is not None
+    assert one.picture(question(b"that")) == b"picture"
+    assert one.pid == pid
+    assert one.describe() == {"pid": pid, "questions": 2, "ended": 0, "waiting": 0}
+
+    one.close()
+    one.close()
+    assert not is_there(pid)
+    with pytest.raises(MediaLost, match="server ends"):
+        one.init(question(b"this"))
+
+
+@pytest.mark.parametrize(
+    ("what", "why"), [(b"refuse", "not wanted"), (b"memory", "too much memory"), (b"odd", "should not")]
+)
+def test_a_refusal_is_a_sentence(what: bytes, why: str) -> None:
+    one = process()
+
+    with pytest.raises(MediaRefused, match=why):
+        one.init(question(what))
+    assert one.init(question(b"this")) == b"made of this"
+    assert one.ended == 0
+    one.close()
+
+
+@pytest.mark.parametrize("what", [b"die", b"bug"])
+def test_it_is_back_after_its_death_and_what_killed_it_is_not_asked_again(
+    what: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = process()
+    with pytest.raises(MediaLost, match="at what this stream sends"):
+        one.init(question(what))
+    assert one.pid is None
+    assert [record.levelno for record in caplog.records if "FFmpeg" in record.getMessage()] == [
+        logging.WARNING
+    ]
+
+    assert one.init(question(b"this")) == b"made of this"
+    questions = one.questions
+    with pytest.raises(MediaLost, match="has ended"):
+        one.init(question(what))
+    assert (one.questions, one.ended) == (questions, 1)
+    one.close()
+
+
+def test_an_answer_that_does_not_come_in_time_ends_it() -> None:
+    one = process(deadline_s=20.0)
+    one.init(question(b"this"))
+    pid = one.pid
+    assert pid is not None
+    one._deadline_s = 0.05
+
+    with pytest.raises(MediaLost):
+        one.init(question(b"sleep"))
+
+    assert not is_there(pid)
+    one.close()
+
+
+def test_one_that_was_killed_while_nobody_asked_is_started_again() -> None:
+    one = process()
+    one.init(question(b"this"))
+    pid = one.pid
+    assert pid is not None
+    assert one._running is not None
+    os.kill(pid, signal.SIGKILL)
+    one._running._reading.join(20)
+
+    assert one.init(question(b"this")) == b"made of this"
+    assert one.pid != pid
+    one.close()
+
+
+def test_it_ends_when_nobody_asks_any_more() -> None:
+    one = process(idle_s=0.01)
+    one.init(question(b"this"))
+    assert one._resting is not None
+
+    one._resting.join(20)
+
+    assert one.pid is None
+    assert one.init(question(b"this")) == b"made of this"
+    one.close()
+
+
+def test_one_that_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MediaLost, match="does not start"):
+        process(SILENT).init(question(b"this"))
+    monkeypatch.setattr(module, "spawn", lambda *_: (_ for _ in ()).throw(OSError("no more")))
+    with pytest.raises(MediaLost, match="does not start"):
+        process().init(question(b"this"))
+
+
+def test_without_pyav_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "find_spec", lambda _: None)
+    with pytest.raises(MediaRefused, match="not installed"):
+        process().init(question(b"this"))
+
+
+def test_only_so_many_wait() -> None:
+    one = process()
+    one._turn.acquire()
+    waiting = [gevent.spawn(one.init, question(b"this")) for _ in range(module.MAX_WAITING)]
+    gevent.sleep(0)
+
+    with pytest.raises(MediaLost, match="too many"):
+        one.init(question(b"this"))
+
+    one._turn.release()
+    gevent.joinall(waiting, timeout=20)
+    assert {greenlet.value for greenlet in waiting} == {b"made of this"}
+    one.close()
+
+
+def test_what_is_blamed_is_bounded() -> None:
+    one = process()
+    now = monotonic()
+    for number in range(module.MAX_BLAMED + 1):
+        one._blame(question(b"%d" % number), now)
+    assert len(one._blamed) == module.MAX_BLAMED
+    one._blame(question(b"later"), now + module.BLAME_S + 1)
+    assert list(one._blamed) == [question(b"later")]
