@@ -167,6 +167,15 @@ class Mp4Source:
             found.append(Timed(number, decoded, offset, frame.is_keyframe, frame.data))
         return found
 
+    def go_on(self, headers: Iterable[tuple[int, bytes]]) -> bool:
+        """Go on at a keyframe after something was left out; False: another configuration begins there."""
+        configs = [config for type_id, payload in headers for config in configs_of(type_id, payload)]
+        there = {(config.kind, config.track_id) for config in configs}
+        if any(key in self._configs and key not in there for key in self._numbers):
+            return False
+        self._starts_with = self._leading_kind()
+        return all(self._take_config(config) for config in configs)
+
     # --- private ----------------------------------------------------------------------------------
 
     def _wants(self, kind: int) -> bool:

@@ -264,3 +264,19 @@ def test_whatever_the_times_they_rise_in_each_track(messages: list[tuple[int, in
         times = [sample.time for sample in samples if sample.number == number]
         assert times == sorted(set(times))
         assert all(sample.offset >= 0 for sample in samples)
+
+
+def test_it_goes_on_at_a_keyframe_where_the_headers_are_the_same() -> None:
+    one = usual()
+    assert len(one.samples()) == 2
+    assert one.go_on(HEADERS)
+
+    fed(one, (VIDEO, 1040, INTER), (AUDIO, 1050, TONE), (VIDEO, 1080, KEY), (AUDIO, 1090, TONE))
+
+    assert [sample.time for sample in one.samples()] == [1080, 1090]
+
+
+def test_it_does_not_go_on_with_other_headers_or_fewer() -> None:
+    assert not usual().go_on(HEADERS[:1])
+    assert not usual().go_on((*HEADERS[:1], (VIDEO, AVC + b"another")))
+    assert usual().go_on((*HEADERS, (AUDIO, two_sounds(0, AAC_BODY, AAC_BODY))))
