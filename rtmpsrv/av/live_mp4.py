@@ -60,6 +60,7 @@ class LiveMp4:
         *,
         now: Callable[[], float] = monotonic,
         linger_s: float = LINGER_S,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         """`subscribe` begins to read the channel, given whom to tell of news; `first_part` blocks."""
         self.viewers: dict[Viewer, None] = {}
@@ -70,6 +71,7 @@ class LiveMp4:
         self._first_part = first_part
         self._now = now
         self._linger_s = linger_s
+        self._ended = ended  # called when it makes nothing any more; `join` starts it again
         self._news = Event()
         self._running: gevent.Greenlet[[], None] | None = None
         self._reading: Reading | None = None
@@ -132,6 +134,7 @@ class LiveMp4:
             for viewer in self.viewers:
                 viewer.end()
             self.viewers.clear()
+            self._ended()
 
     def _is_wanted(self) -> bool:
         if self.viewers:

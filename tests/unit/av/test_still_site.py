@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import gevent
+import pytest
+
+from rtmpsrv.av.still_site import EVERY_S, KEPT_S, MAX_KEPT, StillSite
+from rtmpsrv.errors import MediaLost, MediaRefused
+from rtmpsrv.live.reading import Began, Item
+from rtmpsrv.media.mp4_source import Question
+from rtmpsrv.protocol.messages import AUDIO, VIDEO
+from tests.unit.av.asking import Reply, Request, Watched
+from tests.unit.av.test_live_mp4 import AVC_2, BEGAN, START, Source, batch
+from tests.unit.media.test_mp4_source import AVC, INTER, KEY, TONE
+
+
+def channel(*items: Item) -> Watched:
+    def make() -> Source:
+        one = Source()
+        one.items = list(items)
+        return one
+
+    return Watched(make)
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.asked: list[Question] = []
+        self.failure: Exception | None = None
+        self.site = StillSite(self.picture, now=lambda: self.now)
+
+    def picture(self, question: Question) -> bytes:
+        self.asked.append(question)
+        gevent.sleep(0)
+        if self.failure is not None:
+            raise self.failure
+        return b"jpeg%d" % len(self.asked)
+
+    def ask(self, watched: Watched) -> tuple[object, ...]:
+        reply = Reply()
+        self.site.handle(Request(watched), reply)
+        (said,) = reply.said
+        return said[1:]
+
+
+def test_a_still_is_made_at_most_once_in_five_seconds() -> None:
+    stage = Stage()
+    watched = channel(BEGAN, START)
+    assert stage.ask(watched) == (200, b"jpeg1", "image/jpeg")
+    stage.now = EVERY_S - 0.1
+    assert stage.ask(watched)[1] == b"jpeg1"
+    assert len(watched.readings) == 1
+
+    stage.now = EVERY_S
+
+    assert stage.ask(watched)[1] == b"jpeg2"
+    assert all(reading.is_closed for reading in watched.readings)
+    assert stage.site.describe() == {"made": 2, "kept": 1, "bytes": 5}
+
+
+def test_all_who_ask_at_the_same_time_get_the_same() -> None:
+    stage = Stage()
+    watched = channel(BEGAN, START)
+    asking = [gevent.spawn(stage.ask, watched) for _ in range(5)]
+    gevent.joinall(asking, timeout=5)
+
+    assert {one.value for one in asking} == {(200, b"jpeg1", "image/jpeg")}
+    assert stage.site._turns == {}
+
+
+def test_the_newest_headers_and_keyframe_are_asked_about() -> None:
+    stage = Stage()
+    messages = batch((AUDIO, 0, TONE), (VIDEO, 0, INTER), (VIDEO, 0, AVC_2), (VIDEO, 0, KEY))
+    stage.ask(channel(Began(1, ((VIDEO, AVC),), ()), messages, batch((VIDEO, 40, KEY))))
+
+    (question,) = stage.asked
+    assert [(one.kind, one.frame) for one in question.tracks] == [(VIDEO, b"key")]
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        (),
+        (BEGAN, batch((AUDIO, 0, TONE))),
+        (BEGAN, batch((VIDEO, 0, INTER))),
+        (BEGAN, *[batch((AUDIO, 0, TONE))] * 9, START),
+        (BEGAN, batch((VIDEO, 0, b"\x12picture"))),
+    ],
+)
+def test_where_there_is_no_picture_it_is_said(items: tuple[Item, ...]) -> None:
+    stage = Stage()
+    assert stage.ask(channel(*items))[:2] == (404, b"There is no picture now.\n")
+    assert stage.asked == []
+
+
+@pytest.mark.parametrize(("failure", "status"), [(MediaRefused("broken"), 415), (MediaLost("broken"), 503)])
+def test_what_fails_is_said_and_not_asked_again_at_once(failure: Exception, status: int) -> None:
+    stage = Stage()
+    stage.failure = failure
+    watched = channel(BEGAN, START)
+
+    assert stage.ask(watched)[:2] == (status, b"broken\n")
+    assert stage.ask(watched)[:2] == (status, b"broken\n")
+    assert len(stage.asked) == 1
+
+
+def test_only_so_many_are_kept_and_not_for_long() -> None:
+    stage = Stage()
+    channels = [channel(BEGAN, START) for _ in range(MAX_KEPT + 1)]
+    for watched in channels:
+        stage.ask(watched)
+    assert stage.site.describe()["kept"] == MAX_KEPT
+
+    stage.now = KEPT_S
+    stage.ask(channels[0])
+    assert stage.site.describe()["kept"] == 1
