@@ -168,7 +168,7 @@ class LiveMp4:
                 if self._source is None or not self._source.go_on(reading.headers):
                     self._change(reading.headers)
             elif isinstance(item, Over):
-                self._forget()
+                self._finish()
             if count % GIVE_WAY_AFTER == 0:
                 self._make()
                 gevent.sleep(0)
@@ -179,15 +179,19 @@ class LiveMp4:
                 self._change(reading.headers)
             assert self._source is not None
             if not self._source.take(type_id, timestamp, payload, arrival):
-                if self._movie is not None:
-                    self._make()
                 self._change(reading.headers)
                 self._source.take(type_id, timestamp, payload, arrival)
 
     def _change(self, headers: Headers) -> None:
         """Begin another configuration; who watches the one before comes again."""
-        self._forget()
+        self._finish()
         self._source = Mp4Source(headers, self._selection)
+
+    def _finish(self) -> None:
+        """Give viewers the last frames, and let them know."""
+        if self._movie is not None:
+            self._make()
+        self._forget()
 
     def _forget(self) -> None:
         if self._movie is not None:
