@@ -322,6 +322,7 @@ class App:
         stops = Group()
         over = all(stops.map(lambda listener: listener.stop_sessions(reason, timeout_s), self.listeners))
         over = bool(reports.get()) and over
+        self.viewers.close()
         if self._hooks is not None:  # players have left by now
             over = self._hooks.finish(max(0.0, deadline - monotonic())) and over
         self._admission.stop_commands()

@@ -16,6 +16,7 @@ from rtmpsrv.server.http.site import Site, ViewerHost
 from rtmpsrv.server.listener import Listener
 from rtmpsrv.server.parts import ServerParts
 from rtmpsrv.server.ports import listening
+from rtmpsrv.shown import Shown
 
 if TYPE_CHECKING:
     from gevent import ssl
@@ -33,6 +34,7 @@ class ViewersSide:
         )
         self.site.counted_as = counted_as
         self.site.add(FLV, flv.serve)
+        self.shown = Shown(self.site) if config.http_port else None
         self._config = config
         self._listeners = listeners
         self._listener: Listener | None = None
@@ -78,6 +80,11 @@ class ViewersSide:
             is_first, self._tls.context = self._tls.context is None, context
             if is_first and self._serves:
                 self._tls.start()
+
+    def close(self) -> None:
+        """End what is made for viewers. Idempotent. Blocks for seconds at most."""
+        if self.shown is not None:
+            self.shown.close()
 
     def _miss(self, problem: str, warning: str) -> None:
         """Do without, if nobody has asked for it."""

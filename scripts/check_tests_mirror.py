@@ -14,6 +14,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "relayed.py": "what the relay grants; unit/test_relay.py",
     "testing.py": "sockets around an endpoint; tests/integration/test_endpoint_testing.py",
     "access/give_way.py": "only declarations",
+    "av/viewing.py": "only declarations",
     "monitor/values.py": "only declarations",
     "web/shapes.py": "only declarations",
     "web/source.py": "only declarations",

@@ -21,7 +21,7 @@ from rtmpsrv.errors import MediaLost, MediaRefused
 from rtmpsrv.log import Logger
 from rtmpsrv.media.mp4_source import Question
 from rtmpsrv.monitor.spawning import Spawned, spawn
-from rtmpsrv.workers.calls import CallLost, Calls
+from rtmpsrv.workers.calls import CallLost, Calls, NoAnswer
 from rtmpsrv.workers.wire import Wire
 
 COMMAND: Final = ("-m", "rtmpsrv.av")
@@ -113,21 +113,34 @@ class AvProcess:
         if self._blamed.get(question, 0.0) > now:
             raise MediaLost("what this stream sends has ended FFmpeg's process")
         self.questions += 1
-        running = self._started()
         try:
-            answer: Any = running.calls.call(name, question, timeout_s=self._deadline_s)
-        except CallLost as exc:
+            answer = self._told(name, question)
+        except NoAnswer as exc:
             self._blame(question, now)
-            self.ended += 1
-            self._end(str(exc))
-            self._log.warning("FFmpeg's process ended at what a stream sends: %s", exc)
-            raise MediaLost("FFmpeg's process ended at what this stream sends") from exc
-        finally:
-            self._asked_at = monotonic()
+            raise MediaLost("FFmpeg's process does not answer what this stream sends") from exc
+        except CallLost:
+            try:  # it may have died of something else, just before
+                answer = self._told(name, question)
+            except CallLost as exc:
+                self._blame(question, now)
+                raise MediaLost("FFmpeg's process ended at what this stream sends") from exc
         good, found = answer
         if good is True and isinstance(found, bytes) and len(found) <= MAX_ANSWER_BYTES:
             return True, found
         return False, found if isinstance(found, str) else "FFmpeg's process answers what it should not"
+
+    def _told(self, name: str, question: Question) -> Any:
+        """Ask it, and end it where it does not answer. Raises CallLost, MediaLost, MediaRefused."""
+        running = self._started()
+        try:
+            return running.calls.call(name, question, timeout_s=self._deadline_s)
+        except CallLost as exc:
+            self.ended += 1
+            self._end(str(exc))
+            self._log.warning("FFmpeg's process has ended: %s", exc)
+            raise
+        finally:
+            self._asked_at = monotonic()
 
     def _started(self) -> _Running:
         if self._closed:
