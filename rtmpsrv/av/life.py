@@ -19,7 +19,7 @@ from rtmpsrv.monitor.spawning import FIRST_DESCRIPTOR
 from rtmpsrv.workers.calls import Calls
 from rtmpsrv.workers.wire import Wire
 
-MEMORY_BYTES: Final = 1 << 30  # of addresses; the libraries take some 300 MB before the first question
+MEMORY_BYTES: Final = 1 << 30  # of addresses; the libraries take some 160 MB for usual questions
 NICENESS: Final = 5  # streams come first
 # A question that is in the library's hands cannot be told to stop: the system does it.
 ALARM_S: Final = 2 * DEADLINE_S
