@@ -1,0 +1,137 @@
+"""A channel's stream as HLS: frames in, parts and segments in a window out. Pure; knows no clock.
+
+It goes on over publishers and configurations, each of which begins with a discontinuity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from rtmpsrv.media.hls_cutter import Cut, Cutter, PartCut, Rows
+from rtmpsrv.media.hls_survey import Survey
+from rtmpsrv.media.hls_window import Window
+
+MAX_SURVEY_BYTES: Final = 32 << 20  # kept until it is known how to cut
+
+
+class Frame(NamedTuple):
+    """A frame with its place in time, as `mp4_source` gives them."""
+
+    number: int  # of its track
+    time: int  # ms, when it is decoded
+    offset: int
+    is_keyframe: bool
+    data: bytes
+
+
+class Wishes(NamedTuple):
+    """What the operator wants; the rules come first."""
+
+    part_ms: int = 500
+    target_s: int = 0  # 0: by the stream
+
+
+AS_USUAL: Final = Wishes()
+
+
+class HlsStream:
+    """Of one channel. Changed by one maker only. Never blocks."""
+
+    def __init__(
+        self, window: Window, fragment: Callable[[int, Sequence[Rows]], bytes], wishes: Wishes = AS_USUAL
+    ) -> None:
+        """`fragment` makes the bytes of a part from its number and the frames of its tracks."""
+        self.window = window
+        self._fragment = fragment
+        self._wishes = wishes
+        self._sequence = 0  # of fragments
+        self._leading = 0
+        self._is_video = False
+        self._init = 0
+        self._cutter: Cutter | None = None
+        self._survey: Survey | None = None  # until the targets are known
+        self._kept: list[Frame] = []  # meanwhile
+        self._kept_bytes = 0
+        self._wall_ms: int | None = None  # by the wall clock, when the time of the stream was 0
+
+    def begin(self, init: bytes, leading: int, is_video: bool) -> None:
+        """Begin a configuration, whose track `leading` says where to cut; `finish` was called before."""
+        self._leading, self._is_video = leading, is_video
+        self._init = self.window.add_init(init)
+        if self.window.numbering.is_fixed:
+            self._cutter = self._new_cutter()
+        else:
+            self._survey = Survey(is_video)
+
+    def take(self, frames: Sequence[Frame], now: float, wall_ms: int) -> bool:
+        """Take frames in, of which the first came at that time; tell whether players can have more now."""
+        changed = False
+        for frame in frames:
+            if self._survey is not None:
+                changed = self._look(self._survey, frame, now, wall_ms) or changed
+            elif self._cutter is not None:
+                number, time, offset, is_keyframe, data = frame
+                cuts = self._cutter.take(number, time, offset, is_keyframe, data)
+                changed = self._add(cuts, now, wall_ms) or changed
+        return changed
+
+    def finish(self, now: float, wall_ms: int) -> bool:
+        """End a configuration, a publication, or what is before a loss; tell whether there is more now."""
+        if self._survey is not None and self._kept:
+            self._settle(self._survey, now, wall_ms)
+        self._survey = None
+        changed = self._cutter is not None and self._add(self._cutter.finish(), now, wall_ms)
+        self._wall_ms = None
+        return changed
+
+    @property
+    def kept_bytes(self) -> int:
+        """What is kept until it is known how to cut."""
+        return self._kept_bytes
+
+    # --- private ----------------------------------------------------------------------------------
+
+    def _new_cutter(self) -> Cutter:
+        numbering = self.window.numbering
+        # Players may have seen another stream, even from a process before this one.
+        return Cutter(
+            self._leading, self._is_video, numbering.target_ms, numbering.part_ms, discontinuity=True
+        )
+
+    def _look(self, survey: Survey, frame: Frame, now: float, wall_ms: int) -> bool:
+        self._kept.append(frame)
+        self._kept_bytes += len(frame.data)
+        is_known = frame.number == self._leading and survey.take(frame.time, frame.is_keyframe)
+        if is_known or self._kept_bytes > MAX_SURVEY_BYTES:
+            return self._settle(survey, now, wall_ms)
+        return False
+
+    def _settle(self, survey: Survey, now: float, wall_ms: int) -> bool:
+        """Fix the targets, and cut what was kept."""
+        wishes = self._wishes
+        numbering = self.window.numbering
+        numbering.fix(survey.gop_ms, survey.frame_ms, wishes.part_ms, wishes.target_s)
+        self._survey = None
+        self._cutter = self._new_cutter()
+        kept, self._kept, self._kept_bytes = self._kept, [], 0
+        lasted = kept[-1].time - kept[0].time
+        return self.take(kept, now, wall_ms - lasted)
+
+    def _add(self, cuts: list[Cut], now: float, wall_ms: int) -> bool:
+        window = self.window
+        for cut in cuts:
+            if isinstance(cut, PartCut):
+                if cut.first:
+                    window.begin(self._init, self._wall(cut, wall_ms), cut.discontinuity)
+                self._sequence += 1
+                window.add_part(self._fragment(self._sequence, cut.tracks), cut.duration, cut.is_independent)
+            else:
+                window.end(now)
+        return bool(cuts)
+
+    def _wall(self, cut: PartCut, wall_ms: int) -> int:
+        """Return when a segment began; on one straight line between two discontinuities."""
+        if self._wall_ms is None or cut.discontinuity:
+            self._wall_ms = wall_ms - cut.duration - cut.time
+        return self._wall_ms + cut.time
