@@ -11,18 +11,10 @@ from typing import Final, NamedTuple
 from rtmpsrv.media.hls_cutter import Cut, Cutter, PartCut, Rows
 from rtmpsrv.media.hls_survey import Survey
 from rtmpsrv.media.hls_window import Window
+from rtmpsrv.media.mp4 import Part, Run, fragment
+from rtmpsrv.media.mp4_source import Timed
 
 MAX_SURVEY_BYTES: Final = 32 << 20  # kept until it is known how to cut
-
-
-class Frame(NamedTuple):
-    """A frame with its place in time, as `mp4_source` gives them."""
-
-    number: int  # of its track
-    time: int  # ms, when it is decoded
-    offset: int
-    is_keyframe: bool
-    data: bytes
 
 
 class Wishes(NamedTuple):
@@ -39,11 +31,14 @@ class HlsStream:
     """Of one channel. Changed by one maker only. Never blocks."""
 
     def __init__(
-        self, window: Window, fragment: Callable[[int, Sequence[Rows]], bytes], wishes: Wishes = AS_USUAL
+        self,
+        window: Window,
+        wishes: Wishes = AS_USUAL,
+        pack: Callable[[int, Sequence[Rows]], bytes] | None = None,
     ) -> None:
-        """`fragment` makes the bytes of a part from its number and the frames of its tracks."""
+        """`pack` makes the bytes of a part from its number and the frames of its tracks."""
         self.window = window
-        self._fragment = fragment
+        self._pack = pack or mp4_part
         self._wishes = wishes
         self._sequence = 0  # of fragments
         self._leading = 0
@@ -51,7 +46,7 @@ class HlsStream:
         self._init = 0
         self._cutter: Cutter | None = None
         self._survey: Survey | None = None  # until the targets are known
-        self._kept: list[Frame] = []  # meanwhile
+        self._kept: list[Timed] = []  # meanwhile
         self._kept_bytes = 0
         self._wall_ms: int | None = None  # by the wall clock, when the time of the stream was 0
 
@@ -59,12 +54,13 @@ class HlsStream:
         """Begin a configuration, whose track `leading` says where to cut; `finish` was called before."""
         self._leading, self._is_video = leading, is_video
         self._init = self.window.add_init(init)
+        self._kept, self._kept_bytes = [], 0
         if self.window.numbering.is_fixed:
             self._cutter = self._new_cutter()
         else:
             self._survey = Survey(is_video)
 
-    def take(self, frames: Sequence[Frame], now: float, wall_ms: int) -> bool:
+    def take(self, frames: Sequence[Timed], now: float, wall_ms: int) -> bool:
         """Take frames in, of which the first came at that time; tell whether players can have more now."""
         changed = False
         for frame in frames:
@@ -78,9 +74,10 @@ class HlsStream:
 
     def finish(self, now: float, wall_ms: int) -> bool:
         """End a configuration, a publication, or what is before a loss; tell whether there is more now."""
-        if self._survey is not None and self._kept:
+        if self._survey is not None:
+            if not self._kept:
+                return False  # nothing has begun
             self._settle(self._survey, now, wall_ms)
-        self._survey = None
         changed = self._cutter is not None and self._add(self._cutter.finish(), now, wall_ms)
         self._wall_ms = None
         return changed
@@ -99,7 +96,7 @@ class HlsStream:
             self._leading, self._is_video, numbering.target_ms, numbering.part_ms, discontinuity=True
         )
 
-    def _look(self, survey: Survey, frame: Frame, now: float, wall_ms: int) -> bool:
+    def _look(self, survey: Survey, frame: Timed, now: float, wall_ms: int) -> bool:
         self._kept.append(frame)
         self._kept_bytes += len(frame.data)
         is_known = frame.number == self._leading and survey.take(frame.time, frame.is_keyframe)
@@ -125,7 +122,7 @@ class HlsStream:
                 if cut.first:
                     window.begin(self._init, self._wall(cut, wall_ms), cut.discontinuity)
                 self._sequence += 1
-                window.add_part(self._fragment(self._sequence, cut.tracks), cut.duration, cut.is_independent)
+                window.add_part(self._pack(self._sequence, cut.tracks), cut.duration, cut.is_independent)
             else:
                 window.end(now)
         return bool(cuts)
@@ -135,3 +132,10 @@ class HlsStream:
         if self._wall_ms is None or cut.discontinuity:
             self._wall_ms = wall_ms - cut.duration - cut.time
         return self._wall_ms + cut.time
+
+
+def mp4_part(sequence: int, tracks: Sequence[Rows]) -> bytes:
+    """Return a part as MP4."""
+    return fragment(
+        sequence, [Run(number, time, [Part(*row) for row in rows]) for number, time, rows in tracks]
+    )

@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from rtmpsrv.media.hls_cutter import Rows
 from rtmpsrv.media.hls_numbers import Numbering, restore
 from rtmpsrv.media.hls_playlist import media_playlist
-from rtmpsrv.media.hls_stream import MAX_SURVEY_BYTES, Frame, HlsStream, Wishes
+from rtmpsrv.media.hls_stream import MAX_SURVEY_BYTES, HlsStream, Wishes, mp4_part
 from rtmpsrv.media.hls_window import Window
+from rtmpsrv.media.mp4 import Part, Run
+from rtmpsrv.media.mp4 import fragment as mp4_fragment
+from rtmpsrv.media.mp4_source import Timed
 from tests.hls_rules import Playlist, check_series, merge, parse
 
 WALL_MS = 1_700_000_000_000
@@ -31,7 +34,7 @@ class Studio:
     ) -> None:
         self.numbering = numbering or Numbering(1000, "ab1")
         self.window = Window(self.numbering, 16_000)
-        self.stream = HlsStream(self.window, fragment, wishes or Wishes())
+        self.stream = HlsStream(self.window, wishes or Wishes(), fragment)
         self.ms = 0
         self._fills = fills
         self.lists: list[Playlist] = []
@@ -43,7 +46,7 @@ class Studio:
     def send(self, number: int, time: int, data: bytes, *, is_keyframe: bool = True) -> bool:
         self.ms = max(self.ms, time)
         changed = self.stream.take(
-            [Frame(number, time, 0, is_keyframe, data)], self.ms / 1000, WALL_MS + self.ms
+            [Timed(number, time, 0, is_keyframe, data)], self.ms / 1000, WALL_MS + self.ms
         )
         self.look(changed)
         return changed
@@ -121,11 +124,12 @@ def test_much_at_the_beginning_is_not_kept() -> None:
 
 def test_end_before_anything_is_known() -> None:
     studio = Studio()
+    assert studio.stream.take([Timed(1, 0, 0, True, b"v")], 0, 0) is False
     studio.finish()
     studio.begin()
     studio.finish()
     assert not studio.numbering.is_fixed
-    assert studio.stream.take([Frame(1, 0, 0, True, b"v")], 0, 0) is False
+    assert studio.stream.take([Timed(1, 0, 0, True, b"v")], 0, 0) is False
     studio.begin()
     studio.pictures(0.5)
     studio.finish()
@@ -170,6 +174,18 @@ def test_sound_alone() -> None:
     studio.finish()
     studio.check()
     assert len(studio.lists[-1].segments) >= 4
+
+
+def test_parts_are_fragments_of_mp4() -> None:
+    rows = [(40, 80, True, b"v0"), (40, 0, False, b"v1")]
+    made = mp4_part(7, [(1, 5, rows), (2, 6, [(21, 0, True, b"a")])])
+    expected = [Run(1, 5, [Part(*row) for row in rows]), Run(2, 6, [Part(21, 0, True, b"a")])]
+    assert made == mp4_fragment(7, expected)
+    stream = HlsStream(Window(Numbering(1, "a"), 0))
+    stream.begin(b"init", 1, True)
+    stream.take([Timed(1, 0, 0, True, b"v0")], 0, 0)
+    stream.finish(0, 0)
+    assert stream.window.find("a-1.m4s") == mp4_part(1, [(1, 0, [(21, 0, True, b"v0")])])
 
 
 STEPS = st.lists(

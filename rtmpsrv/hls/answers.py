@@ -1,0 +1,124 @@
+"""What is answered to a request for a playlist, a segment or a part. Knows no sockets; may block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Final, NamedTuple, Protocol
+from urllib.parse import quote
+
+from gevent.event import Event
+
+from rtmpsrv.media.hls_playlist import MEDIA, QUERY
+from rtmpsrv.media.hls_reload import BAD, NOW, WAIT_TARGETS, decide, read
+
+from .maker import Maker
+
+INDEX: Final = "index.m3u8"
+PLAYLIST_TYPE: Final = "application/vnd.apple.mpegurl"
+MEDIA_TYPE: Final = "video/mp4"
+SOUND_TYPE: Final = "audio/mp4"
+TEXT: Final = "text/plain; charset=utf-8"
+START_S: Final = 12.0  # for the first segment; the longest target and what it takes
+GO_ALONG: Final = ("key", "token", "user", "pass", "ll", "s")  # of a query, into the URIs of a playlist
+
+NO_CACHE: Final = ("Cache-Control", "no-cache")
+PRIVATE: Final = ("Cache-Control", "private, max-age=3600")
+PUBLIC: Final = ("Cache-Control", "public, max-age=3600")
+
+
+class Answer(NamedTuple):
+    """A whole answer."""
+
+    status: int
+    body: bytes
+    type: str = TEXT
+    headers: tuple[tuple[str, str], ...] = (NO_CACHE,)
+
+
+class Waits(Protocol):
+    """Somebody who waits for us, and may leave meanwhile."""
+
+    def wait(self, event: Event, timeout_s: float | None = None) -> bool:
+        """Wait for an event; False when it did not come in time. Raises PeerLost."""
+
+
+NOT_THERE: Final = Answer(404, b"There is no such stream, segment or part.\n")
+OFF_AIR: Final = Answer(503, b"Nobody publishes now.\n", headers=(NO_CACHE, ("Retry-After", "1")))
+NOT_YET: Final = Answer(503, b"There is nothing yet.\n", headers=(NO_CACHE, ("Retry-After", "1")))
+LATE: Final = Answer(
+    503, b"What was asked for did not come in time.\n", headers=(NO_CACHE, ("Retry-After", "1"))
+)
+WRONG: Final = Answer(400, b"These directives make no sense for this playlist.\n")
+
+
+def answer(
+    maker: Maker, name: str, query: Mapping[str, str], viewer: Waits, now: Callable[[], float] = monotonic
+) -> Answer:
+    """Answer a request for what is called `name`. Blocks for seconds at most. Raises PeerLost."""
+    if name == INDEX:
+        early = _started(maker, viewer, now)
+        return early or Answer(200, _with(maker.multivariant(), query), PLAYLIST_TYPE)
+    if name == MEDIA:
+        return _started(maker, viewer, now) or _playlist(maker, query, viewer, now)
+    return _media(maker, name, query, viewer, now)
+
+
+def _started(maker: Maker, viewer: Waits, now: Callable[[], float]) -> Answer | None:
+    """Wait for the first segment; return what is wrong if none comes."""
+    until = now() + START_S
+    while not maker.window.segments:
+        if maker.refusal:
+            return Answer(503, f"{maker.refusal}\n".encode())
+        if not maker.is_running:
+            return OFF_AIR
+        if not _wait(maker, viewer, until, now):
+            return NOT_YET
+    return None
+
+
+def _playlist(maker: Maker, query: Mapping[str, str], viewer: Waits, now: Callable[[], float]) -> Answer:
+    asked = read(query)
+    if asked is None:
+        return WRONG
+    window = maker.window
+    until = now() + WAIT_TARGETS * window.numbering.target_s
+    while (decision := decide(window, asked)) != NOW:
+        if decision == BAD:
+            return WRONG
+        if not maker.on_air:
+            return OFF_AIR  # never the old playlist: Safari ends there
+        if not _wait(maker, viewer, until, now):
+            return LATE
+    low_latency = query.get("ll") != "no"
+    return Answer(200, _with(maker.playlist(low_latency, asked.skip), query), PLAYLIST_TYPE)
+
+
+def _media(
+    maker: Maker, name: str, query: Mapping[str, str], viewer: Waits, now: Callable[[], float]
+) -> Answer:
+    window = maker.window
+    until = now() + WAIT_TARGETS * max(window.numbering.target_s, 1)
+    data = window.find(name)
+    # The part that was hinted at: all at once when it is complete.
+    while data is None and name == window.next_name and maker.on_air:
+        if not _wait(maker, viewer, until, now):
+            return LATE
+        data = window.find(name)
+    if data is None:
+        return NOT_THERE
+    is_private = any(name in query for name in GO_ALONG)
+    kind = SOUND_TYPE if maker.is_sound else MEDIA_TYPE
+    return Answer(200, data, kind, (PRIVATE if is_private else PUBLIC,))
+
+
+def _wait(maker: Maker, viewer: Waits, until: float, now: Callable[[], float]) -> bool:
+    """Wait for more; False when it is too late for that."""
+    left_s = until - now()
+    return left_s > 0 and viewer.wait(maker.changed, left_s)
+
+
+def _with(playlist: bytes, query: Mapping[str, str]) -> bytes:
+    """Write what a player has to show into all URIs: it sends nothing else along."""
+    shown = "&".join([f"{name}={quote(query[name], safe='')}" for name in GO_ALONG if name in query])
+    return playlist.replace(QUERY.encode(), f"?{shown}".encode() if shown else b"")

@@ -1,0 +1,98 @@
+"""Requests for HLS over HTTP: who asks, and what is answered. Runs in each connection's greenlet.
+
+A viewer whose first playlist is the multivariant one gets a name, which stands in all URIs that follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from gevent.event import Event
+
+from rtmpsrv.hls.answers import INDEX, NOT_THERE, answer
+from rtmpsrv.hls.makers import Makers
+from rtmpsrv.hls.viewers import NAME, Viewers, Viewing, is_name, new_name
+from rtmpsrv.media.hls_playlist import MEDIA
+
+PLAYLISTS: Final = frozenset((INDEX, MEDIA))
+
+
+class Route(Protocol):
+    """What a path means."""
+
+    @property
+    def channel(self) -> str: ...
+    @property
+    def rest(self) -> str: ...
+
+
+class Asker(Protocol):
+    """The client behind a connection."""
+
+    @property
+    def ip(self) -> str: ...
+
+
+class Request(Protocol):
+    """One request; see `server.http.request`. No part of its query may reach a log."""
+
+    @property
+    def route(self) -> Route: ...
+    @property
+    def query(self) -> Mapping[str, str]: ...
+    @property
+    def client(self) -> Asker: ...
+
+
+class Reply(Protocol):
+    """Its answer; see `server.http.reply`."""
+
+    def send(
+        self, status: int, body: bytes = b"", type: str = "", headers: Sequence[tuple[str, str]] = ()
+    ) -> None: ...
+    def wait(self, event: Event, timeout_s: float | None = None) -> bool: ...
+
+
+class HlsHandler:
+    """Answers all requests for HLS of a process."""
+
+    def __init__(
+        self,
+        makers: Makers,
+        viewers: Viewers[Any],
+        admit: Callable[[Any, Callable[[], None]], Viewing],
+        is_on_air: Callable[[str], bool],
+    ) -> None:
+        """`admit` asks who may watch what a request names, given what to call when that one is sent away.
+
+        It may block, and raises AccessDenied. `is_on_air` tells whether somebody publishes a channel.
+        """
+        self.makers = makers
+        self.viewers = viewers
+        self._admit = admit
+        self._is_on_air = is_on_air
+
+    def __call__(self, request: Request, reply: Reply) -> None:
+        """Answer. Blocks for seconds at most. Raises AccessDenied, PeerLost."""
+        channel, name = request.route.channel, request.route.rest
+        query = dict(request.query)
+        if not is_name(query.get(NAME, "")):
+            query.pop(NAME, None)
+            if name == INDEX:
+                query[NAME] = new_name()
+        self.viewers.admit(channel, request.client.ip, query, lambda end: self._admit(request, end))
+        maker = self.makers.find(channel)
+        if maker is None and name in PLAYLISTS and self._is_on_air(channel):
+            maker = self.makers.open(channel)
+        if maker is None:
+            found = NOT_THERE
+        else:
+            maker.asked()
+            found = answer(maker, name, query, reply)
+        reply.send(found.status, found.body, found.type, found.headers)
+
+    def close(self, reason: str) -> None:
+        """End all. Idempotent. Blocks until the makers have ended."""
+        self.viewers.close(reason)
+        self.makers.close()

@@ -1,0 +1,114 @@
+"""Who watches by HLS: many requests, one viewer each, who counts and may be sent away like any player.
+
+A viewer is known by the name that it was given with its first playlist, which stands in all URIs of that, by
+its address and by what it shows. It has left when it has not asked for a while.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from rtmpsrv.errors import AccessDenied
+
+LEFT_S: Final = 30.0  # without a request: some target durations
+MAX_VIEWERS: Final = 10_000
+NAME: Final = "s"  # in a query
+_NAME: Final = re.compile(r"[0-9a-f]{16}")
+_SHOWN: Final = ("key", "token", "user", "pass")  # what a viewer may show
+
+
+class Viewing(Protocol):
+    """A channel that a viewer may watch."""
+
+    def end(self, reason: str) -> None:
+        """Be done. Idempotent, never blocks."""
+
+
+Granted = TypeVar("Granted", bound=Viewing)
+Who = tuple[str, str, str, tuple[str | None, ...]]  # channel, address, name, what it showed
+
+
+class Viewer(Generic[Granted]):
+    """One of them."""
+
+    __slots__ = ("asked_at", "viewing")
+
+    def __init__(self, viewing: Granted, now: float) -> None:
+        self.viewing = viewing
+        self.asked_at = now
+
+
+class Viewers(Generic[Granted]):
+    """All of a process."""
+
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+        self._now = now
+        self._viewers: dict[Who, Viewer[Granted]] = {}  # who has not asked for longest first
+
+    def __len__(self) -> int:
+        return len(self._viewers)
+
+    def admit(
+        self,
+        channel: str,
+        address: str,
+        query: Mapping[str, str],
+        ask: Callable[[Callable[[], None]], Granted],
+    ) -> Granted:
+        """Return what a viewer may watch; asks, if it is not known. Blocks then. Raises AccessDenied.
+
+        `ask` gets what ends a viewer that is sent away. What a viewer shows is part of who it is: nobody else
+        gets in with its name alone.
+        """
+        self.see_to()
+        who = (channel, address, query.get(NAME, ""), tuple([query.get(name) for name in _SHOWN]))
+        known = self._viewers.pop(who, None)
+        if known is None:
+            if len(self._viewers) >= MAX_VIEWERS:
+                raise AccessDenied("NetStream.Play.Failed", "There are too many viewers")
+            viewing = ask(lambda: self._send_away(who))
+            other = self._viewers.pop(who, None)  # that asked at the same time
+            if other is not None:
+                viewing.end("another request of this viewer was first")
+            known = other or Viewer(viewing, 0.0)
+        known.asked_at = self._now()
+        self._viewers[who] = known
+        return known.viewing
+
+    def see_to(self) -> None:
+        """Let those go who have left. Never blocks."""
+        until = self._now() - LEFT_S
+        while self._viewers:
+            who, viewer = next(iter(self._viewers.items()))
+            if viewer.asked_at > until:
+                break
+            del self._viewers[who]
+            viewer.viewing.end("the viewer has left")
+
+    def close(self, reason: str) -> None:
+        """Let all go. Idempotent, never blocks."""
+        while self._viewers:
+            self._viewers.popitem()[1].viewing.end(reason)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what an operator may want to know."""
+        return {"viewers": len(self._viewers)}
+
+    def _send_away(self, who: Who) -> None:
+        viewer = self._viewers.pop(who, None)
+        if viewer is not None:
+            viewer.viewing.end("sent away")
+
+
+def new_name() -> str:
+    """Return a name for a viewer that has none yet."""
+    return secrets.token_hex(8)
+
+
+def is_name(text: str) -> bool:
+    """Tell whether that may be a name that we gave."""
+    return _NAME.fullmatch(text) is not None

@@ -1,0 +1,136 @@
+"""A maker of HLS, and the publisher that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import gevent
+from gevent.event import Event
+
+from rtmpsrv import log
+from rtmpsrv.hls.maker import KIND, Maker
+from rtmpsrv.live.reading import Batch, Began, Item
+from rtmpsrv.media.hls_numbers import Numbering
+from rtmpsrv.media.mp4_source import Question
+from rtmpsrv.protocol.messages import AUDIO, VIDEO
+from tests.unit.media.test_mp4_source import HEADERS, INTER, KEY, TONE
+
+WALL_S = 1_700_000_000
+
+
+class Source:
+    """A reading that gives what a test puts into it."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+        self.headers: tuple[tuple[int, bytes], ...] = HEADERS
+        self.items: list[Item] = []
+        self.notify: Callable[[], None] = lambda: None
+        self.failure: Exception | None = None
+        self.cannot = False  # be read
+
+    def subscribe(self, notify: Callable[[], None]) -> Source:
+        if self.cannot:
+            raise RuntimeError("a bug")
+        self.notify = notify
+        return self
+
+    def read(self) -> Item | None:
+        if self.failure is not None:
+            raise self.failure
+        return self.items.pop(0) if self.items else None
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Memory:
+    """Counts by kind."""
+
+    def __init__(self) -> None:
+        self.used_bytes = 0
+        self.limit_bytes = 1 << 30
+
+    def change(self, kind: str, by: int) -> None:
+        assert kind == KIND
+        self.used_bytes += by
+
+
+class Stage:
+    """Time goes on as frames are sent."""
+
+    def __init__(self, numbering: Numbering | None = None, *, fails: bool = False) -> None:
+        self.now = 100.0
+        self.source = Source()
+        self.source.cannot = fails
+        self.memory = Memory()
+        self.asked: list[Question] = []
+        self.failure: Exception | None = None
+        self.numbering = numbering or Numbering(WALL_S, "ab1")
+        self.media_ms = 0
+        self.maker = Maker(
+            self.source.subscribe, self.first_part, self.numbering, 8000, self.memory, log.get("HLS"),
+            now=self.clock, wall=lambda: WALL_S + self.now,
+        )  # fmt: skip
+
+    def clock(self) -> float:
+        return self.now
+
+    def first_part(self, question: Question) -> bytes:
+        self.asked.append(question)
+        if self.failure is not None:
+            raise self.failure
+        return b"init%d" % len(self.asked)
+
+    def send(self, *items: Item) -> None:
+        """Let the maker read these, and do what follows."""
+        self.source.items += items
+        self.source.notify()
+        self.let_run()
+
+    def let_run(self) -> None:
+        for _ in range(5):
+            gevent.sleep(0)
+
+    def begin(self) -> None:
+        self.send(Began(1, self.source.headers, ()))
+
+    def play(self, seconds: float, fps: int = 25, gop: int = 25) -> None:
+        """Send pictures and sound."""
+        step = 1000 // fps
+        for number in range(int(seconds * fps)):
+            at = self.media_ms
+            self.now += step / 1000
+            self.send(
+                Batch(
+                    [
+                        (VIDEO, 0, at, INTER if number % gop else KEY, self.now),
+                        (AUDIO, 0, at + 5, TONE, self.now),
+                    ]
+                )
+            )
+            self.media_ms += step
+
+    def is_on_air(self) -> bool:
+        return self.maker.on_air
+
+    def is_running(self) -> bool:
+        return self.maker.is_running
+
+    def close(self) -> None:
+        self.maker.close()
+
+
+class Viewer:
+    """Somebody who waits: a test says what happens then."""
+
+    def __init__(self, *happens: Callable[[], None]) -> None:
+        self.happens = list(happens)
+        self.waited: list[float | None] = []
+
+    def wait(self, event: Event, timeout_s: float | None = None) -> bool:
+        self.waited.append(timeout_s)
+        if not self.happens:
+            return False
+        self.happens.pop(0)()
+        return event.is_set()

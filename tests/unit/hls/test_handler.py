@@ -1,0 +1,125 @@
+"""Requests for HLS, from the door to the answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from gevent.event import Event
+
+from rtmpsrv.errors import AccessDenied
+from rtmpsrv.hls.handler import HlsHandler
+from rtmpsrv.hls.maker import Maker
+from rtmpsrv.hls.makers import Makers
+from rtmpsrv.hls.viewers import Viewers
+from rtmpsrv.media.hls_numbers import Numbering
+from tests.unit.hls.stage import WALL_S, Stage
+
+
+class Viewing:
+    def end(self, reason: str) -> None:
+        """Be done."""
+
+
+class Reply:
+    def __init__(self) -> None:
+        self.answer: tuple[int, bytes, str, Sequence[tuple[str, str]]] = (0, b"", "", ())
+
+    def send(
+        self, status: int, body: bytes = b"", type: str = "", headers: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        self.answer = (status, body, type, headers)
+
+    def wait(self, event: Event, timeout_s: float | None = None) -> bool:
+        return event.wait(0)
+
+
+class House:
+    """A channel that plays, and who asks for it."""
+
+    def __init__(self) -> None:
+        self.stages: list[Stage] = []
+        self.on_air = True
+        self.refusal: AccessDenied | None = None
+        self.admitted = 0
+        self.handler = HlsHandler(Makers(self.make), Viewers(), self.admit, lambda channel: self.on_air)
+
+    def make(self, channel: str, numbering: Numbering) -> Maker:
+        stage = Stage(Numbering(WALL_S, "ab1"))
+        stage.let_run()
+        stage.begin()
+        stage.play(5)
+        self.stages.append(stage)
+        return stage.maker
+
+    def admit(self, request: Any, send_away: Callable[[], None]) -> Viewing:
+        if self.refusal is not None:
+            raise self.refusal
+        self.admitted += 1
+        return Viewing()
+
+    def get(self, name: str, ip: str = "1.1.1.1", **query: str) -> tuple[int, bytes]:
+        reply = Reply()
+        request = SimpleNamespace(
+            route=SimpleNamespace(channel="a", rest=name), query=query, client=SimpleNamespace(ip=ip)
+        )
+        self.handler(request, reply)
+        return reply.answer[:2]
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    made = House()
+    yield made
+    made.handler.close("the test ends")
+
+
+def test_player_goes_its_way_under_one_name(house: House) -> None:
+    status, body = house.get("index.m3u8", key="k")
+    assert status == 200
+    link = re.search(rb"live\.m3u8\?key=k&s=([0-9a-f]{16})\n", body)
+    assert link is not None
+    name = link[1].decode()
+    status, body = house.get("live.m3u8", key="k", s=name)
+    assert status == 200
+    assert f"ab1-init1.m4s?key=k&s={name}".encode() in body
+    assert house.get("ab1-init1.m4s", key="k", s=name) == (200, b"init1")
+    assert house.admitted == 1
+    assert len(house.stages) == 1
+
+
+def test_player_without_a_name_is_one_too(house: House) -> None:
+    house.get("live.m3u8")
+    _, body = house.get("live.m3u8", s="made up")
+    assert b"s=" not in body
+    assert house.admitted == 1
+
+
+def test_index_gives_each_a_name(house: House) -> None:
+    house.get("index.m3u8")
+    house.get("index.m3u8")
+    assert house.admitted == 2
+
+
+def test_who_may_not_watch_gets_nothing(house: House) -> None:
+    house.refusal = AccessDenied("NetStream.Play.Failed", "no")
+    for name in ("index.m3u8", "live.m3u8", "ab1-init1.m4s"):
+        with pytest.raises(AccessDenied):
+            house.get(name)
+    assert house.stages == []
+
+
+def test_nothing_is_made_for_pieces_or_of_nothing(house: House) -> None:
+    assert house.get("ab1-init1.m4s")[0] == 404
+    house.on_air = False
+    assert house.get("index.m3u8")[0] == 404
+    assert house.stages == []
+
+
+def test_what_was_made_outlives_the_publisher_for_a_while(house: House) -> None:
+    house.get("live.m3u8")
+    house.on_air = False
+    assert house.get("live.m3u8")[0] == 200

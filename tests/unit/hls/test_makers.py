@@ -1,0 +1,90 @@
+"""Who is made, and the numbers that outlive that."""
+
+from __future__ import annotations
+
+import pytest
+
+from rtmpsrv.hls import makers as module
+from rtmpsrv.hls.maker import Maker
+from rtmpsrv.hls.makers import Makers
+from rtmpsrv.media.hls_numbers import Numbering
+from tests.unit.hls.stage import WALL_S, Stage
+
+
+class Crew:
+    def __init__(self) -> None:
+        self.made: list[Stage] = []
+        self.makers = Makers(self.make, wall=lambda: WALL_S + 0.5)
+
+    def make(self, channel: str, numbering: Numbering) -> Maker:
+        stage = Stage(numbering)
+        stage.let_run()
+        self.made.append(stage)
+        return stage.maker
+
+
+def test_channel_is_made_once() -> None:
+    crew = Crew()
+    assert crew.makers.find("a") is None
+    maker = crew.makers.open("a")
+    assert crew.makers.open("a") is maker
+    assert crew.makers.find("a") is maker
+    assert list(crew.makers.describe()) == ["a"]
+    crew.makers.close()
+    assert not maker.is_running
+    assert crew.makers.describe() == {}
+
+
+def test_who_asks_keeps_it() -> None:
+    crew = Crew()
+    crew.makers.open("a")
+    stage = crew.made[0]
+    stage.now += 59
+    crew.makers.open("a")
+    stage.now += 59
+    stage.send()
+    assert crew.makers.find("a") is stage.maker
+    crew.makers.close()
+
+
+def test_numbers_outlive_the_maker() -> None:
+    crew = Crew()
+    crew.makers.open("a").close()
+    numbering = crew.made[0].numbering
+    assert numbering.next_segment == WALL_S
+    numbering.segment()
+    assert crew.makers.find("a") is None
+    crew.makers.open("a").close()
+    assert crew.made[1].numbering is numbering
+    crew.makers.open("b")
+    assert crew.made[2].numbering is not numbering
+    assert crew.made[2].numbering.prefix != numbering.prefix
+    crew.makers.close()
+
+
+def test_process_after_this_one_goes_on() -> None:
+    before, after = Crew(), Crew()
+    before.makers.open("a")
+    before.made[0].numbering.segment()
+    before.made[0].numbering.fix(2000, 40)
+    after.makers.open("b")
+    own = after.made[0].numbering
+    after.makers.inherit({**before.makers.snapshot(), "b": Numbering(1, "x").snapshot()})
+    after.makers.open("a")
+    assert after.made[1].numbering.snapshot() == before.made[0].numbering.snapshot()
+    assert after.makers.snapshot()["b"] == own.snapshot()
+    before.makers.close()
+    after.makers.close()
+
+
+def test_numbers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_KEPT", 2)
+    crew = Crew()
+    for channel in ("a", "b", "c"):
+        crew.makers.open(channel).close()
+    assert list(crew.makers.snapshot()) == ["b", "c"]
+    crew.makers.open("b")
+    crew.makers.open("c")
+    crew.makers.open("d")
+    assert list(crew.makers.snapshot()) == ["b", "c", "d"]  # all are in use
+    crew.makers.close()

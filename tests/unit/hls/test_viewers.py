@@ -1,0 +1,125 @@
+"""Viewers of many requests, as one each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from rtmpsrv.errors import AccessDenied
+from rtmpsrv.hls import viewers as module
+from rtmpsrv.hls.viewers import LEFT_S, Viewers, is_name, new_name
+
+
+class Viewing:
+    def __init__(self, send_away: Callable[[], None]) -> None:
+        self.send_away = send_away
+        self.ended = ""
+
+    def end(self, reason: str) -> None:
+        self.ended = reason
+
+
+class Door:
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.viewers: Viewers[Viewing] = Viewers(self.clock)
+        self.asked: list[Viewing] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def ask(self, send_away: Callable[[], None]) -> Viewing:
+        viewing = Viewing(send_away)
+        self.asked.append(viewing)
+        return viewing
+
+    def admit(self, address: str = "1.1.1.1", **query: str) -> Viewing:
+        return self.viewers.admit("a", address, query, self.ask)
+
+
+def test_viewer_is_asked_about_once() -> None:
+    door = Door()
+    first = door.admit(s="1", key="k")
+    assert door.admit(s="1", key="k", _HLS_msn="5") is first
+    assert len(door.asked) == len(door.viewers) == 1
+    assert door.viewers.describe() == {"viewers": 1}
+
+
+def test_others_are_others() -> None:
+    door = Door()
+    door.admit(s="1", key="k")
+    door.admit(s="2", key="k")
+    door.admit(s="1")  # knows the name, and not the key
+    door.admit(s="1", key="wrong")
+    door.admit("2.2.2.2", s="1", key="k")
+    assert len(door.asked) == 5
+
+
+def test_viewer_leaves_when_it_asks_no_more() -> None:
+    door = Door()
+    first, second = door.admit(s="1"), door.admit(s="2")
+    door.now = LEFT_S - 1
+    door.admit(s="1")
+    door.now = LEFT_S
+    door.viewers.see_to()
+    assert (first.ended, second.ended) == ("", "the viewer has left")
+    assert len(door.viewers) == 1
+
+
+def test_viewer_that_is_sent_away_is_asked_about_again() -> None:
+    door = Door()
+    first = door.admit(s="1")
+    first.send_away()
+    assert first.ended == "sent away"
+    first.send_away()
+    assert door.admit(s="1") is not first
+
+
+def test_refusal_leaves_nothing() -> None:
+    door = Door()
+
+    def refuse(send_away: Callable[[], None]) -> Viewing:
+        raise AccessDenied("NetStream.Play.Failed", "no")
+
+    with pytest.raises(AccessDenied):
+        door.viewers.admit("a", "1.1.1.1", {}, refuse)
+    assert len(door.viewers) == 0
+
+
+def test_two_requests_at_once_are_one_viewer() -> None:
+    door = Door()
+    inner: list[Viewing] = []
+
+    def slow(send_away: Callable[[], None]) -> Viewing:
+        inner.append(door.admit(s="1"))
+        return door.ask(send_away)
+
+    outer = door.viewers.admit("a", "1.1.1.1", {"s": "1"}, slow)
+    assert outer is inner[0]
+    assert door.asked[1].ended
+    assert len(door.viewers) == 1
+
+
+def test_there_are_not_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_VIEWERS", 2)
+    door = Door()
+    door.admit(s="1")
+    door.admit(s="2")
+    door.admit(s="1")
+    with pytest.raises(AccessDenied):
+        door.admit(s="3")
+
+
+def test_all_go_in_the_end() -> None:
+    door = Door()
+    viewings = [door.admit(s="1"), door.admit(s="2")]
+    door.viewers.close("the server ends")
+    assert [one.ended for one in viewings] == ["the server ends"] * 2
+
+
+def test_names_cannot_be_guessed() -> None:
+    assert new_name() != new_name()
+    assert is_name(new_name())
+    assert not is_name("")
+    assert not is_name("x" * 16)
