@@ -75,13 +75,15 @@ class HlsHandler:
 
     def __call__(self, request: Request, reply: Reply) -> None:
         """Answer. Blocks for seconds at most. Raises AccessDenied, PeerLost."""
-        channel, name = request.route.channel, request.route.rest
+        asked, name = request.route.channel, request.route.rest
         query = dict(request.query)
         if not is_name(query.get(NAME, "")):
             query.pop(NAME, None)
             if name == INDEX:
                 query[NAME] = new_name()
-        self.viewers.admit(channel, request.client.ip, query, lambda end: self._admit(request, end))
+        ip = request.client.ip
+        viewing = self.viewers.admit(asked, ip, query, lambda end: self._admit(request, end))
+        channel: str = viewing.name
         maker = self.makers.find(channel)
         if maker is None and name in PLAYLISTS and self._is_on_air(channel):
             maker = self.makers.open(channel)

@@ -24,6 +24,10 @@ _SHOWN: Final = ("key", "token", "user", "pass")  # what a viewer may show
 class Viewing(Protocol):
     """A channel that a viewer may watch."""
 
+    @property
+    def name(self) -> str:
+        """The channel's, which may be another one than was asked for."""
+
     def end(self, reason: str) -> None:
         """Be done. Idempotent, never blocks."""
 

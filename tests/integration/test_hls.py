@@ -37,6 +37,8 @@ _CSIDS = {8: 4, 9: 6, 18: 4}
 
 
 class Viewing:
+    name = "a"
+
     def end(self, reason: str) -> None:
         """Be done."""
 

@@ -20,6 +20,8 @@ from tests.unit.hls.stage import WALL_S, Stage
 
 
 class Viewing:
+    name = "a"
+
     def end(self, reason: str) -> None:
         """Be done."""
 

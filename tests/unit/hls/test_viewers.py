@@ -12,6 +12,8 @@ from rtmpsrv.hls.viewers import LEFT_S, Viewers, is_name, new_name
 
 
 class Viewing:
+    name = "a"
+
     def __init__(self, send_away: Callable[[], None]) -> None:
         self.send_away = send_away
         self.ended = ""

@@ -1,0 +1,118 @@
+"""A viewer by HLS as the host sees it: it has no connection of its own, but the same is asked about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+from uuid import uuid4
+
+from rtmpsrv.errors import AccessDenied, NoRoom
+from rtmpsrv.log import Logger
+from rtmpsrv.server.host import Client
+
+if TYPE_CHECKING:
+    from rtmpsrv.hls.viewers import Viewing
+    from rtmpsrv.server.host import Peer
+
+FORM = "hls"
+
+
+class Slots(Protocol):
+    """Who may come at all; see `server.parts`."""
+
+    def admit(self, address: str) -> str | None:
+        """Take a slot; return why not, None for yes."""
+
+    def release(self, address: str) -> None:
+        """Give it back."""
+
+
+class Host(Protocol):
+    """Who says who may watch; see `server.http.site`."""
+
+    def view(self, peer: Peer, channel: str, query: str) -> Viewing:
+        """Let a peer watch a channel, or raise AccessDenied. May block."""
+
+
+class HlsPeer:
+    """A `Peer` that ends when its viewer asks no more, or is sent away: then `leave` is called."""
+
+    is_held = False
+
+    def __init__(self, asker: Client, number: int, log: Logger, leave: Callable[[], None]) -> None:
+        """`asker` is the client of the connection that its first request came by."""
+        self.client = replace(asker, number=number, form=FORM, id=str(uuid4()))
+        self.log = log
+        self._leave = leave
+        self._over = False
+
+    def drop(self, reason: str) -> None:
+        """End it. Never blocks."""
+        if not self._over:
+            self._over = True
+            self._leave()
+
+    def dismiss(self, reason: str) -> None:
+        """The same; its next request is refused, or asked about anew."""
+        self.drop(reason)
+
+    def refuse_play(self, code: str, description: str) -> None:
+        """The same."""
+        self.drop(description)
+
+    def traffic(self) -> tuple[int, int]:
+        """Return zeros: its bytes are those of the connections that its requests came by."""
+        return 0, 0
+
+    def silence_s(self) -> float:
+        """Return 0: who asks no more is let go by `viewers`."""
+        return 0.0
+
+    def sound(self) -> bool:
+        """Tell that nothing is to be found out."""
+        return False
+
+    def has_left(self) -> bool:
+        """Tell whether it is over."""
+        return self._over
+
+    def is_unwanted(self) -> bool:
+        """Tell whether it is over."""
+        return self._over
+
+
+class Held:
+    """What a viewer was granted, with the slot that it takes."""
+
+    def __init__(self, viewing: Viewing, slots: Slots, address: str) -> None:
+        self._viewing = viewing
+        self._slots = slots
+        self._address = address
+        self._over = False
+        self.name = viewing.name  # of the channel, which may be another one than was asked for
+
+    def end(self, reason: str) -> None:
+        """Be done. Idempotent, never blocks."""
+        if not self._over:
+            self._over = True
+            self._slots.release(self._address)
+            self._viewing.end(reason)
+
+
+def admit(host: Host, slots: Slots, peer: HlsPeer, channel: str, query: str) -> Held:
+    """Let a viewer in, as one of all connections. Blocks. Raises AccessDenied."""
+    address = peer.client.ip
+    refusal = slots.admit(address)
+    if refusal is not None:
+        raise NoRoom("NetStream.Play.BadName", f"There are too many connections: {refusal}")
+    try:
+        viewing = host.view(peer, channel, query)
+    except BaseException:
+        slots.release(address)
+        raise
+    held = Held(viewing, slots, address)
+    if peer.has_left():  # sent away meanwhile
+        held.end("sent away")
+        raise AccessDenied("NetStream.Play.Failed", "It was sent away")
+    return held

@@ -1,0 +1,50 @@
+"""HLS put together, for whoever composes the server: what makes it, who may watch, who answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rtmpsrv import log
+from rtmpsrv.hls.handler import HlsHandler
+from rtmpsrv.hls.maker import Maker
+from rtmpsrv.hls.makers import Makers
+from rtmpsrv.hls.peer import Held, HlsPeer, Host, Slots, admit
+from rtmpsrv.hls.viewers import Viewers
+from rtmpsrv.live.registry import Registry
+from rtmpsrv.media.hls_numbers import Numbering
+from rtmpsrv.media.hls_stream import AS_USUAL, Wishes
+from rtmpsrv.media.mp4_source import Question
+
+WINDOW_MS = 30_000
+
+
+def hls_handler(
+    registry: Registry[str],
+    host: Host,
+    slots: Slots,
+    numbers: Iterator[int],
+    first_part: Callable[[Question], bytes],
+    *,
+    window_ms: int = WINDOW_MS,
+    wishes: Wishes = AS_USUAL,
+) -> HlsHandler:
+    """Return what answers requests for HLS; `first_part` makes the beginnings of MP4, and blocks."""
+
+    def make(channel: str, numbering: Numbering) -> Maker:
+        # The channel as it is then: one that nobody wants is forgotten.
+        return Maker(
+            lambda notify: registry.open(channel).subscribe(notify),
+            first_part, numbering, window_ms, registry.budget, log.get("HLS"), wishes=wishes,
+        )  # fmt: skip
+
+    def let_in(request: Any, leave: Callable[[], None]) -> Held:
+        number = next(numbers)
+        peer = HlsPeer(request.client, number, log.session_logger("HLS", number), leave)
+        return admit(host, slots, peer, request.route.channel, request.head.query)
+
+    def is_on_air(channel: str) -> bool:
+        found = registry.find(channel)
+        return found is not None and found.output is not None
+
+    return HlsHandler(Makers(make), Viewers(), let_in, is_on_air)
