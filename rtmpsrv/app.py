@@ -113,6 +113,7 @@ class App:
             tally=observer,
             site=self.viewers.site,
         )
+        self.viewers.show(self.registry, self._parts)
         admission = self._admission
         self.estate = Estate(
             self.registry, self.gate, admission.kills, self._parts, numbers, self.listeners, agreed(config),

@@ -1,4 +1,4 @@
-"""What viewers by HTTP are shown beside FLV, put together: live MP4, stills, and a process that helps."""
+"""What viewers by HTTP are shown beside FLV, put together: MP4, stills, HLS, and a process that helps."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from rtmpsrv import log
 from rtmpsrv.av.mp4_site import Mp4Site
 from rtmpsrv.av.process import AvProcess
 from rtmpsrv.av.still_site import StillSite
-from rtmpsrv.server.http.routes import JPG, MP4
+from rtmpsrv.hls.handler import HlsHandler
+from rtmpsrv.hls.site import hls_handler
+from rtmpsrv.live.registry import Registry
+from rtmpsrv.server.http.routes import HLS, JPG, MP4
 from rtmpsrv.server.http.site import Site
+from rtmpsrv.server.parts import ServerParts
 
 
 class Shown:
@@ -21,8 +25,16 @@ class Shown:
         self.process = AvProcess(logger)
         self.mp4 = Mp4Site(self.process.init, logger)
         self.stills = StillSite(self.process.picture)
+        self.hls: HlsHandler | None = None
+        self._site = site
         site.add(MP4, self.mp4.handle)
         site.add(JPG, self.stills.handle)
+
+    def show_hls(self, registry: Registry[str], parts: ServerParts) -> None:
+        """Give the handler of HLS to the site, too, which counts its viewers among connections."""
+        host, process = self._site.host, self.process
+        self.hls = hls_handler(registry, host, parts.slots, parts.numbers, process.init)
+        self._site.add(HLS, self.hls)
 
     def describe(self) -> dict[str, Any]:
         """Return what an operator may want to know."""
@@ -30,9 +42,12 @@ class Shown:
             "process": self.process.describe(),
             "mp4": self.mp4.describe(),
             "stills": self.stills.describe(),
+            "hls": self.hls.makers.describe() if self.hls is not None else {},
         }
 
     def close(self) -> None:
         """End what is shown, and the process. Idempotent. Blocks for seconds at most."""
         self.mp4.close()
+        if self.hls is not None:
+            self.hls.close("the server ends")
         self.process.close()

@@ -10,6 +10,7 @@ from rtmpsrv.access.names import APP_STREAM
 from rtmpsrv.config import Config
 from rtmpsrv.errors import ConfigError
 from rtmpsrv.http_settings import MISSING, installed, taken, was_asked_for
+from rtmpsrv.live.registry import Registry
 from rtmpsrv.server.http import flv
 from rtmpsrv.server.http.routes import FLV
 from rtmpsrv.server.http.site import Site, ViewerHost
@@ -40,6 +41,11 @@ class ViewersSide:
         self._listener: Listener | None = None
         self._tls: HttpTlsListener | None = None
         self._serves = False
+
+    def show(self, registry: Registry[str], parts: ServerParts) -> None:
+        """Add what needs all channels and what listeners share. Never blocks."""
+        if self.shown is not None:
+            self.shown.show_hls(registry, parts)
 
     def open(self, parts: ServerParts, descriptor: int | None = None, *, binds: bool = True) -> None:
         """Listen, or take over a socket that does; a worker `binds` none, others have done that.

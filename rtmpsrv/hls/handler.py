@@ -17,6 +17,9 @@ from rtmpsrv.media.hls_playlist import MEDIA
 
 PLAYLISTS: Final = frozenset((INDEX, MEDIA))
 
+LOOKS: Final = 20  # for a channel that nobody publishes here
+LOOK_S: Final = 0.1
+
 
 class Route(Protocol):
     """What a path means."""
@@ -85,7 +88,7 @@ class HlsHandler:
         viewing = self.viewers.admit(asked, ip, query, lambda end: self._admit(request, end))
         channel: str = viewing.name
         maker = self.makers.find(channel)
-        if maker is None and name in PLAYLISTS and self._is_on_air(channel):
+        if maker is None and name in PLAYLISTS and self._comes_on_air(channel, reply):
             maker = self.makers.open(channel)
         if maker is None:
             found = NOT_THERE
@@ -93,6 +96,14 @@ class HlsHandler:
             maker.asked()
             found = answer(maker, name, query, reply)
         reply.send(found.status, found.body, found.type, found.headers)
+
+    def _comes_on_air(self, channel: str, reply: Reply) -> bool:
+        """Wait a little for a channel: it may have to be brought from another process first."""
+        for _ in range(LOOKS):
+            if self._is_on_air(channel):
+                return True
+            reply.wait(Event(), LOOK_S)
+        return self._is_on_air(channel)
 
     def close(self, reason: str) -> None:
         """End all. Idempotent. Blocks until the makers have ended."""

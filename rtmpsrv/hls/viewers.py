@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from rtmpsrv.errors import AccessDenied
+from rtmpsrv.errors import AccessDenied, NoRoom
 
 LEFT_S: Final = 30.0  # without a request: some target durations
+IDLE_S: Final = 5.0  # whoever reloads a page is not to wait until who it was before has left
 MAX_VIEWERS: Final = 10_000
 NAME: Final = "s"  # in a query
 _NAME: Final = re.compile(r"[0-9a-f]{16}")
@@ -74,7 +75,7 @@ class Viewers(Generic[Granted]):
         if known is None:
             if len(self._viewers) >= MAX_VIEWERS:
                 raise AccessDenied("NetStream.Play.Failed", "There are too many viewers")
-            viewing = ask(lambda: self._send_away(who))
+            viewing = self._ask(who, ask)
             other = self._viewers.pop(who, None)  # that asked at the same time
             if other is not None:
                 viewing.end("another request of this viewer was first")
@@ -101,6 +102,20 @@ class Viewers(Generic[Granted]):
     def describe(self) -> dict[str, Any]:
         """Return what an operator may want to know."""
         return {"viewers": len(self._viewers)}
+
+    def _ask(self, who: Who, ask: Callable[[Callable[[], None]], Granted]) -> Granted:
+        """Ask, and once more where another viewer of that address has likely left."""
+        try:
+            return ask(lambda: self._send_away(who))
+        except NoRoom:
+            until = self._now() - IDLE_S
+            idle = [
+                one for one, viewer in self._viewers.items() if one[1] == who[1] and viewer.asked_at <= until
+            ]
+            if not idle:
+                raise
+            self._viewers.pop(idle[0]).viewing.end("another one of its address came")
+            return ask(lambda: self._send_away(who))
 
     def _send_away(self, who: Who) -> None:
         viewer = self._viewers.pop(who, None)

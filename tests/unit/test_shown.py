@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+from itertools import count
+from types import SimpleNamespace
 from typing import cast
 
-from rtmpsrv.server.http.routes import JPG, MP4
+from rtmpsrv.live.output import LiveLimits
+from rtmpsrv.live.registry import Registry
+from rtmpsrv.server.clock import LoopClock
+from rtmpsrv.server.http.routes import HLS, JPG, MP4
 from rtmpsrv.server.http.site import Site, ViewerHost
+from rtmpsrv.server.parts import ServerParts
 from rtmpsrv.shown import Shown
 
 
@@ -15,5 +21,11 @@ def test_nothing_runs_before_somebody_asks() -> None:
     assert shown.describe()["process"]["pid"] is None
     assert shown.describe()["mp4"] == {"makers": 0, "viewers": 0}
     assert shown.describe()["stills"]["kept"] == 0
+    assert shown.describe()["hls"] == {}
+    registry: Registry[str] = Registry(LoopClock(), LiveLimits(), 1 << 20, 4096)
+    parts = SimpleNamespace(slots=None, numbers=count(1))
+    shown.show_hls(registry, cast(ServerParts, parts))
+    assert HLS in site.handlers
+    assert shown.describe()["hls"] == {}
     shown.close()
     shown.close()

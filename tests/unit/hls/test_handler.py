@@ -121,6 +121,18 @@ def test_nothing_is_made_for_pieces_or_of_nothing(house: House) -> None:
     assert house.stages == []
 
 
+def test_channel_may_come_a_little_later(house: House) -> None:
+    looks = iter([False, False, True])
+    handler = house.handler = HlsHandler(
+        Makers(house.make), Viewers(), house.admit, lambda channel: next(looks)
+    )
+    assert house.get("live.m3u8")[0] == 200
+    handler.close("again")
+    last = iter([False] * 20 + [True])
+    house.handler = HlsHandler(Makers(house.make), Viewers(), house.admit, lambda channel: next(last))
+    assert house.get("live.m3u8")[0] == 200
+
+
 def test_what_was_made_outlives_the_publisher_for_a_while(house: House) -> None:
     house.get("live.m3u8")
     house.on_air = False

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from rtmpsrv.errors import AccessDenied
+from rtmpsrv.errors import AccessDenied, NoRoom
 from rtmpsrv.hls import viewers as module
-from rtmpsrv.hls.viewers import LEFT_S, Viewers, is_name, new_name
+from rtmpsrv.hls.viewers import IDLE_S, LEFT_S, Viewers, is_name, new_name
 
 
 class Viewing:
@@ -87,6 +87,27 @@ def test_refusal_leaves_nothing() -> None:
     with pytest.raises(AccessDenied):
         door.viewers.admit("a", "1.1.1.1", {}, refuse)
     assert len(door.viewers) == 0
+
+
+def test_room_is_made_where_another_of_the_address_is_idle() -> None:
+    door = Door()
+    room = 2
+
+    def ask(send_away: Callable[[], None]) -> Viewing:
+        if sum(not one.ended for one in door.asked) >= room:
+            raise NoRoom("NetStream.Play.BadName", "full")
+        return door.ask(send_away)
+
+    def admit(address: str, name: str) -> Viewing:
+        return door.viewers.admit("a", address, {"s": name}, ask)
+
+    first, other = admit("1.1.1.1", "1"), admit("2.2.2.2", "2")
+    door.now = IDLE_S - 1
+    with pytest.raises(NoRoom):
+        admit("1.1.1.1", "3")
+    door.now = IDLE_S
+    admit("1.1.1.1", "3")
+    assert (bool(first.ended), bool(other.ended)) == (True, False)
 
 
 def test_two_requests_at_once_are_one_viewer() -> None:
