@@ -2,7 +2,7 @@
 
 `python -m tests.clock_publisher TARGET [--codec h264] [--audio aac] [--seconds 600]`. TARGET is an RTMP URL,
 `-` for fragmented MP4 on standard output, or the path of an HLS playlist. The first rows of a picture are 40
-blocks, black or white: the lowest bits of the milliseconds of the clock (`tests/watched_clock.py` reads them).
+blocks, black or white: the lowest bits of the clock's milliseconds, which `tests/watched_clock.py` reads.
 It ends with its standard input.
 """
 

@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl
 
 import gevent
 from gevent.event import Event
+from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 from gevent.queue import Queue
 from gevent.socket import IPPROTO_TCP, TCP_NODELAY
@@ -143,7 +144,7 @@ class WatchStage:
     def back(self) -> None:
         """Listen."""
         listener = gevent.socket.create_server(("127.0.0.1", self.port), reuse_port=False)
-        self._server = WSGIServer(listener, self._answer, log=None, handler_class=_Handler)
+        self._server = WSGIServer(listener, self._answer, log=None, handler_class=_Handler, spawn=Pool())
         self._server.start()
 
     def away(self) -> None:
