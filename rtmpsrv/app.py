@@ -25,6 +25,7 @@ from .bounds import agreed, live_limits, session_settings
 from .config import SETTINGS, Config
 from .entrance import entrance_from
 from .groups import LOGS
+from .listing import Listing
 from .live.registry import Registry
 from .monitor.observer import Observer
 from .monitor.report import Standing
@@ -40,6 +41,7 @@ from .server.proxies import Proxies
 from .server.trim import keep_large_blocks_apart, tune_collector
 from .server.turns import Turns
 from .viewers_side import ViewersSide
+from .watch.pages import Pages
 from .workers.estate import Estate, Numbers
 from .workers.succession import Succession
 from .workers.successor import Abandoned, Successor
@@ -101,6 +103,7 @@ class App:
         numbers = Numbers()
         self.listeners: list[Listener] = []
         self.viewers = ViewersSide(config, self.relay.watching, self.listeners)
+        Pages(Listing(config, self.registry, self._entrance)).add_to(self.viewers.site)
         self._parts = ServerParts(
             session_settings(config),
             slots,

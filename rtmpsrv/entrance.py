@@ -132,6 +132,10 @@ class Entrance:
         """Return what becomes of a second publisher on a channel. Never blocks."""
         return self._doors.second(channel, self._second)
 
+    def is_open(self, channel: str) -> bool:
+        """Tell whether a player of a channel must show nothing. Never blocks."""
+        return self._doors.is_open(channel)
+
     def max_players(self, channel: str) -> int:
         """Return how many may play a channel by the rules in force. Never blocks."""
         return self._doors.max_players(channel)

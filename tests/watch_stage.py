@@ -25,10 +25,10 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 from gevent.queue import Queue
 from gevent.socket import IPPROTO_TCP, TCP_NODELAY
 
-from rtmpsrv.watch.pages import STATIC, Listed, Pages
+from rtmpsrv.watch.pages import FILES, Pages
 from tests.server_process import free_port
 
-ICON = STATIC / "icon.svg"
+ICON = FILES / "icon.svg"
 VIDEO_TRACK = 1
 DURATIONS = {1: 512, 2: 1024}  # of a picture in 1/15360 s, of a piece of sound in 1/48000 s
 INDEPENDENT = b"\x02\x00\x00\x00"  # sample flags: depends on no other
@@ -116,7 +116,7 @@ class Publishing:
 class WatchStage:
     """The site on a free port. Use as a context. `publish` puts the channel on the air."""
 
-    def __init__(self, key: str = "", listed: list[Listed] | None = None) -> None:
+    def __init__(self, key: str = "", listed: list[str] | None = None) -> None:
         self.key = key
         self.listed = listed
         self.now: Publishing | None = None

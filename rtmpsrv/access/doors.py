@@ -115,7 +115,7 @@ class Doors:
     def play(self, stream: StreamName, asked_at: float, *, again: bool = False) -> Terms:
         """Return a player's terms. May block for the keys of tokens."""
         rule = self._rules.find(stream.channel)
-        access = rule.play_access or (KEY if rule.play_keys else self._play_access)
+        access = self._to_play(rule)
         if access == TOKEN:
             return self._terms(rule, asked_at, self._claims("play", stream, again, play_refusal))
         if access == OPEN:
@@ -126,6 +126,10 @@ class Doors:
             return self._terms(rule, asked_at)
         return self._terms(rule, asked_at, key=stream.key or "")
 
+    def is_open(self, channel: str) -> bool:
+        """Tell whether a player must show nothing. Never blocks."""
+        return self._to_play(self._rules.find(channel)) == OPEN
+
     def max_players(self, channel: str) -> int:
         """Return how many may play a channel by the rules in force. Never blocks."""
         return self._rules.find(channel).max_players
@@ -133,6 +137,9 @@ class Doors:
     def max_bitrate(self, channel: str) -> int:
         """Return how many bits per second may be published by the rules in force. Never blocks."""
         return self._rules.find(channel).max_bitrate
+
+    def _to_play(self, rule: ChannelRule) -> str:
+        return rule.play_access or (KEY if rule.play_keys else self._play_access)
 
     def _claims(
         self, action: str, stream: StreamName, again: bool, denial: Callable[[str, str], AccessDenied]

@@ -9,17 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-STATIC = Path(__file__).parent / "static"
+from rtmpsrv.server.http.routes import LIST, PAGE, STATIC
+
+FILES = Path(__file__).parent / "static"
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-PAGE, LIST, ICON = "watch.html", "list.html", "icon.svg"
+PAGE_FILE, LIST_FILE, ICON = "watch.html", "list.html", "icon.svg"
 ALIASES = {"favicon.ico": ICON}  # what browsers ask for by themselves
 MOST_LISTED = 500  # channels; a page with more is of no use to anybody
 
@@ -69,11 +72,14 @@ class Reply(Protocol):
         """Send a whole answer."""
 
 
-class Listed(NamedTuple):
-    """A channel on the air that may be listed."""
+Handler = Callable[[Request, Reply], None]
 
-    name: str
-    seconds: float  # on the air
+
+class Site(Protocol):
+    """Who gives requests to handlers."""
+
+    def add(self, kind: str, handler: Handler) -> None:
+        """Let a handler answer what is of a kind."""
 
 
 class _File(NamedTuple):
@@ -83,16 +89,26 @@ class _File(NamedTuple):
 
 
 class Pages:
-    """Answers for pages and files. The files are read once: there is nothing else that a path could reach."""
+    """Answers for pages and files."""
 
-    def __init__(self, listed: Callable[[], Iterable[Listed] | None]) -> None:
-        """`listed` returns the channels that anybody may know of, or None when nobody may."""
+    def __init__(self, listed: Callable[[], Iterable[str] | None]) -> None:
+        """`listed` returns the channels on the air that anybody may know of, or None when nobody may."""
         self._listed = listed
-        self._files = {path.name: _read(path) for path in STATIC.iterdir() if path.suffix in TYPES}
+
+    @cached_property
+    def _files(self) -> dict[str, _File]:
+        """Read at the first request, and kept: there is nothing else that a path could reach."""
+        return {path.name: _read(path) for path in FILES.iterdir() if path.suffix in TYPES}
+
+    def add_to(self, site: Site) -> None:
+        """Let a site answer with them."""
+        site.add(PAGE, self.page)
+        site.add(LIST, self.list)
+        site.add(STATIC, self.static)
 
     def page(self, request: Request, reply: Reply) -> None:
         """Answer with the page of a channel."""
-        self._send(PAGE, EMBEDDED_POLICY, request, reply)
+        self._send(PAGE_FILE, EMBEDDED_POLICY, request, reply)
 
     def list(self, request: Request, reply: Reply) -> None:
         """Answer with the page of all channels, or with `?format=json` with what it shows."""
@@ -100,7 +116,7 @@ class Pages:
             headers = (("Cache-Control", "no-store"), *COMMON)
             reply.send(200, json.dumps(self._channels()).encode(), "application/json", headers)
         else:
-            self._send(LIST, POLICY, request, reply)
+            self._send(LIST_FILE, POLICY, request, reply)
 
     def static(self, request: Request, reply: Reply) -> None:
         """Answer with one of our files, or 404."""
@@ -128,11 +144,7 @@ class Pages:
         listed = self._listed()
         if listed is None:
             return {"listed": False, "channels": []}
-        first = sorted(listed)[:MOST_LISTED]
-        return {
-            "listed": True,
-            "channels": [{"name": one.name, "seconds": round(one.seconds)} for one in first],
-        }
+        return {"listed": True, "channels": [{"name": name} for name in sorted(listed)[:MOST_LISTED]]}
 
 
 def _read(path: Path) -> _File:

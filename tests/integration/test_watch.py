@@ -9,7 +9,6 @@ import gevent
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from rtmpsrv.watch.pages import Listed
 from tests.browser import NARROW, WIDE, Browser
 from tests.watch_stage import WatchStage
 from tests.watched_clock import percentile, shown, stalls, watch
@@ -235,7 +234,7 @@ def test_what_is_on_the_air_is_listed(browser: Browser, stage: WatchStage) -> No
     browser.shows("#empty-title", "Channels are not listed here")
     stage.listed = []
     browser.shows("#empty-title", "Nothing is live")
-    stage.listed = [Listed("live/<b>two", 3.0), Listed("one", 60.0)]
+    stage.listed = ["live/<b>two", "one"]
     browser.until(lambda: browser.texts("#channels .title") == ["live/<b>two", "one"])
     links = browser.run(
         "return [...document.querySelectorAll('#channels a')].map((one) => one.getAttribute('href'))"

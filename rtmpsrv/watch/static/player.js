@@ -244,8 +244,8 @@ export class Player {
     if (turn !== this.turn) return -1;
     const sentence = text.trim();
     if (response.status === 401 || response.status === 403) {
-      const isKey = response.status === 401 || this.place.hasKey;
-      this.say(isKey ? "key" : "denied", { sentence, wasWrong: this.place.hasKey });
+      const isKey = response.status === 401 || this.place.hasKey || /\b(key|token)\b/i.test(sentence);
+      this.say(isKey ? "key" : "denied", isKey ? { wasWrong: this.place.hasKey } : { sentence });
       return -1; // until there is another key
     }
     if (response.status === 404) this.say("offline");

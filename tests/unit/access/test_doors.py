@@ -236,3 +236,25 @@ def test_a_connection_is_asked_where_its_channel_may_have_users() -> None:
         found.connect(logged_in("pass-two").login, False, lambda pattern: True, NOW)
     with pytest.raises(AccessDenied, match="nosuchuser"):
         found.connect(logged_in(user="bob").login, True, lambda pattern: True, NOW)
+
+
+def test_a_channel_is_open_where_its_rule_and_the_settings_ask_players_for_nothing() -> None:
+    file = b"""
+        [[channel]]
+        name = "live/closed"
+        play_keys = ["a-key-of-players"]
+        [[channel]]
+        name = "live/token"
+        play_access = "token"
+        [[channel]]
+        name = "live/open"
+        play_access = "open"
+        [[channel]]
+        name = "live/usual"
+        max_players = 3
+    """
+    for usual, expected in (("open", ["live/open", "live/usual", "other"]), ("key", ["live/open"])):
+        some = doors(play=usual)
+        some.use(read_rules(file, has_tokens=True))
+        names = ("live/closed", "live/token", "live/open", "live/usual", "other")
+        assert [name for name in names if some.is_open(name)] == expected

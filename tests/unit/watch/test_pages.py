@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from rtmpsrv.watch.pages import EMBEDDED_POLICY, MOST_LISTED, POLICY, STATIC, Headers, Listed, Pages
+from rtmpsrv.watch.pages import EMBEDDED_POLICY, FILES, MOST_LISTED, POLICY, Headers, Pages
 
 
 class Reply:
@@ -49,6 +49,12 @@ def test_the_page_of_a_channel_may_be_in_anybodys_frame_and_load_nothing_from_el
     assert "media-src 'self' blob:;" in EMBEDDED_POLICY
 
 
+def test_a_site_gets_what_there_is_to_answer() -> None:
+    kinds: list[str] = []
+    Pages(lambda: None).add_to(SimpleNamespace(add=lambda kind, _handler: kinds.append(kind)))
+    assert sorted(kinds) == ["list", "page", "static"]
+
+
 def test_the_list_may_be_in_nobodys_frame() -> None:
     reply = ask("list")
     assert b"/static/list.js" in reply.body
@@ -58,7 +64,7 @@ def test_the_list_may_be_in_nobodys_frame() -> None:
 
 @pytest.mark.parametrize("page", ["watch.html", "list.html"])
 def test_each_file_that_a_page_names_is_served(page: str) -> None:
-    text = (STATIC / page).read_text()
+    text = (FILES / page).read_text()
     names = re.findall(r'(?:src|href)="/static/([^"]+)"', text)
     assert len(names) >= 3
     for name in names:
@@ -66,7 +72,7 @@ def test_each_file_that_a_page_names_is_served(page: str) -> None:
     assert not re.search(r"<script>|<style|style=|\son\w+=", text)  # the policy forbids them
 
 
-@pytest.mark.parametrize("script", sorted(path.name for path in STATIC.glob("*.js")))
+@pytest.mark.parametrize("script", sorted(path.name for path in FILES.glob("*.js")))
 def test_each_module_that_a_script_imports_is_served(script: str) -> None:
     reply = ask("static", script)
     assert reply.headers["Content-Type"] == "text/javascript; charset=utf-8"
@@ -95,13 +101,13 @@ def test_what_a_browser_has_is_not_sent_again() -> None:
 
 
 def test_channels_are_listed_by_name() -> None:
-    pages = Pages(lambda: [Listed("b/<x>", 2.4), Listed("a", 61.0)])
+    pages = Pages(lambda: ["b/<x>", "a"])
     reply = ask("list", pages=pages, format="json")
     assert reply.headers["Content-Type"] == "application/json"
     assert reply.headers["Cache-Control"] == "no-store"
     assert json.loads(reply.body) == {
         "listed": True,
-        "channels": [{"name": "a", "seconds": 61}, {"name": "b/<x>", "seconds": 2}],
+        "channels": [{"name": "a"}, {"name": "b/<x>"}],
     }
 
 
@@ -112,6 +118,6 @@ def test_what_nobody_may_know_is_not_listed() -> None:
 
 def test_a_list_has_a_limit() -> None:
     for count in (MOST_LISTED, MOST_LISTED + 1):
-        many = [Listed(f"{number:04}", 1.0) for number in range(count)]
+        many = [f"{number:04}" for number in range(count)]
         listed = json.loads(ask("list", pages=Pages(lambda many=many: many), format="json").body)  # type: ignore[misc]
         assert len(listed["channels"]) == MOST_LISTED
