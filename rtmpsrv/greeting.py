@@ -1,4 +1,4 @@
-"""What a server that starts says about where to publish. Pure but for a look at sockets."""
+"""What a server that starts says about where to publish and to watch. Pure but for a look at sockets."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ def where_to_publish(config: Config, ports: Ports, port: int) -> list[str]:
         f"Publish to {anywhere}{secure}, for example {here}{asked}",
         f"Watch the same, for example with: ffplay {here}",
     ]
+
+
+def where_to_watch(config: Config, address: str, port: int) -> str:
+    """Return a line for the log; address and port are where the server listens for viewers."""
+    here = "127.0.0.1" if address in EVERYWHERE else address
+    channel = "live" if config.url_layout == CHANNEL_KEY else "live/stream"
+    key = "?key=key" if config.url_layout == CHANNEL_KEY and config.play_access == "key" else ""
+    return (
+        f"Watch it in a browser: http{'s' if config.http_tls else ''}://{_in_url(here)}:{port}/{channel}{key}"
+    )
 
 
 def urls(config: Config, address: str, port: int) -> tuple[str, str]:

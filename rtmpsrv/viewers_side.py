@@ -9,6 +9,7 @@ from rtmpsrv.access.limits import counted_as
 from rtmpsrv.access.names import APP_STREAM
 from rtmpsrv.config import Config
 from rtmpsrv.errors import ConfigError
+from rtmpsrv.greeting import where_to_watch
 from rtmpsrv.http_settings import MISSING, installed, taken, was_asked_for
 from rtmpsrv.live.registry import Registry
 from rtmpsrv.server.http import flv
@@ -73,6 +74,7 @@ class ViewersSide:
             self._miss(taken(config, exc), f"no viewers by HTTP: {taken(config, exc)}")
             return
         self._listeners.append(self._listener)
+        log.get().info("%s", where_to_watch(config, *self._listener.bound_to))
 
     def start(self) -> None:
         """Let viewers in; with TLS as soon as there is a certificate. Never blocks."""

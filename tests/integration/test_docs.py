@@ -51,7 +51,7 @@ LIBRARIES = {
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 }  # what they read by themselves
-EXAMPLES = {"STREAM_KEYS", "PORT", "CHANNEL"}  # what the examples read, and how they call it
+EXAMPLES = {"STREAM_KEYS", "PORT", "CHANNEL", "SITE"}  # what the examples read, and how they call it
 NO_VARIABLES = {
     *(reason.name for reason in RegistrationFailure if "_" in reason.name),
     *("CAP_NET_BIND_SERVICE", "MSG_TRUNC", "PROTOCOL_TLS_SERVER"),  # of Linux and of Python's ssl
@@ -329,10 +329,20 @@ def test_the_services_of_the_compose_file_with_redis_find_each_other() -> None:
 
 @pytest.mark.parametrize("path", COMPOSE, ids=shown)
 def test_images_are_official_ones_and_mounted_paths_exist(path: Path) -> None:
+    named = yaml.safe_load(path.read_text()).get("volumes", {})
     for one in services(path).values():
-        assert re.fullmatch(r"(python|redis):[\w.-]+", one.get("image", "redis:7")), one
+        assert re.fullmatch(r"(caddy|python|redis):[\w.-]+", one.get("image", "redis:7")), one
         for volume in one.get("volumes", []):
-            assert (path.parent / volume.split(":")[0]).exists(), volume
+            source = volume.split(":")[0]
+            assert source in named or (path.parent / source).exists(), volume
+
+
+def test_the_proxy_of_the_compose_file_asks_where_viewers_are_served() -> None:
+    found = services(PROJECT / "config/docker-compose.https.yml")
+    config, _warnings = Config.load({k: str(v) for k, v in found["rtmpsrv"]["environment"].items()})
+    assert config.http_bind_address == "0.0.0.0"
+    assert found["caddy"]["command"][-2:] == ["--to", f"rtmpsrv:{config.http_port}"]
+    assert "443:443" in found["caddy"]["ports"]
 
 
 def test_the_backend_of_the_compose_file_is_the_example() -> None:

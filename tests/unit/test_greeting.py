@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rtmpsrv.config import Config
-from rtmpsrv.greeting import urls, where_to_publish
+from rtmpsrv.greeting import urls, where_to_publish, where_to_watch
 from rtmpsrv.server.ports import NO_PORTS
 
 
@@ -37,3 +37,17 @@ def test_what_is_said_names_the_other_port_and_the_backend() -> None:
         "rtmp://127.0.0.1:1935/live/key, if your backend accepts it",
         "Watch the same, for example with: ffplay rtmp://127.0.0.1:1935/live/key",
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "address", "expected"),
+    [
+        ({}, "127.0.0.1", "http://127.0.0.1:8080/live?key=key"),
+        ({"play_access": "open"}, "::", "http://127.0.0.1:8080/live"),
+        ({"url_layout": "app-stream", "http_tls": True}, "::1", "https://[::1]:8080/live/stream"),
+    ],
+)
+def test_the_page_to_watch_is_that_of_the_example(
+    settings: dict[str, Any], address: str, expected: str
+) -> None:
+    assert where_to_watch(Config(**settings), address, 8080) == f"Watch it in a browser: {expected}"
