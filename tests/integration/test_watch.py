@@ -39,9 +39,10 @@ def browser(window: Browser) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def stage() -> Iterator[WatchStage]:
+def stage(browser: Browser) -> Iterator[WatchStage]:
     with WatchStage() as made:
         yield made
+        browser.driver.get("about:blank")  # else the page notes that its server goes
 
 
 def opened(browser: Browser, stage: WatchStage, channel: str = "live", query: str = "") -> None:
