@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from rtmpsrv import api_settings, http_settings
+from rtmpsrv import api_settings, http_settings, record_settings
 
 if TYPE_CHECKING:
     from rtmpsrv.config import Config
 
 # What a format of callbacks has no word for; `access/form_*.py` have those that they know.
-UNKNOWN_EVENTS = {"srs": {"update"}, "mediamtx": {"connect", "stop", "play_stop", "update"}}
+UNKNOWN_EVENTS = {"srs": {"update"}, "mediamtx": {"connect", "stop", "play_stop", "update", "record_done"}}
 EMPTY_SECRET = "JWT_SECRET is empty: tokens of callbacks are signed with an empty secret"
 
 
@@ -37,7 +37,8 @@ def conflicts(config: Config) -> list[str]:
         )
     if config.publish_access == "key" and not config.channels_file:
         problems.append("PUBLISH_ACCESS: the keys are in CHANNELS_FILE, which is not given")
-    return problems + api_settings.problems(config) + http_settings.problems(config)
+    sides = (api_settings, http_settings, record_settings)
+    return problems + [problem for side in sides for problem in side.problems(config)]
 
 
 def between(config: Config) -> list[str]:

@@ -32,6 +32,7 @@ from rtmpsrv.groups import (
     read_all,
 )
 from rtmpsrv.misspelt import misspelt
+from rtmpsrv.record_settings import RecordSettings
 from rtmpsrv.settings import Kind, Reader, display, setting, settings_of
 
 NUMBER, SWITCH, TEXT, ADDRESS = Kind.NUMBER, Kind.SWITCH, Kind.TEXT, Kind.ADDRESS
@@ -45,7 +46,7 @@ PORT = {"low": 1, "high": 65535}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Config:
+class Config(RecordSettings):
     """All settings. Read once at start by `load`; immutable; its repr masks secrets."""
 
     # fmt: off
@@ -168,7 +169,8 @@ class Config:
         choices=("jwt", "nginx", "srs", "mediamtx"))
     callback_events: str = setting(CALLBACK, CHOICES, "start,stop",
         "What it is asked and told. `update` goes out every CALLBACK_UPDATE_SECONDS for each publisher and "
-        "player, and may end it.", choices=("connect", "start", "stop", "play", "play_stop", "update"),
+        "player, and may end it.", choices=("connect", "start", "stop", "play", "play_stop", "update",
+        "record_done"),
         default_text="`start,stop`; `start` with CALLBACK_FORMAT=mediamtx, which knows no end")
     callback_update_seconds: int = setting(CALLBACK, NUMBER, 30,
         "How often `update` is told, if it is.", unit="seconds", low=1, high=24 * HOUR)

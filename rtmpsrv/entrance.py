@@ -16,6 +16,7 @@ from .access.doors import Doors, play_refusal
 from .access.give_way import GiveWay
 from .access.login import Challenges, read_login
 from .access.names import IdRules, Names, StreamName
+from .access.record_rule import RecordRule
 from .access.second_publisher import SecondPolicy
 from .access.terms import NO_LIMIT, Terms
 from .access.watch import Watch
@@ -139,6 +140,10 @@ class Entrance:
     def max_players(self, channel: str) -> int:
         """Return how many may play a channel by the rules in force. Never blocks."""
         return self._doors.max_players(channel)
+
+    def recording(self, channel: str) -> RecordRule | None:
+        """Return what the rules in force say of recording a channel; None where nothing. Never blocks."""
+        return self._doors.recording(channel)
 
     def max_bitrate(self, channel: str) -> int:
         """Return how many bits per second a channel may have by the rules in force. Never blocks."""

@@ -18,6 +18,7 @@ REDIS = "Redis"
 CONTROL = "Control server"
 API = "Admin side: API, metrics and page"
 HTTP = "Viewers by HTTP"
+RECORD = "Recordings"
 PROCESSES = "Processes"
 LOGS = "Logging"
 

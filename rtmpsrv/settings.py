@@ -78,8 +78,10 @@ def setting(group: str, kind: Kind, default: object, text: str, **details: Any) 
 
 
 def settings_of(config: type) -> dict[str, Setting]:
-    """List the settings of a dataclass by field name, in the order of declaration."""
-    described = ((field.name, field.metadata.get("setting")) for field in dataclasses.fields(config))
+    """List the settings of a dataclass by field name, in the order of declaration, inherited ones last."""
+    inherited = {name for base in config.__mro__[1:] for name in getattr(base, "__annotations__", {})}
+    fields = sorted(dataclasses.fields(config), key=lambda field: field.name in inherited)
+    described = ((field.name, field.metadata.get("setting")) for field in fields)
     return {name: one for name, one in described if one is not None}
 
 

@@ -17,8 +17,8 @@ from gevent.pool import Pool
 from rtmpsrv.access.backoff import describe
 from rtmpsrv.access.callback_sender import HTTP_ERRORS, CallbackTimeout, Sender
 from rtmpsrv.access.callbacks import Asking, CallbackAuthority
-from rtmpsrv.access.facts import CONNECT, PLAY, PLAY_STOP, UPDATE, Event, Facts
-from rtmpsrv.access.grants import Grant, PublishRequest, granted
+from rtmpsrv.access.facts import CONNECT, PLAY, PLAY_STOP, RECORD_DONE, UPDATE, Event, Facts
+from rtmpsrv.access.grants import Grant, PublishRequest, Recorded, granted
 from rtmpsrv.access.hooks import Watch
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.log import Logger, RateLimited
@@ -42,6 +42,8 @@ def refused_client(why: str, variable: str) -> AccessDenied:
 
 # Players of one channel leave at one time: no order is kept among them.
 PLAYERS = Asking(PLAY, PLAY_STOP, refused_player, lambda grant: str(grant.serial))
+# Nobody is asked about recordings.
+RECORDINGS = Asking("", RECORD_DONE, refused_client, lambda grant: grant.channel)
 
 
 class CallbackHooks:
@@ -64,6 +66,7 @@ class CallbackHooks:
         self._update_s = update_s
         self._clock = clock
         self._players = CallbackAuthority(sender, log=log, asking=PLAYERS, kinds=kinds)
+        self._recordings = CallbackAuthority(sender, log=log, asking=RECORDINGS, kinds=kinds)
         self._serials = itertools.count(1)
         self._watched: set[_Watched] = set()
         self._looking: gevent.Greenlet[..., None] | None = None
@@ -100,8 +103,8 @@ class CallbackHooks:
 
     @property
     def waiting(self) -> int:
-        """How many reports of players that have left are not delivered or given up."""
-        return self._players.waiting
+        """How many reports of players that have left, and of recordings, are not delivered or given up."""
+        return self._players.waiting + self._recordings.waiting
 
     def count_posts(self, posted: Callable[[str, str, float], None]) -> None:
         """As `CallbackAuthority.count_posts`."""
@@ -110,6 +113,10 @@ class CallbackHooks:
     def left(self, visit: Grant) -> None:
         """Queue the report that a player has left. Never blocks."""
         self._players.ended(visit)
+
+    def recorded(self, recorded: Recorded) -> None:
+        """Queue the report that a recording is whole. Never blocks."""
+        self._recordings.ended(recorded)
 
     def watch(self, grant: Grant, end: Callable[[str], None], *, publishes: bool) -> Watch:
         """Look after one that has just begun, or goes on here. Never blocks."""
@@ -125,7 +132,9 @@ class CallbackHooks:
 
     def wait_idle(self, timeout_s: float) -> bool:
         """Wait until every report was delivered or given up. Blocks up to `timeout_s`."""
-        return self._players.wait_idle(timeout_s)
+        deadline = time.monotonic() + timeout_s
+        idle = self._players.wait_idle(timeout_s)
+        return self._recordings.wait_idle(max(0.0, deadline - time.monotonic())) and idle
 
     def finish(self, timeout_s: float) -> bool:
         """Wait until every report has gone out, then close; tell whether they have. As `wait_idle`."""
@@ -139,6 +148,7 @@ class CallbackHooks:
             self._looking.kill()
         self._updates.kill(timeout=1.0)
         self._players.close()
+        self._recordings.close()
 
     def _look(self) -> None:
         while True:

@@ -23,6 +23,7 @@ from rtmpsrv.access.backoff import Backoff, describe
 from rtmpsrv.access.callback_sender import HTTP_ERRORS, CallbackTimeout, Sender
 from rtmpsrv.access.facts import START, STOP, Approval, Event
 from rtmpsrv.access.gate import Grant, PublishRequest, refusal
+from rtmpsrv.access.grants import Recorded
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.log import Logger
 
@@ -253,6 +254,14 @@ class CallbackAuthority:
 
 def _event(kind: str, about: PublishRequest | Grant) -> Event:
     stream_id = about.stream_id if isinstance(about, Grant) else None
+    file = about.file if isinstance(about, Recorded) else None
     return Event(
-        kind, about.channel, about.key, about.client_ip, stream_id, about.facts, id=str(uuid.uuid4())
+        kind,
+        about.channel,
+        about.key,
+        about.client_ip,
+        stream_id,
+        about.facts,
+        id=str(uuid.uuid4()),
+        file=file,
     )

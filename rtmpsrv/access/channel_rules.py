@@ -18,6 +18,7 @@ from typing import Any
 
 from rtmpsrv.access.login import MAX_USER
 from rtmpsrv.access.names import OTHERS
+from rtmpsrv.access.record_rule import RecordRule, read_record
 from rtmpsrv.access.second_publisher import MAX_RECONNECT_S, MODES
 from rtmpsrv.access.terms import NO_LIMIT
 from rtmpsrv.errors import ConfigError
@@ -31,7 +32,7 @@ FOUND_KEPT = 10_000  # channels whose rule is remembered
 _HASHED = "sha256:"
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 _ACCESS = ("key", "open", "token")
-_TO_COME = frozenset(("record", "push", "pull", "pull_when", "fallback", "on_publish"))
+_TO_COME = frozenset(("push", "pull", "pull_when", "fallback", "on_publish"))
 _ENTRY = re.compile(r"\s*\[\[\s*channel\s*\]\]")
 _KEY = re.compile(r"""\s*(?:\[\s*channel\s*\.\s*)?["']?([\w-]+)["']?\s*[.=\]]""")
 _USER = re.compile(r"[!-~]+")
@@ -52,6 +53,7 @@ class ChannelRule:
     max_seconds: int = NO_LIMIT
     second_publisher: str = ""  # "": as all channels
     reconnect_seconds: int | None = None  # None: likewise
+    record: RecordRule | None = None  # None: likewise
 
 
 NO_RULE = ChannelRule()
@@ -257,6 +259,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "max_seconds": _number,
     "second_publisher": _second,
     "reconnect_seconds": _reconnect,
+    "record": lambda value: read_record(value, _Wrong),
 }
 
 

@@ -16,6 +16,7 @@ from rtmpsrv.access.channel_rules import ChannelRule, ChannelRules, fits
 from rtmpsrv.access.gate import INVALID_KEY, refusal
 from rtmpsrv.access.login import Challenges, Login
 from rtmpsrv.access.names import StreamName
+from rtmpsrv.access.record_rule import RecordRule
 from rtmpsrv.access.second_publisher import SecondPolicy
 from rtmpsrv.access.terms import NO_LIMIT, Terms
 from rtmpsrv.errors import AccessDenied
@@ -140,6 +141,10 @@ class Doors:
 
     def _to_play(self, rule: ChannelRule) -> str:
         return rule.play_access or (KEY if rule.play_keys else self._play_access)
+
+    def recording(self, channel: str) -> RecordRule | None:
+        """Return what the rules in force say of recording a channel. Never blocks."""
+        return self._rules.find(channel).record
 
     def _claims(
         self, action: str, stream: StreamName, again: bool, denial: Callable[[str, str], AccessDenied]

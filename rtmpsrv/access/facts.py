@@ -8,7 +8,8 @@ from typing import Any, Final, Protocol
 
 CONNECT, START, STOP = "connect", "start", "stop"
 PLAY, PLAY_STOP, UPDATE = "play", "play_stop", "update"
-KINDS: Final = (CONNECT, START, STOP, PLAY, PLAY_STOP, UPDATE)
+RECORD_DONE = "record_done"
+KINDS: Final = (CONNECT, START, STOP, PLAY, PLAY_STOP, UPDATE, RECORD_DONE)
 
 MAX_TEXT = 4096  # characters that are kept of each text a client sends: tokens have a quarter of that
 
@@ -90,6 +91,17 @@ def _kept(value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedFile:
+    """A recording that is whole."""
+
+    folder: str
+    name: str  # below the folder
+    seconds: float = 0.0
+    bytes: int = 0
+    reason: str = ""  # for its end
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something to tell a backend, or to ask it."""
 
@@ -102,6 +114,7 @@ class Event:
     publishes: bool = True  # whether the client of an update publishes
     seconds: int = 0  # that it has done so, or played
     id: str = ""  # the same in each attempt to deliver
+    file: RecordedFile | None = None  # of `record_done`
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,14 @@ class JwtForm:
             more = {"query": query, "client_id": facts.id}
             if event.kind == UPDATE:
                 more["seconds"] = event.seconds
+            if event.file is not None:
+                file = event.file
+                more |= {
+                    "file": file.name,
+                    "seconds": int(file.seconds),
+                    "bytes": file.bytes,
+                    "reason": file.reason,
+                }
         token = callback_token(
             event.kind,
             secret=self._secret,

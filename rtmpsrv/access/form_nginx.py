@@ -5,6 +5,7 @@ Fields and their order are those of ngx_rtmp_notify_module.c and ngx_rtmp_netcal
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, unquote_plus
 
@@ -14,6 +15,7 @@ from rtmpsrv.access.facts import (
     KINDS,
     PLAY,
     PLAY_STOP,
+    RECORD_DONE,
     START,
     STOP,
     UPDATE,
@@ -31,6 +33,7 @@ CALLS = {
     PLAY: "play",
     PLAY_STOP: "play_done",
     UPDATE: "update_",
+    RECORD_DONE: "record_done",
 }
 # Players ask for "live or recorded" where they say nothing else: -2000 ms, printed as an unsigned number.
 LIVE = {"start": str(2**32 - 2000), "duration": "0", "reset": "0"}
@@ -70,7 +73,7 @@ class NginxForm:
             fields["call"] = call
             fields |= _special(event)
         arguments = facts.app_query if event.kind == CONNECT else facts.query
-        pairs = [f"{name}={_quoted(value)}" for name, value in fields.items()] + _kept(arguments)
+        pairs = [f"{name}={_quoted(value)}" for name, value in fields.items()] + _kept(arguments, fields)
         headers = {"content-type": "application/x-www-form-urlencoded", "x-event-id": event.id}
         return Message(headers, "&".join(pairs).encode("utf-8", "surrogatepass"), call)
 
@@ -107,13 +110,16 @@ def _special(event: Event) -> dict[str, str]:
         return {"name": facts.name, **LIVE}
     if event.kind == UPDATE:
         return {"time": str(event.seconds), "timestamp": str(event.seconds * 1000), "name": facts.name}
+    if event.file is not None:
+        return {"recorder": "", "name": facts.name, "path": f"{event.file.folder}/{event.file.name}"}
     return {"name": facts.name}
 
 
-def _kept(arguments: str) -> list[str]:
+def _kept(arguments: str, fields: Mapping[str, str]) -> list[str]:
     """Return a client's own arguments, but for those that would pass for ours: in PHP the last one counts."""
     pairs = [pair for pair in arguments.split("&") if pair]
-    return [pair for pair in pairs if unquote_plus(pair.partition("=")[0]).strip().lower() not in _RESERVED]
+    reserved = _RESERVED | fields.keys()
+    return [pair for pair in pairs if unquote_plus(pair.partition("=")[0]).strip().lower() not in reserved]
 
 
 def _quoted(text: str) -> str:

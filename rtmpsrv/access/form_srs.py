@@ -13,6 +13,7 @@ from rtmpsrv.access.facts import (
     CONNECT,
     PLAY,
     PLAY_STOP,
+    RECORD_DONE,
     START,
     STOP,
     Answer,
@@ -28,6 +29,7 @@ ACTIONS = {
     STOP: "on_unpublish",
     PLAY: "on_play",
     PLAY_STOP: "on_stop",
+    RECORD_DONE: "on_dvr",
 }
 VHOST = "__defaultVhost__"  # there are no others
 
@@ -64,6 +66,8 @@ class SrsForm:
                 "stream_url": _path(facts),
                 "stream_id": event.stream_id or f"vid-{facts.id[:8]}",
             }
+            if event.file is not None:
+                said |= {"cwd": event.file.folder, "file": f"./{event.file.name}"}
             if event.kind == PLAY:
                 said["pageUrl"] = facts.page_url
         headers = {"content-type": "application/json", "x-event-id": event.id}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rtmpsrv.access.facts import NO_FACTS, Approval, Facts
+from rtmpsrv.access.facts import NO_FACTS, Approval, Facts, RecordedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,13 @@ class Grant:
     ends_at: float = 0.0  # wall clock, s: when it must be over; 0: never
     max_bitrate: int = 0  # bits per second, of a publisher; 0: any
     max_players: int = 0  # of the channel; 0: any number
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded(Grant):
+    """A permission to publish of which a recording is whole."""
+
+    file: RecordedFile | None = None
 
 
 def granted(request: PublishRequest, answer: str | Approval, serial: int) -> Grant:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import fields
 
 import gevent
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from rtmpsrv import log
 from rtmpsrv.access.callback_hooks import LOOK_EVERY_S, TIME_IS_UP, CallbackHooks
 from rtmpsrv.access.callback_sender import Sender
-from rtmpsrv.access.facts import KINDS, Facts
+from rtmpsrv.access.facts import KINDS, Facts, RecordedFile
 from rtmpsrv.access.form_nginx import NginxForm
 from rtmpsrv.access.gate import Grant, PublishRequest
+from rtmpsrv.access.grants import Recorded
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.server.turns import Turns
 from tests.doubles.hook_backend import Fields, NginxBackend, Said
@@ -154,6 +156,15 @@ def test_events_that_nobody_wants_are_not_told(backend: NginxBackend) -> None:
     only_ends.left(visit)
     assert only_ends.finish(PATIENCE_S)
     assert [event["call"] for event in backend.received] == ["play_done"]
+
+
+def test_recordings_are_told(backend: NginxBackend) -> None:
+    hooks = make(backend.url, "record_done")
+    given = {one.name: getattr(grant(), one.name) for one in fields(Grant)}
+    hooks.recorded(Recorded(**given, file=RecordedFile("/r", "a.flv")))
+    assert hooks.waiting == 1
+    assert hooks.finish(PATIENCE_S)
+    assert [(event["call"], event["path"]) for event in backend.received] == [("record_done", "/r/a.flv")]
 
 
 # --- updates and time ----------------------------------------------------------------------------------

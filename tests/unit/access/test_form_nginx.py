@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import parse_qs, parse_qsl
 
 import pytest
 
-from rtmpsrv.access.facts import Answer, Decision, Event, Facts
+from rtmpsrv.access.facts import Answer, Decision, Event, Facts, RecordedFile
 from rtmpsrv.access.form_nginx import ELSEWHERE, NginxForm, renamed
 from tests.doubles.secrets import KEY
 
@@ -30,11 +31,22 @@ CASES = [
     ("stop", SESSION | {"clientid": "7", "call": "publish_done", "name": "alice & co"} | ARGUMENTS),
     ("play", SESSION | {"clientid": "7", "call": "play", "name": "alice & co"} | LIVE | ARGUMENTS),
     ("play_stop", SESSION | {"clientid": "7", "call": "play_done", "name": "alice & co"} | ARGUMENTS),
+    ("record_done", SESSION | {"clientid": "7", "call": "record_done", "recorder": "", "name": "alice & co",
+        "path": "/r/live/a.flv"} | ARGUMENTS),
 ]  # fmt: skip
 
 
 def event(kind: str, facts: Facts = FACTS, publishes: bool = True) -> Event:
-    return Event(kind, "live/alice", KEY, "192.0.2.1", None, facts, publishes, 31, "e1")
+    file = RecordedFile("/r", "live/a.flv") if kind == "record_done" else None
+    return Event(kind, "live/alice", KEY, "192.0.2.1", None, facts, publishes, 31, "e1", file)
+
+
+def test_clients_cannot_say_where_a_recording_is() -> None:
+    facts = replace(FACTS, query="path=/etc&x=1")
+    for kind, paths in (("record_done", ["/r/live/a.flv"]), ("stop", ["/etc"])):
+        body = NginxForm().message(event(kind, facts)).body
+        assert body is not None
+        assert parse_qs(body.decode())["path"] == paths
 
 
 @pytest.mark.parametrize(("kind", "fields"), CASES)

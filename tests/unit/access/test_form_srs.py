@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rtmpsrv.access.facts import Answer, Decision, Event, Facts
+from rtmpsrv.access.facts import Answer, Decision, Event, Facts, RecordedFile
 from rtmpsrv.access.form_srs import SrsForm
 from tests.doubles.secrets import KEY
 
@@ -45,6 +45,15 @@ def test_ends_carry_the_id_of_their_beginning(kind: str, action: str) -> None:
     assert body is not None
     said = json.loads(body)
     assert (said["action"], said["stream_id"], said["param"]) == (action, "s1", "?s=1")
+
+
+def test_recording_is_told_with_its_folder() -> None:
+    facts = Facts(id="4711", app="live", name="alice")
+    file = RecordedFile("/r", "live/a.flv")
+    body = SrsForm("one").message(Event("record_done", "live", KEY, "192.0.2.1", "s1", facts, file=file)).body
+    assert body is not None
+    said = json.loads(body)
+    assert (said["action"], said["cwd"], said["file"]) == ("on_dvr", "/r", "./live/a.flv")
 
 
 def test_what_was_not_sent_is_empty() -> None:
