@@ -30,6 +30,7 @@ from .live.registry import Registry
 from .monitor.observer import Observer
 from .monitor.report import Standing
 from .monitoring import monitor_of_app, standing_of
+from .recording import is_wanted, recordings_of
 from .relay import Relay
 from .room import play_policy
 from .server.clock import LoopClock
@@ -96,6 +97,7 @@ class App:
             RefusalDelay(self._tell_refusals),
             self._hooks,
         )
+        self.recordings = recordings_of(config, self.registry, self.relay, self._entrance, self._hooks)
         slots: Slots = membership.slots if membership is not None else connection_limits(config)
         # With MSG_BUFFER_SIZE=1 the operator asked for the lowest latency: reads are not merged either.
         ingest = Ingest(clock, enabled=config.msg_buffer_size > 1)
@@ -234,6 +236,8 @@ class App:
         self._admission.start()
         self.monitor.start_watching()
         self.admin.start()
+        if is_wanted(self._config):
+            self.recordings.start()
         self.on_serving()
 
     def _take_over(self, successor: Successor) -> None:
@@ -327,6 +331,7 @@ class App:
         over = all(stops.map(lambda listener: listener.stop_sessions(reason, timeout_s), self.listeners))
         over = bool(reports.get()) and over
         self.viewers.close()
+        over = self.recordings.close(max(1.0, deadline - monotonic())) and over
         if self._hooks is not None:  # players have left by now
             over = self._hooks.finish(max(0.0, deadline - monotonic())) and over
         self._admission.stop_commands()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from .access.grants import Grant
 from .live.player import Player
 from .server.host import Client
 
@@ -32,6 +33,11 @@ class OnAir:
         """Return who publishes a channel."""
         publication = self._publications.get(channel)
         return publication.peer.client if publication is not None else None
+
+    def grant_of(self, channel: str) -> Grant | None:
+        """Return what the publisher of a channel was granted."""
+        publication = self._publications.get(channel)
+        return publication.grant if publication is not None else None
 
     def client_of(self, player: Player) -> Client | None:
         """Return whose connection a player is."""

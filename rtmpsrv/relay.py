@@ -68,6 +68,7 @@ class Relay:
         )
         self._playing = Playing(registry, entrance, may_play, self._visits, self.room)
         self.watching: Watching = Watching(self, registry, entrance, self._visits, self._playing)
+        self.on_published: Callable[[Channel], None] = lambda channel: None  # or goes on from elsewhere
 
     def share(self, elsewhere: Elsewhere) -> None:
         """Serve together with other processes."""
@@ -344,4 +345,5 @@ class Relay:
         )
         publication = RelayPublication(self, peer, channel, grant, stream.path, unwatch, terms)
         self._publications[channel.name] = publication
+        self.on_published(channel)
         return publication

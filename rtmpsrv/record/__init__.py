@@ -1,0 +1,1 @@
+"""Recordings: what publishers send, kept in files. Never delays a stream."""

@@ -1,0 +1,254 @@
+"""The folder of recordings: files are made, written and finished in it. Everything here may block.
+
+Runs in threads: no locks, no log. Paths are walked part by part from an open folder, and no symbolic link
+in it is followed, so nothing outside is ever touched.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from .names import INDEX, PART, is_below
+
+FILE_MODE: Final = 0o640
+FOLDER_MODE: Final = 0o750
+MAX_SAME: Final = 1000  # files of one name, told apart by a counter
+MAX_INDEX_BYTES: Final = 64 << 20
+MIN_FREE: Final = 1 << 30  # bytes; or a share, of a small file system
+MIN_FREE_SHARE: Final = 20  # a twentieth
+
+_WALK: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PLAIN: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+
+class TooFull(OSError):
+    """There is less room left than recordings may take."""
+
+
+class OpenFile:
+    """A file that is written. Used by one thread at a time."""
+
+    __slots__ = ("fd", "name", "size")
+
+    def __init__(self, name: str, fd: int, size: int = 0) -> None:
+        self.name = name  # that it will have
+        self.fd = fd
+        self.size = size  # that was written whole
+
+    def close(self) -> None:
+        """Let go of it. Idempotent."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+class Folder:
+    """One directory, which the operator names."""
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.abspath(path)
+        self._opened = -1
+
+    @property
+    def _fd(self) -> int:
+        """Open it, and make it if need be. Raises OSError."""
+        if self._opened < 0:
+            os.makedirs(self.path, FOLDER_MODE, exist_ok=True)
+            self._opened = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self._opened
+
+    def open(self) -> None:
+        """Open it now, and make it if need be. Raises OSError."""
+        os.fstat(self._fd)
+
+    def is_there(self) -> bool:
+        """Tell whether there is such a folder."""
+        return os.path.isdir(self.path)
+
+    def close(self) -> None:
+        """Let go of it."""
+        opened, self._opened = self._opened, -1
+        if opened >= 0:
+            os.close(opened)
+
+    def create(self, name: str, suffix: str) -> OpenFile:
+        """Make a file that nobody has, under a name that says that it is not whole. Raises OSError."""
+        self.check_room()
+        with self._parent(name, make=True) as (folder, last):
+            for number in range(1, MAX_SAME + 1):
+                counted = last if number == 1 else f"{last}_{number}"
+                try:
+                    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _PLAIN
+                    fd = os.open(counted + suffix + PART, flags, FILE_MODE, dir_fd=folder)
+                except FileExistsError:
+                    continue
+                if _exists(counted + suffix, folder):  # looked at only now that nobody else can make it
+                    os.close(fd)
+                    os.unlink(counted + suffix + PART, dir_fd=folder)
+                    continue
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it is in use while we live
+                parent, slash, _ = name.rpartition("/")
+                return OpenFile(parent + slash + counted + suffix, fd)
+        raise OSError(errno.EEXIST, "too many files of one name", name)
+
+    def take(self, name: str) -> OpenFile | None:
+        """Open a file that was left unfinished; None where somebody writes it.
+
+        Raises FileNotFoundError where there is none, OSError.
+        """
+        with self._parent(name) as (folder, last):
+            fd = os.open(last + PART, os.O_RDWR | _PLAIN, dir_fd=folder)
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", name)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        except OSError:
+            os.close(fd)
+            raise
+        return OpenFile(name, fd, os.fstat(fd).st_size)
+
+    def write(self, file: OpenFile, blocks: Sequence[bytes]) -> None:
+        """Append. Raises OSError; `size` then is what was whole before."""
+        self.check_room()
+        data = memoryview(b"".join(blocks))
+        size, at = len(data), file.size
+        while data:
+            written = os.pwrite(file.fd, data, at)
+            at, data = at + written, data[written:]
+        file.size += size
+
+    def finish(self, file: OpenFile, patches: Iterable[tuple[int, bytes]]) -> None:
+        """Cut off what is not whole, write what is known now, and give it its name. Raises OSError."""
+        try:
+            os.ftruncate(file.fd, file.size)
+            for place, data in patches:
+                os.pwrite(file.fd, data, place)
+            os.fdatasync(file.fd)
+            with self._parent(file.name) as (folder, last):
+                os.rename(last + PART, last, src_dir_fd=folder, dst_dir_fd=folder)
+        finally:
+            file.close()
+
+    def drop(self, file: OpenFile) -> None:
+        """Remove a file that holds nothing. Raises OSError."""
+        try:
+            with self._parent(file.name) as (folder, last):
+                os.unlink(last + PART, dir_fd=folder)
+        finally:
+            file.close()
+
+    def remove(self, name: str) -> bool:
+        """Delete a finished file; tell whether it was there. Raises OSError."""
+        try:
+            with self._parent(name) as (folder, last):
+                os.unlink(last, dir_fd=folder)
+        except FileNotFoundError:
+            return False
+        self._remove_empty(name)
+        return True
+
+    def size_of(self, name: str) -> int | None:
+        """Return the size of a finished file; None where there is none."""
+        try:
+            with self._parent(name) as (folder, last):
+                return os.stat(last, dir_fd=folder, follow_symlinks=False).st_size
+        except OSError:
+            return None
+
+    def check_room(self) -> None:
+        """Raise TooFull where no more may be written."""
+        found = os.fstatvfs(self._fd)
+        free, total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+        if free < min(MIN_FREE, total // MIN_FREE_SHARE):
+            raise TooFull(errno.ENOSPC, "the disk is almost full", self.path)
+
+    def note(self, lines: Sequence[bytes]) -> None:
+        """Append lines to the index, at one go. Raises OSError."""
+        with self._index(os.O_WRONLY | os.O_APPEND) as fd:
+            data = b"".join(lines)
+            if os.write(fd, data) != len(data):
+                raise OSError(errno.ENOSPC, "the index could not be written", INDEX)
+
+    def noted(self) -> bytes:
+        """Return the index, its end if it is too long. Raises OSError."""
+        with self._index(os.O_RDONLY) as fd:
+            size = os.fstat(fd).st_size
+            return os.pread(fd, MAX_INDEX_BYTES, max(0, size - MAX_INDEX_BYTES))
+
+    def rewrite(self, shorten: Callable[[bytes], bytes | None]) -> None:
+        """Put another index in the place of this one, while nobody else does anything with it."""
+        with self._index(os.O_RDONLY) as fd:
+            shorter = shorten(os.pread(fd, MAX_INDEX_BYTES, 0))
+            if shorter is None:
+                return
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _PLAIN
+            new = os.open(INDEX + PART, flags, FILE_MODE, dir_fd=self._fd)
+            try:
+                with os.fdopen(new, "wb") as stream:
+                    stream.write(shorter)
+                    stream.flush()
+                    os.fdatasync(new)
+                os.rename(INDEX + PART, INDEX, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+            except OSError:
+                os.unlink(INDEX + PART, dir_fd=self._fd)
+                raise
+
+    @contextmanager
+    def _index(self, flags: int) -> Iterator[int]:
+        """Open the index and keep others out; it may have been replaced while we waited."""
+        while True:
+            fd = os.open(INDEX, flags | os.O_CREAT | _PLAIN, FILE_MODE, dir_fd=self._fd)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                mine, now = os.fstat(fd), os.stat(INDEX, dir_fd=self._fd, follow_symlinks=False)
+                if (mine.st_ino, mine.st_dev) == (now.st_ino, now.st_dev):
+                    yield fd
+                    return
+            finally:
+                os.close(fd)
+
+    @contextmanager
+    def _parent(self, name: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
+        """Open the folder of a file, and return the last part of its name."""
+        if not is_below(name):
+            raise OSError(errno.EINVAL, "not a file of this folder", name)
+        *folders, last = name.split("/")
+        fd = os.dup(self._fd)
+        try:
+            for part in folders:
+                if make:
+                    with suppress(FileExistsError):  # if it is no folder, the next line says so
+                        os.mkdir(part, FOLDER_MODE, dir_fd=fd)
+                inner = os.open(part, _WALK, dir_fd=fd)
+                os.close(fd)
+                fd = inner
+            yield fd, last
+        finally:
+            os.close(fd)
+
+    def _remove_empty(self, name: str) -> None:
+        """Remove the folders of a file that was the last in them."""
+        while "/" in name:
+            name = name.rpartition("/")[0]
+            try:
+                with self._parent(name) as (folder, last):
+                    os.rmdir(last, dir_fd=folder)
+            except OSError:
+                return  # there is more in it
+
+
+def _exists(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True

@@ -1,0 +1,38 @@
+"""The times of one file: they begin at 0, and go on where a publisher's jump. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rtmpsrv.protocol.timestamps import signed_difference
+
+JUMP_MS: Final = 2000  # more, forward or back, is no time that passed in the stream
+MAX_SKEW_MS: Final = 10_000  # how far the first frame of a kind may be from the others
+
+
+class Timeline:
+    """Changed by whoever writes the file. Kinds (audio, video) keep their distance, but for jumps."""
+
+    __slots__ = ("_kinds", "_newest", "end_ms")
+
+    def __init__(self) -> None:
+        self.end_ms = 0  # the latest time there is
+        self._kinds: dict[int, tuple[int, int]] = {}  # what came last: as it was sent, and in the file
+        self._newest = (0, 0)  # the same of all kinds
+
+    def place(self, kind: int, timestamp: int) -> tuple[int, bool]:
+        """Return a frame's time in the file, in ms, and whether its own one jumped."""
+        known = self._kinds.get(kind)
+        last_in, last_out = self._newest if known is None else known
+        delta = signed_difference(timestamp, last_in)
+        jumped = False
+        if known is not None:
+            jumped = abs(delta) > JUMP_MS
+        elif not self._kinds or abs(delta) > MAX_SKEW_MS:
+            delta = 0
+        if jumped:
+            delta = 0
+        out = last_out + delta
+        self._kinds[kind] = self._newest = (timestamp, out)
+        self.end_ms = max(self.end_ms, out)
+        return max(out, 0), jumped

@@ -1,0 +1,56 @@
+"""A channel that is recorded into a folder of its own, and what is in the files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gevent
+
+from rtmpsrv import log
+from rtmpsrv.access.grants import Grant
+from rtmpsrv.media.flv import Tag, TagReader
+from rtmpsrv.record.disk import Folder
+from rtmpsrv.record.index import DONE, Entry, read
+from rtmpsrv.record.recorder import Job, Plan, Recorder
+from rtmpsrv.record.threads import Threads
+from tests.unit.live.stage import Stage
+
+PLAN = Plan("flv", "%path/%id", 0, 0)
+GRANT = Grant("channel", "secret", "127.0.0.1", "s1", 1)
+PATIENCE_S = 20.0
+
+
+class RecordedStage(Stage):
+    """What a publisher sends is recorded."""
+
+    def __init__(self, path: Path, plan: Plan = PLAN, threads: Threads | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.folder = Folder(str(path))
+        self.done: list[Entry] = []
+        self.jobs: list[Job] = []  # that follow
+        self.recorder = Recorder(
+            self.channel, Job(GRANT, plan), self.folder, threads or Threads(), log.get("RECORD"),
+            lambda entry, grant: self.done.append(entry), self._following, clock=lambda: 1000.0,
+        )  # fmt: skip
+        self.greenlet = gevent.spawn(self.recorder.run)
+
+    def _following(self) -> Job | None:
+        return self.jobs.pop(0) if self.jobs else None
+
+    def finished(self) -> list[list[Tag]]:
+        """Wait for the end of the recording; return the tags of each file but for its metadata."""
+        self.greenlet.get(timeout=PATIENCE_S)
+        return [self.tags(entry) for entry in self.done]
+
+    def tags(self, entry: Entry) -> list[Tag]:
+        data = (Path(self.folder.path) / entry.file).read_bytes()
+        assert len(data) == entry.bytes
+        return TagReader().feed(data)[1:]
+
+    def noted(self) -> list[Entry]:
+        return list(read(self.folder.noted()).values())
+
+    def reasons(self) -> Iterator[str]:
+        return (entry.reason for entry in self.noted() if entry.state == DONE)

@@ -1,0 +1,278 @@
+"""What a publisher sends is in files, to the letter; and what ends a recording ends nothing else."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import gevent
+import gevent.event
+import gevent.monkey
+import pytest
+
+from rtmpsrv.record import recorder as recorder_module
+from rtmpsrv.record.index import DONE, RECORDING
+from rtmpsrv.record.recorder import BLOCK_BYTES, BY_HEADERS, BY_JUMP, BY_SIZE, BY_TIME, OVER, Job, Plan
+from rtmpsrv.record.threads import Threads
+from tests.unit.live.stage import AAC, AVC, AVC_2, HEADERS, data, inter, key, tone
+from tests.unit.record.stage import GRANT, PATIENCE_S, PLAN, RecordedStage
+
+NativeEvent = gevent.monkey.get_original("threading", "Event")
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder_module, "LOOK_EVERY_S", 0.0)
+
+
+def sent(*messages: tuple[Any, ...]) -> list[bytes]:
+    return [message[3] for message in messages]
+
+
+def of(tags: list[Any]) -> list[bytes]:
+    return [tag.payload for tag in tags]
+
+
+def test_everything_from_the_first_frame_on_is_in_the_file(tmp_path: Path) -> None:
+    stage = RecordedStage(tmp_path)
+    cue = data(b"\x02\x00\x03cue\x05", 30)
+    media = (tone("a", 1000), key("0", 1010), tone("b", 1020), cue, inter("1", 1050))
+    stage.publish(*HEADERS, *media)
+    stage.channel.stop()
+    (tags,) = stage.finished()
+    assert of(tags) == sent(AAC, AVC, *media)
+    assert [tag.timestamp for tag in tags] == [0, 0, 0, 10, 20, 20, 50]
+    (entry,) = stage.noted()
+    assert (entry.state, entry.file, entry.channel, entry.stream_id) == (
+        DONE,
+        "channel/s1.flv",
+        "channel",
+        "s1",
+    )
+    assert (entry.seconds, entry.start, entry.reason) == (0.05, 1000.0, OVER)
+    assert not stage.channel.is_wanted
+
+
+def test_nothing_that_cannot_be_decoded_begins_a_file(tmp_path: Path) -> None:
+    stage = RecordedStage(tmp_path)
+    stage.publish(*HEADERS, inter("x"), tone("a", 10), inter("y", 20), key("0", 40), inter("1", 80))
+    stage.channel.stop()
+    (tags,) = stage.finished()
+    assert of(tags)[2:] == sent(tone("a"), key("0"), inter("1"))
+
+
+def test_sound_alone_is_recorded_and_cut_anywhere(tmp_path: Path) -> None:
+    stage = RecordedStage(tmp_path, Plan("flv", "%path", 20, 0))
+    stage.publish(AAC, *[tone(str(at), at) for at in (0, 10, 20, 30, 40, 50)])
+    stage.channel.stop()
+    first, second = stage.finished()
+    assert of(first)[1:] == sent(tone("0"), tone("10"), tone("20"))
+    assert of(second)[1:] == sent(tone("30"), tone("40"), tone("50"))
+
+
+def test_file_ends_before_the_keyframe_at_which_its_time_is_up(tmp_path: Path) -> None:
+    stage = RecordedStage(tmp_path, Plan("flv", "%path", 100, 0))
+    first = (key("0"), tone("a", 60), inter("1", 100))
+    second = (key("2", 140), tone("b", 135), inter("3", 180))
+    stage.publish(*HEADERS, *first, *second)
+    stage.channel.stop()
+    assert [of(tags)[2:] for tags in stage.finished()] == [sent(*first), sent(*second)]
+    assert [tag.timestamp for tag in stage.tags(stage.done[1])] == [0, 0, 0, 0, 40]
+    assert list(stage.reasons()) == [BY_TIME, OVER]
+
+
+def test_file_ends_by_size(tmp_path: Path) -> None:
+    stage = RecordedStage(tmp_path, Plan("flv", "%path", 0, 1000))
+    stage.publish(*HEADERS, key(b"x" * 900), inter(b"y" * 200, 40), key("2", 80))
+    stage.channel.stop()
+    assert [len(tags) for tags in stage.finished()] == [4, 3]
+    assert list(stage.reasons()) == [BY_SIZE, OVER]
+
+
+def test_other_headers_begin_another_file(tmp_path: Path) -> None:
+    stage = RecordedStage(tmp_path)
+    stage.publish(*HEADERS, key("0"), AVC_2, key("1", 40), inter("2", 80))
+    stage.channel.stop()
+    first, second = stage.finished()
+    assert of(first) == sent(AAC, AVC, key("0"), AVC_2)
+    assert of(second) == sent(AAC, AVC_2, key("1"), inter("2"))
+    assert list(stage.reasons()) == [BY_HEADERS, OVER]
+
+
+def test_jump_of_time_is_bridged_until_the_next_keyframe(tmp_path: Path) -> None:
+    stage = RecordedStage(tmp_path)
+    stage.publish(*HEADERS, key("0"), inter("1", 40), inter("2", 4_000_000_000), key("3", 4_000_000_040))
+    stage.channel.stop()
+    first, second = stage.finished()
+    assert [tag.timestamp for tag in first[2:]] == [0, 40, 40]
+    assert of(second)[2:] == sent(key("3"))
+    assert list(stage.reasons()) == [BY_JUMP, OVER]
+
+
+def test_next_publication_has_its_own_file_and_loses_nothing(tmp_path: Path) -> None:
+    stage = RecordedStage(tmp_path)
+    stage.jobs = [Job(GRANT, PLAN)]
+    stage.publish(*HEADERS, key("0"))
+    stage.channel.stop()
+    stage.start("key")
+    with gevent.Timeout(PATIENCE_S):
+        while stage.jobs:
+            gevent.sleep(0)
+    stage.publish(*HEADERS, key("1"), key("2", 40))
+    stage.channel.stop()
+    assert [of(tags)[2:] for tags in stage.finished()] == [sent(key("0")), sent(key("1"), key("2"))]
+    assert [entry.file for entry in stage.done] == ["channel/s1.flv", "channel/s1_2.flv"]
+
+
+def test_publisher_that_goes_on_goes_on_in_the_same_file(tmp_path: Path) -> None:
+    stage = RecordedStage(tmp_path)
+    stage.publish(*HEADERS, key("0"))
+    stage.channel.suspend(5.0)
+    stage.channel.go_on("key")
+    stage.publish(*HEADERS, key("1"))
+    stage.channel.stop()
+    (tags,) = stage.finished()
+    assert set(sent(key("0"), key("1"))) <= set(of(tags))
+
+
+def test_it_is_written_while_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder_module, "WRITE_EVERY_S", 0.0)
+    stage = RecordedStage(tmp_path)
+    stage.publish(*HEADERS, key("0"), inter(b"x" * BLOCK_BYTES, 40))
+    with gevent.Timeout(PATIENCE_S):
+        while stage.recorder.describe()["bytes"] == 0 or not stage.noted():
+            gevent.sleep(0)
+    shown = stage.recorder.describe()
+    assert (shown["channel"], shown["file"], shown["files"]) == ("channel", "channel/s1.flv", 1)
+    assert [entry.state for entry in stage.noted()] == [RECORDING]
+    stage.recorder.stop("stopped")
+    stage.finished()
+    assert list(stage.reasons()) == ["stopped"]
+
+
+def test_stop_before_anything_came_leaves_no_file(tmp_path: Path) -> None:
+    stage = RecordedStage(tmp_path / "new")
+    stage.recorder.stop()
+    assert stage.finished() == []
+    assert not stage.folder.is_there()
+
+
+def test_full_disk_ends_the_recording_and_keeps_what_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(recorder_module, "WRITE_EVERY_S", 0.0)
+    stage = RecordedStage(tmp_path)
+    real, calls = stage.folder.write, []
+
+    def write(file: Any, blocks: Any) -> None:
+        calls.append(file)
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(file, blocks)
+
+    monkeypatch.setattr(stage.folder, "write", write)
+    stage.publish(*HEADERS, key("0"))
+    with gevent.Timeout(PATIENCE_S):
+        while not calls:
+            gevent.sleep(0)
+    stage.publish(inter("1", 40))
+    (tags,) = stage.finished()
+    assert of(tags)[2:] == sent(key("0"))
+    assert stage.recorder.failed == "No space left on device"
+    assert list(stage.reasons()) == ["No space left on device"]
+    assert "recording ended channel=channel: No space left on device" in caplog.text
+    stage.publish(inter("2", 80))
+    assert stage.channel.live
+
+
+def test_file_that_nothing_could_be_written_to_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = RecordedStage(tmp_path)
+
+    def write(file: Any, blocks: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(stage.folder, "write", write)
+    stage.publish(*HEADERS, key("0"))
+    stage.channel.stop()
+    assert stage.finished() == []
+    assert stage.noted() == []
+    assert os.listdir(tmp_path / "channel") == []
+
+
+def test_file_that_cannot_be_finished_is_left_for_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = RecordedStage(tmp_path)
+
+    def finish(file: Any, patches: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(stage.folder, "finish", finish)
+    stage.publish(*HEADERS, key("0"))
+    stage.channel.stop()
+    assert stage.finished() == []
+    assert stage.recorder.failed == "Input/output error"
+    assert [entry.state for entry in stage.noted()] == [RECORDING]
+
+
+def test_file_that_cannot_be_made_ends_the_recording(tmp_path: Path) -> None:
+    (tmp_path / "channel").write_text("no folder")
+    stage = RecordedStage(tmp_path)
+    stage.publish(*HEADERS, key("0"))
+    assert stage.finished() == []
+    assert stage.recorder.failed == "Not a directory"
+
+
+def test_hanging_disk_ends_the_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = RecordedStage(tmp_path, threads=Threads(deadline_s=0.05))
+    hanging = NativeEvent()
+    monkeypatch.setattr(stage.folder, "write", lambda file, blocks: hanging.wait(60.0))
+    stage.publish(*HEADERS, key("0"))
+    stage.recorder.stop()
+    assert stage.finished() == []
+    hanging.set()
+    assert stage.recorder.failed == "the disk did not answer within 0.05 s"
+    assert [entry.state for entry in stage.noted()] == [RECORDING]  # for the next start
+
+
+def test_slow_disk_ends_the_recording_when_it_is_too_far_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = RecordedStage(tmp_path)
+    stage.publish(*HEADERS, key("0"))
+    with gevent.Timeout(PATIENCE_S):
+        while not stage.recorder.files:
+            gevent.sleep(0)
+    stage.publish(key("1", 40))
+    stage.clock.time_s += 11.0
+    stage.publish(key("2", 80))
+    (tags,) = stage.finished()
+    assert stage.recorder.failed.startswith("the disk is too slow")
+    assert of(tags)[2:] == sent(key("0"))
+
+
+def test_bug_ends_the_recording_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = RecordedStage(tmp_path)
+    monkeypatch.setattr(stage.folder, "create", lambda name, suffix: 1 / 0)
+    stage.publish(*HEADERS, key("0"))
+    stage.finished()
+    assert stage.recorder.failed == "an error of the server"
+    assert "ZeroDivisionError" in caplog.text
+    assert not stage.channel.readings
+
+
+def test_channel_that_is_another_process_s_ends_its_file(tmp_path: Path) -> None:
+    stage = RecordedStage(tmp_path)
+    stage.publish(*HEADERS, key("0"))
+    with gevent.Timeout(PATIENCE_S):
+        while not stage.recorder.files:
+            gevent.sleep(0)
+    stage.channel.readings.moved()
+    stage.finished()
+    assert list(stage.reasons()) == ["moved"]
