@@ -21,6 +21,7 @@ from .access.refusals import RefusalDelay
 from .admin import AdminSide, ask_alone
 from .admission import Admission, callback_hooks, connection_limits, longest_answer_s
 from .advice import what_waits
+from .av.process import AvProcess
 from .bounds import agreed, live_limits, session_settings
 from .config import SETTINGS, Config
 from .entrance import entrance_from
@@ -97,7 +98,10 @@ class App:
             RefusalDelay(self._tell_refusals),
             self._hooks,
         )
-        self.recordings = recordings_of(config, self.registry, self.relay, self._entrance, self._hooks)
+        self.av = AvProcess(log.get("AV"))
+        self.recordings = recordings_of(
+            config, self.registry, self.relay, self._entrance, self._hooks, self.av.init
+        )
         slots: Slots = membership.slots if membership is not None else connection_limits(config)
         # With MSG_BUFFER_SIZE=1 the operator asked for the lowest latency: reads are not merged either.
         ingest = Ingest(clock, enabled=config.msg_buffer_size > 1)
@@ -332,6 +336,7 @@ class App:
         over = bool(reports.get()) and over
         self.viewers.close()
         over = self.recordings.close(max(1.0, deadline - monotonic())) and over
+        self.av.close()
         if self._hooks is not None:  # players have left by now
             over = self._hooks.finish(max(0.0, deadline - monotonic())) and over
         self._admission.stop_commands()

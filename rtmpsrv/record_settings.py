@@ -12,7 +12,7 @@ from rtmpsrv.settings import Kind, setting
 if TYPE_CHECKING:
     from rtmpsrv.config import Config
 
-FORMATS = ("flv",)
+FORMATS = ("flv", "mp4")
 MAX_SEGMENT_S = 7 * 24 * 3600
 DEFAULT_PATTERN = "%path/%Y-%m-%d_%H-%M-%SZ"
 MAX_PATTERN = 200  # characters
@@ -28,7 +28,9 @@ class RecordSettings:
         "Whether everything that is published is recorded. CHANNELS_FILE decides for single channels.")
     record_dir: str = setting(RECORD, Kind.TEXT, "recordings",
         "Folder of the recordings and their index. Made when there is something to record.")
-    record_format: str = setting(RECORD, Kind.CHOICE, "flv", "What the files are.", choices=FORMATS)
+    record_format: str = setting(RECORD, Kind.CHOICE, "flv",
+        "What the files are: `flv`, with all that was sent, or `mp4` in fragments, with one track of video "
+        "and one of audio, which needs the extra `web`.", choices=FORMATS)
     record_segment_seconds: int = setting(RECORD, Kind.NUMBER, 3600,
         "A file ends at the first keyframe after this time, and the next begins. 0: not by time.",
         unit="seconds", high=MAX_SEGMENT_S)

@@ -11,6 +11,8 @@ from .access.facts import RecordedFile
 from .access.grants import Grant, Recorded
 from .config import Config
 from .errors import ConfigError
+from .record.flv_file import FlvFile
+from .record.mp4_file import Init, Mp4File
 from .record.recorder import Plan
 from .record.recordings import Keeping, Recordings
 
@@ -25,9 +27,17 @@ MIB, GIB = 1 << 20, 1 << 30
 
 
 def recordings_of(
-    config: Config, registry: Registry[str], relay: Relay, entrance: Entrance, hooks: CallbackHooks | None
+    config: Config,
+    registry: Registry[str],
+    relay: Relay,
+    entrance: Entrance,
+    hooks: CallbackHooks | None,
+    init: Init,
 ) -> Recordings:
-    """Return them. Raises ConfigError where everything is to be recorded and the folder cannot be used."""
+    """Return them; `init` makes the first part of an MP4.
+
+    Raises ConfigError where everything is to be recorded and the folder cannot be used.
+    """
 
     def done(entry: Entry, grant: Grant, folder: str) -> None:
         if hooks is not None:
@@ -43,6 +53,7 @@ def recordings_of(
         registry,
         relay.on_air.grant_of,
         done,
+        {"flv": FlvFile, "mp4": lambda headers: Mp4File(headers, init)},
         log.get("RECORD"),
     )
     if config.record:

@@ -63,6 +63,10 @@ class FlvFile:
         self._headers = frozenset(headers)
         return True
 
+    def end(self) -> bytes:
+        """Return nothing: there is nothing behind the last message."""
+        return b""
+
     def patches(self, end_ms: int, size: int) -> list[Patch]:
         """Return what is to be written over the beginning when the file is whole."""
         return _patches(self._places, self._flags, end_ms, size)
@@ -106,6 +110,11 @@ class Scan:
     def patches(self) -> list[Patch]:
         """Return what is to be written over the beginning."""
         return _patches(self._places, self._flags, self.end_ms, self.size)
+
+    @property
+    def whole(self) -> int:
+        """How much can be kept."""
+        return self.size
 
     @property
     def head_bytes(self) -> int:

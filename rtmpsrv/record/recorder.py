@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 from gevent.event import Event
 
 from rtmpsrv.access.grants import Grant
+from rtmpsrv.errors import MediaLost, MediaRefused
 from rtmpsrv.live.reading import Batch, Lost, Message, Over, Reading
 from rtmpsrv.live.segment import AUDIO, DATA, HEADER, KEYFRAME, VIDEO
 from rtmpsrv.log import Logger
 
 from .disk import Folder, OpenFile
-from .flv_file import FlvFile, Headers
+from .flv_file import Headers
 from .index import DELETED, DONE, RECORDING, Entry, line_of
 from .names import path_of
 from .threads import Threads, TooSlow
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from rtmpsrv.live.channel import Channel
 
 LOOK_EVERY_S: Final = 0.25  # at what was sent: one look for many flushes
-WRITE_EVERY_S: Final = 1.0  # what a crash may cost
+WRITE_EVERY_S: Final = 0.5  # what a crash may cost
 BLOCK_BYTES: Final = 1 << 19  # written at once
 MAX_FILE_MS: Final = 20 * 24 * 3600 * 1000  # times of FLV have 31 bits
 
@@ -43,7 +44,8 @@ class Container(Protocol):
     suffix: str
 
     def begin(self, headers: Headers, metadata: tuple[bytes, ...]) -> bytes: ...
-    def frame(self, type_id: int, time_ms: int, payload: bytes) -> bytes: ...
+    def frame(self, type_id: int, time_ms: int, payload: bytes) -> bytes | None: ...
+    def end(self) -> bytes: ...
     def goes_on(self, headers: Headers) -> bool: ...
     def patches(self, end_ms: int, size: int) -> list[tuple[int, bytes]]: ...
 
@@ -66,7 +68,7 @@ class Job:
     plan: Plan
 
 
-CONTAINERS: Final[dict[str, Callable[[Headers], Container]]] = {"flv": FlvFile}
+Containers = dict[str, Callable[[Headers], Container]]
 
 
 class Failed(Exception):
@@ -113,6 +115,7 @@ class Recorder:
         job: Job,
         folder: Folder,
         threads: Threads,
+        containers: Containers,
         log: Logger,
         done: Callable[[Entry, Grant], None],
         following: Callable[[], Job | None],
@@ -127,6 +130,7 @@ class Recorder:
         self._plan = job.plan
         self._folder = folder
         self._threads = threads
+        self._containers = containers
         self._log = log
         self._done = done
         self._following = following
@@ -167,10 +171,10 @@ class Recorder:
                 if job is None:
                     return
                 self.grant, self._plan = job.grant, job.plan
-        except (OSError, Failed) as exc:
-            self.failed = str(exc) if isinstance(exc, Failed) else exc.strerror or "the disk failed"
+        except (OSError, Failed, MediaRefused, MediaLost) as exc:
+            self.failed = (exc.strerror or "the disk failed") if isinstance(exc, OSError) else str(exc)
             self._log.error("recording ended channel=%s: %s", self.channel, self.failed)
-            self._save_what_is_there(tries_more=isinstance(exc, Failed))
+            self._save_what_is_there(tries_more=not isinstance(exc, OSError))
         except Exception:  # a bug of ours: the stream goes on
             self.failed = "an error of the server"
             log.exception("recording ended channel=%s", self.channel)
@@ -212,10 +216,11 @@ class Recorder:
     def _message(self, message: Message, headers: Headers) -> None:
         type_id, flags, timestamp, payload, _arrival = message
         take = self._take
+        starts = False
         is_media = flags & (AUDIO | VIDEO) and not flags & HEADER
         if is_media:
             has_video = any(one == _VIDEO_TYPE for one, _ in headers) or flags & VIDEO
-            starts = bool(flags & KEYFRAME) if has_video else True
+            starts = bool(flags & KEYFRAME) or not has_video
             if take is not None and starts and (why := take.ends(self._plan)):
                 self._finish(why)
                 take = None
@@ -233,11 +238,17 @@ class Recorder:
                 take.want_next(BY_JUMP)
         else:
             at = take.times.end_ms
-        take.add(take.container.frame(type_id, at, payload))
+        written = take.container.frame(type_id, at, payload)
+        if written is not None:
+            take.add(written)
+            return
+        self._finish(BY_HEADERS)
+        if is_media and starts:
+            self._message(message, headers)
 
     def _begin(self, headers: Headers) -> _Take:
         """Begin a file. Blocks, as all that asks the disk."""
-        container = CONTAINERS[self._plan.format](headers)
+        container = self._containers[self._plan.format](headers)
         now = self._clock()
         name = path_of(self._plan.pattern, self.channel, self.grant.stream_id, now)
         entry = Entry(RECORDING, name, self.channel, self.grant.stream_id, start=now)
@@ -264,8 +275,12 @@ class Recorder:
         take = self._take
         if take is None:
             return
+        take.add(take.container.end())
         self._write(take)
-        self._close(take, reason)
+        if take.file.size:
+            self._close(take, reason)
+        else:
+            self._drop(take)
 
     def _close(self, take: _Take, reason: str) -> None:
         self._take = None
@@ -282,6 +297,10 @@ class Recorder:
         )  # fmt: skip
         self._done(entry, self.grant)
 
+    def _drop(self, take: _Take) -> None:
+        self._take = None
+        self._threads.call(_drop, self._folder, take.file, take.entry)
+
     def _save_what_is_there(self, tries_more: bool = False) -> None:
         """Give a file that could not go on its name: what was written is whole."""
         take = self._take
@@ -293,8 +312,7 @@ class Recorder:
             if take.file.size:
                 self._close(take, self.failed)
             else:
-                self._take = None
-                self._threads.call(_drop, self._folder, take.file, take.entry)
+                self._drop(take)
         except OSError as exc:
             self._log.error("recording not finished file=%s: %s", take.file.name, exc.strerror)
 

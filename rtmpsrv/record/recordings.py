@@ -19,7 +19,7 @@ from rtmpsrv.log import Logger
 
 from .disk import Folder
 from .index import DELETED, Entry, line_of, read, shortened, to_delete
-from .recorder import CLOSING, Job, Plan, Recorder
+from .recorder import CLOSING, Containers, Job, Plan, Recorder
 from .recovery import recover
 from .threads import Threads
 
@@ -55,6 +55,7 @@ class Recordings:
         registry: Registry[str],
         grant_of: Callable[[str], Grant | None],
         done: Callable[[Entry, Grant, str], None],
+        containers: Containers,
         log: Logger,
     ) -> None:
         """`plan_of` a channel: None where it is not recorded; `by_hand`: for those that somebody starts.
@@ -70,6 +71,7 @@ class Recordings:
         self._registry = registry
         self._grant_of = grant_of
         self._told = done
+        self._containers = containers
         self._log = log
         self.folder = Folder(path)
         self._threads = Threads()
@@ -164,7 +166,9 @@ class Recordings:
             is_on_air = found is channel and channel.live and grant is not None and not self._closed
             return self._job(name, grant) if is_on_air and grant is not None else None
 
-        recorder = Recorder(channel, job, self.folder, self._threads, self._log, self._done, following)
+        recorder = Recorder(
+            channel, job, self.folder, self._threads, self._containers, self._log, self._done, following
+        )
         self._running[name] = recorder, gevent.spawn(lambda: self._run(recorder))
 
     def _run(self, recorder: Recorder) -> None:

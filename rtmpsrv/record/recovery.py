@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Protocol
 
-from . import flv_file
+from . import flv_file, mp4_file
 from .disk import Folder, OpenFile
 from .index import DELETED, DONE, RECORDING, Entry, line_of, read
 
 RECOVERED: Final = "recovered"
-BEGINNING: Final = 1024  # bytes of a message that are looked at
+BEGINNING: Final = 1 << 18  # bytes of a box that are looked at, or of a message
 
 
 class Scan(Protocol):
@@ -22,6 +22,8 @@ class Scan(Protocol):
     end_ms: int
 
     @property
+    def whole(self) -> int: ...
+    @property
     def head_bytes(self) -> int: ...
     def read(self, head: bytes) -> int: ...
     def taken(self, head: bytes, beginning: bytes, size: int) -> None: ...
@@ -30,7 +32,7 @@ class Scan(Protocol):
     def holds_media(self) -> bool: ...
 
 
-SCANS: Final[dict[str, Callable[[], Scan]]] = {flv_file.SUFFIX: flv_file.Scan}
+SCANS: Final[dict[str, Callable[[], Scan]]] = {flv_file.SUFFIX: flv_file.Scan, mp4_file.SUFFIX: mp4_file.Scan}
 
 
 def recover(folder: Folder) -> list[Entry]:
@@ -72,10 +74,10 @@ def _recovered(folder: Folder, entry: Entry) -> Entry | None:
         folder.drop(file)
         return replace(entry, state=DELETED, reason="it was empty")
     ended_at = os.fstat(file.fd).st_mtime
-    file.size = scan.size
+    file.size = scan.whole
     folder.finish(file, scan.patches())
     return replace(
-        entry, state=DONE, end=ended_at, seconds=scan.end_ms / 1000, bytes=scan.size, reason=RECOVERED
+        entry, state=DONE, end=ended_at, seconds=scan.end_ms / 1000, bytes=scan.whole, reason=RECOVERED
     )
 
 

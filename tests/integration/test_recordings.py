@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -60,6 +61,15 @@ def decoded(file: Path) -> list[str]:
     return [line.rsplit(",", 1)[1].strip() for line in text.splitlines() if not line.startswith("#")]
 
 
+def length(file: Path) -> float:
+    """Return how long a file says that it is, in seconds."""
+    command = (current_ffmpeg(), "-i", str(file))
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False).stderr
+    found = re.search(r"Duration: 00:00:([0-9.]+)", shown)
+    assert found is not None, shown
+    return float(found[1])
+
+
 def index(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines()]
 
@@ -83,10 +93,7 @@ def test_every_packet_is_in_the_file(name: str, tmp_path: Path) -> None:
     assert entry["channel"] == "live"
     assert entry["bytes"] == file.stat().st_size
     assert entry["reason"] == "the publication ended"
-    shown = subprocess.run(
-        [current_ffmpeg(), "-i", str(file)], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-    ).stderr
-    assert f"Duration: 00:00:0{int(entry['seconds'])}" in shown
+    assert length(file) == pytest.approx(entry["seconds"], abs=0.2)
 
 
 def test_files_cut_at_keyframes_hold_every_packet_once(tmp_path: Path) -> None:
@@ -104,6 +111,23 @@ def test_files_cut_at_keyframes_hold_every_packet_once(tmp_path: Path) -> None:
     assert [one for file in files for one in decoded(file)] == decoded(sample)
 
 
+@pytest.mark.parametrize("name", VIDEO_WITH_SOUND)
+def test_mp4_holds_every_picture_and_tells_its_length(name: str, tmp_path: Path) -> None:
+    sample, folder = make(tmp_path, name), tmp_path / "recordings"
+    settings = {"RECORD": "YES", "RECORD_DIR": str(folder), "RECORD_FORMAT": "mp4"}
+    with ServerProcess(**settings, RECORD_SEGMENT_SECONDS="1") as server:
+        with publish(sample, server.port) as publisher:
+            assert publisher.wait(TIMEOUT_S) == 0
+        server.wait_for_line("recorded channel=live .*publication ended", timeout_s=TIMEOUT_S)
+        server.check_log()
+    files = whole(folder)
+    assert len(files) > 1
+    assert [one for file in files for one in decoded(file)] == decoded(sample)
+    assert hashes(*files) == hashes(sample)
+    seconds = [one["seconds"] for one in index(folder) if one["state"] == "done"]
+    assert [length(file) for file in files] == pytest.approx(seconds, abs=0.2)
+
+
 def test_publisher_that_comes_at_once_has_a_file_of_its_own(tmp_path: Path) -> None:
     sample, folder = make(tmp_path), tmp_path / "recordings"
     with ServerProcess(RECORD="YES", RECORD_DIR=str(folder)) as server:
@@ -116,9 +140,10 @@ def test_publisher_that_comes_at_once_has_a_file_of_its_own(tmp_path: Path) -> N
     assert [hashes(file) for file in whole(folder)] == [hashes(sample)] * 2
 
 
-def test_killed_server_leaves_a_file_that_the_next_one_finishes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["flv", "mp4"])
+def test_killed_server_leaves_a_file_that_the_next_one_finishes(form: str, tmp_path: Path) -> None:
     sample, folder = make(tmp_path), tmp_path / "recordings"
-    settings = {"RECORD": "YES", "RECORD_DIR": str(folder)}
+    settings = {"RECORD": "YES", "RECORD_DIR": str(folder), "RECORD_FORMAT": form}
     with ServerProcess(**settings) as server:
         publisher = publish(sample, server.port, "1", "-stream_loop", "3")
         server.wait_for_line("recording channel=live")
@@ -164,3 +189,29 @@ def test_only_channels_of_the_file_are_recorded(tmp_path: Path) -> None:
             assert publisher.wait(TIMEOUT_S) == 0
         server.wait_for_line("PUBLISH END")
         assert not server.matching("recording channel")
+
+
+def test_full_disk_ends_the_recording_and_not_the_stream(tmp_path: Path) -> None:
+    """On a file system of 1 MiB; the players of the stream get every packet."""
+    sample, folder, played = make(tmp_path), tmp_path / "small", tmp_path / "played.flv"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.fail("needs the right to mount a file system")
+    try:
+        with ServerProcess(RECORD="YES", RECORD_DIR=str(folder)) as server:
+            (folder / "ballast").write_bytes(bytes(960 << 10))
+            url = f"rtmp://127.0.0.1:{server.port}/live/key"
+            with publish(sample, server.port, "2") as publisher:
+                server.wait_for_line("publish accepted")
+                player = subprocess.Popen(
+                    (current_ffmpeg(), *QUIET, "-i", url, "-c", "copy", "-f", "flv", str(played))
+                )
+                assert publisher.wait(TIMEOUT_S) == 0
+            assert player.wait(TIMEOUT_S) == 0
+            server.wait_for_line(r"recording ended channel=live: (the disk is almost full|No space left)")
+        assert hashes(played)["video0"][-20:] == hashes(sample)["video0"][-20:]
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

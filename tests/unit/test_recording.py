@@ -67,7 +67,7 @@ class Told:
 
 def of(config: Config, hooks: Any = None) -> Any:
     house = House()
-    return recordings_of(config, house.registry, house.relay, entrance(), hooks)
+    return recordings_of(config, house.registry, house.relay, entrance(), hooks, lambda question: b"")
 
 
 def test_folder_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ ODD_USER = "line 3: a user's name has up to 64 characters of ASCII, but for blan
             ["line 3: more than 1000 users"]),
         (entry('users = { alice = "x" }\npublish_keys = ["y"]'),
             ["line 3: a channel has users or publish_keys, not both"]),
-        (entry("record.format = \"avi\""), ["line 3: format must be one of flv"]),
+        (entry("record.format = \"avi\""), ["line 3: format must be one of flv, mp4"]),
         (entry("record.segment_mb = -1"), ["line 3: segment_mb must be a whole number from 0 to 1048576"]),
         (entry("record = 7"), ["line 3: record must be true, false or a table"]),
         (entry("record.where = \"x\""), ["line 3: record has format, segment_seconds and segment_mb"]),

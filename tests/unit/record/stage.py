@@ -12,6 +12,7 @@ from rtmpsrv import log
 from rtmpsrv.access.grants import Grant
 from rtmpsrv.media.flv import Tag, TagReader
 from rtmpsrv.record.disk import Folder
+from rtmpsrv.record.flv_file import FlvFile
 from rtmpsrv.record.index import DONE, Entry, read
 from rtmpsrv.record.recorder import Job, Plan, Recorder
 from rtmpsrv.record.threads import Threads
@@ -31,8 +32,9 @@ class RecordedStage(Stage):
         self.done: list[Entry] = []
         self.jobs: list[Job] = []  # that follow
         self.recorder = Recorder(
-            self.channel, Job(GRANT, plan), self.folder, threads or Threads(), log.get("RECORD"),
-            lambda entry, grant: self.done.append(entry), self._following, clock=lambda: 1000.0,
+            self.channel, Job(GRANT, plan), self.folder, threads or Threads(), {"flv": FlvFile},
+            log.get("RECORD"), lambda entry, grant: self.done.append(entry), self._following,
+            clock=lambda: 1000.0,
         )  # fmt: skip
         self.greenlet = gevent.spawn(self.recorder.run)
 

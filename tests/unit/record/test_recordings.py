@@ -16,6 +16,7 @@ from rtmpsrv.access.grants import Grant
 from rtmpsrv.record import recorder as recorder_module
 from rtmpsrv.record import recordings as recordings_module
 from rtmpsrv.record.disk import Folder
+from rtmpsrv.record.flv_file import FlvFile
 from rtmpsrv.record.index import DAY_S, DONE, RECORDING, Entry, line_of
 from rtmpsrv.record.recorder import Plan
 from rtmpsrv.record.recordings import Keeping, Recordings
@@ -37,7 +38,7 @@ class House:
         self.recordings = Recordings(
             str(path), keeping, lambda name: self.plan, replace(PLAN, pattern="%path-by-hand"),
             self.stage.registry, lambda name: self.grant, lambda *told: self.done.append(told),
-            log.get("RECORD"),
+            {"flv": FlvFile}, log.get("RECORD"),
         )  # fmt: skip
 
     def publish(self, serial: int = 1) -> None:

@@ -1,0 +1,224 @@
+"""An MP4 file while it is written, in fragments; and one that was left unfinished. Touches no file.
+
+A fragment can be played as soon as it is written. How long the file is, and where its keyframes are, is
+written when it is whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Final
+
+from rtmpsrv.errors import MediaLost, RemoteProtocolError
+from rtmpsrv.media import mp4
+from rtmpsrv.media.mp4_init import MAX_INIT_BYTES, set_duration
+from rtmpsrv.media.mp4_source import Mp4Source, Question, Timed
+from rtmpsrv.protocol.messages import AUDIO, VIDEO
+
+from .flv_file import Headers, Patch
+
+SUFFIX: Final = ".mp4"
+FRAGMENT_MS: Final = 1000
+USUAL_MS: Final = 40  # a frame's duration where nothing follows
+HEAD_SIZE: Final = 8
+MAX_BOX: Final = 1 << 31  # what we write is far below
+MAX_PLACES: Final = 100_000  # of keyframes
+MAX_ATTEMPTS: Final = 3
+AGAIN_S: Final = 2.0
+
+Init = Callable[[Question], bytes]
+
+
+@dataclass(slots=True)
+class _Track:
+    """What waits for its fragment; the last frame for the time of the next one."""
+
+    waiting: list[Timed] = field(default_factory=list)
+    usual_ms: int = USUAL_MS
+
+
+class Mp4File:
+    """One file. Changed by its writer."""
+
+    suffix = SUFFIX
+
+    def __init__(self, headers: Headers, init: Init, clock: Callable[[], float] = monotonic) -> None:
+        """`init` makes the first part; it may block, and raise MediaRefused or MediaLost."""
+        self._source = Mp4Source(headers)
+        self._make_init = init
+        self._clock = clock
+        self._init = b""
+        self._tracks: dict[int, _Track] = {}
+        self._sequence = 0
+        self._size = 0  # of all that was returned
+        self._end_ms = 0
+        self._places: list[tuple[int, int]] = []
+        self._attempts = 0
+        self._again_at = 0.0
+
+    def begin(self, headers: Headers, metadata: tuple[bytes, ...]) -> bytes:
+        """Return nothing: the first part is made when all tracks have a frame."""
+        return b""
+
+    def frame(self, type_id: int, time_ms: int, payload: bytes) -> bytes | None:
+        """Take a message in; return what is to be written. None: it begins another file. May block."""
+        if type_id not in (AUDIO, VIDEO):
+            return b""
+        now = self._clock()
+        if not self._source.take(type_id, time_ms, payload, now):
+            return None
+        if not self._source.ready(now):
+            return b""
+        begun = self._begun(now)
+        self._collect()
+        if not any(_is_long(track.waiting) for track in self._tracks.values()):
+            return begun
+        return begun + self._fragment()
+
+    def goes_on(self, headers: Headers) -> bool:
+        """Tell nothing by headers: `frame` does, by the messages themselves."""
+        return True
+
+    def end(self) -> bytes:
+        """Return the last fragment, and where the keyframes are. May block."""
+        if not self._source.ready(float("inf")):
+            return b""
+        begun = self._begun(float("inf"))
+        self._collect()
+        last = self._fragment(is_last=True)
+        if not (begun or self._init):
+            return b""
+        number = self._source.tracks[0].number
+        return begun + last + mp4.random_access(number, self._places)
+
+    def patches(self, end_ms: int, size: int) -> list[Patch]:
+        """Return the first part again, with the duration."""
+        return [(0, set_duration(self._init, self._end_ms))] if self._init else []
+
+    def _begun(self, now: float) -> bytes:
+        """Return the first part, once. Raises MediaRefused, MediaLost after some attempts."""
+        if self._init or now < self._again_at:
+            return b""
+        try:
+            self._init = self._make_init(self._source.question)
+        except MediaLost:
+            self._attempts += 1
+            if self._attempts >= MAX_ATTEMPTS or now == float("inf"):
+                raise
+            self._again_at = now + AGAIN_S
+            return b""
+        self._tracks = {one.number: _Track() for one in self._source.tracks}
+        self._size = len(self._init)
+        return self._init
+
+    def _collect(self) -> None:
+        if self._init:
+            for timed in self._source.samples():
+                self._tracks[timed.number].waiting.append(timed)
+
+    def _fragment(self, *, is_last: bool = False) -> bytes:
+        runs = []
+        for number, track in self._tracks.items():
+            ready = track.waiting if is_last else track.waiting[:-1]
+            if not ready:
+                continue
+            nexts = [one.time for one in track.waiting[1:]]
+            if is_last:
+                nexts.append(ready[-1].time + track.usual_ms)
+            parts = [
+                mp4.Part(after - one.time, one.offset, one.is_keyframe, one.data)
+                for one, after in zip(ready, nexts, strict=True)
+            ]
+            runs.append(mp4.Run(number, ready[0].time, parts))
+            track.usual_ms = parts[-1].duration
+            track.waiting = track.waiting[len(ready) :]
+            self._end_ms = max(self._end_ms, nexts[-1])
+        if not runs:
+            return b""
+        self._sequence += 1
+        if runs[0].number == 1 and runs[0].parts[0].is_keyframe and len(self._places) < MAX_PLACES:
+            self._places.append((runs[0].time, self._size))
+        data = mp4.fragment(self._sequence, runs)
+        self._size += len(data)
+        return data
+
+
+def _is_long(waiting: list[Timed]) -> bool:
+    return len(waiting) > 1 and waiting[-1].time - waiting[0].time >= FRAGMENT_MS
+
+
+class Scan:
+    """Reads a file that was left unfinished, box by box; `flv_file.Scan` has the words."""
+
+    head_bytes = HEAD_SIZE
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.whole = 0  # behind the last fragment with all that belongs to it
+        self.end_ms = 0
+        self._init = b""
+        self._has_fragment = False
+        self._pending_ms = 0
+
+    def read(self, head: bytes) -> int:
+        """Take the head of a box, return its size; 0: nothing behind this can be read."""
+        size, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        is_expected = kind in _EXPECTED and (kind == b"ftyp") == (self.size == 0)
+        return size if is_expected and HEAD_SIZE <= size < MAX_BOX else 0
+
+    def taken(self, head: bytes, beginning: bytes, size: int) -> None:
+        """Count a box that is there whole; `beginning` is that of its contents."""
+        kind = head[4:8]
+        self.size += size
+        if kind in (b"ftyp", b"moov"):
+            self._init += head + beginning
+            self.whole = self.size
+        elif kind == b"moof":
+            self._pending_ms = _end_of(beginning)
+        elif kind == b"mdat":
+            self.whole = self.size
+            self.end_ms = max(self.end_ms, self._pending_ms)
+            self._has_fragment = True
+
+    def patches(self) -> list[Patch]:
+        """Return what is to be written over the beginning."""
+        try:
+            return [(0, set_duration(self._init, self.end_ms))] if len(self._init) <= MAX_INIT_BYTES else []
+        except RemoteProtocolError:
+            return []
+
+    @property
+    def holds_media(self) -> bool:
+        """Whether there is a fragment."""
+        return self._has_fragment
+
+
+_EXPECTED: Final = frozenset({b"ftyp", b"moov", b"moof", b"mdat"})
+
+
+def _end_of(moof: bytes) -> int:
+    """Return when the last frame of a fragment is over, in ms; as we wrote it."""
+    end = 0
+    for kind, traf in _boxes(moof):
+        if kind != b"traf":
+            continue
+        inner = dict(_boxes(traf))
+        time, run = inner.get(b"tfdt", b""), inner.get(b"trun", b"")
+        count = int.from_bytes(run[4:8], "big")
+        durations = [
+            int.from_bytes(run[12 + 16 * at : 16 + 16 * at], "big") for at in range(min(count, len(run)))
+        ]
+        end = max(end, int.from_bytes(time[4:12], "big") + sum(durations))
+    return end
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 0
+    while at + HEAD_SIZE <= len(data):
+        size = int.from_bytes(data[at : at + 4], "big")
+        if size < HEAD_SIZE:
+            return
+        yield data[at + 4 : at + 8], data[at + HEAD_SIZE : at + size]
+        at += size

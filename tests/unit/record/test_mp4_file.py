@@ -1,0 +1,176 @@
+"""An MP4 in fragments of a second, from its first part to its end; and one that was left unfinished."""
+
+from __future__ import annotations
+
+import pytest
+
+from rtmpsrv.errors import MediaLost, MediaRefused
+from rtmpsrv.media import mp4
+from rtmpsrv.media.mp4_source import Question
+from rtmpsrv.record.mp4_file import AGAIN_S, Mp4File, Scan
+from tests.unit.live.stage import AAC, AVC, AVC_2, HEADERS, inter, key, tone
+
+FORCE = ((8, AAC[3]), (9, AVC[3]))
+INIT = mp4.box(b"ftyp", b"isom") + mp4.box(b"moov", mp4.box(b"mvhd", bytes(100)))
+
+
+class Maker:
+    """Makes first parts, or fails so often."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.asked: list[Question] = []
+        self.failures = failures
+        self.now = 0.0
+
+    def init(self, question: Question) -> bytes:
+        self.asked.append(question)
+        if len(self.asked) <= self.failures:
+            raise MediaLost("late")
+        return INIT
+
+    def file(self) -> Mp4File:
+        return Mp4File(FORCE, self.init, lambda: self.now)
+
+
+def sent(file: Mp4File, *messages: tuple[int, int, int, bytes]) -> bytes:
+    written = [file.frame(kind, at, payload) for kind, at, _, payload in [_ordered(one) for one in messages]]
+    assert None not in written
+    return b"".join([one or b"" for one in written])
+
+
+def _ordered(message: tuple[int, ...] | tuple[object, ...]) -> tuple[int, int, int, bytes]:
+    type_id, at, msid, payload = message[:4]
+    assert isinstance(type_id, int)
+    assert isinstance(at, int)
+    assert isinstance(msid, int)
+    assert isinstance(payload, bytes)
+    return type_id, at, msid, payload
+
+
+def kinds(data: bytes) -> list[bytes]:
+    found, at = [], 0
+    while at < len(data):
+        found.append(data[at + 4 : at + 8])
+        at += int.from_bytes(data[at : at + 4], "big")
+    return found
+
+
+def second(begin: int = 0) -> list[tuple[int, int, int, bytes]]:
+    pictures = [
+        inter(str(at), at) if at != begin else key(str(at), at) for at in range(begin, begin + 1000, 40)
+    ]
+    sounds = [tone(str(at), at) for at in range(begin, begin + 1000, 40)]
+    return [_ordered(one) for pair in zip(pictures, sounds, strict=True) for one in pair]
+
+
+def written(maker: Maker) -> tuple[Mp4File, bytes]:
+    file = maker.file()
+    data = file.begin(FORCE, ()) + sent(file, *second(), *second(1000), *second(2000))
+    return file, data
+
+
+def test_fragments_follow_the_first_part() -> None:
+    maker = Maker()
+    file, data = written(maker)
+    assert kinds(data) == [b"ftyp", b"moov", *[b"moof", b"mdat"] * 3]
+    assert len(maker.asked) == 1
+    assert [one.fourcc for one in maker.asked[0].tracks] == [b"avc1", b"mp4a"]
+    whole = data + file.end()
+    assert kinds(whole)[8:] == [b"moof", b"mdat", b"mfra"]
+    for message in (*second(), *second(1000), *second(2000)):
+        assert message[3][5 if message[0] == 9 else 2 :] in whole
+    ((place, init),) = file.patches(0, 0)
+    assert (place, len(init)) == (0, len(INIT))
+    assert int.from_bytes(init[44:48], "big") == 3000
+
+
+def test_data_is_left_out() -> None:
+    assert Maker().file().frame(18, 0, HEADERS[0][3]) == b""
+
+
+def test_other_configuration_is_another_file() -> None:
+    file = Maker().file()
+    sent(file, *second())
+    assert file.goes_on(())
+    assert file.frame(9, 1000, AVC_2[3]) is None
+
+
+def test_what_never_had_a_keyframe_leaves_nothing() -> None:
+    file = Maker().file()
+    assert sent(file, _ordered(inter("1", 0))) + file.end() == b""
+    assert file.patches(0, 0) == []
+    assert Maker().file().end() == b""
+
+
+def test_short_stream_is_whole_at_its_end() -> None:
+    file = Maker().file()
+    assert sent(file, _ordered(key("0", 0))) == b""
+    assert kinds(file.end()) == [b"ftyp", b"moov", b"moof", b"mdat", b"mfra"]
+
+
+def test_first_part_is_asked_for_again() -> None:
+    maker = Maker(failures=1)
+    file = maker.file()
+    assert sent(file, *second(), *second(1000)) == b""
+    assert len(maker.asked) == 1
+    maker.now = AGAIN_S
+    data = sent(file, *second(2000))
+    assert kinds(data)[:3] == [b"ftyp", b"moov", b"moof"]
+    assert key("0")[3][5:] in data + file.end()
+
+
+def test_first_part_that_is_never_had_is_an_error() -> None:
+    maker = Maker(failures=99)
+    file = maker.file()
+    sent(file, *second())
+    maker.now = AGAIN_S
+    sent(file, *second(1000))
+    maker.now = 2 * AGAIN_S
+    with pytest.raises(MediaLost):
+        sent(file, *second(2000))
+    with pytest.raises(MediaLost):
+        file.end()
+
+
+def test_what_cannot_be_mp4_is_refused() -> None:
+    file = Mp4File((), Maker().init, lambda: 0.0)
+    file.frame(8, 0, b"\x72abc")  # G.711
+    with pytest.raises(MediaRefused):
+        file.end()
+
+
+def scanned(data: bytes) -> Scan:
+    scan = Scan()
+    while True:
+        head = data[scan.size : scan.size + scan.head_bytes]
+        size = scan.read(head)
+        if not size or scan.size + size > len(data):
+            return scan
+        scan.taken(head, data[scan.size + len(head) : scan.size + size], size)
+
+
+def test_scan_stops_behind_the_last_whole_fragment() -> None:
+    _, data = written(Maker())
+    ends = [len(INIT)]
+    at = 0
+    for kind in kinds(data):
+        at += int.from_bytes(data[at : at + 4], "big")
+        if kind == b"mdat":
+            ends.append(at)
+    for end, following in zip(ends, [*ends[1:], len(data) + 1], strict=True):
+        for cut in {end, (end + following) // 2, following - 1}:
+            assert scanned(data[:cut]).whole == end
+    assert scanned(data + bytes(100)).whole == ends[-1]
+    scan = scanned(data)
+    assert scan.holds_media
+    assert scan.end_ms == 2960
+    assert int.from_bytes(scan.patches()[0][1][44:48], "big") == 2960
+    assert not scanned(INIT).holds_media
+    assert scanned(b"FLV" + data).whole == scanned(data[len(INIT) :]).whole == 0
+
+
+def test_scan_of_hostile_boxes_ends() -> None:
+    moof = mp4.box(b"moof", mp4.box(b"traf", mp4.box(b"trun", b"\xff" * 20)), mp4.box(b"odd"), bytes(8))
+    scan = scanned(INIT + moof + mp4.box(b"mdat"))
+    assert scan.whole == len(INIT) + len(moof) + 8
+    assert scanned(mp4.box(b"ftyp") + mp4.box(b"moov", b"\0" * 9)).patches() == []
