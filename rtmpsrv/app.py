@@ -7,7 +7,6 @@ in `admission`), cryptography and OpenSSL together take longer to load than all 
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from .admin import AdminSide, ask_alone
 from .admission import Admission, callback_hooks, connection_limits, longest_answer_s
 from .advice import what_waits
 from .av.process import AvProcess
-from .bounds import agreed, live_limits, session_settings
+from .bounds import agreed, live_limits, raise_descriptor_limit, session_settings
 from .config import SETTINGS, Config
 from .entrance import entrance_from
 from .groups import LOGS
@@ -108,7 +107,7 @@ class App:
         proxies = Proxies(config.proxy_protocol_from, config.max_connections)
         numbers = Numbers()
         self.listeners: list[Listener] = []
-        self.viewers = ViewersSide(config, self.relay.watching, self.listeners)
+        self.viewers = ViewersSide(config, self.relay.watching, self.listeners, self.av)
         Pages(Listing(config, self.registry, self._entrance)).add_to(self.viewers.site)
         self._parts = ServerParts(
             session_settings(config),
@@ -349,14 +348,3 @@ def membership(config: Config, name: str, run_dir: str) -> Membership:
     from .workers.membership import Membership  # a single process needs nothing of it
 
     return Membership(name, run_dir, connection_limits(config), longest_answer_s(config), log.get("WORKER"))
-
-
-def raise_descriptor_limit() -> int:
-    """Allow as many descriptors as the system lets us have, and return their number.
-
-    Connections and segments of logs need them.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard

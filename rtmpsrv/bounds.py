@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 from .config import Config
 from .live.output import LiveLimits
 from .server.session_state import SessionSettings
@@ -41,3 +43,14 @@ def session_settings(config: Config) -> SessionSettings:
         message_bytes=min(config.max_message_mb * MIB, 0xFFFFFF),
         room_variable="GOP_CACHE_TOTAL_MB",
     )
+
+
+def raise_descriptor_limit() -> int:
+    """Allow as many descriptors as the system lets us have, and return their number.
+
+    Connections and segments of logs need them.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard

@@ -15,7 +15,7 @@ from .api_settings import MISSING, installed
 from .config import Config, effective_settings
 from .entrance import entrance_from
 from .errors import CertificateError, ConfigError
-from .server.listener import bind
+from .server.binding import bind
 from .server.turns import Turns
 
 

@@ -19,10 +19,10 @@ from rtmpsrv.server.parts import ServerParts
 class Shown:
     """One process's. Nothing of it runs before somebody asks."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, process: AvProcess) -> None:
         """Give the handlers to a site. Never blocks."""
         logger = log.get("WATCH")
-        self.process = AvProcess(logger)
+        self.process = process
         self.mp4 = Mp4Site(self.process.init, logger)
         self.stills = StillSite(self.process.picture)
         self.hls: HlsHandler | None = None
@@ -46,8 +46,7 @@ class Shown:
         }
 
     def close(self) -> None:
-        """End what is shown, and the process. Idempotent. Blocks for seconds at most."""
+        """End what is shown. Idempotent. Blocks for seconds at most."""
         self.mp4.close()
         if self.hls is not None:
             self.hls.close("the server ends")
-        self.process.close()

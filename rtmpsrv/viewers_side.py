@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rtmpsrv import log
 from rtmpsrv.access.limits import counted_as
 from rtmpsrv.access.names import APP_STREAM
+from rtmpsrv.av.process import AvProcess
 from rtmpsrv.config import Config
 from rtmpsrv.errors import ConfigError
 from rtmpsrv.greeting import where_to_watch
@@ -29,14 +30,14 @@ if TYPE_CHECKING:
 class ViewersSide:
     """One process's. Its listener is among those of the application, as soon as it is open."""
 
-    def __init__(self, config: Config, host: ViewerHost, listeners: list[Listener]) -> None:
+    def __init__(self, config: Config, host: ViewerHost, listeners: list[Listener], av: AvProcess) -> None:
         """Prepare what there is to be seen; other parts add to `site`. Never blocks."""
         self.site = Site(
             host, has_paths=config.url_layout == APP_STREAM, allow_origin=config.http_allow_origin
         )
         self.site.counted_as = counted_as
         self.site.add(FLV, flv.serve)
-        self.shown = Shown(self.site) if config.http_port else None
+        self.shown = Shown(self.site, av) if config.http_port else None
         self._config = config
         self._listeners = listeners
         self._listener: Listener | None = None

@@ -18,7 +18,7 @@ from gevent.event import Event
 
 from rtmpsrv.log import Logger
 from rtmpsrv.monitor.web_process import Ask, WebProcess
-from rtmpsrv.server.listener import bind
+from rtmpsrv.server.binding import bind
 
 SOUND_S: Final = 10.0  # one that has lived for so long did not die of its start
 FIRST_PAUSE_S: Final = 1.0  # after one that did

@@ -6,7 +6,6 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from posix import close  # that of `os` is replaced by gevent's, which asks the hub each time
 from time import monotonic
 from typing import Any
@@ -18,6 +17,7 @@ from gevent.server import StreamServer
 
 from .. import log
 from ..errors import CannotMove
+from .binding import adopted, bind
 from .host import Client, Host
 from .parts import ServerParts, Slots
 from .proxies import read_header
@@ -29,7 +29,6 @@ from .tally import PROXY
 from .transport import PlainTransport, Transport
 from .trim import Trim
 
-BACKLOG = 4096  # connections the kernel holds for us; it takes the lesser of this and somaxconn
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 ACCEPT_PAUSE_S = 0.1  # after running out of descriptors
 # In one round of the loop, which gives the greenlets that are ready 5 ms. More than can begin and end in that
@@ -68,7 +67,7 @@ class Listener(StreamServer):
         self._accept_errors = log.RateLimited(
             lambda n: self.log.error("accept failed %d times: out of descriptors or memory", n)
         )
-        sock = bind(self._address, port) if descriptor is None else _adopt(descriptor)
+        sock = bind(self._address, port) if descriptor is None else adopted(descriptor)
         self.port: int = sock.getsockname()[1]
         self._told_address = self._address if descriptor is None else sock.getsockname()[0]  # for people
         # gevent's stubs know handlers of a socket and an address, but not that the address is a tuple.
@@ -165,7 +164,7 @@ class Listener(StreamServer):
         sock.close()
 
     def _serve_adopted(self, frozen: Frozen) -> None:
-        sock = _adopt(frozen.descriptor)
+        sock = adopted(frozen.descriptor)
         try:
             self._run(frozen.state, PlainTransport(sock))
         finally:
@@ -223,9 +222,8 @@ class Listener(StreamServer):
 
     def _forget(self, session: Served) -> None:
         self.sessions.discard(session)
-        if (
-            self._by_id.get(session.client.id) is session
-        ):  # else it has moved, and is here again as another one
+        # Else it has moved, and is here again as another one.
+        if self._by_id.get(session.client.id) is session:
             del self._by_id[session.client.id]
 
     @property
@@ -315,44 +313,3 @@ class _Slot:
         if not self._given_back:
             self._given_back = True
             self._slots.release(self._address)
-
-
-def bind(address: str, port: int, *, listen: bool = True) -> gsocket.socket:
-    """Give a socket that listens, or only has its address so far: connections are refused until it listens.
-
-    Raises OSError. Blocks for a name, which a thread of gevent looks up.
-    """
-    family, where = _resolve(address, port)
-    sock = gsocket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.bind(where)
-        if listen:
-            sock.listen(BACKLOG)
-        sock.setblocking(False)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _adopt(descriptor: int) -> gsocket.socket:
-    sock = gsocket.socket(fileno=descriptor)
-    sock.setblocking(False)
-    return sock
-
-
-def _resolve(address: str, port: int) -> tuple[int, Any]:
-    """Return family and socket address. Blocks for a name, which a thread of gevent looks up."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        parsed = None
-    if isinstance(parsed, IPv4Address):
-        return socket.AF_INET, (address, port)
-    if isinstance(parsed, IPv6Address) and parsed.scope_id is None:
-        return socket.AF_INET6, (address, port)
-    found = gsocket.getaddrinfo(address, port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE)[0]
-    return found[0], found[4]

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .listener import BACKLOG
+from .binding import BACKLOG
 
 PLAIN, SECURE, HTTP = "rtmp", "rtmps", "http"  # names of sockets
 

@@ -15,7 +15,7 @@ from .. import api_settings, http_settings, log, run_dir
 from ..advice import EMPTY_SECRET
 from ..config import Config
 from ..errors import ConfigError
-from ..server.listener import bind
+from ..server.binding import bind
 from ..server.ports import HTTP, PLAIN, SECURE, Ports, choose, offers
 from ..service import Service
 from ..systemd import take_sockets

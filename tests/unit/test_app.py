@@ -16,7 +16,8 @@ from gevent import socket as gsocket
 from gevent.event import Event
 
 from rtmpsrv import log
-from rtmpsrv.app import App, raise_descriptor_limit
+from rtmpsrv.app import App
+from rtmpsrv.bounds import raise_descriptor_limit
 from rtmpsrv.client import Client
 from rtmpsrv.config import Config
 from rtmpsrv.server.ports import Ports

@@ -12,7 +12,7 @@ from rtmpsrv import admin
 from rtmpsrv.config import Config
 from rtmpsrv.errors import ConfigError
 from rtmpsrv.keeper import Beside, ask_all
-from rtmpsrv.server.listener import bind
+from rtmpsrv.server.binding import bind
 from rtmpsrv.workers import keeper_process
 from tests.server_process import free_port
 from tests.unit.workers.stage import Cluster

@@ -587,7 +587,7 @@ class Noted(Entrance):
 
     def __init__(self) -> None:
         super().__init__()
-        self.watched: list[tuple[str, object]] = []
+        self.seen: list[tuple[str, object]] = []
         self.bitrates: list[int] = []
 
     def watch_publisher(
@@ -607,8 +607,8 @@ class Noted(Entrance):
         return self._note(f"player with {key}", terms)
 
     def _note(self, who: str, terms: Terms | None) -> Callable[[], None]:
-        self.watched.append(entry := (who, terms))
-        return lambda: self.watched.remove(entry)
+        self.seen.append(entry := (who, terms))
+        return lambda: self.seen.remove(entry)
 
 
 def test_who_is_let_in_is_watched_until_it_ends_or_moves() -> None:
@@ -617,16 +617,16 @@ def test_who_is_let_in_is_watched_until_it_ends_or_moves() -> None:
     house.desk.max_bitrate = 8
     publication = house.publish("k")
     playback, _ = house.play("k")
-    assert noted.watched == [("publisher", Terms()), ("player with k", Terms("k"))]
+    assert noted.seen == [("publisher", Terms()), ("player with k", Terms("k"))]
     frozen, player = publication.freeze(), playback.freeze()
-    assert noted.watched == []
+    assert noted.seen == []
     publication = house.relay.resume_publication(FakePeer(name="k"), frozen)
     playback = house.relay.resume_playback(FakePeer(name="k"), player, cast(Outlet, FakeSink(house.clock)))
-    assert noted.watched == [("publisher", None), ("player with k", None)], "on what terms is found again"
+    assert noted.seen == [("publisher", None), ("player with k", None)], "on what terms is found again"
     assert noted.bitrates == [8, 8], "what the backend gave goes along"
     playback.end("test")
     publication.end("test")
-    assert noted.watched == []
+    assert noted.seen == []
 
 
 def test_a_session_that_publishes_and_plays_moves_with_both() -> None:
@@ -659,6 +659,9 @@ class Others:
 
     def wanted(self, name: str) -> None:
         self.told.append(("wanted", name))
+
+    def has(self, name: str) -> bool:
+        return False
 
     def published_here(self, name: str) -> None:
         self.told.append(("published here", name))

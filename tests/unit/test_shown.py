@@ -4,6 +4,8 @@ from itertools import count
 from types import SimpleNamespace
 from typing import cast
 
+from rtmpsrv import log
+from rtmpsrv.av.process import AvProcess
 from rtmpsrv.live.output import LiveLimits
 from rtmpsrv.live.registry import Registry
 from rtmpsrv.server.clock import LoopClock
@@ -15,7 +17,7 @@ from rtmpsrv.shown import Shown
 
 def test_nothing_runs_before_somebody_asks() -> None:
     site = Site(cast(ViewerHost, None))
-    shown = Shown(site)
+    shown = Shown(site, AvProcess(log.get("AV")))
 
     assert {MP4, JPG} <= site.handlers.keys()
     assert shown.describe()["process"]["pid"] is None

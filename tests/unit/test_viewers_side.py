@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from gevent import socket as gsocket
 
+from rtmpsrv import log
+from rtmpsrv.av.process import AvProcess
 from rtmpsrv.config import Config
 from rtmpsrv.errors import ConfigError
 from rtmpsrv.server.http.routes import FLV
@@ -32,7 +34,8 @@ def listeners() -> Iterator[list[Listener]]:
 
 
 def side(listeners: list[Listener], **settings: object) -> tuple[ViewersSide, ServerParts]:
-    made = ViewersSide(Config(**settings), ViewingHost(), listeners)  # type: ignore[arg-type]
+    config = Config(**settings)  # type: ignore[arg-type]
+    made = ViewersSide(config, ViewingHost(), listeners, AvProcess(log.get("AV")))
     return made, dataclasses.replace(make_parts(), site=made.site)
 
 

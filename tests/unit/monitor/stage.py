@@ -39,6 +39,7 @@ class Stage:
 
     def session(self, connection_id: str) -> Session:
         (found,) = [one for one in self.app.listeners[0].sessions if one.client.id == connection_id]
+        assert isinstance(found, Session)
         return found
 
     def events(self) -> list[str]:

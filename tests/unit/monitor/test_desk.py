@@ -14,7 +14,7 @@ from gevent.event import Event
 from rtmpsrv import log
 from rtmpsrv.monitor import desk
 from rtmpsrv.monitor.desk import Desk
-from rtmpsrv.server.listener import bind
+from rtmpsrv.server.binding import bind
 from tests.unit.web.stage import Lines
 from tests.unit.workers.lines import eventually
 

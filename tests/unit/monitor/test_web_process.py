@@ -11,7 +11,7 @@ import pytest
 from rtmpsrv import log
 from rtmpsrv.monitor import web_process
 from rtmpsrv.monitor.web_process import WebProcess
-from rtmpsrv.server.listener import bind
+from rtmpsrv.server.binding import bind
 from tests.server_process import PROJECT
 from tests.unit.web.stage import Lines
 

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from rtmpsrv.server.listener import bind
+from rtmpsrv.server.binding import bind
 from rtmpsrv.server.ports import Offer, Ports, choose, listening, offers, place_of
 
 PLAIN, SECURE = 1935, 443

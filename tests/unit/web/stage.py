@@ -13,7 +13,7 @@ from gevent import socket as gsocket
 from gevent.event import Event
 
 from rtmpsrv import log
-from rtmpsrv.server.listener import bind
+from rtmpsrv.server.binding import bind
 from rtmpsrv.web.connections import Connections
 from rtmpsrv.web.server import Server
 

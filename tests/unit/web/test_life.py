@@ -11,7 +11,7 @@ import pytest
 
 from rtmpsrv import log
 from rtmpsrv.config import Config, texts_of
-from rtmpsrv.server.listener import bind
+from rtmpsrv.server.binding import bind
 from rtmpsrv.web import life
 from rtmpsrv.web.life import Life
 from rtmpsrv.workers.calls import Calls

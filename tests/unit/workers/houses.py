@@ -60,7 +60,7 @@ class House:
 
     @property
     def sessions(self) -> set[Session]:
-        return self.listener.sessions
+        return {one for one in self.listener.sessions if isinstance(one, Session)}
 
     def close(self) -> None:
         self.listener.close()

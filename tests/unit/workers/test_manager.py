@@ -27,7 +27,12 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def config(tmp_path: Path, **settings: object) -> Config:
-    values = {"bind_address": "127.0.0.1", "rtmp_port": free_port(), "run_dir": str(tmp_path / "run")}
+    values = {
+        "bind_address": "127.0.0.1",
+        "rtmp_port": free_port(),
+        "run_dir": str(tmp_path / "run"),
+        "http_port": 0,
+    }
     return Config(**values | settings)  # type: ignore[arg-type]
 
 

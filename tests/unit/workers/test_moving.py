@@ -29,6 +29,7 @@ def waiting(made: Crew) -> tuple[Watcher, Session]:
 
 def session_of(hand: Hand) -> Session:
     (session,) = hand.listeners[0].sessions
+    assert isinstance(session, Session)
     return session
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from rtmpsrv.access.gate import Gate, Grant
 from rtmpsrv.errors import CannotMove
-from rtmpsrv.server.session import Session
+from rtmpsrv.server.served import Served
 from rtmpsrv.workers.parcel import Parcel, freeze
 from rtmpsrv.workers.slices import Slice
 from tests.unit.server.stage import PATIENCE_S, eventually
@@ -24,7 +24,7 @@ def handover() -> Iterator[Handover]:
     made.close()
 
 
-def whole(handover: Handover) -> Slice[Session]:
+def whole(handover: Handover) -> Slice[Served]:
     return Slice(list(handover.old.sessions), ["app"])
 
 
@@ -71,7 +71,7 @@ def test_a_channel_stays_with_all_its_players_when_its_publisher_does(
     handover.player()
     listener, release = handover.old.listener, handover.old.listener.release
 
-    def stays(session: Session) -> object:
+    def stays(session: Served) -> object:
         if session.role == "publisher":
             raise CannotMove("it is busy")
         return release(session)
