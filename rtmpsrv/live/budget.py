@@ -13,16 +13,20 @@ LOG = "log"  # serialised messages and their index
 HEADERS = "headers"  # headers, metadata and what joiners are told before media
 UNFINISHED = "unfinished"  # messages, handshakes and bytes of peers that are not complete or not judged yet
 ANSWERS = "answers"  # what peers are told and have not taken yet
+WINDOWS = "windows"  # of HLS and MP4: what viewers may ask for, and what that is made of
 
 # Of all connections together. A frame is far below a mebibyte, and few are under way at one moment.
 UNFINISHED_BYTES = 64 << 20
 ANSWERS_BYTES = 64 << 20
+# Of the limit: logs are what all viewers need, windows are what some do.
+WINDOWS_SHARE = 0.5
+PRESSED = 0.75  # of a bound, from where on as little as possible is to be held
 # Segments of logs need a descriptor each; half of what the process may open is left for connections.
 DESCRIPTOR_SHARE = 0.5
 
 
 class Holder(Protocol):
-    """A connection, as far as the budget knows it."""
+    """A connection, or who makes HLS or MP4, as far as the budget knows it."""
 
     def drop(self, reason: str) -> None:
         """End it. Never blocks."""
@@ -42,9 +46,10 @@ class Budget:
         self.limit_bytes = limit_bytes
         self.used_bytes = 0  # of all kinds together; changed here only
         self.relieve: Callable[[], None] = _nothing
-        self._bounds = {UNFINISHED: unfinished_bytes, ANSWERS: answers_bytes}
-        self._used = {LOG: 0, HEADERS: 0, UNFINISHED: 0, ANSWERS: 0}
-        self._holders: dict[str, dict[Holder, int]] = {UNFINISHED: {}, ANSWERS: {}}
+        windows_bytes = int(limit_bytes * WINDOWS_SHARE)
+        self._bounds = {UNFINISHED: unfinished_bytes, ANSWERS: answers_bytes, WINDOWS: windows_bytes}
+        self._used = {LOG: 0, HEADERS: 0, UNFINISHED: 0, ANSWERS: 0, WINDOWS: 0}
+        self._holders: dict[str, dict[Holder, int]] = {UNFINISHED: {}, ANSWERS: {}, WINDOWS: {}}
         self._descriptors = 0
         self._descriptor_limit = descriptor_limit
 
@@ -83,7 +88,7 @@ class Budget:
     # --- what connections hold --------------------------------------------------------------------
 
     def hold(self, kind: str, holder: Holder, count: int) -> None:
-        """Take note that `holder` now holds `count` bytes of UNFINISHED or ANSWERS; 0 forgets it.
+        """Take note that `holder` now holds `count` bytes of a kind that has a bound; 0 forgets it.
 
         Past the bound of the kind whoever holds most is dropped, which may be the caller.
         """
@@ -96,6 +101,10 @@ class Budget:
         bound = self._bounds[kind]
         while self._used[kind] > bound:
             self.drop_largest(kind, f"all connections together may hold {bound}")
+
+    def is_pressed(self, kind: str) -> bool:
+        """Tell whether holders of a kind should hold as little as they can."""
+        return self.used_bytes > self.limit_bytes or self._used[kind] > PRESSED * self._bounds[kind]
 
     def drop_largest(self, kind: str, why: str) -> bool:
         """Drop whoever holds most of a kind; False if nobody holds any."""

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator
 from typing import Any, Generic, TypeVar
 
 from ..errors import CannotMove
-from .budget import UNFINISHED, Budget
+from .budget import UNFINISHED, WINDOWS, Budget
 from .channel import Channel
 from .clock import Clock
 from .crowd import Crowd, LeftOut
@@ -99,7 +99,8 @@ class Registry(Generic[Name]):
     def _relieve(self) -> None:
         """Bring what is held under the total.
 
-        The oldest cache goes first, then what laggards hold, then unfinished messages of whoever has most.
+        The oldest cache goes first, then what laggards hold, then windows and unfinished messages of whoever
+        has most.
         """
         budget = self.budget
         while budget.used_bytes > budget.limit_bytes:
@@ -115,7 +116,8 @@ class Registry(Generic[Name]):
         if budget.used_bytes > budget.limit_bytes:
             for channel in list(self._channels.values()):
                 channel.skip_laggards()
-        while budget.used_bytes > budget.limit_bytes and budget.drop_largest(
-            UNFINISHED, "the process holds too much"
-        ):
-            pass
+        for kind in (WINDOWS, UNFINISHED):
+            while budget.used_bytes > budget.limit_bytes and budget.drop_largest(
+                kind, "the process holds too much"
+            ):
+                pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtmpsrv.live.budget import ANSWERS, HEADERS, LOG, UNFINISHED, Budget
+from rtmpsrv.live.budget import ANSWERS, HEADERS, LOG, UNFINISHED, WINDOWS, Budget
 
 
 class Connection:
@@ -51,7 +51,7 @@ def test_what_a_connection_holds_now_replaces_what_it_held() -> None:
     one.hold(0)
     one.hold(0)
     assert (used(budget, UNFINISHED), used(budget, ANSWERS), budget.used_bytes) == (0, 5, 5)
-    assert budget.describe()["holders"] == {UNFINISHED: 0, ANSWERS: 1}
+    assert budget.describe()["holders"] == {UNFINISHED: 0, ANSWERS: 1, WINDOWS: 0}
 
 
 @pytest.mark.parametrize("kind", [UNFINISHED, ANSWERS])
@@ -136,7 +136,26 @@ def test_description() -> None:
         "headers_bytes": 0,
         "unfinished_bytes": 3,
         "answers_bytes": 0,
-        "holders": {"unfinished": 1, "answers": 0},
+        "windows_bytes": 0,
+        "holders": {"unfinished": 1, "answers": 0, "windows": 0},
         "descriptors": 1,
         "descriptor_limit": 7,
     }
+
+
+def test_windows_have_half_of_the_limit_and_are_pressed_before() -> None:
+    budget = Budget(1000)
+    one, other = Connection(budget), Connection(budget)
+    one.hold(200, WINDOWS)
+    other.hold(175, WINDOWS)
+    assert not budget.is_pressed(WINDOWS)
+    one.hold(201, WINDOWS)
+    assert budget.is_pressed(WINDOWS)
+    other.hold(299, WINDOWS)
+    assert (one.reasons, other.reasons) == ([], [])
+    one.hold(202, WINDOWS)
+    assert len(other.reasons) == 1
+    assert used(budget, WINDOWS) == 202
+    assert not budget.is_pressed(WINDOWS)
+    budget.change(LOG, 800)
+    assert budget.is_pressed(WINDOWS)

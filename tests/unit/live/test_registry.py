@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtmpsrv.live.budget import UNFINISHED, Budget
+from rtmpsrv.live.budget import UNFINISHED, WINDOWS, Budget
 from tests.unit.live.fakes import FakeSink
 from tests.unit.live.stage import AVC, Stage, inter, key, tone
 
@@ -181,11 +181,11 @@ def test_whole_stream_is_given_back_from_its_beginning(small_segments: None) -> 
 
 
 class Connection:
-    """Holds unfinished messages until it is dropped."""
+    """Holds unfinished messages, or others, until it is dropped."""
 
-    def __init__(self, budget: Budget, held_bytes: int) -> None:
+    def __init__(self, budget: Budget, held_bytes: int, kind: str = UNFINISHED) -> None:
         self.dropped: list[str] = []
-        budget.hold(UNFINISHED, self, held_bytes)
+        budget.hold(kind, self, held_bytes)
 
     def drop(self, reason: str) -> None:
         self.dropped.append(reason)
@@ -233,6 +233,16 @@ def test_relief_goes_as_far_as_it_must(
     assert tuple(len(one.dropped) for one in connections) == dropped
     assert all("the process holds too much" in reason for one in connections for reason in one.dropped)
     assert (len(joined(stage, "old")), len(joined(stage, "new"))) == (old, new)
+
+
+@pytest.mark.parametrize(("limit_bytes", "dropped"), [(8000, (1, 0)), (2000, (1, 1))])
+def test_windows_go_before_unfinished_messages(limit_bytes: int, dropped: tuple[int, int]) -> None:
+    stage = Stage()
+    budget = stage.registry.budget
+    windows, connection = Connection(budget, 6000, WINDOWS), Connection(budget, 5000)
+    budget.limit_bytes = limit_bytes
+    assert budget.admits_publisher()
+    assert (len(windows.dropped), len(connection.dropped)) == dropped
 
 
 def test_description_has_the_budget_and_each_channel() -> None:
