@@ -146,6 +146,11 @@ class Mp4Source:
         """Whether one of its tracks is video, once it is ready."""
         return any(one.kind == VIDEO for one in self.tracks)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What nobody has taken yet."""
+        return self._waiting_bytes
+
     def samples(self) -> list[Timed]:
         """Return the frames since the last time, from a keyframe of video on; none before it is ready."""
         if not self._settled:
@@ -211,6 +216,8 @@ class Mp4Source:
         self._seen.add(key)
         if frame.is_keyframe and not self._settled and len(self._first) < MAX_TRACKS:
             self._first.setdefault(key, frame)
+        if frame.kind == VIDEO and not self._settled and key not in self._first:
+            return  # nothing can be decoded yet
         if len(self._waiting) >= MAX_WAITING_FRAMES or self._waiting_bytes > MAX_WAITING_BYTES:
             self.lost_frames += len(self._waiting)
             self._waiting, self._waiting_bytes = [], 0

@@ -82,6 +82,17 @@ def test_a_keyframe_of_video_that_is_there_is_waited_for() -> None:
     assert [sample.time for sample in one.samples()] == [40, 60]
 
 
+def test_pictures_before_the_first_keyframe_are_not_kept() -> None:
+    one = fed(source((VIDEO, AVC)), *[(VIDEO, 40 * number, INTER) for number in range(5)])
+    assert one.waiting_bytes == 0
+    assert not one.ready(10.0)
+    fed(one, (VIDEO, 200, KEY), (VIDEO, 240, INTER))
+    assert one.waiting_bytes > 0
+    assert one.ready(10.0)
+    assert [sample.time for sample in one.samples()] == [200, 240]
+    assert one.waiting_bytes == 0
+
+
 def test_audio_alone_begins_with_any_frame() -> None:
     one = fed(source((AUDIO, AAC)), (AUDIO, 5, TONE))
 
