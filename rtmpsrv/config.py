@@ -19,7 +19,6 @@ from rtmpsrv.groups import (
     API,
     CALLBACK,
     CONTROL,
-    HTTP,
     LISTEN,
     LOGS,
     PROCESSES,
@@ -31,8 +30,8 @@ from rtmpsrv.groups import (
     given_in,
     read_all,
 )
+from rtmpsrv.http_settings import HttpSettings
 from rtmpsrv.misspelt import misspelt
-from rtmpsrv.record_settings import RecordSettings
 from rtmpsrv.settings import Kind, Reader, display, setting, settings_of
 
 NUMBER, SWITCH, TEXT, ADDRESS = Kind.NUMBER, Kind.SWITCH, Kind.TEXT, Kind.ADDRESS
@@ -46,7 +45,7 @@ PORT = {"low": 1, "high": 65535}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Config(RecordSettings):
+class Config(HttpSettings):
     """All settings. Read once at start by `load`; immutable; its repr masks secrets."""
 
     # fmt: off
@@ -224,12 +223,6 @@ class Config(RecordSettings):
     api_tls: bool = setting(API, SWITCH, False, "Whether they use TLS, with SSL_CERT and SSL_KEY.")
     metrics_per_channel: bool = setting(API, SWITCH, False,
         "Whether metrics tell of each channel, too: as many series as there are names.")
-
-    http_bind_address: str = setting(HTTP, ADDRESS, "127.0.0.1", "Address for viewers by HTTP.")
-    http_port: int = setting(HTTP, NUMBER, 8080, "Port for them; needs the extra `web`. 0: none.", high=65535)
-    http_tls: bool = setting(HTTP, SWITCH, False, "Whether it uses TLS, with SSL_CERT and SSL_KEY.")
-    http_allow_origin: str = setting(HTTP, TEXT, "",
-        "Origins of other pages that may play streams: `https://HOST`, several with commas; `*` is all.")
 
     workers: int = setting(PROCESSES, NUMBER, 1,
         "How many processes serve. Above 1 a manager starts them, which needs gunicorn: the extra `workers`.",

@@ -8,12 +8,14 @@ from rtmpsrv import log
 from rtmpsrv.access.limits import counted_as
 from rtmpsrv.access.names import APP_STREAM
 from rtmpsrv.av.process import AvProcess
+from rtmpsrv.bounds import raise_descriptor_limit
 from rtmpsrv.config import Config
 from rtmpsrv.errors import ConfigError
 from rtmpsrv.greeting import where_to_watch
 from rtmpsrv.http_settings import MISSING, installed, taken, was_asked_for
 from rtmpsrv.live.registry import Registry
 from rtmpsrv.server.http import flv
+from rtmpsrv.server.http.places import Places
 from rtmpsrv.server.http.routes import FLV
 from rtmpsrv.server.http.site import Site, ViewerHost
 from rtmpsrv.server.listener import Listener
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
     from rtmpsrv.server.http.listener import HttpTlsListener
 
+SHARE = 4  # of what the process may open, one part is for connections of HTTP
+
 
 class ViewersSide:
     """One process's. Its listener is among those of the application, as soon as it is open."""
@@ -35,7 +39,12 @@ class ViewersSide:
         self.site = Site(
             host, has_paths=config.url_layout == APP_STREAM, allow_origin=config.http_allow_origin
         )
-        self.site.counted_as = counted_as
+        self.site.trusted = config.http_trusted_proxies
+        self.site.places = Places(
+            config.max_connections,
+            exempt=(config.concurrent_limit_whitelist, config.http_trusted_proxies),
+            counted_as=counted_as,
+        )
         self.site.add(FLV, flv.serve)
         self.shown = Shown(self.site, av) if config.http_port else None
         self._config = config
@@ -62,6 +71,7 @@ class ViewersSide:
             return
         from rtmpsrv.server.http.listener import HttpListener, HttpTlsListener  # loads ssl
 
+        self.site.places.total = min(config.max_connections, raise_descriptor_limit() // SHARE)
         address, port, kind = config.http_bind_address, config.http_port, HttpListener
         # The host of sessions is asked for nothing here: `Site` has that of viewers.
         nobody = self._listeners[0].host

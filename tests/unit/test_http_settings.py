@@ -14,6 +14,7 @@ def test_defaults() -> None:
     assert (config.http_bind_address, config.http_port) == ("127.0.0.1", 8080)
     assert not config.http_tls
     assert config.http_allow_origin == ""
+    assert config.http_trusted_proxies.empty
     assert not was_asked_for(config)
     assert was_asked_for(load(HTTP_PORT="8080"))
 

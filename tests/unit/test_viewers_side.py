@@ -11,13 +11,14 @@ import pytest
 from gevent import socket as gsocket
 
 from rtmpsrv import log
+from rtmpsrv.access.ip_rules import IpRules
 from rtmpsrv.av.process import AvProcess
 from rtmpsrv.config import Config
 from rtmpsrv.errors import ConfigError
 from rtmpsrv.server.http.routes import FLV
 from rtmpsrv.server.listener import Listener
 from rtmpsrv.server.parts import ServerParts
-from rtmpsrv.viewers_side import ViewersSide
+from rtmpsrv.viewers_side import SHARE, ViewersSide
 from tests.server_process import free_port
 from tests.unit.server.http.stage import ViewingHost
 from tests.unit.server.stage import FakeHost, make_parts
@@ -48,6 +49,30 @@ def test_it_is_open_and_then_lets_viewers_in(listeners: list[Listener]) -> None:
     assert not listeners[-1].started
     viewers.start()
     assert listeners[-1].started
+
+
+def test_who_may_come_how_often_and_who_speaks_for_others(
+    listeners: list[Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rtmpsrv.viewers_side.raise_descriptor_limit", lambda: 400)
+    viewers, parts = side(
+        listeners,
+        http_port=free_port(),
+        http_trusted_proxies=IpRules.parse("10.0.0.1"),
+        concurrent_limit_whitelist=IpRules.parse("192.0.2.1"),
+    )
+    places = viewers.site.places
+    viewers.open(parts)
+    assert places.total == 400 // SHARE
+    assert "10.0.0.1" in viewers.site.trusted
+    monkeypatch.setattr(places, "_of_address", 0)
+    assert [places.enter(one) is None for one in ("10.0.0.1", "192.0.2.1", "192.0.2.2")] == [
+        True,
+        True,
+        False,
+    ]
+    other, _parts = side(listeners, max_connections=7)
+    assert other.site.places.total == 7
 
 
 @pytest.mark.parametrize("binds", [True, False])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from ...errors import AccessDenied, NoRoom, NotThere, PeerLost
 from ..ending import Ended
-from . import answers
+from . import answers, forwarded
 from .frames import REFUSED, Broken
 from .head import ALLOWED, BadRequest, Head, read_head
 from .reply import Reply, Writer
@@ -25,6 +26,8 @@ CODE: Final = "NetStream.Play.BadName"
 class Speaker(Writer, Asker, Protocol):
     """A session."""
 
+    own: tuple[str, bool]  # address of its connection, and whether that is TLS
+
 
 def answer(session: Speaker, site: Site, raw: bytes) -> bool:
     """Answer a request; tell whether the connection may go on. Blocks as long as its handler does.
@@ -32,6 +35,10 @@ def answer(session: Speaker, site: Site, raw: bytes) -> bool:
     Raises BadRequest, and what ends the connection.
     """
     head = read_head(raw)
+    came = forwarded.came(*session.own, head.headers, site.trusted)
+    if came.host:
+        head = replace(head, headers={**head.headers, "host": came.host})
+    session.client.ip, session.client.secure = came.address, came.secure
     origin = head.headers.get("origin", "")
     shared = answers.cross_origin(origin, site.allow_origin)
     reply = Reply(session, head, shared, keeps=head.keeps and not site.leaving())
@@ -45,7 +52,12 @@ def answer(session: Speaker, site: Site, raw: bytes) -> bool:
         reply.send(404, b"There is nothing here.\n")
         return reply.keeps
     _introduce(session, head, route)
+    # Who comes by a proxy counts for itself here; others do by their connections.
+    counted = came.address if session.own[0] in site.trusted else ""
     try:
+        if counted and (refusal := site.places.ask(counted)):
+            counted = ""
+            raise NoRoom(CODE, f"There are too many connections: {refusal}")
         if head.is_websocket and not _may_converse(head, origin, site.allow_origin):
             raise AccessDenied(CODE, "Pages of other origins may not watch", "HTTP_ALLOW_ORIGIN")
         handler(Request(head, route, head.parameters(), session), reply)
@@ -59,6 +71,9 @@ def answer(session: Speaker, site: Site, raw: bytes) -> bool:
         reply.keeps = False
         if not reply.begun:
             reply.send(500, b"Something is wrong with the server.\n")
+    finally:
+        if counted:
+            site.places.done(counted)
     return reply.keeps
 
 

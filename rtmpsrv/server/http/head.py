@@ -14,11 +14,14 @@ from urllib.parse import unquote
 
 import h11
 
+from .forwarded import FOR, HOST, PROTO
+
 MAX_HEAD_BYTES: Final = 16384  # tokens and cookies are long
 MAX_PARAMETERS: Final = 32  # of one query; backends use a handful
 END: Final = b"\r\n\r\n"
 _METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 ALLOWED: Final = "GET, HEAD, OPTIONS"
+_LISTS: Final = frozenset(("connection", FOR, PROTO, HOST))  # may be there several times, and count all
 
 
 class BadRequest(Exception):
@@ -36,7 +39,9 @@ class Head:
     method: str
     path: str  # as it was sent
     query: str = field(repr=False)  # as it was sent: it holds secrets
-    headers: Mapping[str, str] = field(repr=False)  # by names in small letters; of several, the first
+    headers: Mapping[str, str] = field(
+        repr=False
+    )  # by names in small letters; of several, the first but for lists
     is_old: bool = False  # HTTP/1.0
     keeps: bool = True  # whether the connection may go on
 
@@ -70,7 +75,11 @@ def read_head(raw: bytes) -> Head:
         raise BadRequest(505, "This is no request of HTTP/1.1")
     headers: dict[str, str] = {}
     for name, value in event.headers:
-        headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+        key, text = name.decode("latin-1"), value.decode("latin-1")
+        if key in headers and key in _LISTS:
+            headers[key] += f", {text}"
+        else:
+            headers.setdefault(key, text)
     method = event.method.decode("latin-1")
     if method not in _METHODS:
         raise BadRequest(405, "Streams are there to be watched: GET, HEAD and OPTIONS are all there is")

@@ -1,13 +1,12 @@
 """The port for viewers by HTTP, plain or with TLS: that of RTMP, with sessions of another kind.
 
-Connections take no slot as they come: a browser opens several side by side, and who watches takes one when it
-begins to. So they are bounded by themselves here.
+Connections take no slot as they come, which who watches does when it begins to, but one of `Places`.
 """
 
 from __future__ import annotations
 
 import socket
-from collections import Counter
+from time import monotonic
 from typing import Any, Final
 
 from gevent import socket as gsocket
@@ -16,11 +15,11 @@ from rtmpsrv import log
 
 from ..host import Client
 from ..listener import Listener
+from ..session_state import Frozen
 from ..tls import TlsListener
+from .site import Site
 from .state import HttpState, begin
 
-MAX_CONNECTIONS: Final = 4000  # at one time, all addresses together, whether they watch or not
-MAX_OF_ADDRESS: Final = 256
 # A viewer whose system has gone without a word is found by the kernel: within two minutes.
 KEEPALIVE: Final = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -35,37 +34,53 @@ class _Door(Listener):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         """As the other listener of the class."""
-        self._of_address: Counter[str] = Counter()
-        self._count = 0
         super().__init__(*arguments, **named)
-        self._refused = log.RateLimited(
-            lambda n: self.log.info("connections refused, since there are too many: %d", n)
+        self._last_full = ""
+        self._full = log.RateLimited(
+            lambda n: self.log.info("connections refused: %d, the last from %s", n, self._last_full)
         )
+
+    @property
+    def _site(self) -> Site:
+        assert self._parts.site is not None, "there is something to be seen"
+        return self._parts.site
 
     def _begin(self, client: Client, accepted_at: float) -> HttpState:
         return begin(client, self._parts.settings, accepted_at)
 
+    def _serve(self, sock: gsocket.socket, peer: tuple[Any, ...]) -> None:
+        """Who tells of its clients by headers does not by the PROXY protocol: never both."""
+        address = str(peer[0])
+        if address in self._site.trusted:
+            self._serve_client(sock, address, self.secure, monotonic())
+        else:
+            super()._serve(sock, peer)
+
     def _serve_client(self, sock: gsocket.socket, address: str, secure: bool, accepted_at: float) -> None:
-        site = self._parts.site
-        assert site is not None, "there is something to be seen"
-        whose = site.counted_as(address)
-        if self._count >= MAX_CONNECTIONS or self._of_address[whose] >= MAX_OF_ADDRESS:
-            self._refused.add()
-            self._parts.tally.rejected(address, secure, "too many connections of HTTP")
+        places = self._site.places
+        refusal = places.enter(address)
+        if refusal is not None:
+            self._last_full = f"{address}: {refusal}"
+            self._full.add()
+            self._parts.tally.rejected(address, secure, refusal)
             sock.close()
             return
         self._parts.tally.accepted()
         for level, option, value in KEEPALIVE:
             sock.setsockopt(level, option, value)
-        self._count += 1
-        self._of_address[whose] += 1
         try:
             self._run_session(sock, address, secure, accepted_at)
         finally:
-            self._count -= 1
-            self._of_address[whose] -= 1
-            if not self._of_address[whose]:
-                del self._of_address[whose]
+            places.leave(address)
+
+    def _serve_adopted(self, frozen: Frozen) -> None:
+        state, places = frozen.state, self._site.places
+        assert isinstance(state, HttpState), "they come from such a port"
+        places.arrive(state.own[0])
+        try:
+            super()._serve_adopted(frozen)
+        finally:
+            places.leave(state.own[0])
 
 
 class HttpListener(_Door):

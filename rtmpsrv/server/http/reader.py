@@ -8,7 +8,7 @@ from typing import Final, NoReturn, Protocol
 
 from ...errors import PeerLost
 from ..ending import Ended
-from ..held import Holder
+from ..held import UNFINISHED, Holder
 from ..outlet import Outlet
 from ..parts import ServerParts
 from ..session_state import NEVER
@@ -24,6 +24,7 @@ REQUEST_UNITS: Final = 5  # of work
 THROWN_UNITS: Final = 10  # for each read of what nobody wants
 MAX_THROWN_BYTES: Final = 65536  # of a viewer who has nothing to say, and does
 LATE_S: Final = 1.0  # a wait that ends this late was delayed by this process itself
+HELD_STEP_BYTES: Final = 1024
 GONE: Final = "closed by the peer"
 
 
@@ -37,7 +38,9 @@ class Owner(Holder, Protocol):
 class HttpReader:
     """Reads one socket. One greenlet at a time."""
 
-    __slots__ = ("_holder", "_outlet", "_parts", "_read", "_share", "_state", "_stopped", "_wait")
+    __slots__ = (
+        "_held", "_holder", "_outlet", "_parts", "_places", "_read", "_share", "_state", "_stopped", "_wait",
+    )  # fmt: skip
 
     def __init__(
         self, holder: Owner, state: HttpState, transport: Transport, outlet: Outlet, parts: ServerParts
@@ -46,6 +49,9 @@ class HttpReader:
         self._state = state
         self._outlet = outlet
         self._parts = parts
+        assert parts.site is not None, "there is something to be seen"
+        self._places = parts.site.places
+        self._held = 0  # bytes, as the budget knows it
         self._read = transport.read
         self._share = parts.turns.share(state.account, transport.has_left)
         self._wait = ReadWait(transport.fileno())
@@ -56,6 +62,15 @@ class HttpReader:
 
         Raises BadRequest for one that is too long, Ended at a deadline, PeerLost.
         """
+        self._places.rests(self._holder)
+        try:
+            end = self._find_end()
+        finally:
+            self._places.works(self._holder)
+        self._share.spend(REQUEST_UNITS)
+        return end + len(END)
+
+    def _find_end(self) -> int:
         state = self._state
         looked = 0
         while (end := state.unread.find(END, max(0, looked - len(END)))) < 0:
@@ -68,10 +83,17 @@ class HttpReader:
             if not looked and state.bytes_in > len(data):
                 state.deadline = monotonic() + self._parts.settings.handshake_s
             state.unread += data
+            self._count()
         if end > MAX_HEAD_BYTES:
             raise BadRequest(431, f"A head has {MAX_HEAD_BYTES} bytes at most")
-        self._share.spend(REQUEST_UNITS)
-        return end + len(END)
+        return end
+
+    def take(self, count: int) -> bytes:
+        """Take so many bytes of what came: a head that `head` has found."""
+        state = self._state
+        taken, state.unread = state.unread[:count], state.unread[count:]
+        self._count()
+        return taken
 
     def expect_another(self) -> None:
         """Give the peer its time to ask for something else."""
@@ -84,8 +106,7 @@ class HttpReader:
 
     def watch_out(self) -> NoReturn:
         """Wait until a viewer has left. Blocks; Ended and PeerLost tell how."""
-        thrown = len(self._state.unread)
-        self._state.unread = b""
+        thrown = len(self.take(len(self._state.unread)))
         while True:
             data = self._next(NEVER)
             assert data is not None, "there is no deadline"
@@ -130,6 +151,7 @@ class HttpReader:
     def close(self) -> None:
         """Give everything back; before the socket is closed. Idempotent."""
         self._stopped = True
+        self._hold(0)
         self._wait.close()
         self._share.close()
 
@@ -148,6 +170,16 @@ class HttpReader:
             pass  # the peer was faster
 
     # --- private ----------------------------------------------------------------------------------
+
+    def _count(self) -> None:
+        """Let the process count what waits to be understood, unless it is little."""
+        count = len(self._state.unread)
+        self._hold(count if count >= HELD_STEP_BYTES else 0)
+
+    def _hold(self, count: int) -> None:
+        if count != self._held:
+            self._held = count
+            self._parts.budget.hold(UNFINISHED, self._holder, count)
 
     def _next(self, until: float) -> bytes | None:
         """Return what comes next; None when nothing has come until then. Raises PeerLost, Ended."""

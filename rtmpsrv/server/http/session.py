@@ -49,7 +49,7 @@ class HttpSession:
         """Begin, or go on with a state that another session's `freeze` returned."""
         assert parts.site is not None, "there is something to be seen"
         self.client: Client = state.client
-        self.log = log
+        self.own, self.log = state.own, log
         self.left = Event()
         self._site = parts.site
         self._state = state
@@ -262,7 +262,7 @@ class HttpSession:
     def _serve(self) -> NoReturn:
         if self._state.form:
             self._hearing.hear()
-        state, hold = self._state, self._parts.hold
+        hold = self._parts.hold
         keeps = True
         while keeps:
             try:
@@ -273,8 +273,7 @@ class HttpSession:
                     self._signal = None
                 self._busy = True
                 self._answer_until = monotonic() + ANSWER_S
-                raw, state.unread = state.unread[:count], state.unread[count:]
-                keeps = conversation.answer(self, self._site, raw)
+                keeps = conversation.answer(self, self._site, self._reader.take(count))
             except BadRequest as exc:
                 conversation.refuse(self, exc)
                 raise Ended(f"bad request: {exc}") from exc

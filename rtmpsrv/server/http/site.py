@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..host import Peer, Playback
+from ..proxies import Addresses
+from .places import Places
 from .sink import MediaSink
 
 if TYPE_CHECKING:
@@ -57,7 +59,8 @@ class Site:
         self.host = host
         self.has_paths = has_paths
         self.allow_origin = allow_origin
-        self.counted_as: Callable[[str], str] = lambda address: address  # with whom it is counted
+        self.places = Places()
+        self.trusted: Addresses = ()  # proxies whose word is taken for whose requests they send
         self.handlers: dict[str, Handler] = {}
         self.leaving: Callable[[], bool] = lambda: False  # the process has a successor, or ends
 

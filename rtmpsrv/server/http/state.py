@@ -29,10 +29,12 @@ class HttpState:
     playback: object = None  # what the host's own returned when it was frozen; None while it lives
     slot: int = 0  # among those of all processes, of a frozen one that has any; the listener's
     holds_slot: bool = False  # it watches; who only asks takes none
+    own: tuple[str, bool] = ("", False)  # address, and whether it is TLS: of a proxy, the client has others
     publication: None = None  # nobody publishes by HTTP
 
 
 def begin(client: Client, settings: SessionSettings, accepted_at: float) -> HttpState:
     """Return what a session knows of a connection that was just accepted."""
     deadline = accepted_at + settings.handshake_s
-    return HttpState(client, accepted_at, accepted_at, deadline, Account(counted_at=accepted_at))
+    account = Account(counted_at=accepted_at)
+    return HttpState(client, accepted_at, accepted_at, deadline, account, own=(client.ip, client.secure))

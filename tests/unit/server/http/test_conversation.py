@@ -7,6 +7,7 @@ import pytest
 from rtmpsrv.errors import NoRoom, PeerLost
 from rtmpsrv.server.http import routes
 from rtmpsrv.server.http.conversation import MAX_TEXT
+from rtmpsrv.server.http.places import Places
 from rtmpsrv.server.http.reply import Reply
 from rtmpsrv.server.http.request import Request
 from tests.unit.server.http.stage import HttpStage
@@ -72,6 +73,45 @@ def test_a_bug_in_the_middle_of_an_answer_ends_it(stage: HttpStage) -> None:
     stage.get("/live.mp4")
     stage.head()
     assert stage.read_to_end() == b"3\r\nabc\r\n", "it does not look whole"
+
+
+def test_each_request_of_a_proxy_is_its_own_clients(stage: HttpStage) -> None:
+    stage.site.trusted = ("192.0.2.1",)
+    stage.site.places = Places(of_address=1)
+    seen: list[Request] = []
+
+    def handler(request: Request, reply: Reply) -> None:
+        seen.append(request)
+        assert stage.site.places.describe()["addresses"] == 1
+        reply.send(200, f"{request.client.ip} {request.origin_url}".encode())
+
+    stage.site.add(routes.PAGE, handler)
+    stage.get("/live", "X-Forwarded-For: 198.51.100.7", "X-Forwarded-Proto: https")
+    assert stage.answer() == (200, "198.51.100.7 https://tv.example")
+    stage.get("/live", "X-Forwarded-For: 198.51.100.8", "X-Forwarded-Host: other.example")
+    assert stage.answer() == (200, "198.51.100.8 http://other.example")
+    stage.get("/live")
+    assert stage.answer() == (200, "192.0.2.1 http://tv.example")
+    assert stage.site.places.describe()["addresses"] == 0
+    assert len(seen) == 3
+
+
+def test_who_asks_for_much_through_a_proxy_is_told_so(stage: HttpStage) -> None:
+    stage.site.trusted = ("192.0.2.1",)
+    stage.site.places = Places(of_address=0)
+    stage.site.add(routes.PAGE, lambda _request, reply: reply.send(200))
+    stage.get("/live", "X-Forwarded-For: 198.51.100.7")
+    status, text = stage.answer()
+    assert status == 503
+    assert text == "There are too many connections: limit of 0 connections of HTTP from one address.\n"
+    assert stage.site.places.describe()["addresses"] == 0
+
+
+def test_who_is_no_proxy_is_not_believed(stage: HttpStage) -> None:
+    stage.site.add(routes.PAGE, lambda request, reply: reply.send(200, request.origin_url.encode()))
+    stage.get("/live", "X-Forwarded-For: 198.51.100.7", "X-Forwarded-Host: other.example")
+    assert stage.answer() == (200, "http://tv.example")
+    assert stage.session.client.ip == "192.0.2.1"
 
 
 def test_a_request_as_handlers_see_it(stage: HttpStage) -> None:

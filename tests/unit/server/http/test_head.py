@@ -26,6 +26,12 @@ def test_a_request() -> None:
     assert "a%20b" not in repr(head)
 
 
+def test_lists_that_come_in_pieces() -> None:
+    head = get("X-Forwarded-For: 9.9.9.9", "Connection: x", "X-Forwarded-For: 1.2.3.4", "Connection: close")
+    assert head.headers["x-forwarded-for"] == "9.9.9.9, 1.2.3.4"
+    assert not head.keeps
+
+
 def test_what_a_query_may_say() -> None:
     assert get(first="GET /?=x&a&b=1=2&&c=%zz HTTP/1.1").parameters() == {"a": "", "b": "1=2", "c": "%zz"}
     many = "&".join(f"p{number}=" for number in range(2 * MAX_PARAMETERS))

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from gevent import socket as gsocket
 
-from rtmpsrv.server.http import listener as listener_module
 from rtmpsrv.server.http import routes
 from rtmpsrv.server.http.listener import HttpListener
+from rtmpsrv.server.http.places import Places
 from rtmpsrv.server.http.site import Site
 from tests.unit.server.http.stage import Told, ViewingHost
 from tests.unit.server.stage import PATIENCE_S, FakeHost, eventually, make_parts
@@ -41,6 +41,11 @@ def dialled() -> Iterator[list[gsocket.socket]]:
         one.close()
 
 
+def site_of(listener: HttpListener) -> Site:
+    assert listener._parts.site is not None
+    return listener._parts.site
+
+
 def dial(listener: HttpListener) -> Any:
     DIALLED.append(gsocket.create_connection(("127.0.0.1", listener.port), timeout=PATIENCE_S))
     return DIALLED[-1]
@@ -64,7 +69,7 @@ def test_there_are_so_many_of_one_address_and_no_more(
 ) -> None:
     monkeypatch.setattr(logging.getLogger("rtmpsrv"), "propagate", True)
     caplog.set_level(logging.INFO, "rtmpsrv")
-    monkeypatch.setattr(listener_module, "MAX_OF_ADDRESS", 2)
+    site_of(listener).places = Places(of_address=2)
     first, _second = dial(listener), dial(listener)
     eventually(lambda: len(listener.sessions) == 2)
     assert dial(listener).recv(1) == b""
@@ -77,16 +82,36 @@ def test_there_are_so_many_of_one_address_and_no_more(
     assert third.recv(100)
 
 
-def test_there_are_so_many_of_all_and_no_more(
-    listener: HttpListener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listener_module, "MAX_CONNECTIONS", 1)
+def test_who_asks_for_nothing_makes_room(listener: HttpListener) -> None:
+    places = site_of(listener).places = Places(1)
     first = dial(listener)
-    eventually(lambda: listener.sessions)
-    assert dial(listener).recv(1) == b""
-    first.close()
+    eventually(lambda: places.describe()["idle"] == 1)
+    second = dial(listener)
+    assert first.recv(1) == b""
+    second.sendall(GET)
+    assert second.recv(100).startswith(b"HTTP/1.1 200 OK")
+    second.close()
     eventually(lambda: not listener.sessions)
-    assert listener._of_address == {}
+    eventually(lambda: places.describe() == {"open": 0, "addresses": 0, "idle": 0})
+
+
+def test_a_proxy_by_headers_sends_no_other_ones(listener: HttpListener) -> None:
+    site_of(listener).trusted = ("127.0.0.1",)
+    listener._parts.proxies.addresses = ("127.0.0.1",)
+    peer = dial(listener)
+    peer.sendall(GET[:-2] + b"X-Forwarded-For: 192.0.2.7\r\n\r\n")
+    assert peer.recv(100).startswith(b"HTTP/1.1 200 OK")
+    (session,) = listener.sessions
+    assert session.client.ip == "192.0.2.7"
+
+
+def test_others_send_the_header_that_is_asked_for(listener: HttpListener) -> None:
+    listener._parts.proxies.addresses = ("127.0.0.1",)
+    peer = dial(listener)
+    peer.sendall(b"PROXY TCP4 192.0.2.8 192.0.2.1 4711 80\r\n" + GET)
+    assert peer.recv(100).startswith(b"HTTP/1.1 200 OK")
+    (session,) = listener.sessions
+    assert session.client.ip == "192.0.2.8"
 
 
 def test_who_is_gone_without_a_word_is_found_by_the_system(listener: HttpListener) -> None:
@@ -98,19 +123,18 @@ def test_who_is_gone_without_a_word_is_found_by_the_system(listener: HttpListene
     peer.close()
 
 
-def test_a_session_moves_to_the_port_of_rtmp(listener: HttpListener) -> None:
+def test_a_session_moves_to_another_port(listener: HttpListener) -> None:
     peer = dial(listener)
     peer.sendall(GET)
     assert peer.recv(1000).endswith(b"page")
     (session,) = listener.sessions
     eventually(session.can_move)
     frozen = listener.release(session)
-    from rtmpsrv.server.listener import Listener
-
-    other = Listener("127.0.0.1", 0, FakeHost(), listener._parts)
+    other = HttpListener("127.0.0.1", 0, FakeHost(), listener._parts)
     other.adopt(frozen)
     peer.sendall(GET)
     assert peer.recv(1000).endswith(b"page")
+    eventually(lambda: site_of(listener).places.describe()["open"] == 1)
     assert len(other.sessions) == 1
     peer.close()
     eventually(lambda: not other.sessions)

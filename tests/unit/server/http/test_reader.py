@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from rtmpsrv.server.held import UNFINISHED
 from rtmpsrv.server.http import reader, routes
 from rtmpsrv.server.http.frames import PING, frame
 from tests.unit.server.http.stage import HttpStage, eventually, said
+from tests.unit.server.stage import FakeBudget
 
 PAGE = (200, "page")
 
@@ -89,4 +91,35 @@ def test_a_wait_that_the_process_slept_through_does_not_count(monkeypatch: pytes
     eventually(lambda: stage.state.unread)
     assert stage.state.deadline > deadline
     stage.session.drop("enough")
+    stage.close()
+
+
+def test_what_waits_to_be_understood_is_counted_unless_it_is_little() -> None:
+    stage = staged()
+    budget = stage.parts.budget
+    assert isinstance(budget, FakeBudget)
+    stage.send(b"GET /live HTTP/1.1\r\nHost: x\r\n")
+    eventually(lambda: stage.state.unread)
+    assert not budget.held
+    stage.send(b"X: " + b"y" * 2000)
+    eventually(lambda: budget.held == {(UNFINISHED, stage.session): len(stage.state.unread)})
+    assert len(stage.state.unread) > 2000
+    stage.send(b"\r\n\r\n")
+    assert stage.answer() == PAGE
+    assert not budget.held
+    stage.send(b"GET /live HTTP/1.1\r\nX: " + b"y" * 2000)
+    eventually(lambda: budget.held)
+    stage.close()
+    assert not budget.held
+
+
+def test_what_a_viewer_said_before_it_watches_is_forgotten() -> None:
+    stage = staged()
+    budget = stage.parts.budget
+    assert isinstance(budget, FakeBudget)
+    stage.send(b"GET /live.flv HTTP/1.1\r\nHost: x\r\n\r\n" + b"x" * 2000)
+    assert stage.head()[0] == 200
+    eventually(lambda: not stage.state.unread)
+    assert (UNFINISHED, 2000) in budget.calls
+    assert not budget.held
     stage.close()
