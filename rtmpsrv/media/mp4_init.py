@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from rtmpsrv.errors import RemoteProtocolError
@@ -16,6 +17,9 @@ _HOLDERS: Final = frozenset({b"moov", b"trak", b"mdia"})
 # Behind version and flags: where the time scale and the duration are, by version; two times come before them.
 _SCALE_AT: Final = (12, 20)
 _DURATION_AT: Final = (16, 24)
+_LEAST_TKHD: Final = (
+    92  # with its head; the picture's size comes last, 16 bits before the point and 16 behind
+)
 _TRACK_DURATION_AT: Final = (20, 28)  # a `tkhd` has the track's number and four bytes more
 
 
@@ -56,6 +60,17 @@ def set_duration(init: bytes, duration_ms: int) -> bytes:
         elif kind == b"tkhd":
             _put(data, start, end, _TRACK_DURATION_AT, duration_ms)
     return bytes(data)
+
+
+def picture_size(init: bytes) -> tuple[int, int] | None:
+    """Return width and height of the picture as it is to be shown; None where none can be found."""
+    with suppress(RemoteProtocolError):
+        for kind, start, end in _headers(init):
+            if kind == b"tkhd" and end - start >= _LEAST_TKHD:
+                width, height = struct.unpack_from(">II", init, end - 8)
+                if width >> 16 and height >> 16:
+                    return width >> 16, height >> 16
+    return None
 
 
 def _put(

@@ -6,11 +6,20 @@ import pytest
 
 from rtmpsrv.errors import RemoteProtocolError
 from rtmpsrv.media.mp4 import box
-from rtmpsrv.media.mp4_init import MAX_INIT_BYTES, is_init, pick_init, set_duration
+from rtmpsrv.media.mp4_init import MAX_INIT_BYTES, is_init, pick_init, picture_size, set_duration
 
 FTYP = box(b"ftyp", b"iso5", bytes(4))
 MVHD = box(b"mvhd", struct.pack(">IIIII", 0, 1, 2, 1000, 0), bytes(80))
 TKHD = box(b"tkhd", struct.pack(">IIIIII", 3, 1, 2, 1, 0, 0), bytes(60))
+PICTURE = box(
+    b"tkhd", struct.pack(">IIIIII", 3, 1, 2, 1, 0, 0), bytes(52), struct.pack(">II", 640 << 16, 360 << 16)
+)
+WIDE_PICTURE = box(
+    b"tkhd",
+    struct.pack(">IQQIIQ", 1 << 24, 1, 2, 1, 0, 0),
+    bytes(52),
+    struct.pack(">II", 1920 << 16, 1080 << 16),
+)
 MDHD = box(b"mdhd", struct.pack(">IIIII", 0, 1, 2, 48000, 0), bytes(4))
 WIDE_MDHD = box(b"mdhd", struct.pack(">IQQIQ", 1 << 24, 1, 2, 48000, 0), bytes(4))
 WIDE_TKHD = box(b"tkhd", struct.pack(">IQQIIQ", 1 << 24, 1, 2, 1, 0, 0), bytes(60))
@@ -66,3 +75,18 @@ def test_a_duration_is_written_into_each_header() -> None:
 
 def test_a_duration_that_does_not_fit_is_the_longest() -> None:
     assert struct.pack(">IIIII", 0, 1, 2, 1000, 0xFFFFFFFF) in set_duration(FTYP + movie(TKHD), 1 << 40)
+
+
+@pytest.mark.parametrize(
+    ("init", "expected"),
+    [
+        (FTYP + movie(TKHD, PICTURE), (640, 360)),
+        (FTYP + movie(WIDE_PICTURE), (1920, 1080)),
+        (FTYP + movie(TKHD + box(b"mdia", MDHD)), None),  # sound
+        (FTYP + movie(box(b"tkhd", bytes(8))), None),
+        (FTYP + b"\0\0\0\7moov", None),
+        (b"init", None),
+    ],
+)
+def test_size_of_the_picture(init: bytes, expected: tuple[int, int] | None) -> None:
+    assert picture_size(init) == expected
