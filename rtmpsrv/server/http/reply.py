@@ -5,7 +5,7 @@ PeerLost is raised wherever the viewer is found to be gone. A handler lets it pa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import gevent
@@ -64,15 +64,24 @@ class Reply:
         """Set as soon as the viewer of a stream has left, or may watch no more."""
         return self._writer.left
 
-    def send(self, status: int, body: bytes = b"", type: str = answers.TEXT, headers: Headers = ()) -> None:
-        """Send all there is; the connection goes on."""
+    def send(
+        self,
+        status: int,
+        body: bytes | Sequence[bytes] = b"",
+        type: str = answers.TEXT,
+        headers: Headers = (),
+    ) -> None:
+        """Send all there is, which may come in pieces; the connection goes on."""
+        pieces = [body] if isinstance(body, bytes) else body
         given = list(headers)
         if status not in NO_BODY:
-            given += [("Content-Type", type), ("Content-Length", str(len(body)))]
+            given += [("Content-Type", type), ("Content-Length", str(sum(map(len, pieces))))]
         self._begin(status, given)
         self._finished = True
-        if body and self._wants_body and status not in NO_BODY:
-            self._writer.put(body)
+        if self._wants_body and status not in NO_BODY:
+            for piece in pieces:
+                if piece:
+                    self._writer.put(piece)
 
     def begin(self, status: int, type: str, headers: Headers = (), *, chunked: bool = True) -> None:
         """Begin a stream: in chunks, where the viewer can read them, or until the connection ends.

@@ -65,6 +65,13 @@ def test_a_whole_answer() -> None:
     assert body(paper) == b"abc"
 
 
+def test_a_whole_answer_may_come_in_pieces() -> None:
+    paper = Paper()
+    reply(paper).send(200, (b"abc", b"", b"de"))
+    assert b"Content-Length: 5" in lines(paper)
+    assert body(paper) == b"abcde"
+
+
 def test_the_answer_to_head_has_the_same_head_and_nothing_more() -> None:
     full, bare = Paper(), Paper()
     reply(full).send(200, b"abc")
