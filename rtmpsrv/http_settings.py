@@ -38,6 +38,9 @@ class HttpSettings(RecordSettings):
         "Addresses of proxies that send viewers' requests on: the viewer's address is the last in their "
         "`X-Forwarded-For` that is none of theirs, and `X-Forwarded-Proto` and `-Host` count, too. "
         "PROXY_PROTOCOL_FROM does not apply to them on this port.")
+    hls_window_seconds: int = setting(HTTP, Kind.NUMBER, 30,
+        "How far back HLS players can go. A playlist has three target durations at least.",
+        unit="seconds", high=3600)
     # fmt: on
 
 

@@ -30,10 +30,12 @@ class Shown:
         site.add(MP4, self.mp4.handle)
         site.add(JPG, self.stills.handle)
 
-    def show_hls(self, registry: Registry[str], parts: ServerParts) -> None:
+    def show_hls(self, registry: Registry[str], parts: ServerParts, window_s: int) -> None:
         """Give the handler of HLS to the site, too, which counts its viewers among connections."""
         host, process = self._site.host, self.process
-        self.hls = hls_handler(registry, host, parts.slots, parts.numbers, process.init)
+        self.hls = hls_handler(
+            registry, host, parts.slots, parts.numbers, process.init, window_ms=window_s * 1000
+        )
         self._site.add(HLS, self.hls)
 
     def describe(self) -> dict[str, Any]:
@@ -42,7 +44,7 @@ class Shown:
             "process": self.process.describe(),
             "mp4": self.mp4.describe(),
             "stills": self.stills.describe(),
-            "hls": self.hls.makers.describe() if self.hls is not None else {},
+            "hls": self.hls.describe() if self.hls is not None else {},
         }
 
     def close(self) -> None:

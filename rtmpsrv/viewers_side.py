@@ -56,7 +56,7 @@ class ViewersSide:
     def show(self, registry: Registry[str], parts: ServerParts) -> None:
         """Add what needs all channels and what listeners share. Never blocks."""
         if self.shown is not None:
-            self.shown.show_hls(registry, parts)
+            self.shown.show_hls(registry, parts, self._config.hls_window_seconds)
 
     def open(self, parts: ServerParts, descriptor: int | None = None, *, binds: bool = True) -> None:
         """Listen, or take over a socket that does; a worker `binds` none, others have done that.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import quote
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
     """A whole answer."""
 
     status: int
-    body: bytes
+    body: bytes | Sequence[bytes]  # in pieces
     type: str = TEXT
     headers: tuple[tuple[str, str], ...] = (NO_CACHE,)
 

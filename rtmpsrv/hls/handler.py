@@ -8,17 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+import gevent
 from gevent.event import Event
 
 from rtmpsrv.hls.answers import INDEX, NOT_THERE, answer
 from rtmpsrv.hls.makers import Makers
 from rtmpsrv.hls.viewers import NAME, Viewers, Viewing, is_name, new_name
+from rtmpsrv.log import Logger
 from rtmpsrv.media.hls_playlist import MEDIA
 
 PLAYLISTS: Final = frozenset((INDEX, MEDIA))
 
 LOOKS: Final = 20  # for a channel that nobody publishes here
 LOOK_S: Final = 0.1
+LOOK_AFTER_S: Final = 5.0  # between two looks for viewers that have left
 
 
 class Route(Protocol):
@@ -52,7 +55,11 @@ class Reply(Protocol):
     """Its answer; see `server.http.reply`."""
 
     def send(
-        self, status: int, body: bytes = b"", type: str = "", headers: Sequence[tuple[str, str]] = ()
+        self,
+        status: int,
+        body: bytes | Sequence[bytes] = b"",
+        type: str = "",
+        headers: Sequence[tuple[str, str]] = (),
     ) -> None: ...
     def wait(self, event: Event, timeout_s: float | None = None) -> bool: ...
 
@@ -66,6 +73,7 @@ class HlsHandler:
         viewers: Viewers[Any],
         admit: Callable[[Any, Callable[[], None]], Viewing],
         is_on_air: Callable[[str], bool],
+        log: Logger,
     ) -> None:
         """`admit` asks who may watch what a request names, given what to call when that one is sent away.
 
@@ -75,6 +83,8 @@ class HlsHandler:
         self.viewers = viewers
         self._admit = admit
         self._is_on_air = is_on_air
+        self.log = log
+        self._looking: gevent.Greenlet[[], None] | None = None  # after viewers, while there are any
 
     def __call__(self, request: Request, reply: Reply) -> None:
         """Answer. Blocks for seconds at most. Raises AccessDenied, PeerLost."""
@@ -86,6 +96,8 @@ class HlsHandler:
                 query[NAME] = new_name()
         ip = request.client.ip
         viewing = self.viewers.admit(asked, ip, query, lambda end: self._admit(request, end))
+        if self._looking is None:
+            self._looking = gevent.spawn(self._look_after)
         channel: str = viewing.name
         maker = self.makers.find(channel)
         if maker is None and name in PLAYLISTS and self._comes_on_air(channel, reply):
@@ -95,7 +107,12 @@ class HlsHandler:
         else:
             maker.asked()
             found = answer(maker, name, query, reply)
+        viewing.sent(len(found.body) if isinstance(found.body, bytes) else sum(map(len, found.body)))
         reply.send(found.status, found.body, found.type, found.headers)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what an operator may want to know."""
+        return {"channels": self.makers.describe(), "viewers": len(self.viewers)}
 
     def _comes_on_air(self, channel: str, reply: Reply) -> bool:
         """Wait a little for a channel: it may have to be brought from another process first."""
@@ -108,4 +125,17 @@ class HlsHandler:
     def close(self, reason: str) -> None:
         """End all. Idempotent. Blocks until the makers have ended."""
         self.viewers.close(reason)
+        if self._looking is not None:
+            self._looking.kill()
+            self._looking = None
         self.makers.close()
+
+    def _look_after(self) -> None:
+        """Let viewers go that have left; the top of a greenlet, which ends with the last of them."""
+        while len(self.viewers):
+            gevent.sleep(LOOK_AFTER_S)
+            try:
+                self.viewers.see_to()
+            except Exception:  # a bug of ours; the others have to be let go all the same
+                self.log.exception("HLS: letting a viewer go failed")
+        self._looking = None

@@ -14,22 +14,27 @@ import gevent
 from gevent.event import Event
 
 from rtmpsrv.errors import MediaLost, MediaRefused
+from rtmpsrv.live.budget import WINDOWS, Holder
 from rtmpsrv.live.reading import Batch, Began, Item, Lost, Over, Spliced
 from rtmpsrv.log import Logger
 from rtmpsrv.media.hls_numbers import Numbering
 from rtmpsrv.media.hls_playlist import media_playlist, multivariant
 from rtmpsrv.media.hls_stream import AS_USUAL, HlsStream, Wishes
 from rtmpsrv.media.hls_window import Window
+from rtmpsrv.media.mp4_init import picture_size
 from rtmpsrv.media.mp4_source import Mp4Source, Question
 from rtmpsrv.protocol.messages import VIDEO
 
 CLOSE_S: Final = 60.0  # after the last request, or after the publisher has gone
 UNSETTLED_S: Final = 0.1  # between two looks while it is not known which tracks there are
-AGAIN_S: Final = 1.0  # after the process that writes first parts was lost
+AGAIN_S: Final = 1.0  # between two questions for a first part; more after each that was lost
+LONGEST_AGAIN_S: Final = 60.0
+REST_S: Final = 30.0  # after it was given up: until somebody may try again
 GIVE_WAY_AFTER: Final = 32  # pieces of the log
-KIND: Final = "log"  # as the budget counts it
-MARGIN: Final = 1.2  # of the bandwidth that is told over the peak that was seen: it is not told anew
-BANDWIDTH_STEP: Final = 100_000
+MARGIN: Final = 1.1  # of the bandwidth that is told over the peak that was seen: it is not told anew
+BANDWIDTH_STEP: Final = 10_000
+TOO_LARGE: Final = "This stream needs more memory for HLS than there is; the other formats play it"
+FAILED: Final = "HLS of this channel failed; the log says why"
 
 Headers = tuple[tuple[int, bytes], ...]
 
@@ -53,13 +58,13 @@ class Reading(Protocol):
 
 
 class Memory(Protocol):
-    """What all channels hold together."""
+    """What this process holds; see `live.budget`."""
 
-    used_bytes: int
-    limit_bytes: int
+    def hold(self, kind: str, holder: Holder, count: int) -> None:
+        """Take note of what is held; may drop who holds most."""
 
-    def change(self, kind: str, by: int) -> None:
-        """Count bytes."""
+    def is_pressed(self, kind: str) -> bool:
+        """Tell whether as little as possible is to be held."""
 
 
 class Maker:
@@ -84,6 +89,8 @@ class Maker:
         self.on_air = False  # somebody publishes, or is waited for
         self.refusal = ""  # why what is sent cannot be shown
         self.codecs = ""
+        self.picture: tuple[int, int] | None = None
+        self.given_up = False  # it makes nothing any more, and says why not for a while
         self.is_sound = False  # and nothing else
         self._subscribe = subscribe
         self._first_part = first_part
@@ -95,9 +102,9 @@ class Maker:
         self._has_begun = False  # the configuration of the source is in the stream
         self._asked_at = now()
         self._gone_at: float | None = None  # the publisher
-        self._ask_at = 0.0
+        self._ask_at, self._again_s = 0.0, AGAIN_S
         self._counted = 0
-        self._bandwidth = 0
+        self._index = b""
         self._ready: dict[tuple[bool, bool], bytes] = {}  # playlists as they are now
         self._news = Event()
         self._running: gevent.Greenlet[[], None] | None = gevent.spawn(self._run)
@@ -121,9 +128,20 @@ class Maker:
 
     def multivariant(self) -> bytes:
         """Return the playlist that names the media playlist; there is a segment. Never blocks."""
-        if not self._bandwidth:
-            self._bandwidth = -int(-self.window.peak_bits * MARGIN // BANDWIDTH_STEP) * BANDWIDTH_STEP
-        return multivariant(self.codecs, max(self._bandwidth, BANDWIDTH_STEP)).encode()
+        if not self._index:  # the same for as long as the configuration is
+            bandwidth = -int(-self.window.peak_bits * MARGIN // BANDWIDTH_STEP) * BANDWIDTH_STEP
+            fps = 0.0 if self.is_sound else self.window.peak_fps
+            self._index = multivariant(
+                self.codecs, max(bandwidth, BANDWIDTH_STEP), self.picture, fps
+            ).encode()
+        return self._index
+
+    def drop(self, reason: str) -> None:
+        """Make and hold nothing any more: there is too much. Never blocks."""
+        self._counted = 0
+        if not self.given_up:
+            self.log.warning("HLS given up: %s", reason)
+            self._give_up(TOO_LARGE)
 
     def close(self) -> None:
         """End it. Idempotent. Blocks until its greenlet has ended."""
@@ -141,21 +159,41 @@ class Maker:
         reading: Reading | None = None
         try:
             reading = self._subscribe(self._news.set)
-            while self._is_wanted() and not reading.is_closed:
+            while self._is_wanted() and not (reading.is_closed or self.given_up):
                 self._news.clear()
                 self._read(reading)
                 self._make()
                 self._news.wait(self._patience_s())
+            if self.given_up:
+                self._rest(reading)
         except Exception:  # a bug of ours costs those who watch this, not the stream
             self.log.exception("HLS failed")
+            self._give_up(FAILED)
+            self._rest(reading)
         finally:
             self._running = None
             self.on_air = False
             if reading is not None:
                 reading.close()
-            self._memory.change(KIND, -self._counted)
-            self._counted = 0
+            self._memory.hold(WINDOWS, self, 0)
             self._tell()
+
+    def _give_up(self, why: str) -> None:
+        """Hold nothing any more; the greenlet ends when it comes to it."""
+        self.given_up, self.on_air, self.refusal = True, False, why
+        self._source, self._has_begun = None, False
+        self.window = Window(self.window.numbering, 0)
+        self._stream = HlsStream(self.window)
+        self._news.set()
+        self._tell()
+
+    def _rest(self, reading: Reading | None) -> None:
+        """Stay for a while, and say why there is nothing: else the next one who asks begins it all again."""
+        if reading is not None:
+            reading.close()
+        self._source = None
+        self._memory.hold(WINDOWS, self, 0)
+        gevent.sleep(REST_S)
 
     def _is_wanted(self) -> bool:
         now = self._now()
@@ -170,7 +208,7 @@ class Maker:
 
     def _read(self, reading: Reading) -> None:
         count = 0
-        while (item := reading.read()) is not None:
+        while not self.given_up and (item := reading.read()) is not None:
             count += 1
             self._on(item, reading)
             if count % GIVE_WAY_AFTER == 0:
@@ -217,7 +255,9 @@ class Maker:
     def _forget(self) -> None:
         """End the configuration; what was made stays."""
         self._make()
-        self._source, self._has_begun, self.refusal = None, False, ""
+        self._source, self._has_begun = None, False
+        if not self.given_up:
+            self.refusal = ""
         if self._stream.finish(self._now(), self._wall_ms()):
             self._tell()
         self._count()
@@ -225,9 +265,10 @@ class Maker:
     def _make(self) -> None:
         """Cut what has come."""
         source = self._source
-        if source is None or self.refusal or not source.ready(self._now()):
+        if source is None or self.refusal:
             return
-        if not self._has_begun and not self._begin(source):
+        if not source.ready(self._now()) or not (self._has_begun or self._begin(source)):
+            self._count()
             return
         if self._stream.take(source.samples(), self._now(), self._wall_ms()):
             self._tell()
@@ -237,19 +278,26 @@ class Maker:
         """Ask for the first part; False where there is none. Blocks for seconds."""
         if self._now() < self._ask_at:
             return False
+        self._ask_at = self._now() + AGAIN_S
+        again_s, self._again_s = self._again_s, AGAIN_S
         try:
             init = self._first_part(source.question)
+            picture = picture_size(init)
             codecs = source.content_type.partition('codecs="')[2].rstrip('"')
         except MediaRefused as exc:
             self.refusal = str(exc)
             self._tell()
             return False
-        except MediaLost:  # whoever asks has logged it
-            self._ask_at = self._now() + AGAIN_S
+        except MediaLost:  # whoever asks has logged it; others need that process, too
+            self._ask_at = self._now() + again_s
+            self._again_s = min(2 * again_s, LONGEST_AGAIN_S)
+            return False
+        if self.given_up:  # meanwhile
             return False
         leading = next((one.number for one in source.tracks if one.kind == VIDEO), source.tracks[0].number)
         self._stream.begin(init, leading, source.has_video)
-        self.codecs, self.is_sound = codecs, not source.has_video
+        self.codecs, self.picture, self.is_sound = codecs, picture, not source.has_video
+        self._index = b""
         self._has_begun = True
         return True
 
@@ -262,12 +310,14 @@ class Maker:
     def _count(self) -> None:
         """Count what is held; hold less where there is too much."""
         memory = self._memory
-        if memory.used_bytes > memory.limit_bytes:
+        if memory.is_pressed(WINDOWS):
             self.window.shed(self._now())
         size = self.window.size + self._stream.kept_bytes
+        if self._source is not None:
+            size += self._source.waiting_bytes
         if size != self._counted:
-            memory.change(KIND, size - self._counted)
             self._counted = size
+            memory.hold(WINDOWS, self, size)  # may drop us
 
     def _wall_ms(self) -> int:
         return int(self._wall() * 1000)

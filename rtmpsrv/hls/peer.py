@@ -12,7 +12,6 @@ from rtmpsrv.log import Logger
 from rtmpsrv.server.host import Client
 
 if TYPE_CHECKING:
-    from rtmpsrv.hls.viewers import Viewing
     from rtmpsrv.server.host import Peer
 
 FORM = "hls"
@@ -28,10 +27,21 @@ class Slots(Protocol):
         """Give it back."""
 
 
+class Ends(Protocol):
+    """What the host grants."""
+
+    @property
+    def name(self) -> str:
+        """The channel's."""
+
+    def end(self, reason: str) -> None:
+        """Be done. Idempotent, never blocks."""
+
+
 class Host(Protocol):
     """Who says who may watch; see `server.http.site`."""
 
-    def view(self, peer: Peer, channel: str, query: str) -> Viewing:
+    def view(self, peer: Peer, channel: str, query: str) -> Ends:
         """Let a peer watch a channel, or raise AccessDenied. May block."""
 
 
@@ -44,6 +54,7 @@ class HlsPeer:
         """`asker` is the client of the connection that its first request came by."""
         self.client = replace(asker, number=number, form=FORM, id=str(uuid4()))
         self.log = log
+        self.sent_bytes = 0  # media and playlists
         self._leave = leave
         self._over = False
 
@@ -62,8 +73,8 @@ class HlsPeer:
         self.drop(description)
 
     def traffic(self) -> tuple[int, int]:
-        """Return zeros: its bytes are those of the connections that its requests came by."""
-        return 0, 0
+        """Return what it was sent; that is among the bytes of the connections, too."""
+        return 0, self.sent_bytes
 
     def silence_s(self) -> float:
         """Return 0: who asks no more is let go by `viewers`."""
@@ -85,12 +96,17 @@ class HlsPeer:
 class Held:
     """What a viewer was granted, with the slot that it takes."""
 
-    def __init__(self, viewing: Viewing, slots: Slots, address: str) -> None:
+    def __init__(self, viewing: Ends, peer: HlsPeer, slots: Slots, address: str) -> None:
         self._viewing = viewing
+        self._peer = peer
         self._slots = slots
         self._address = address
         self._over = False
         self.name = viewing.name  # of the channel, which may be another one than was asked for
+
+    def sent(self, count: int) -> None:
+        """Take note of bytes that the viewer was sent."""
+        self._peer.sent_bytes += count
 
     def end(self, reason: str) -> None:
         """Be done. Idempotent, never blocks."""
@@ -111,7 +127,7 @@ def admit(host: Host, slots: Slots, peer: HlsPeer, channel: str, query: str) -> 
     except BaseException:
         slots.release(address)
         raise
-    held = Held(viewing, slots, address)
+    held = Held(viewing, peer, slots, address)
     if peer.has_left():  # sent away meanwhile
         held.end("sent away")
         raise AccessDenied("NetStream.Play.Failed", "It was sent away")

@@ -16,8 +16,6 @@ from rtmpsrv.media.hls_numbers import Numbering
 from rtmpsrv.media.hls_stream import AS_USUAL, Wishes
 from rtmpsrv.media.mp4_source import Question
 
-WINDOW_MS = 30_000
-
 
 def hls_handler(
     registry: Registry[str],
@@ -26,7 +24,7 @@ def hls_handler(
     numbers: Iterator[int],
     first_part: Callable[[Question], bytes],
     *,
-    window_ms: int = WINDOW_MS,
+    window_ms: int,
     wishes: Wishes = AS_USUAL,
 ) -> HlsHandler:
     """Return what answers requests for HLS; `first_part` makes the beginnings of MP4, and blocks."""
@@ -47,4 +45,4 @@ def hls_handler(
         found = registry.find(channel)
         return found is not None and found.output is not None
 
-    return HlsHandler(Makers(make), Viewers(), let_in, is_on_air)
+    return HlsHandler(Makers(make), Viewers(), let_in, is_on_air, log.get("HLS"))

@@ -29,6 +29,9 @@ class Viewing(Protocol):
     def name(self) -> str:
         """The channel's, which may be another one than was asked for."""
 
+    def sent(self, count: int) -> None:
+        """Take note of bytes that the viewer was sent."""
+
     def end(self, reason: str) -> None:
         """Be done. Idempotent, never blocks."""
 

@@ -68,6 +68,7 @@ class Cutter:
         self._frame_ms = self._gop_ms = 0
         self._keyframe: int | None = None
         self._since: int | None = None  # time of another track when the leading one last went on
+        self.held_bytes = 0  # of frames that are in no part yet
 
     def take(self, number: int, time: int, offset: int, is_keyframe: bool, data: bytes) -> list[Cut]:
         """Take a frame in, by decoding time; return what is complete."""
@@ -89,6 +90,7 @@ class Cutter:
             cuts += self._go_on_without()
             self._since = time
         self._frames.setdefault(number, []).append(_Frame(time, offset, is_keyframe, data))
+        self.held_bytes += len(data)
         return cuts
 
     def finish(self) -> list[Cut]:
@@ -176,6 +178,7 @@ class Cutter:
             for place, frame in enumerate(taken):
                 after = taken[place + 1].time if place + 1 < count else until
                 rows.append((after - frame.time, frame.offset, frame.is_keyframe, frame.data))
+                self.held_bytes -= len(frame.data)
                 is_independent = is_independent or (leads and frame.is_keyframe)
             tracks.append((number, taken[0].time, rows))
             del frames[:count]

@@ -47,15 +47,18 @@ def media_playlist(window: Window, low_latency: bool = True, skip: bool = False)
     init = window.segments[skipped - 1].init if skipped else 0
     parts_from = window.parts_from() if low_latency else window.last + 1
     for segment in window.segments[skipped:]:
-        _begin(lines, window, segment, init)
+        _map(lines, window, segment, init)
         init = segment.init
         if segment.number >= parts_from:
+            _begin(lines, segment)
             _parts(lines, window, segment)
-        lines.append(f"#EXTINF:{segment.duration_ms / 1000:.3f},")
-        lines.append(segment_name(numbering.prefix, segment.number) + QUERY)
+            _end(lines, window, segment)
+        else:
+            lines.append(segment.lines or _lines(window, segment))
     if low_latency:
         if window.open is not None and window.open.parts:
-            _begin(lines, window, window.open, init)
+            _map(lines, window, window.open, init)
+            _begin(lines, window.open)
             _parts(lines, window, window.open)
         lines.append(f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{window.next_name}{QUERY}"')
     lines.append("")
@@ -89,16 +92,35 @@ def multivariant(
     return f"#EXTM3U\n#EXT-X-VERSION:{_PLAIN_VERSION}\n#EXT-X-STREAM-INF:{','.join(said)}\n{MEDIA}{QUERY}\n"
 
 
-def _begin(lines: list[str], window: Window, segment: Segment, init: int) -> None:
-    """Add what stands before a segment."""
+def _lines(window: Window, segment: Segment) -> str:
+    """Return what a segment is without its parts, for as long as it is there: written once."""
+    lines: list[str] = []
+    _begin(lines, segment)
+    _end(lines, window, segment)
+    segment.lines = "\n".join(lines)
+    return segment.lines
+
+
+def _map(lines: list[str], window: Window, segment: Segment, init: int) -> None:
+    """Add what begins a configuration."""
     if segment.discontinuity:
         lines.append("#EXT-X-DISCONTINUITY")
     if segment.init != init:
         lines.append(f'#EXT-X-MAP:URI="{init_name(window.numbering.prefix, segment.init)}{QUERY}"')
+
+
+def _begin(lines: list[str], segment: Segment) -> None:
+    """Add what stands before a segment and its parts."""
     wall = datetime.fromtimestamp(segment.wall_ms / 1000, UTC)
     lines.append(
         f"#EXT-X-PROGRAM-DATE-TIME:{wall.strftime('%Y-%m-%dT%H:%M:%S')}.{segment.wall_ms % 1000:03}Z"
     )
+
+
+def _end(lines: list[str], window: Window, segment: Segment) -> None:
+    """Add a complete segment."""
+    lines.append(f"#EXTINF:{segment.duration_ms / 1000:.3f},")
+    lines.append(segment_name(window.numbering.prefix, segment.number) + QUERY)
 
 
 def _parts(lines: list[str], window: Window, segment: Segment) -> None:

@@ -15,6 +15,10 @@ from rtmpsrv.media.mp4 import Part, Run, fragment
 from rtmpsrv.media.mp4_source import Timed
 
 MAX_SURVEY_BYTES: Final = 32 << 20  # kept until it is known how to cut
+# A segment lasts two seconds or more, but where a stream is broken off again and again. After a crash numbers
+# begin with the seconds of the clock: so none may rise faster, and what is more often is left out.
+SEGMENTS_A_SECOND: Final = 1.0
+MAX_SAVED: Final = 8.0  # at the beginning some seconds come at once
 
 
 class Wishes(NamedTuple):
@@ -49,6 +53,8 @@ class HlsStream:
         self._kept: list[Timed] = []  # meanwhile
         self._kept_bytes = 0
         self._wall_ms: int | None = None  # by the wall clock, when the time of the stream was 0
+        self._saved, self._saved_at = MAX_SAVED, 0.0  # segments that may begin now
+        self._leaves_out = self._left_out = False  # the segment under way; the one before it
 
     def begin(self, init: bytes, leading: int, is_video: bool) -> None:
         """Begin a configuration, whose track `leading` says where to cut; `finish` was called before."""
@@ -84,8 +90,8 @@ class HlsStream:
 
     @property
     def kept_bytes(self) -> int:
-        """What is kept until it is known how to cut."""
-        return self._kept_bytes
+        """What is in no part yet."""
+        return self._kept_bytes + (self._cutter.held_bytes if self._cutter is not None else 0)
 
     # --- private ----------------------------------------------------------------------------------
 
@@ -117,15 +123,35 @@ class HlsStream:
 
     def _add(self, cuts: list[Cut], now: float, wall_ms: int) -> bool:
         window = self.window
+        changed = False
         for cut in cuts:
             if isinstance(cut, PartCut):
                 if cut.first:
-                    window.begin(self._init, self._wall(cut, wall_ms), cut.discontinuity)
+                    self._begin(cut, now, wall_ms)
+                if self._leaves_out:
+                    continue
                 self._sequence += 1
-                window.add_part(self._pack(self._sequence, cut.tracks), cut.duration, cut.is_independent)
-            else:
+                frames = sum([len(rows) for number, _, rows in cut.tracks if number == self._leading])
+                data = self._pack(self._sequence, cut.tracks)
+                window.add_part(data, cut.duration, cut.is_independent, frames)
+                changed = True
+            elif not self._leaves_out:
                 window.end(now)
-        return bool(cuts)
+                changed = True
+        return changed
+
+    def _begin(self, cut: PartCut, now: float, wall_ms: int) -> None:
+        """Begin a segment, or leave it out."""
+        earned = (now - self._saved_at) * SEGMENTS_A_SECOND
+        self._saved, self._saved_at = min(self._saved + earned, MAX_SAVED), now
+        self._left_out = self._left_out or self._leaves_out
+        self._leaves_out = self._saved < 1
+        if not self._leaves_out:
+            self._saved -= 1
+            if self._left_out:
+                cut = cut._replace(discontinuity=True)
+                self._left_out = False
+            self.window.begin(self._init, self._wall(cut, wall_ms), cut.discontinuity)
 
     def _wall(self, cut: PartCut, wall_ms: int) -> int:
         """Return when a segment began; on one straight line between two discontinuities."""

@@ -6,34 +6,35 @@ Segments leave from the front only, and can be had for a while after that (RFC 8
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from collections import deque
+from typing import Any, Final, NamedTuple
 
 from rtmpsrv.media.hls_numbers import Numbering
 
 LEAST_TARGETS: Final = 3  # a playlist is at least so many target durations long, once there were as many
 PARTS_TARGETS: Final = 3  # so far from the end parts are named
+LEAST_SEGMENTS: Final = 64  # whatever their length there may be so many; or one for each second of a window
 
 _NAME: Final = re.compile(
     r"(?P<prefix>[a-z0-9]{1,32})-(?:init(?P<init>\d{1,9})|(?P<msn>\d{1,15})(?:-(?P<part>\d{1,9}))?)\.m4s"
 )
 
 
-class Part:
-    """A part of a segment: a place in its bytes."""
+class Part(NamedTuple):
+    """A part of a segment, which is its parts one behind the other."""
 
-    __slots__ = ("data", "duration_ms", "is_independent", "offset", "size")
-
-    def __init__(self, data: bytes, offset: int, duration_ms: int, is_independent: bool) -> None:
-        self.data: bytes | None = data  # until the segment has all
-        self.offset, self.size = offset, len(data)
-        self.duration_ms = duration_ms
-        self.is_independent = is_independent
+    data: bytes
+    duration_ms: int
+    is_independent: bool
 
 
 class Segment:
-    """A segment, complete when it has its bytes in one."""
+    """A segment, open until it is complete."""
 
-    __slots__ = ("data", "discontinuity", "init", "number", "parts", "size", "until", "wall_ms")
+    __slots__ = (
+        "discontinuity", "duration_ms", "frames", "init", "lines", "number", "parts", "size", "until",
+        "wall_ms",
+    )  # fmt: skip
 
     def __init__(self, number: int, init: int, wall_ms: int, discontinuity: bool) -> None:
         self.number = number
@@ -41,14 +42,10 @@ class Segment:
         self.wall_ms = wall_ms  # by the wall clock, when it began
         self.discontinuity = discontinuity
         self.parts: list[Part] = []
-        self.data: bytes | None = None
-        self.size = 0
+        self.size = self.duration_ms = 0  # of all parts
+        self.frames = 0  # of the leading track
+        self.lines = ""  # that stand for it in playlists; kept by whoever writes them
         self.until = 0.0  # how long it can be had, once it is out of the playlist
-
-    @property
-    def duration_ms(self) -> int:
-        """How long all its parts are."""
-        return sum([part.duration_ms for part in self.parts])
 
 
 class Window:
@@ -63,7 +60,9 @@ class Window:
         self.discontinuity_sequence = numbering.discontinuities
         self.size = 0  # bytes held
         self._window_ms = window_ms
-        self._left: list[Segment] = []  # left the playlist
+        self._most = max(LEAST_SEGMENTS, window_ms // 1000)
+        self._left: deque[Segment] = deque()  # left the playlist
+        self._by_number: dict[int, Segment] = {}
 
     # --- its maker --------------------------------------------------------------------------------
 
@@ -72,14 +71,17 @@ class Window:
         number = self.numbering.init()
         self.inits[number] = data
         self.size += len(data)
+        self._forget_inits()
         return number
 
-    def add_part(self, data: bytes, duration_ms: int, is_independent: bool) -> None:
-        """Take the next part of the open segment in."""
+    def add_part(self, data: bytes, duration_ms: int, is_independent: bool, frames: int = 0) -> None:
+        """Take the next part of the open segment in, with so many frames of the leading track."""
         segment = self.open
         assert segment is not None, "a segment is begun before"
-        segment.parts.append(Part(data, segment.size, duration_ms, is_independent))
+        segment.parts.append(Part(data, duration_ms, is_independent))
         segment.size += len(data)
+        segment.duration_ms += duration_ms
+        segment.frames += frames
         self.size += len(data)
 
     def begin(self, init: int, wall_ms: int, discontinuity: bool) -> None:
@@ -88,16 +90,14 @@ class Window:
         numbering = self.numbering
         if discontinuity:
             numbering.discontinuities += 1
-        self.open = Segment(numbering.segment(), init, wall_ms, discontinuity)
+        self.open = segment = Segment(numbering.segment(), init, wall_ms, discontinuity)
+        self._by_number[segment.number] = segment
 
     def end(self, now: float) -> None:
         """Complete the open segment, and let the oldest go."""
         segment = self.open
         assert segment is not None, "there is one"
         assert segment.parts, "with something in it"
-        segment.data = b"".join([part.data or b"" for part in segment.parts])
-        for part in segment.parts:
-            part.data = None
         self.open = None
         self.segments.append(segment)
         self._trim(now, self._window_ms)
@@ -141,28 +141,28 @@ class Window:
         """The bits a second of the segment that has most."""
         return max([one.size * 8000 // max(one.duration_ms, 1) for one in self.segments], default=0)
 
+    @property
+    def peak_fps(self) -> float:
+        """The frames a second of the leading track, where there are most."""
+        return max([one.frames * 1000 / max(one.duration_ms, 1) for one in self.segments], default=0.0)
+
     # --- media ------------------------------------------------------------------------------------
 
-    def find(self, name: str) -> bytes | None:
-        """Return what has a name; None where there is nothing, no more, or not yet."""
+    def find(self, name: str) -> tuple[bytes, ...] | None:
+        """Return what has a name, in pieces; None where there is nothing, no more, or not yet."""
         match = _NAME.fullmatch(name)
         if match is None or match["prefix"] != self.numbering.prefix:
             return None
         if match["init"] is not None:
-            return self.inits.get(int(match["init"]))
-        segment = self._segment(int(match["msn"]))
+            data = self.inits.get(int(match["init"]))
+            return None if data is None else (data,)
+        segment = self._by_number.get(int(match["msn"]))
         if segment is None:
             return None
         if match["part"] is None:
-            return segment.data
+            return None if segment is self.open else tuple([part.data for part in segment.parts])
         number = int(match["part"])
-        if number >= len(segment.parts):
-            return None
-        part = segment.parts[number]
-        if part.data is not None:
-            return part.data
-        assert segment.data is not None
-        return segment.data[part.offset : part.offset + part.size]
+        return (segment.parts[number].data,) if number < len(segment.parts) else None
 
     @property
     def next_name(self) -> str:
@@ -171,19 +171,13 @@ class Window:
 
     # --- private ----------------------------------------------------------------------------------
 
-    def _segment(self, number: int) -> Segment | None:
-        if self.open is not None and self.open.number == number:
-            return self.open
-        for segment in (*self._left, *self.segments):
-            if segment.number == number:
-                return segment
-        return None
-
     def _trim(self, now: float, window_ms: int) -> None:
         """Take segments out of the playlist from the front, and forget those that have been out for long."""
         least_ms = max(window_ms, LEAST_TARGETS * self.numbering.target_s * 1000)
         whole_ms = sum([segment.duration_ms for segment in self.segments])
-        while self.segments and whole_ms - self.segments[0].duration_ms >= least_ms:
+        while self.segments and (
+            whole_ms - self.segments[0].duration_ms >= least_ms or len(self.segments) > self._most
+        ):
             segment = self.segments.pop(0)
             segment.until = now + (segment.duration_ms + whole_ms) / 1000
             whole_ms -= segment.duration_ms
@@ -193,10 +187,15 @@ class Window:
         self._forget(now)
 
     def _forget(self, now: float) -> None:
-        gone = [segment for segment in self._left if segment.until <= now]
-        self._left = [segment for segment in self._left if segment.until > now]
-        self.size -= sum([segment.size for segment in gone])
-        used = {segment.init for segment in (*self._left, *self.segments)}
+        left = self._left
+        while left and (left[0].until <= now or len(left) > self._most):
+            segment = left.popleft()
+            self.size -= segment.size
+            del self._by_number[segment.number]
+        self._forget_inits()
+
+    def _forget_inits(self) -> None:
+        used = {segment.init for segment in self._by_number.values()}
         newest = max(self.inits, default=0)  # for the segment that is open, or comes
         for number in [one for one in self.inits if one not in used and one != newest]:
             self.size -= len(self.inits.pop(number))

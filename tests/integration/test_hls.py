@@ -39,6 +39,9 @@ _CSIDS = {8: 4, 9: 6, 18: 4}
 class Viewing:
     name = "a"
 
+    def sent(self, count: int) -> None:
+        """Nobody counts."""
+
     def end(self, reason: str) -> None:
         """Be done."""
 
@@ -51,8 +54,13 @@ class Reply:
         self.body = b""
 
     def send(
-        self, status: int, body: bytes = b"", type: str = "", headers: Iterable[tuple[str, str]] = ()
+        self,
+        status: int,
+        body: bytes | Iterable[bytes] = b"",
+        type: str = "",
+        headers: Iterable[tuple[str, str]] = (),
     ) -> None:
+        body = body if isinstance(body, bytes) else b"".join(body)
         self._start(f"{status} Said", [("Content-Type", type), ("Content-Length", str(len(body))), *headers])
         self.body = body
 
@@ -69,7 +77,7 @@ class House:
         self.makers = Makers(self.make)
         self._first_part = first_part
         self.handler = HlsHandler(
-            self.makers, Viewers(), lambda request, end: Viewing(), lambda channel: True
+            self.makers, Viewers(), lambda request, end: Viewing(), lambda channel: True, log.get("HLS")
         )
         self.server = WSGIServer(("127.0.0.1", 0), self._answer, log=None)
         self.server.start()
@@ -149,7 +157,10 @@ def test_ffmpeg_plays_all_that_was_published(
         house.channel.stop()
         await_that(maker, lambda: not maker.on_air)
         whole = tmp_path / "whole.mp4"
-        made_of = [maker.window.inits[1], *[segment.data or b"" for segment in maker.window.segments]]
+        made_of = [
+            maker.window.inits[1],
+            *[part.data for segment in maker.window.segments for part in segment.parts],
+        ]
         whole.write_bytes(b"".join(made_of))
         assert_equal(str(whole), str(samples[name]), 0, name != "video_only")
         assert_equal(house.url, str(samples[name]), AHEAD, name != "video_only", "-live_start_index", "0")

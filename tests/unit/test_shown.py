@@ -26,8 +26,8 @@ def test_nothing_runs_before_somebody_asks() -> None:
     assert shown.describe()["hls"] == {}
     registry: Registry[str] = Registry(LoopClock(), LiveLimits(), 1 << 20, 4096)
     parts = SimpleNamespace(slots=None, numbers=count(1))
-    shown.show_hls(registry, cast(ServerParts, parts))
+    shown.show_hls(registry, cast(ServerParts, parts), 30)
     assert HLS in site.handlers
-    assert shown.describe()["hls"] == {}
+    assert shown.describe()["hls"] == {"channels": {}, "viewers": 0}
     shown.close()
     shown.close()

@@ -8,7 +8,8 @@ import gevent
 from gevent.event import Event
 
 from rtmpsrv import log
-from rtmpsrv.hls.maker import KIND, Maker
+from rtmpsrv.hls.maker import Maker
+from rtmpsrv.live.budget import Budget
 from rtmpsrv.live.reading import Batch, Began, Item
 from rtmpsrv.media.hls_numbers import Numbering
 from rtmpsrv.media.mp4_source import Question
@@ -44,28 +45,19 @@ class Source:
         self.is_closed = True
 
 
-class Memory:
-    """Counts by kind."""
-
-    def __init__(self) -> None:
-        self.used_bytes = 0
-        self.limit_bytes = 1 << 30
-
-    def change(self, kind: str, by: int) -> None:
-        assert kind == KIND
-        self.used_bytes += by
-
-
 class Stage:
     """Time goes on as frames are sent."""
 
-    def __init__(self, numbering: Numbering | None = None, *, fails: bool = False) -> None:
+    def __init__(
+        self, numbering: Numbering | None = None, *, fails: bool = False, memory: Budget | None = None
+    ) -> None:
         self.now = 100.0
         self.source = Source()
         self.source.cannot = fails
-        self.memory = Memory()
+        self.memory = memory or Budget(1 << 30)
         self.asked: list[Question] = []
         self.failure: Exception | None = None
+        self.first = b""
         self.numbering = numbering or Numbering(WALL_S, "ab1")
         self.media_ms = 0
         self.maker = Maker(
@@ -80,7 +72,7 @@ class Stage:
         self.asked.append(question)
         if self.failure is not None:
             raise self.failure
-        return b"init%d" % len(self.asked)
+        return self.first or b"init%d" % len(self.asked)
 
     def send(self, *items: Item) -> None:
         """Let the maker read these, and do what follows."""

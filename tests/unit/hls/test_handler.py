@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import gevent
 import pytest
 from gevent.event import Event
 
+from rtmpsrv import log
 from rtmpsrv.errors import AccessDenied
+from rtmpsrv.hls import handler as module
 from rtmpsrv.hls.handler import HlsHandler
 from rtmpsrv.hls.maker import Maker
 from rtmpsrv.hls.makers import Makers
@@ -22,16 +25,26 @@ from tests.unit.hls.stage import WALL_S, Stage
 class Viewing:
     name = "a"
 
+    def __init__(self) -> None:
+        self.sent_bytes = 0
+
+    def sent(self, count: int) -> None:
+        self.sent_bytes += count
+
     def end(self, reason: str) -> None:
         """Be done."""
 
 
 class Reply:
     def __init__(self) -> None:
-        self.answer: tuple[int, bytes, str, Sequence[tuple[str, str]]] = (0, b"", "", ())
+        self.answer: tuple[int, Any, str, Sequence[tuple[str, str]]] = (0, b"", "", ())
 
     def send(
-        self, status: int, body: bytes = b"", type: str = "", headers: Sequence[tuple[str, str]] = ()
+        self,
+        status: int,
+        body: bytes | Sequence[bytes] = b"",
+        type: str = "",
+        headers: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.answer = (status, body, type, headers)
 
@@ -47,7 +60,10 @@ class House:
         self.on_air = True
         self.refusal: AccessDenied | None = None
         self.admitted = 0
-        self.handler = HlsHandler(Makers(self.make), Viewers(), self.admit, lambda channel: self.on_air)
+        self.viewing = Viewing()
+        self.handler = HlsHandler(
+            Makers(self.make), Viewers(), self.admit, lambda channel: self.on_air, log.get("HLS")
+        )
 
     def make(self, channel: str, numbering: Numbering) -> Maker:
         stage = Stage(Numbering(WALL_S, "ab1"))
@@ -61,9 +77,9 @@ class House:
         if self.refusal is not None:
             raise self.refusal
         self.admitted += 1
-        return Viewing()
+        return self.viewing
 
-    def get(self, name: str, ip: str = "1.1.1.1", **query: str) -> tuple[int, bytes]:
+    def get(self, name: str, ip: str = "1.1.1.1", **query: str) -> tuple[int, Any]:
         reply = Reply()
         request = SimpleNamespace(
             route=SimpleNamespace(channel="a", rest=name), query=query, client=SimpleNamespace(ip=ip)
@@ -88,7 +104,7 @@ def test_player_goes_its_way_under_one_name(house: House) -> None:
     status, body = house.get("live.m3u8", key="k", s=name)
     assert status == 200
     assert f"ab1-init1.m4s?key=k&s={name}".encode() in body
-    assert house.get("ab1-init1.m4s", key="k", s=name) == (200, b"init1")
+    assert house.get("ab1-init1.m4s", key="k", s=name) == (200, (b"init1",))
     assert house.admitted == 1
     assert len(house.stages) == 1
 
@@ -124,12 +140,14 @@ def test_nothing_is_made_for_pieces_or_of_nothing(house: House) -> None:
 def test_channel_may_come_a_little_later(house: House) -> None:
     looks = iter([False, False, True])
     handler = house.handler = HlsHandler(
-        Makers(house.make), Viewers(), house.admit, lambda channel: next(looks)
+        Makers(house.make), Viewers(), house.admit, lambda channel: next(looks), log.get("HLS")
     )
     assert house.get("live.m3u8")[0] == 200
     handler.close("again")
     last = iter([False] * 20 + [True])
-    house.handler = HlsHandler(Makers(house.make), Viewers(), house.admit, lambda channel: next(last))
+    house.handler = HlsHandler(
+        Makers(house.make), Viewers(), house.admit, lambda channel: next(last), log.get("HLS")
+    )
     assert house.get("live.m3u8")[0] == 200
 
 
@@ -137,3 +155,35 @@ def test_what_was_made_outlives_the_publisher_for_a_while(house: House) -> None:
     house.get("live.m3u8")
     house.on_air = False
     assert house.get("live.m3u8")[0] == 200
+
+
+def test_viewers_that_have_left_are_let_go_though_nobody_asks(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "LOOK_AFTER_S", 0.0)
+    viewers = house.handler.viewers
+    looks = iter([RuntimeError("a bug"), None, None])
+
+    def see_to() -> None:
+        if failure := next(looks):
+            raise failure
+        viewers.close("they have left")
+
+    house.get("index.m3u8")
+    monkeypatch.setattr(viewers, "see_to", see_to)
+    while len(viewers):
+        gevent.sleep(0)
+    gevent.sleep(0)
+    assert "letting a viewer go failed" in caplog.text
+    monkeypatch.undo()
+    house.get("index.m3u8")  # looked after anew
+    assert house.handler.describe()["viewers"] == 1
+    assert list(house.handler.describe()["channels"]) == ["a"]
+
+
+def test_bytes_of_a_viewer_are_counted(house: House) -> None:
+    _, body = house.get("live.m3u8")
+    house.get(f"ab1-{WALL_S}.m4s")
+    piece = house.stages[0].maker.window.find(f"ab1-{WALL_S}.m4s")
+    assert piece is not None
+    assert house.viewing.sent_bytes == len(body) + sum(map(len, piece))

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from rtmpsrv.errors import MediaLost, MediaRefused
-from rtmpsrv.hls.maker import AGAIN_S, CLOSE_S
+from rtmpsrv.hls import maker as module
+from rtmpsrv.hls.maker import AGAIN_S, CLOSE_S, FAILED, LONGEST_AGAIN_S, TOO_LARGE
+from rtmpsrv.live.budget import WINDOWS, Budget, Holder
 from rtmpsrv.live.reading import Batch, Lost, Over, Spliced
 from rtmpsrv.media.hls_numbers import restore
+from rtmpsrv.media.mp4_source import Question
 from rtmpsrv.protocol.messages import VIDEO
 from tests.hls_rules import parse
 from tests.unit.hls.stage import WALL_S, Stage
+from tests.unit.media.test_mp4_init import FTYP, WIDE_PICTURE, movie
 from tests.unit.media.test_mp4_source import AAC, AVC, KEY
 
 
@@ -36,12 +42,23 @@ def test_segments_are_made_of_what_is_published(stage: Stage) -> None:
     first, second, third = numbers(stage)
     assert first == (0, True, "ab1-init1.m4s\0")
     assert (second[:2], third[:2]) == ((1, False), (2, False))
-    assert stage.maker.window.find("ab1-init1.m4s") == b"init1"
+    assert stage.maker.window.find("ab1-init1.m4s") == (b"init1",)
     assert len(stage.asked) == 1
     assert stage.maker.codecs.startswith("avc1.")
     assert not stage.maker.is_sound
-    assert b"BANDWIDTH=100000," in stage.maker.multivariant()
+    index = stage.maker.multivariant()
+    assert b"BANDWIDTH=20000," in index
+    assert b"FRAME-RATE=25.000\n" in index
+    assert b"RESOLUTION" not in index  # the first part tells none
+    assert stage.maker.multivariant() is index
     assert stage.maker.describe()["on_air"] is True
+
+
+def test_size_of_the_picture_is_told(stage: Stage) -> None:
+    stage.first = FTYP + movie(WIDE_PICTURE)
+    stage.begin()
+    stage.play(5)
+    assert b"RESOLUTION=1920x1080," in stage.maker.multivariant()
 
 
 def test_who_waits_is_woken_once_for_each_change(stage: Stage) -> None:
@@ -125,16 +142,38 @@ def test_what_cannot_be_shown_is_said(stage: Stage) -> None:
     assert len(numbers(stage)) == 1
 
 
-def test_lost_process_is_asked_again_after_a_while(stage: Stage) -> None:
+def test_lost_process_is_asked_again_after_longer_and_longer(stage: Stage) -> None:
     stage.failure = MediaLost("gone")
     stage.begin()
     stage.play(0.5)
-    assert len(stage.asked) == 1
-    stage.now += AGAIN_S
+    asked = 1
+    assert len(stage.asked) == asked
+    for pause_s in (1, 2, 4, 8, 16, 32, LONGEST_AGAIN_S, LONGEST_AGAIN_S):
+        stage.maker.asked()
+        stage.now += pause_s - 0.6
+        stage.play(0.04)
+        assert len(stage.asked) == asked
+        stage.maker.asked()
+        stage.now += 0.6
+        stage.play(0.04)
+        asked += 1
+        assert len(stage.asked) == asked
     stage.failure = None
+    for _ in range(2):
+        stage.maker.asked()
+        stage.now += LONGEST_AGAIN_S / 2
     stage.play(3)
-    assert len(stage.asked) == 2
+    assert len(stage.asked) == asked + 1
     assert len(numbers(stage)) >= 1
+
+
+def test_first_parts_are_asked_for_once_a_second_at_most(stage: Stage) -> None:
+    stage.begin()
+    for number in range(8):
+        stage.source.headers = ((9, AVC + b"%d" % number), (8, AAC))
+        stage.send(Batch([(VIDEO, 0, stage.media_ms, AVC + b"%d" % number, stage.now)]))
+        stage.play(AGAIN_S / 4)
+    assert 2 <= len(stage.asked) <= 3
 
 
 def test_ends_after_the_last_request_and_numbers_go_on(stage: Stage) -> None:
@@ -179,30 +218,110 @@ def test_ends_with_the_reading(stage: Stage) -> None:
     assert not stage.is_running()
 
 
-def test_bug_ends_the_maker_only(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+def test_bug_ends_what_is_made_and_that_is_said_for_a_while(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.begin()
+    stage.play(3)
+    changed = stage.maker.changed
     stage.source.failure = RuntimeError("a bug")
     stage.send()
-    assert not stage.is_running()
     assert "HLS failed" in caplog.text
+    assert changed.is_set()
+    assert (stage.maker.refusal, stage.maker.on_air, stage.maker.window.segments) == (FAILED, False, [])
+    assert stage.source.is_closed
+    assert stage.memory.used_bytes == 0
+    assert stage.is_running()  # nobody begins it all again at once
+    stage.close()
+    assert not stage.is_running()
 
 
-def test_channel_that_cannot_be_read_ends_the_maker(caplog: pytest.LogCaptureFixture) -> None:
+def test_channel_that_cannot_be_read_is_tried_again_later(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REST_S", 0.0)
     stage = Stage(fails=True)
     stage.let_run()
     assert not stage.is_running()
     assert "HLS failed" in caplog.text
 
 
-def test_memory_is_counted_and_bounded(stage: Stage) -> None:
+def held(memory: Budget) -> int:
+    count: int = memory.describe()[f"{WINDOWS}_bytes"]
+    return count
+
+
+def test_all_that_is_held_is_counted(stage: Stage) -> None:
+    stage.failure = MediaLost("gone")
     stage.begin()
     stage.play(0.5)
-    assert stage.memory.used_bytes > len(b"init1")
+    waits = held(stage.memory)
+    assert waits > 10 * len(KEY)  # until it is known how it begins
+    stage.failure = None
+    stage.now += AGAIN_S
+    stage.play(0.5)
+    assert held(stage.memory) > waits  # until it is known how to cut it
     stage.play(20)
-    assert stage.memory.used_bytes == stage.maker.window.size
+    window = stage.maker.window.size
+    assert window <= held(stage.memory) < window + 100 * len(KEY)  # and the part that comes
+
+
+def test_as_little_as_may_be_is_held_where_there_is_little(stage: Stage) -> None:
+    stage.begin()
+    stage.play(20)
     assert stage.maker.window.describe()["left"] > 0
     stage.memory.limit_bytes = 0
     stage.play(3)
     assert stage.maker.window.describe()["left"] == 0
+    assert len(numbers(stage)) == 3
+
+
+def test_too_large_stream_is_given_up_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    stage = Stage(memory=Budget(40_000))
+    stage.let_run()
+    stage.begin()
+    stage.play(3)
+    changed = stage.maker.changed
+    stage.send(Batch([(VIDEO, 0, stage.media_ms, KEY + bytes(21_000), stage.now)]))
+    assert changed.is_set()
+    assert (stage.maker.refusal, stage.maker.window.segments) == (TOO_LARGE, [])
+    assert stage.source.is_closed
+    assert stage.memory.used_bytes == 0
+    assert caplog.text.count("HLS given up") == 1
+    stage.maker.drop("again")
+    assert caplog.text.count("HLS given up") == 1
+    stage.close()
+    assert stage.numbering.next_segment > WALL_S
+
+
+def test_stream_that_is_given_up_while_its_first_part_is_made(stage: Stage) -> None:
+    make = stage.first_part
+
+    def first_part(question: Question) -> bytes:
+        stage.maker.drop("others need it")
+        return make(question)
+
+    stage.maker._first_part = first_part
+    stage.begin()
+    stage.play(0.5)
+    assert stage.maker.refusal == TOO_LARGE
+    assert stage.maker.window.inits == {}
+
+
+def test_stream_that_is_given_up_at_a_change(stage: Stage) -> None:
+    stage.begin()
+    stage.play(3)
+    memory = stage.memory
+    memory.limit_bytes = 0
+
+    def hold(kind: str, holder: Holder, count: int) -> None:
+        holder.drop("it is the largest")
+
+    stage.maker._memory = cast(Any, SimpleNamespace(is_pressed=memory.is_pressed, hold=hold))
+    stage.send(
+        Batch([(VIDEO, 0, stage.media_ms, KEY, stage.now), (VIDEO, 0, stage.media_ms, AVC + b"x", stage.now)])
+    )
+    assert stage.maker.refusal == TOO_LARGE
 
 
 def test_much_that_waits_is_read_in_turns(stage: Stage) -> None:

@@ -96,7 +96,7 @@ def test_hint_names_the_part_that_comes() -> None:
         hint = parse(media_playlist(made.window)).hint.rstrip(QUERY)
         assert made.window.find(hint) is None
         made.part()
-        assert made.window.find(hint) == b"x"
+        assert made.window.find(hint) == (b"x",)
 
 
 def test_map_is_named_again_where_it_changes() -> None:

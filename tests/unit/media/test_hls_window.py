@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rtmpsrv.media.hls_numbers import Numbering
-from rtmpsrv.media.hls_window import Window
+from rtmpsrv.media.hls_window import LEAST_SEGMENTS, Window
 
 
 class Filled:
@@ -40,13 +40,13 @@ def test_segment_is_its_parts() -> None:
     made.begin(b"one", b"two")
     window = made.window
     assert window.find("ab1-100.m4s") is None  # not complete
-    assert window.find("ab1-100-1.m4s") == b"two"
+    assert window.find("ab1-100-1.m4s") == (b"two",)
     assert window.next_name == "ab1-100-2.m4s"
     assert window.find("ab1-100-2.m4s") is None
     assert (window.last, window.open_parts) == (99, 2)
     window.end(1.0)
-    assert window.find("ab1-100.m4s") == b"onetwo"
-    assert [window.find(f"ab1-100-{part}.m4s") for part in range(3)] == [b"one", b"two", None]
+    assert window.find("ab1-100.m4s") == (b"one", b"two")
+    assert [window.find(f"ab1-100-{part}.m4s") for part in range(3)] == [(b"one",), (b"two",), None]
     assert window.next_name == "ab1-101-0.m4s"
     assert (window.last, window.open_parts) == (100, 0)
 
@@ -59,7 +59,7 @@ def test_names_of_others_are_unknown() -> None:
     unknown += ["ab1-100.m4s\n", f"ab1-{'9' * 16}.m4s", "ab1-init2.m4s", f"ab1-100-{'9' * 10}.m4s"]
     for name in unknown:
         assert not made.has(name), name
-    assert made.window.find("ab1-init1.m4s") == b"init"
+    assert made.window.find("ab1-init1.m4s") == (b"init",)
 
 
 def test_segments_leave_from_the_front_and_can_be_had_for_a_while() -> None:
@@ -118,7 +118,7 @@ def test_first_parts_are_kept_while_they_are_used() -> None:
     assert made.has("ab1-init1.m4s")
     made.segments(12)
     assert not made.has("ab1-init1.m4s")
-    assert made.window.find("ab1-init2.m4s") == b"second"
+    assert made.window.find("ab1-init2.m4s") == (b"second",)
 
 
 def test_little_memory_is_the_least_that_the_rules_allow() -> None:
@@ -149,3 +149,34 @@ def test_peak_is_that_of_the_largest_segment() -> None:
     made.begin(bytes(1000))
     made.window.end(made.now)
     assert made.window.peak_bits == 8000
+
+
+def test_segments_of_any_length_are_bounded() -> None:
+    made = Filled()
+    for _ in range(3 * LEAST_SEGMENTS):
+        made.window.begin(made.init, 0, True)
+        made.window.add_part(b"x", 1, True)
+        made.window.end(made.now)
+    assert len(made.numbers()) == LEAST_SEGMENTS
+    assert made.window.describe()["left"] <= LEAST_SEGMENTS
+    assert made.window.size <= len(b"init") + 2 * LEAST_SEGMENTS
+    assert made.window.discontinuity_sequence == 100 + 2 * LEAST_SEGMENTS
+
+
+def test_first_parts_that_nothing_is_made_of_are_not_kept() -> None:
+    made = Filled()
+    made.segments(1)
+    for number in range(5):
+        made.init = made.window.add_init(b"%d" % number)
+    assert list(made.window.inits.values()) == [b"init", b"4"]
+    assert made.window.size == len(b"init") + len(b"4") + len(b"100/0100/one")
+
+
+def test_frame_rate_is_that_of_the_segment_with_most() -> None:
+    made = Filled()
+    assert made.window.peak_fps == 0.0
+    for frames in (25, 30, 24):
+        made.window.begin(made.init, 0, False)
+        made.window.add_part(b"x", 1001, True, frames)
+        made.window.end(made.now)
+    assert f"{made.window.peak_fps:.3f}" == "29.970"
