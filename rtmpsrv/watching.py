@@ -18,7 +18,7 @@ from .live.player import FLV, Player, PlayerState
 from .live.registry import Registry
 from .live.sink import Sink
 from .playing import PLAY_CODE, Playing
-from .relayed import RelayPlayback, both, fields_of
+from .relayed import RelayPlayback, both, fields_of, wrong_key
 from .server.host import Client, Peer
 
 if TYPE_CHECKING:
@@ -28,17 +28,28 @@ if TYPE_CHECKING:
 class Viewing:
     """A client that watches otherwise than as a player: whoever makes its stream reads the channel."""
 
-    def __init__(self, watching: Watching, peer: Peer, name: str, unwatch: Callable[[], None]) -> None:
+    def __init__(
+        self, watching: Watching, peer: Peer, name: str, key: str | None, unwatch: Callable[[], None]
+    ) -> None:
         self._watching = watching
         self.peer = peer
         self.name = name
+        self._key = key  # that must be the publisher's; None: any
         self._unwatch = unwatch
         self._over = False
+        self._guest_of = self.channel.readings
+        self._guest_of.welcome(self)
 
     @property
     def channel(self) -> Channel:
         """The channel as it is now: one that nobody wants is forgotten, and is another one the next time."""
         return self._watching.channel(self.name)
+
+    def began(self) -> None:
+        """Somebody begins to publish: a viewer who waited for another one is refused. Never blocks."""
+        if not self._over and self._key is not None and not self.channel.contents.accepts_key(self._key):
+            denial = wrong_key()
+            self.peer.refuse_play(denial.code, denial.description)
 
     def end(self, reason: str) -> None:
         """Be done. Idempotent, never blocks."""
@@ -46,6 +57,7 @@ class Viewing:
             return
         self._over = True
         self._unwatch()
+        self._guest_of.dismiss(self)
         self._watching.forget(self)
         fields = fields_of("play", self.peer, self.name, self.peer.client.to_play.at, reason)
         self.peer.log.info("PLAY STOP: %s, reason=%s", self.name, reason, extra={"fields": fields})
@@ -81,7 +93,7 @@ class Watching:
             self._entrance.watch_player(peer, stream, terms, terms.key),
             self._visits.watch_player(peer.client, peer.dismiss).cancel,
         )
-        viewing = Viewing(self, peer, stream.channel, unwatch)
+        viewing = Viewing(self, peer, stream.channel, terms.key, unwatch)
         self._viewings.setdefault(stream.channel, set()).add(viewing)
         self._relay.look_elsewhere(stream.channel)
         return viewing

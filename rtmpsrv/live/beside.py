@@ -85,7 +85,9 @@ class Beside:
             self.flv.end()
             if not self.flv.players:
                 self._drop_flv()
-        self.notify()
+        for reading in list(self._readings):
+            reading.over()
+            reading.notify()
 
     def see_to_laggards(self, log: Log, waiting_is_over: bool, now: float) -> bool:
         """See to those who are behind; tell whether nobody wants anything of it any more."""

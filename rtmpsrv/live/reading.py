@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ..protocol import messages
 from .clock import Clock
@@ -79,8 +79,8 @@ class Reading:
     """Made by `Channel.subscribe`. One greenlet reads; the channel tells it what happens."""
 
     __slots__ = (
-        "_beside", "_channel", "_clock", "_items", "_lag_bytes", "_lag_s", "_output", "_place", "_spliced_at",
-        "is_closed", "notify", "position",
+        "_beside", "_channel", "_clock", "_divided_at", "_items", "_lag_bytes", "_lag_s", "_metadata", "_output",
+        "_place", "_rest_spliced_at", "_spliced_at", "is_closed", "notify", "position",
     )  # fmt: skip
 
     def __init__(self, channel: Channel, clock: Clock, notify: Callable[[], None]) -> None:
@@ -96,6 +96,9 @@ class Reading:
         self._place = NOWHERE  # where it was when the channel moved
         self._items: list[Item] = []  # to be told before messages
         self._spliced_at: int | None = None  # the last splice that was told
+        self._rest_spliced_at: int | None = None  # the last one there is, of a publication that is over
+        self._metadata: tuple[bytes, ...] = ()  # and what was its last
+        self._divided_at = -1
 
     # --- whoever reads ----------------------------------------------------------------------------
 
@@ -116,6 +119,8 @@ class Reading:
                 self._spliced_at = spliced_at
                 return Spliced(self.headers)
             limit = min(limit, spliced_at)
+        if self.position < self._divided_at:
+            limit = min(limit, self._divided_at)
         if self.position < limit:
             return self._batch(output, limit, most)
         if not log.closed:
@@ -125,6 +130,10 @@ class Reading:
         if following is not None:
             self.begin(following)
         return Over(output.publication)
+
+    def divide_at(self, position: int) -> None:
+        """Let no batch have messages from before and from behind a position of this publication."""
+        self._divided_at = position
 
     def allow(self, lag_bytes: int, lag_s: float) -> None:
         """Set how far behind it may be."""
@@ -138,6 +147,8 @@ class Reading:
     @property
     def metadata(self) -> tuple[bytes, ...]:
         """The newest data messages that joiners must get, such as onMetaData; AMF0."""
+        if self._output is not None and self._output is not self._channel.output:
+            return self._metadata
         return self._channel.contents.preamble.stored()
 
     @property
@@ -160,6 +171,7 @@ class Reading:
             return
         log, contents = output.log, self._channel.contents
         self._output = output
+        self._divided_at, self._rest_spliced_at, self._metadata = -1, None, ()
         output.flush()
         self._beside = self._channel.beside(output)
         self._beside.add(self)
@@ -172,6 +184,11 @@ class Reading:
         spliced_at = contents.spliced_at
         if spliced_at is None or self.position > spliced_at or not goes_on:
             self._spliced_at = spliced_at
+
+    def over(self) -> None:
+        """Take note of what only its contents know of a publication that is over."""
+        contents = self._channel.contents
+        self._rest_spliced_at, self._metadata = contents.spliced_at, contents.preamble.stored()
 
     def skip_if_behind(self, log: Log, now: float) -> None:
         """Go to the newest keyframe if it is further behind than it may be; or, far behind, to the end."""
@@ -213,7 +230,7 @@ class Reading:
 
     def _newest_splice(self) -> int | None:
         channel = self._channel
-        return channel.contents.spliced_at if self._output is channel.output else self._spliced_at
+        return channel.contents.spliced_at if self._output is channel.output else self._rest_spliced_at
 
     def _batch(self, output: Output, limit: int, most: int) -> Batch:
         """Read messages up to a place, a change of headers, or the end of a segment."""
@@ -246,18 +263,31 @@ class Reading:
             self._channel.drop_ended()
 
 
-class Readings:
-    """All of one channel, which they keep in being. Changed by the channel and by those who read."""
+class Guest(Protocol):
+    """Somebody who watches a channel, whoever reads that for it."""
 
-    __slots__ = ("_forget", "_readings")
+    def began(self) -> None:
+        """A publication begins, whose key may be another one. Must neither block, raise nor call back."""
+
+
+class Readings:
+    """All of one channel, which they keep in being; and its guests. Changed by the channel and by those."""
+
+    __slots__ = ("_forget", "_guests", "_readings")
 
     def __init__(self, forget: Callable[[], None]) -> None:
         """`forget` is called when the channel may be of no use any more."""
         self._forget = forget
         self._readings: dict[Reading, None] = {}
+        self._guests: dict[Guest, None] = {}
 
     def __len__(self) -> int:
-        return len(self._readings)
+        return len(self._readings) + len(self._guests)
+
+    @property
+    def are_open(self) -> bool:
+        """Whether anybody reads."""
+        return bool(self._readings)
 
     def open(self, reading: Reading) -> Reading:
         """Take note of a new one."""
@@ -269,6 +299,18 @@ class Readings:
         for reading in list(self._readings):
             reading.begin(output)
             reading.notify()
+        for guest in list(self._guests):
+            guest.began()
+
+    def welcome(self, guest: Guest) -> None:
+        """Let a guest know of each publication."""
+        self._guests[guest] = None
+
+    def dismiss(self, guest: Guest) -> None:
+        """Forget a guest. Idempotent."""
+        if guest in self._guests:
+            del self._guests[guest]
+            self._forget()
 
     def remove(self, reading: Reading) -> None:
         """Forget one."""
@@ -280,3 +322,4 @@ class Readings:
         for reading in list(self._readings):
             reading.moved()
         self._readings.clear()
+        self._guests.clear()

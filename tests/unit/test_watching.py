@@ -137,3 +137,19 @@ def test_a_viewing_stays_where_its_stream_is_made() -> None:
 def test_refusals_are_counted_with_those_of_rtmp() -> None:
     house = House()
     assert house.relay.watching.refusal_delay("10.0.0.1") == 0.0
+
+
+def test_a_viewer_who_waited_for_a_publisher_with_another_key_is_refused() -> None:
+    house = House()
+    waiting, right = view(house)
+    _, wrong = view(house, "key=another")
+    _, peer = view(house, "key=gone")
+    assert waiting.channel.is_wanted
+    gone = next(one for one in house.relay.watching.viewings("news") if one.peer is peer)
+    gone.end("left")
+    house.publish()
+    assert right.refusals == []
+    assert [code for code, _ in wrong.refusals] == ["NetStream.Play.BadName"]
+    assert peer.refusals == []
+    gone.began()
+    assert peer.refusals == []

@@ -312,3 +312,72 @@ def test_what_was_left_out_is_told_also_when_the_channel_has_moved() -> None:
     (lost,) = reader.items()
     assert isinstance(lost, Lost)
     assert lost.messages == 1
+
+
+def test_splice_is_told_also_when_the_publication_is_over() -> None:
+    stage = Stage()
+    stage.publish(*HEADERS, key("0"))
+    reader = Reader(stage)
+    reader.items()
+    stage.channel.suspend(10)
+    stage.channel.go_on("key")
+    stage.publish(META, AAC, AVC, key("1", 7))
+    metadata = reader.reading.metadata
+    stage.channel.stop()
+    stage.start()
+    assert reader.reading.metadata == metadata != ()
+    kinds = [type(item) for item in reader.items()]
+    assert kinds.count(Spliced) == 1
+    assert kinds.index(Spliced) < kinds.index(Over)
+    assert reader.reading.metadata == ()
+
+
+def test_no_batch_crosses_a_place_where_it_is_divided() -> None:
+    stage = Stage(merge_messages=100)
+    stage.publish(*HEADERS, key("0"))
+    reader = Reader(stage)
+    reader.items()
+    stage.batch([inter("1"), inter("2")])
+    stage.output().flush()
+    reader.reading.divide_at(stage.output().log.end)
+    stage.batch([inter("3"), inter("4")])
+    stage.output().flush()
+    batches = [item for item in reader.items() if isinstance(item, Batch)]
+    assert [len(batch.messages) for batch in batches] == [2, 2]
+
+
+class Visitor:
+    """A guest that counts publications."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def began(self) -> None:
+        self.count += 1
+
+
+def test_guests_are_told_of_publications_and_keep_the_channel() -> None:
+    stage = Stage(live=False)
+    guest = Visitor()
+    readings = stage.channel.readings
+    readings.welcome(guest)
+    assert stage.channel.is_wanted
+    assert not readings.are_open
+    stage.start()
+    assert guest.count == 1
+    stage.channel.stop()
+    stage.start()
+    assert guest.count == 2
+    stage.channel.stop()
+    readings.dismiss(guest)
+    readings.dismiss(guest)
+    assert stage.registry.find("channel") is None
+
+
+def test_guests_of_a_channel_that_has_moved_are_told_nothing_more() -> None:
+    stage = Stage()
+    guest = Visitor()
+    stage.channel.readings.welcome(guest)
+    readings = stage.channel.readings
+    stage.hand_over()
+    assert not readings
