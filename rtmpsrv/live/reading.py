@@ -79,8 +79,8 @@ class Reading:
     """Made by `Channel.subscribe`. One greenlet reads; the channel tells it what happens."""
 
     __slots__ = (
-        "_beside", "_channel", "_clock", "_divided_at", "_items", "_lag_bytes", "_lag_s", "_metadata", "_output",
-        "_place", "_rest_spliced_at", "_spliced_at", "is_closed", "notify", "position",
+        "_beside", "_channel", "_clock", "_divided_at", "_items", "_lag_bytes", "_lag_s", "_metadata",
+        "_output", "_place", "_rest_spliced_at", "_spliced_at", "is_closed", "notify", "position",
     )  # fmt: skip
 
     def __init__(self, channel: Channel, clock: Clock, notify: Callable[[], None]) -> None:

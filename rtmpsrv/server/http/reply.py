@@ -14,6 +14,7 @@ from gevent.event import Event
 from ...errors import PeerLost
 from . import answers
 from .answers import Headers
+from .errand import Errand
 from .frames import BINARY, NORMAL, TEXT, VERSION, acceptance, frame
 from .head import BadRequest, Head
 
@@ -29,6 +30,7 @@ class Writer(Protocol):
     """The connection, as an answer sees it."""
 
     left: Event
+    errand: Errand
 
     def put(self, data: bytes) -> None:
         """Send bytes; blocks while too many wait. Raises PeerLost."""
@@ -152,19 +154,31 @@ class Reply:
             self._writer.say_goodbye(code, why)
 
     def wait(self, event: Event, timeout_s: float | None = None) -> bool:
-        """Wait for an event; False when it did not come in time. Raises PeerLost when the viewer left."""
+        """Wait for an event; False when it did not come in time. Raises PeerLost when the viewer left.
+
+        Before the answer has begun the request may go to another process meanwhile, unless something was
+        granted to its viewer; and AccessDenied is raised where that was for another publisher.
+        """
+
+        def wait() -> None:
+            gevent.wait([event, self.left], timeout=timeout_s, count=1)
+
         if self.begun:
             self._writer.listen()
-        if not event.is_set():
-            gevent.wait([event, self.left], timeout=timeout_s, count=1)
+        if event.is_set():
+            pass
+        elif self.begun:
+            wait()
+        else:
+            self._writer.errand.travel(wait)
         if self.left.is_set():
-            raise PeerLost("the viewer left")
+            raise self._writer.errand.why_over()
         return event.is_set()
 
     def _check(self) -> None:
         self._writer.listen()
         if self.left.is_set():
-            raise PeerLost("the viewer left")
+            raise self._writer.errand.why_over()
 
     def _begin(self, status: int, headers: list[tuple[str, str]]) -> None:
         assert not self.begun, "one answer for one request"

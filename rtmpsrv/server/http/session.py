@@ -25,6 +25,7 @@ from ..parts import ServerParts
 from ..session_state import NEVER
 from ..transport import Transport
 from . import conversation, telling
+from .errand import Errand
 from .frames import GOING_AWAY, NORMAL, REFUSED, Broken
 from .head import BadRequest
 from .hearing import Hearing
@@ -57,7 +58,8 @@ class HttpSession:
         self._parts = parts
         self._brought_along = state.bytes_in, state.outlet.bytes_out
         self._drop_reason: str | None = None
-        self._busy = self._ending = self._moved = self._over = False  # busy: in the middle of a request
+        self._ending = self._moved = self._over = False
+        self.errand = Errand(state, self.left, lambda: self._moved)
         self._signal: Event | None = None  # ends a wait
         self._answer_until = NEVER
         self._greenlet: greenlet | None = None
@@ -111,7 +113,7 @@ class HttpSession:
         self._holding.play(channel, query, sink or self.outlet, waits=waits)
         head()
         self._holding.start(FLV if sink is None else WS_FLV)
-        self._busy = False
+        self.errand.end()
         self._hearing.hear()
 
     def put(self, data: bytes) -> None:
@@ -174,8 +176,11 @@ class HttpSession:
         """Tell a viewer that waits that it may not watch after all, and close. Never blocks."""
         if self._moved or self._over:
             return  # it is another session's player now, or nobody's
-        self._hearing.say_goodbye(REFUSED, description)
-        self.drop_gently(f"play refused: {description}")
+        if self._holding.viewing is not None:
+            self.errand.refuse(code, description)
+        else:
+            self._hearing.say_goodbye(REFUSED, description)
+            self.drop_gently(f"play refused: {description}")
 
     def end_publication(self, reason: str) -> None:
         """Nobody publishes by HTTP."""
@@ -193,8 +198,7 @@ class HttpSession:
         return monotonic() - self._state.heard_at
 
     def sound(self) -> bool:
-        """Return False: there is nothing that draws an answer."""
-        return False
+        return False  # nothing draws an answer
 
     @property
     def role(self) -> str:
@@ -231,14 +235,11 @@ class HttpSession:
         return not self._why_not_movable()
 
     def travel(self, wait: Callable[[], object]) -> None:
-        """Only publishers travel: wait."""
-        wait()
+        """Let somebody freeze it with its request, which has no answer yet, while `wait` blocks."""
+        self.errand.travel(wait)
 
     def freeze(self) -> HttpState:
-        """Stop, without a word to the peer, and return all that another session needs to go on.
-
-        As that of RTMP: never blocks, raises CannotMove, and the session goes on then.
-        """
+        """Stop without a word, as that of RTMP, and return all that another needs. Raises CannotMove."""
         if why_not := self._why_not_movable():
             raise CannotMove(why_not)
         self._holding.freeze()
@@ -271,16 +272,15 @@ class HttpSession:
                     self._signal = signal = Event()
                     hold.wait(signal)
                     self._signal = None
-                self._busy = True
                 self._answer_until = monotonic() + ANSWER_S
-                keeps = conversation.answer(self, self._site, self._reader.take(count))
+                keeps = conversation.answer(self, self._site, self.errand.begin(self._reader.take(count)))
             except BadRequest as exc:
                 conversation.refuse(self, exc)
                 raise Ended(f"bad request: {exc}") from exc
             except Answered:
                 keeps = False
             self._holding.end("answered")
-            self._busy = False
+            self.errand.end()
             self._reader.expect_another()
         self._await_taken()
         raise Ended("answered")
@@ -316,7 +316,8 @@ class HttpSession:
             return "it is ending, or has moved"
         if not self._transport.can_move:
             return "TLS stays where it was set up"
-        return "in the middle of a request" if self._busy or not self._hearing.is_between else ""
+        is_busy = self.errand.is_under_way or self._holding.viewing or not self._hearing.is_between
+        return "in the middle of a request" if is_busy else ""
 
     def _say_goodbye(self, reason: str, code: int = NORMAL) -> None:
         """Let the peer read what was written before the socket goes; a reset would discard it."""

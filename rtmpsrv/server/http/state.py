@@ -30,6 +30,7 @@ class HttpState:
     slot: int = 0  # among those of all processes, of a frozen one that has any; the listener's
     holds_slot: bool = False  # it watches; who only asks takes none
     own: tuple[str, bool] = ("", False)  # address, and whether it is TLS: of a proxy, the client has others
+    is_passed_on: bool = False  # with its request, to the process that has to do with that; once is enough
     publication: None = None  # nobody publishes by HTTP
 
 

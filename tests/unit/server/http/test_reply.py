@@ -8,8 +8,12 @@ import pytest
 from gevent.event import Event
 
 from rtmpsrv.errors import PeerLost
+from rtmpsrv.server.host import Client
+from rtmpsrv.server.http.errand import Errand
 from rtmpsrv.server.http.head import BadRequest, Head, read_head
 from rtmpsrv.server.http.reply import Answered, Reply
+from rtmpsrv.server.http.state import begin
+from rtmpsrv.server.session_state import SessionSettings
 from tests.unit.server.http.test_frames import KEY, PROOF
 
 
@@ -18,6 +22,8 @@ class Paper:
 
     def __init__(self) -> None:
         self.left = Event()
+        state = begin(Client(7, "192.0.2.1", 8080, False), SessionSettings(), 0.0)
+        self.errand = Errand(state, self.left, lambda: False)
         self.written = b""
         self.goodbyes: list[tuple[int, str]] = []
         self.hears: Callable[[str], None] | None = None

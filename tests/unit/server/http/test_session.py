@@ -11,7 +11,8 @@ from rtmpsrv.server.http.frames import BINARY, PONG, REFUSED, TEXT, close_frame,
 from rtmpsrv.server.http.reader import MAX_THROWN_BYTES
 from rtmpsrv.server.http.reply import Reply
 from rtmpsrv.server.http.request import Request
-from tests.unit.server.http.stage import BYE, HttpStage, eventually, said
+from tests.unit.server.http.stage import BYE, Event, HttpStage, eventually, said
+from tests.unit.server.stage import PATIENCE_S
 
 DENIAL = AccessDenied("NetStream.Play.BadName", "not you", "PLAY_ACCESS")
 
@@ -450,3 +451,42 @@ def test_what_is_known_of_it(stage: HttpStage) -> None:
     stage.session.travel(lambda: None)
     stage.session.end_publication("there is none")
     assert stage.session.fileno() == stage.mine.fileno()
+
+
+def test_a_request_that_waits_for_its_answer_moves_and_is_answered_there(stage: HttpStage) -> None:
+    goes_on = Event()
+    asked: list[Request] = []
+
+    def page(request: Request, reply: Reply) -> None:
+        asked.append(request)
+        assert reply.wait(goes_on, PATIENCE_S)
+        reply.send(200, b"page")
+
+    stage.site.add(routes.PAGE, page)
+    stage.get("/live")
+    stage.get("/live")
+    eventually(lambda: asked)
+    eventually(stage.session.can_move)
+    stage.move()
+    eventually(lambda: len(asked) == 2)
+    goes_on.set()
+    assert stage.answer() == (200, "page")
+    assert stage.answer() == (200, "page")
+    assert len(asked) == 3
+
+
+def test_who_was_granted_something_stays_and_may_be_refused_while_it_waits(stage: HttpStage) -> None:
+    waits: list[Reply] = []
+
+    def page(request: Request, reply: Reply) -> None:
+        request.admit()
+        waits.append(reply)
+        reply.wait(Event(), PATIENCE_S)
+
+    stage.site.add(routes.PAGE, page)
+    stage.get("/live")
+    eventually(lambda: waits)
+    with pytest.raises(CannotMove, match="in the middle"):
+        stage.session.freeze()
+    stage.session.refuse_play("code", "The publisher has another key")
+    assert stage.answer() == (403, "The publisher has another key.\n")
