@@ -226,7 +226,7 @@ class Channel:
 
     def subscribe(self, notify: Callable[[], None], place: Place = NOWHERE) -> Reading:
         """Read all that is published, from a place on if that is there. `reading.py` has the terms."""
-        reading = self.readings.open(Reading(self, self._clock, notify))
+        reading = self.readings.open(Reading(self, self._clock, notify, place))
         output = self._ended.find(place[0]) or self.output
         if output is not None:
             reading.begin(output, place[1] if place[0] == output.publication else None)

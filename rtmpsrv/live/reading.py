@@ -83,8 +83,13 @@ class Reading:
         "_output", "_place", "_rest_spliced_at", "_spliced_at", "is_closed", "notify", "position",
     )  # fmt: skip
 
-    def __init__(self, channel: Channel, clock: Clock, notify: Callable[[], None]) -> None:
-        """`notify` is called when there may be something to read; must neither block, raise nor call back."""
+    def __init__(
+        self, channel: Channel, clock: Clock, notify: Callable[[], None], place: Place = NOWHERE
+    ) -> None:
+        """`notify` is called when there may be something to read; must neither block, raise nor call back.
+
+        `place` is where it goes on, as soon as that is there.
+        """
         self._clock = clock
         self.notify = notify
         self.position = 0  # in the log of the publication that is read
@@ -93,7 +98,7 @@ class Reading:
         self._lag_bytes, self._lag_s = LAG_BYTES, LAG_S
         self._output: Output | None = None  # that is read
         self._beside: Beside | None = None  # of it
-        self._place = NOWHERE  # where it was when the channel moved
+        self._place = place  # where it was when the channel moved, or is to begin
         self._items: list[Item] = []  # to be told before messages
         self._spliced_at: int | None = None  # the last splice that was told
         self._rest_spliced_at: int | None = None  # the last one there is, of a publication that is over
@@ -169,6 +174,9 @@ class Reading:
         """Read a publication, unless another one is not read yet; from a boundary, or where joiners start."""
         if self._output is not None:
             return
+        if position is None and self._place[0] == output.publication:
+            position = self._place[1]
+        self._place = NOWHERE
         log, contents = output.log, self._channel.contents
         self._output = output
         self._divided_at, self._rest_spliced_at, self._metadata = -1, None, ()
@@ -223,7 +231,10 @@ class Reading:
         """
         if not self.is_closed:
             self.is_closed = True
-            self._place, self._output, self._beside = self.place, None, None
+            self._place, beside = self.place, self._beside
+            self._output = self._beside = None
+            if beside is not None:
+                beside.remove(self)
             self.notify()
 
     # --- private ----------------------------------------------------------------------------------
@@ -317,9 +328,13 @@ class Readings:
         self._readings.pop(reading, None)
         self._forget()
 
-    def moved(self) -> None:
-        """The channel is another process's now."""
+    def hand_over(self) -> None:
+        """Another process is the owner now: who reads may do so again from its place, here or there."""
         for reading in list(self._readings):
             reading.moved()
         self._readings.clear()
+
+    def moved(self) -> None:
+        """The channel is another process's now."""
+        self.hand_over()
         self._guests.clear()

@@ -52,7 +52,7 @@ class Parcel:
             listener.adopt(frozen)
 
     def let_go(self, estate: Estate) -> list[str]:
-        """Close and forget what is another process's now, and tell nobody; return what is still played here.
+        """Close and forget what is another process's now, and tell nobody; return what is still wanted here.
 
         Never blocks.
         """
@@ -65,7 +65,9 @@ class Parcel:
             channel = estate.registry.find(moved.name)
             if channel is None or moved.owner == os.getpid():
                 continue
-            if channel.players:
+            is_needed = bool(channel.players) or channel.readings.are_open
+            channel.readings.hand_over()
+            if is_needed:
                 if moved.owner is None:
                     left.append(moved.name)
                 continue

@@ -77,7 +77,7 @@ class Remainder:
             handing.talk.close()
 
     def follow(self) -> None:
-        """Mirror what is played here and published elsewhere. Never blocks."""
+        """Mirror what is played or read here and published elsewhere. Never blocks."""
         if self._estate.copied is not None:
             return  # the workers' copies do
         here = published_here(self._estate)
@@ -85,7 +85,7 @@ class Remainder:
         others = [*mirrorings, *(elder.mirroring for elder in self._estate.elders)]
         for channel in self._estate.registry:
             if (
-                channel.players
+                (channel.players or channel.readings)
                 and channel.name not in here
                 and not any(channel.name in one for one in others)
             ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from rtmpsrv.live.reading import MAX_BATCH_BYTES, Batch, Began, Lost, Over, Reading, Spliced
 from rtmpsrv.live.segment import AUDIO, DATA, HEADER, KEYFRAME, VIDEO
 from tests.unit.live.fakes import Message
@@ -381,3 +383,23 @@ def test_guests_of_a_channel_that_has_moved_are_told_nothing_more() -> None:
     readings = stage.channel.readings
     stage.hand_over()
     assert not readings
+
+
+def test_place_that_was_given_before_anything_was_there_is_honoured() -> None:
+    stage = Stage()
+    stage.publish(*HEADERS, key("0"), inter("1"))
+    reader = Reader(stage)
+    reader.items()
+    stage.publish(inter("2"))
+    stage.channel.readings.hand_over()
+    assert reader.reading.is_closed
+    assert not stage.output().is_needed
+    other = Stage(live=False)
+    early = Reader(other, reader.reading.place)
+    fds: list[int] = []
+    value = stage.channel.snapshot(fds)
+    other.channel.adopt(value, [os.dup(fd) for fd in fds])
+    assert early.payloads() == sent(inter("2"))
+    other.channel.stop()
+    other.start()
+    assert [type(item) for item in early.items()] == [Over, Began]

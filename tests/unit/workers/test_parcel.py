@@ -105,3 +105,30 @@ def test_a_publication_that_was_released_has_no_note(handover: Handover) -> None
     assert publication.stream_id
     parcel.take_back()
     eventually(lambda: not handover.old.sessions)
+
+
+def test_a_channel_that_is_read_here_stays_and_is_read_on_from_its_place(handover: Handover) -> None:
+    handover.publisher()
+    estate = handover.old.estate
+    channel = estate.registry.open("app")
+    reading = channel.subscribe(lambda: None)
+    while reading.read() is not None:
+        pass
+    place = reading.place
+    parcel = freeze(whole(handover), estate)
+    assert parcel.let_go(estate) == ["app"]
+    assert reading.is_closed
+    assert estate.registry.find("app") is channel
+    again = channel.subscribe(lambda: None, reading.place)
+    assert again.place == place
+    again.close()
+
+
+def test_a_channel_that_nobody_reads_any_more_does_not_stay(handover: Handover) -> None:
+    handover.publisher()
+    estate = handover.old.estate
+    reading = estate.registry.open("app").subscribe(lambda: None)
+    parcel = freeze(whole(handover), estate)
+    reading.close()
+    assert parcel.let_go(estate) == []
+    assert estate.registry.find("app") is None
