@@ -78,6 +78,19 @@ class Elsewhere:
         """Tell whether a channel is on the air in another worker."""
         return self._directory.elsewhere(name) is not None
 
+    def last(self, name: str) -> str | None:
+        """Return the worker that has a channel, or had it last; None when that is this one."""
+        return self._directory.last(name)
+
+    def pass_on(self, peer: Peer, name: str) -> None:
+        """Let a connection go, with what it asks, to the worker that has a channel, or had it last.
+
+        Returns when it stays here. Blocks for some seconds.
+        """
+        worker = self._directory.last(name)
+        if worker is not None and isinstance(peer, Served) and not peer.is_bound:
+            self._let_travel(peer, worker)
+
     def published_here(self, name: str) -> None:
         """Take note that a channel has a publisher here from now on."""
         self._copies.close(name)
@@ -92,16 +105,19 @@ class Elsewhere:
         if worker is None or not self._moving.ask(worker, "may_go_on", name, claim, timeout_s=ANSWER_S):
             return
         if isinstance(peer, Served) and not peer.is_bound:
-            task = gevent.spawn(self._moving.move, peer, worker)
-            self._feeding.add(task)
-            task.rawlink(self._feeding.discard)
-            peer.travel(task.join)
+            self._let_travel(peer, worker)
         self._moving.ask(worker, "make_room", name, claim, timeout_s=ROOM_S)
 
     def close(self) -> None:
         """Look for nobody any more."""
         for task in [*self._tasks.values(), *self._feeding]:
             task.kill(block=False)
+
+    def _let_travel(self, peer: Served, worker: str) -> None:
+        task = gevent.spawn(self._moving.move, peer, worker)
+        self._feeding.add(task)
+        task.rawlink(self._feeding.discard)
+        peer.travel(task.join)
 
     def _changed(self, name: str) -> None:
         self._copies.turn(name)

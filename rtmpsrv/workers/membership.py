@@ -15,6 +15,7 @@ from rtmpsrv.live.news import NewsOf
 from rtmpsrv.log import Logger
 from rtmpsrv.server.host import Peer
 from rtmpsrv.workers import doors
+from rtmpsrv.workers.answering import Answering
 from rtmpsrv.workers.copies import Copies
 from rtmpsrv.workers.directory import Directory
 from rtmpsrv.workers.elsewhere import Elsewhere
@@ -87,6 +88,8 @@ class Membership:
         self.moving = Moving(self.neighbours, estate.listeners, self.slots, estate.numbers, self._log, room)
         self.copies = Copies(registry, self.directory, self.neighbours, host.tell, self._log)
         self.elsewhere = Elsewhere(self.directory, self.moving, self.copies, host.waiting, self._log)
+        if estate.parts.site is not None:
+            Answering(estate.parts.site, self.elsewhere, self.moving)
         self.moving.calls |= {"may_go_on": host.may_go_on, "make_room": host.is_free}
         host.share(self.elsewhere)
         self._turn_away = host.turn_away

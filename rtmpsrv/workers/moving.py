@@ -83,7 +83,8 @@ class Moving:
         finally:
             if moved:
                 close(frozen.descriptor)
-                self._slots.passed_on(frozen.state.slot, worker)
+                if frozen.state.holds_slot:
+                    self._slots.passed_on(frozen.state.slot, worker)
                 session.log.info("moved to worker %s", worker)
             else:
                 line.tell("forget", offer)

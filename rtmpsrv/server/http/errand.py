@@ -56,6 +56,12 @@ class Errand:
         if self._has_moved():  # and what was waited for came at the same time
             raise Moved
 
+    def pass_on(self, move: Callable[[], object]) -> None:
+        """Let `move` try, once, to take the request elsewhere; returns if it stays. Blocks as `move` does."""
+        if not self._state.is_passed_on:
+            self._state.is_passed_on = True
+            move()
+
     def refuse(self, code: str, description: str) -> None:
         """Let a viewer be refused that waits, or sees a stream. Never blocks; from any greenlet."""
         self._refusal = AccessDenied(code, description)

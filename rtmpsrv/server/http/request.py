@@ -10,6 +10,7 @@ from ..host import Client, Peer
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from .errand import Errand
     from .head import Head
     from .routes import Route
     from .site import Viewing
@@ -58,6 +59,8 @@ class Request:
 
 class Asker(Peer, Protocol):
     """Whose request it is: a session of HTTP."""
+
+    errand: Errand
 
     def view(self, channel: str, query: str) -> Viewing:
         """See `Request.admit`."""

@@ -76,3 +76,15 @@ def test_why_it_is_over() -> None:
     session.errand.refuse("code", "no")
     assert session.left.is_set()
     assert isinstance(session.errand.why_over(), AccessDenied)
+
+
+def test_it_is_passed_on_once() -> None:
+    session = Session(b"one two")
+    session.errand.begin(4)
+    passed: list[bool] = []
+    for _ in range(2):
+        session.errand.pass_on(lambda: passed.append(True))
+    assert passed == [True]
+    session.errand.end()
+    session.errand.pass_on(lambda: passed.append(True))
+    assert len(passed) == 2

@@ -1,0 +1,92 @@
+"""HLS of a channel is made and answered by the worker that has the channel, whichever was asked.
+
+Two makers would number and cut differently, and a player's requests come over several connections, which are
+accepted anywhere. So the connection goes there, with its request; it stays there for those that follow. Where
+it cannot, as on TLS, that worker is asked for the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from gevent.event import Event
+
+from rtmpsrv.server.host import Client
+from rtmpsrv.server.http.routes import HLS, Route
+from rtmpsrv.workers.elsewhere import Elsewhere
+from rtmpsrv.workers.moving import Moving
+
+if TYPE_CHECKING:
+    from rtmpsrv.server.http.head import Head
+    from rtmpsrv.server.http.reply import Reply
+    from rtmpsrv.server.http.request import Request
+    from rtmpsrv.server.http.site import Handler, Site
+
+ANSWER_S: Final = 45.0  # the longest that a request waits there for the next segment, and some
+COME_AGAIN: Final = (("Retry-After", "1"), ("Cache-Control", "no-cache"))
+
+Answer = tuple[int, Any, str, tuple[tuple[str, str], ...]]  # status, body, its type, headers
+
+
+class Answering:
+    """One worker's, in front of its own handler."""
+
+    def __init__(self, site: Site, elsewhere: Elsewhere, moving: Moving) -> None:
+        """Take the place of the handler of HLS, if the site has one. Never blocks."""
+        self._elsewhere = elsewhere
+        self._moving = moving
+        handler = site.handlers.get(HLS)
+        if handler is not None:
+            self._here: Handler = handler
+            site.handlers[HLS] = self.handle
+            moving.calls["hls"] = self.answer
+
+    def handle(self, request: Request, reply: Reply) -> None:
+        """Answer a viewer of this worker's, or let another one do so. As any handler."""
+        channel = request.route.channel
+        worker = self._elsewhere.last(channel)
+        found: Answer | None = None
+        if worker is not None:
+            request.peer.errand.pass_on(lambda: self._elsewhere.pass_on(request.peer, channel))
+            asked = request.client, request.head, request.route
+            found = self._moving.ask(worker, "hls", *asked, timeout_s=ANSWER_S)
+        if found is not None:
+            reply.send(*found)
+        elif self._elsewhere.has(channel):
+            reply.send(503, b"Come again.\n", headers=COME_AGAIN)  # that worker leaves, perhaps
+        else:
+            self._here(request, reply)
+
+    def answer(self, client: Client, head: Head, route: Route) -> Answer:
+        """Answer a viewer of another worker's. Blocks, and raises, as the handler does."""
+        from rtmpsrv.server.http.request import Request
+
+        noted = _Noted()
+        request: Any = Request(head, route, head.parameters(), _Far(client))  # type: ignore[arg-type]
+        self._here(request, noted)  # type: ignore[arg-type]
+        return noted.answer
+
+
+class _Far:
+    """A viewer whose connection another worker has."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+
+class _Noted:
+    """An answer for another worker."""
+
+    def __init__(self) -> None:
+        self.answer: Answer = (500, b"", "", ())
+
+    def send(
+        self, status: int, body: Any = b"", type: str = "", headers: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        """Keep it."""
+        self.answer = status, body, type, tuple(headers)
+
+    def wait(self, event: Event, timeout_s: float | None = None) -> bool:
+        """Wait for an event; whether the viewer is there only the other worker knows."""
+        return event.wait(timeout_s)

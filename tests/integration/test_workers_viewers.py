@@ -1,0 +1,75 @@
+"""Viewers by HTTP of all kinds, with several workers: whichever accepts them, they see the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.hls_rules import check_series
+from tests.media_files import make_samples
+from tests.server_process import free_port
+from tests.succession_process import Family
+from tests.viewers import (
+    FlvViewer,
+    HlsViewer,
+    Mp4Viewer,
+    WsFlvViewer,
+    WsMp4Viewer,
+    payloads_of,
+    publishing,
+)
+
+HOST = "127.0.0.1"
+KEY = "Kleinod-7261"
+CHANNEL = "live"
+EACH = 4  # viewers of a kind: the system spreads them over the workers
+SOME = 30  # pictures
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_samples(tmp_path_factory.mktemp("samples"))["h264_aac"]
+
+
+@contextmanager
+def serving(**settings: str) -> Iterator[tuple[Family, tuple[str, int]]]:
+    port = free_port()
+    with Family(
+        WORKERS="2",
+        HTTP_PORT=str(port),
+        CONCURRENT_LIMIT_WHITELIST="*",
+        LINGER_SECONDS="60",
+        **settings,
+    ) as family:
+        yield family, (HOST, port)
+        assert family.faults() == []
+        assert KEY not in "\n".join(family.first.everything())
+
+
+def test_viewers_of_all_kinds_see_everything_whichever_worker_accepts_them(clip: Path) -> None:
+    source = payloads_of(clip)
+    with serving() as (family, address), ExitStack() as stack:
+        stack.enter_context(publishing(clip, f"rtmp://{HOST}:{family.port}/{CHANNEL}/{KEY}"))
+        family.wait_for_line("publish accepted", timeout_s=30.0)
+        viewers: list[FlvViewer | Mp4Viewer] = []
+        for _ in range(EACH):
+            viewers.append(FlvViewer(address, f"/{CHANNEL}.flv?key={KEY}", source))
+            viewers.append(WsFlvViewer(address, f"/{CHANNEL}.flv?key={KEY}", source))
+            viewers.append(Mp4Viewer(address, f"/{CHANNEL}.mp4?key={KEY}"))
+            viewers.append(WsMp4Viewer(address, f"/{CHANNEL}.mp4?key={KEY}"))
+        for viewer in viewers:
+            stack.callback(viewer.close)
+        hls = HlsViewer(address, CHANNEL, KEY)
+        for _ in range(10):
+            hls.reload()
+        check_series(hls.lists)
+        for viewer in viewers:
+            viewer.see(SOME)
+        for _ in range(EACH):
+            status, picture = hls.get(f"/{CHANNEL}.jpg?key={KEY}")
+            assert (status, picture[:2]) == (200, b"\xff\xd8")
+        makers = len(family.first.matching(r"PLAY \(hls\)"))
+        assert makers == 1, "it is one viewer of one worker, whoever accepts its connections"
