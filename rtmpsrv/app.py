@@ -110,17 +110,9 @@ class App:
         self.viewers = ViewersSide(config, self.relay.watching, self.listeners, self.av)
         Pages(Listing(config, self.registry, self._entrance)).add_to(self.viewers.site)
         self._parts = ServerParts(
-            session_settings(config),
-            slots,
-            self.registry.budget,
-            clock,
-            turns,
-            ingest,
-            numbers,
-            proxies,
-            tally=observer,
-            site=self.viewers.site,
-        )
+            session_settings(config), slots, self.registry.budget, clock, turns, ingest, numbers, proxies,
+            tally=observer, site=self.viewers.site,
+        )  # fmt: skip
         self.viewers.show(self.registry, self._parts)
         admission = self._admission
         self.estate = Estate(
@@ -135,8 +127,9 @@ class App:
             if sender is not None:
                 sender.count_posts(observer.counted.posted)
         self.monitor = monitor_of_app(
-            config, self.registry, self.relay, self.estate, admission, observer, self._standing, worker
-        )
+            config, self.registry, self.relay, self.estate, admission, observer, self._standing, worker,
+            self.viewers,
+        )  # fmt: skip
         self.succession = Succession(
             self.estate,
             self.log,

@@ -13,6 +13,7 @@ from .monitor.actions import Actions
 from .monitor.counters import Tallies
 from .monitor.monitor import Monitor
 from .monitor.observer import Observer
+from .monitor.recorded import NoRecordings, Recordings
 from .monitor.report import Report, Standing
 from .relay import Relay
 from .workers.estate import Estate
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .live.registry import Registry
     from .monitor.keeper import KeeperMonitor
     from .server.reloader import CertificateReloader
+    from .viewers_side import ViewersSide
     from .workers.membership import Membership
 
 PREFIX = "API"
@@ -44,12 +46,15 @@ def monitor_of_app(
     observer: Observer,
     standing: Callable[[], Standing],
     worker: str,
+    viewers: ViewersSide,
+    recordings: Recordings | None = None,
 ) -> Monitor:
     """Return the monitor of a process that serves; `worker` is its name among several."""
     turns = estate.parts.turns
+    recordings = recordings or NoRecordings()
     report = Report(
-        worker, registry, relay.on_air, estate.listeners, observer, turns,
-        names_are_keys=config.url_layout == CHANNEL_KEY,
+        worker, registry, relay.on_air, estate.listeners, observer, turns, relay.watching,
+        recordings, viewers.made, names_are_keys=config.url_layout == CHANNEL_KEY,
     )  # fmt: skip
     blocks = _Blocks(admission, relay) if isinstance(admission, Admission) else admission
 
@@ -58,7 +63,7 @@ def monitor_of_app(
         return client.id if client is not None else None
 
     actions = Actions(
-        report.find, publisher_of, relay.give_up, admission.kills.kill, blocks, observer,
+        report.find, publisher_of, relay.give_up, admission.kills.kill, blocks, observer, recordings,
         log.get(PREFIX),
     )  # fmt: skip
     return Monitor(report, actions, observer, standing, turns, worker)

@@ -21,10 +21,8 @@ class OnAir:
         publications: Mapping[str, RelayPublication],
         playbacks: Mapping[Player, RelayPlayback],
         max_bitrate: Callable[[str], int],
-        viewers: Callable[[str], list[Client]] = lambda name: [],
     ) -> None:
-        """`max_bitrate` is that of the rules for a channel; `viewers` watch it and are no players."""
-        self.viewers_of = viewers
+        """`max_bitrate` is that of the rules for a channel."""
         self._publications = publications
         self._playbacks = playbacks
         self._max_bitrate = max_bitrate

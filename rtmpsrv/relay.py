@@ -57,8 +57,7 @@ class Relay:
         self._playbacks: dict[Player, RelayPlayback] = {}
         self._publications: dict[str, RelayPublication] = {}  # on the air, by channel
         self._closed = False
-        bitrate, viewers = entrance.max_bitrate, lambda name: self.watching.clients(name)
-        self.on_air = OnAir(self._publications, self._playbacks, bitrate, viewers)
+        self.on_air = OnAir(self._publications, self._playbacks, entrance.max_bitrate)
         self.room = Room(
             entrance,
             self._visits,

@@ -34,8 +34,9 @@ class Shown:
         """Give the handler of HLS to the site, too, which counts its viewers among connections."""
         host, process = self._site.host, self.process
         self.hls = hls_handler(
-            registry, host, parts.slots, parts.numbers, process.init, window_ms=window_s * 1000
-        )
+            registry, host, parts.slots, parts.numbers, process.init, window_ms=window_s * 1000,
+            tally=parts.tally,
+        )  # fmt: skip
         self._site.add(HLS, self.hls)
 
     def describe(self) -> dict[str, Any]:

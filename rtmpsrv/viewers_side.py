@@ -14,6 +14,7 @@ from rtmpsrv.errors import ConfigError
 from rtmpsrv.greeting import where_to_watch
 from rtmpsrv.http_settings import MISSING, installed, taken, was_asked_for
 from rtmpsrv.live.registry import Registry
+from rtmpsrv.monitor.viewed import Made
 from rtmpsrv.server.http import flv
 from rtmpsrv.server.http.places import Places
 from rtmpsrv.server.http.routes import FLV
@@ -47,6 +48,7 @@ class ViewersSide:
         )
         self.site.add(FLV, flv.serve)
         self.shown = Shown(self.site, av) if config.http_port else None
+        self._av = av
         self._config = config
         self._listeners = listeners
         self._listener: Listener | None = None
@@ -55,6 +57,7 @@ class ViewersSide:
 
     def show(self, registry: Registry[str], parts: ServerParts) -> None:
         """Add what needs all channels and what listeners share. Never blocks."""
+        self.site.answered = parts.tally.answered
         if self.shown is not None:
             self.shown.show_hls(registry, parts, self._config.hls_window_seconds)
 
@@ -99,6 +102,16 @@ class ViewersSide:
             is_first, self._tls.context = self._tls.context is None, context
             if is_first and self._serves:
                 self._tls.start()
+
+    def made(self) -> Made:
+        """Return what is made for viewers, in numbers. Never blocks."""
+        about = self._av.describe()
+        return {
+            "hls": self.shown.hls.makers.running if self.shown is not None and self.shown.hls else 0,
+            "mp4": self.shown.mp4.makers if self.shown is not None else 0,
+            "ffmpeg_runs": about["pid"] is not None,
+            "ffmpeg_ends": about["ended"],
+        }
 
     def close(self) -> None:
         """End what is made for viewers. Idempotent. Blocks for seconds at most."""

@@ -6,7 +6,7 @@ The same questions are asked about them as about players of RTMP, and the same b
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from .access.names import StreamName
 from .access.terms import Terms
@@ -17,12 +17,15 @@ from .live.channel import Channel
 from .live.player import FLV, Player, PlayerState
 from .live.registry import Registry
 from .live.sink import Sink
+from .log import Logger
 from .playing import PLAY_CODE, Playing
 from .relayed import RelayPlayback, both, fields_of, wrong_key
 from .server.host import Client, Peer
 
 if TYPE_CHECKING:
     from .relay import Relay
+
+HLS: Final = "hls"  # the form of those who ask again and again, by connections that are not theirs
 
 
 class Viewing:
@@ -62,6 +65,33 @@ class Viewing:
         fields = fields_of("play", self.peer, self.name, self.peer.client.to_play.at, reason)
         self.peer.log.info("PLAY STOP: %s, reason=%s", self.name, reason, extra={"fields": fields})
 
+    # --- as those see it who look at viewers and end them ---------------------------------------------
+
+    role: ClassVar = "player"
+
+    @property
+    def client(self) -> Client:
+        """Whose it is."""
+        return self.peer.client
+
+    @property
+    def log(self) -> Logger:
+        """Where its lines go."""
+        return self.peer.log
+
+    @property
+    def granted(self) -> tuple[Viewing, ...]:
+        """What it was granted."""
+        return () if self._over else (self,)
+
+    def is_unwanted(self) -> bool:
+        """Tell whether somebody has ended it. Never blocks."""
+        return self._over or self.peer.is_unwanted()
+
+    def dismiss(self, reason: str) -> None:
+        """End it. Never blocks."""
+        self.peer.dismiss(reason)
+
     def freeze(self) -> object:
         """Stay: what is made for it is made in this process."""
         raise CannotMove("its stream is made here")
@@ -78,7 +108,9 @@ class Watching:
         self._entrance = entrance
         self._visits = visits
         self._playing = playing
-        self._viewings: dict[str, set[Viewing]] = {}  # by channel
+        self._viewings: dict[str, dict[Viewing, None]] = {}  # by channel, the oldest first
+        self._apart: dict[str, Viewing] = {}  # those that are no connection, by the ids of clients
+        self._sent: dict[str, int] = {}  # bytes, to those who have left, of channels that are watched
 
     def watch(self, peer: Peer, channel: str, query: str, sink: Sink, *, waits: bool) -> RelayPlayback:
         """Let a client play as FLV; only what is on the air, unless it `waits`. Raises AccessDenied."""
@@ -94,7 +126,9 @@ class Watching:
             self._visits.watch_player(peer.client, peer.dismiss).cancel,
         )
         viewing = Viewing(self, peer, stream.channel, terms.key, unwatch)
-        self._viewings.setdefault(stream.channel, set()).add(viewing)
+        self._viewings.setdefault(stream.channel, {})[viewing] = None
+        if peer.client.form == HLS:
+            self._apart[peer.client.id] = viewing
         self._relay.look_elsewhere(stream.channel)
         return viewing
 
@@ -120,17 +154,29 @@ class Watching:
         """Return who watches a channel and is no player of it."""
         return list(self._viewings.get(name, ()))
 
-    def clients(self, name: str) -> list[Client]:
-        """Return their clients."""
-        return [viewing.peer.client for viewing in self._viewings.get(name, ())]
+    def apart(self) -> list[Viewing]:
+        """Return all who watch and are no connection."""
+        return list(self._apart.values())
+
+    def find_apart(self, client_id: str) -> Viewing | None:
+        """Return one of these."""
+        return self._apart.get(client_id)
+
+    def sent_before(self, name: str) -> int:
+        """Return how many bytes those were sent who have watched a channel, and do no more."""
+        return self._sent.get(name, 0)
 
     def forget(self, viewing: Viewing) -> None:
         """Forget who watches no more."""
         watching = self._viewings[viewing.name]
-        watching.discard(viewing)
+        del watching[viewing]
         if not watching:
             del self._viewings[viewing.name]
+        self._apart.pop(viewing.peer.client.id, None)
+        self._sent[viewing.name] = self._sent.get(viewing.name, 0) + viewing.peer.traffic()[1]
         self._registry.release(viewing.name)
+        if self._registry.find(viewing.name) is None:
+            del self._sent[viewing.name]
         self._visits.left(viewing.peer.client)
 
     # --- private ------------------------------------------------------------------------------------

@@ -52,10 +52,15 @@ class Mp4Site:
         else:
             self._stream(maker, reply)
 
+    @property
+    def makers(self) -> int:
+        """How many there are."""
+        return sum([len(by_selection) for by_selection in self._makers.values()])
+
     def describe(self) -> dict[str, Any]:
         """Return what an operator may want to know."""
         makers = [maker for by_selection in self._makers.values() for maker in by_selection.values()]
-        return {"makers": len(makers), "viewers": sum(len(maker.viewers) for maker in makers)}
+        return {"makers": self.makers, "viewers": sum(len(maker.viewers) for maker in makers)}
 
     def close(self) -> None:
         """End all makers, and with them what viewers see. Idempotent. Blocks for a moment."""

@@ -60,6 +60,11 @@ class Makers:
             maker.close()
         self._makers.clear()
 
+    @property
+    def running(self) -> int:
+        """How many channels are made now."""
+        return sum([maker.is_running for maker in self._makers.values()])
+
     def describe(self) -> dict[str, Any]:
         """Return what an operator may want to know."""
         return {channel: maker.describe() for channel, maker in self._makers.items() if maker.is_running}

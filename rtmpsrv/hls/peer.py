@@ -7,14 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
-from rtmpsrv.errors import AccessDenied, NoRoom
+from rtmpsrv.errors import AccessDenied, NoRoom, NotThere
 from rtmpsrv.log import Logger
 from rtmpsrv.server.host import Client
+from rtmpsrv.server.tally import Tally
 
 if TYPE_CHECKING:
     from rtmpsrv.server.host import Peer
 
 FORM = "hls"
+NOBODY = Tally()  # counts nothing
 
 
 class Slots(Protocol):
@@ -96,38 +98,46 @@ class HlsPeer:
 class Held:
     """What a viewer was granted, with the slot that it takes."""
 
-    def __init__(self, viewing: Ends, peer: HlsPeer, slots: Slots, address: str) -> None:
+    def __init__(self, viewing: Ends, peer: HlsPeer, slots: Slots, tally: Tally) -> None:
         self._viewing = viewing
         self._peer = peer
         self._slots = slots
-        self._address = address
+        self._tally = tally
         self._over = False
         self.name = viewing.name  # of the channel, which may be another one than was asked for
-
-    def sent(self, count: int) -> None:
-        """Take note of bytes that the viewer was sent."""
-        self._peer.sent_bytes += count
 
     def end(self, reason: str) -> None:
         """Be done. Idempotent, never blocks."""
         if not self._over:
             self._over = True
-            self._slots.release(self._address)
+            client, sent_bytes = self._peer.client, self._peer.sent_bytes
+            self._slots.release(client.ip)
             self._viewing.end(reason)
+            self._tally.watched(sent_bytes)
+            self._tally.ended("play", client, self._viewing, reason, 0, sent_bytes)
+
+    def sent(self, size: int) -> None:
+        """Count the bytes of an answer. Never blocks."""
+        if not self._over:
+            self._peer.sent_bytes += size
 
 
-def admit(host: Host, slots: Slots, peer: HlsPeer, channel: str, query: str) -> Held:
+def admit(host: Host, slots: Slots, peer: HlsPeer, channel: str, query: str, tally: Tally = NOBODY) -> Held:
     """Let a viewer in, as one of all connections. Blocks. Raises AccessDenied."""
-    address = peer.client.ip
-    refusal = slots.admit(address)
+    client = peer.client
+    refusal = slots.admit(client.ip)
     if refusal is not None:
+        tally.rejected(client.ip, client.secure, refusal, client.form)
         raise NoRoom("NetStream.Play.BadName", f"There are too many connections: {refusal}")
     try:
         viewing = host.view(peer, channel, query)
-    except BaseException:
-        slots.release(address)
+    except BaseException as exc:
+        slots.release(client.ip)
+        if isinstance(exc, AccessDenied) and not isinstance(exc, NotThere):
+            tally.refused("play", client, exc)
         raise
-    held = Held(viewing, peer, slots, address)
+    tally.began("play", client, viewing)
+    held = Held(viewing, peer, slots, tally)
     if peer.has_left():  # sent away meanwhile
         held.end("sent away")
         raise AccessDenied("NetStream.Play.Failed", "It was sent away")

@@ -9,12 +9,13 @@ from rtmpsrv import log
 from rtmpsrv.hls.handler import HlsHandler
 from rtmpsrv.hls.maker import Maker
 from rtmpsrv.hls.makers import Makers
-from rtmpsrv.hls.peer import Held, HlsPeer, Host, Slots, admit
+from rtmpsrv.hls.peer import NOBODY, Held, HlsPeer, Host, Slots, admit
 from rtmpsrv.hls.viewers import Viewers
 from rtmpsrv.live.registry import Registry
 from rtmpsrv.media.hls_numbers import Numbering
 from rtmpsrv.media.hls_stream import AS_USUAL, Wishes
 from rtmpsrv.media.mp4_source import Question
+from rtmpsrv.server.tally import Tally
 
 
 def hls_handler(
@@ -25,6 +26,7 @@ def hls_handler(
     first_part: Callable[[Question], bytes],
     *,
     window_ms: int,
+    tally: Tally = NOBODY,
     wishes: Wishes = AS_USUAL,
 ) -> HlsHandler:
     """Return what answers requests for HLS; `first_part` makes the beginnings of MP4, and blocks."""
@@ -39,7 +41,7 @@ def hls_handler(
     def let_in(request: Any, leave: Callable[[], None]) -> Held:
         number = next(numbers)
         peer = HlsPeer(request.client, number, log.session_logger("HLS", number), leave)
-        return admit(host, slots, peer, request.route.channel, request.head.query)
+        return admit(host, slots, peer, request.route.channel, request.head.query, tally)
 
     def is_on_air(channel: str) -> bool:
         found = registry.find(channel)

@@ -17,6 +17,8 @@ from rtmpsrv.errors import AccessDenied, NoRoom
 LEFT_S: Final = 30.0  # without a request: some target durations
 IDLE_S: Final = 5.0  # whoever reloads a page is not to wait until who it was before has left
 MAX_VIEWERS: Final = 10_000
+AWAY_S: Final = 30.0  # for who was sent away: players ask on as if nothing had been
+MAX_AWAY: Final = 1_000
 NAME: Final = "s"  # in a query
 _NAME: Final = re.compile(r"[0-9a-f]{16}")
 _SHOWN: Final = ("key", "token", "user", "pass")  # what a viewer may show
@@ -56,6 +58,7 @@ class Viewers(Generic[Granted]):
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._now = now
         self._viewers: dict[Who, Viewer[Granted]] = {}  # who has not asked for longest first
+        self._away: dict[Who, float] = {}  # who was sent away, and until when; the longest ago first
 
     def __len__(self) -> int:
         return len(self._viewers)
@@ -76,6 +79,8 @@ class Viewers(Generic[Granted]):
         who = (channel, address, query.get(NAME, ""), tuple([query.get(name) for name in _SHOWN]))
         known = self._viewers.pop(who, None)
         if known is None:
+            if self._away.get(who, 0.0) > self._now():
+                raise AccessDenied("NetStream.Play.Failed", "It was sent away")
             if len(self._viewers) >= MAX_VIEWERS:
                 raise AccessDenied("NetStream.Play.Failed", "There are too many viewers")
             viewing = self._ask(who, ask)
@@ -123,6 +128,10 @@ class Viewers(Generic[Granted]):
     def _send_away(self, who: Who) -> None:
         viewer = self._viewers.pop(who, None)
         if viewer is not None:
+            self._away.pop(who, None)
+            self._away[who] = self._now() + AWAY_S
+            if len(self._away) > MAX_AWAY:
+                del self._away[next(iter(self._away))]
             viewer.viewing.end("sent away")
 
 

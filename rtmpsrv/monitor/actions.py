@@ -5,16 +5,18 @@ Never blocks. Everything that is done has a line in the log, which says that it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeAlias
 
 from rtmpsrv.access.blocks import MAX_BLOCK_S as MAX_BLOCK_S
 from rtmpsrv.few_lines import FewLines
 from rtmpsrv.log import Logger
-from rtmpsrv.server.served import Served
+from rtmpsrv.server.host import Client
+from rtmpsrv.watching import Viewing
 from rtmpsrv.workers.estate import OnChannel
 
 from .observer import Observer
+from .recorded import Recordings
 from .texts import clean, one_line
 
 BY_THE_API: Final = "ended by the API"
@@ -22,6 +24,25 @@ OPENED_BY_THE_API: Final = "opened by the API"
 
 
 Kill: TypeAlias = Callable[[str, str | None, str], bool]  # channel, stream id (None: any), reason
+
+
+class Ended(Protocol):
+    """A connection, or a viewer that has none of its own."""
+
+    @property
+    def client(self) -> Client: ...
+    @property
+    def log(self) -> Logger: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def granted(self) -> Sequence[object]: ...
+
+    def is_unwanted(self) -> bool:
+        """Tell whether somebody has ended it. Never blocks."""
+
+    def dismiss(self, reason: str) -> None:
+        """End it. Never blocks."""
 
 
 class Blocks(Protocol):
@@ -39,12 +60,13 @@ class Actions:
 
     def __init__(
         self,
-        find: Callable[[str], Served | None],
+        find: Callable[[str], Ended | None],
         publisher_of: Callable[[str], str | None],
         give_up: Callable[[str], bool],
         kill: Kill,
         blocks: Blocks,
         observer: Observer,
+        recordings: Recordings,
         log: Logger,
     ) -> None:
         """`find` a connection by its id, `publisher_of` a channel that of who publishes it here;
@@ -55,6 +77,7 @@ class Actions:
         self._kill = kill
         self._blocks = blocks
         self._observer = observer
+        self._recordings = recordings
         self._log = log
         self._of_nobody = FewLines(lambda text: log.info("%s", text))
 
@@ -100,7 +123,18 @@ class Actions:
             self._of_nobody.add(f"channel={clean(channel)} may be published again: {OPENED_BY_THE_API}")
         return found
 
-    def _end(self, session: Served, channel: str, reason: str, seconds: float) -> None:
+    def record(self, channel: str, wanted: bool, form: str = "") -> bool:
+        """Begin to record what is published on a channel here, or end that; tell whether there was anything.
+
+        Raises ValueError for a form that there is not.
+        """
+        found = self._recordings.start(channel, form) if wanted else self._recordings.stop(channel)
+        if found:
+            what = "recorded" if wanted else "not recorded any more"
+            self._log.info("channel=%s is %s: asked for by the API", clean(channel), what)
+        return found
+
+    def _end(self, session: Ended, channel: str, reason: str, seconds: float) -> None:
         session.log.info("kicked: channel=%s %s%s", channel, reason, _closed_for(seconds))
         self._observer.kicked(session.client, channel, reason)
         session.dismiss(reason)
@@ -112,8 +146,13 @@ def why(reason: str) -> str:
     return f"{BY_THE_API}: {shown}" if shown else BY_THE_API
 
 
-def _channel_of(session: Served) -> str:
-    return next((one.channel.name for one in session.granted if isinstance(one, OnChannel)), "")
+def _channel_of(session: Ended) -> str:
+    for one in session.granted:
+        if isinstance(one, Viewing):  # whose channel is opened by looking at it
+            return one.name
+        if isinstance(one, OnChannel):
+            return one.channel.name
+    return ""
 
 
 def bounded(seconds: float) -> float:

@@ -13,7 +13,7 @@ KEPT: Final = 200  # of each of the kinds below: refusals and players come by th
 KEPT_ENDS: Final = 10  # of each channel
 MAX_CHANNELS: Final = 1000  # the one whose last end is longest ago makes room
 _SHELF: Final[dict[Happening, int]] = {
-    "publish": 0, "unpublish": 0, "kicked": 0, "play": 1, "stop": 1, "refused": 2
+    "publish": 0, "unpublish": 0, "kicked": 0, "recorded": 0, "play": 1, "stop": 1, "refused": 2
 }  # fmt: skip
 _END: Final = "unpublish"
 

@@ -55,6 +55,8 @@ class KeeperMonitor:
             "events": lambda after, channel=None: EventsValue(last=0, events=[]),
             "kick": lambda connection_id, block_s=0.0, reason="": False,
             "stop": self.stop,
+            "record": lambda channel, wanted, form="": False,
+            "files": lambda channel="": [],
         }
 
     def start_watching(self) -> None:
@@ -89,7 +91,11 @@ class KeeperMonitor:
             "certificate_expires_at": None,
             "redis_connected": standing["redis_connected"],
             "control_connected": standing["control_connected"],
-            "counters": self._counted.value(0, 0, {}),
+            "hls_makers": 0,
+            "mp4_makers": 0,
+            "ffmpeg_runs": False,
+            "recordings": 0,
+            "counters": self._counted.value(),
         }
 
     def stop(self, channel: str, block_s: float | None = None, reason: str = "") -> bool | None:

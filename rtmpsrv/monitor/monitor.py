@@ -21,7 +21,7 @@ from .values import EventsValue
 
 Answer = Callable[..., object]
 # Of what one question names: the web process cannot make a process look for more.
-AT_ONCE: Final = frozenset({"kick", "stop"})
+AT_ONCE: Final = frozenset({"kick", "stop", "record", "files"})  # files: a disk may be slow
 MAX_NAMES: Final = 10_000
 
 
@@ -53,6 +53,8 @@ class Monitor:
             "events": self.events,
             "kick": actions.kick,
             "stop": actions.stop,
+            "record": actions.record,
+            "files": report.files,
         }
 
     def start_watching(self) -> None:

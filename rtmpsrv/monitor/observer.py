@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Final, cast
 
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.relayed import RelayPlayback, RelayPublication
 from rtmpsrv.server.host import Client, Playback, Publication
-from rtmpsrv.server.tally import Asking, Doing, Tally
+from rtmpsrv.server.tally import Asking, Doing, Tally, Watched
+from rtmpsrv.watching import HLS, Viewing
 
-from .counters import ACCEPTED, FAILED, Tallies
+from .counters import ACCEPTED, FAILED, FORMS, OTHER, RTMP, Tallies
 from .history import History
 from .texts import clean, one_line
-from .values import EventValue, Happening, Kind
+from .values import EventValue, Form, Happening, Kind
 
 ENDS: Final[dict[Doing, Happening]] = {"publish": "unpublish", "play": "stop"}
 
 
-def kind_of(secure: bool) -> Kind:
-    """Name the type of a connection."""
+def kind_of(client: Client) -> Kind:
+    """Name the type of a connection, or of what takes the place of one."""
+    return _kind(client.form, client.secure)
+
+
+def form_of(client: Client) -> Form:
+    """Name what a client gets, or may get."""
+    return cast("Form", client.form or RTMP if client.form in FORMS else OTHER)
+
+
+def _kind(form: str, secure: bool) -> Kind:
+    if form == HLS:
+        return "hlsSession"
+    if form:
+        return "httpsConn" if secure else "httpConn"
     return "rtmpsConn" if secure else "rtmpConn"
 
 
@@ -36,10 +50,10 @@ class Observer(Tally):
         """Count it."""
         self.counted.connections_accepted += 1
 
-    def rejected(self, address: str, secure: bool, why: str) -> None:
+    def rejected(self, address: str, secure: bool, why: str, form: str = "") -> None:
         """Count and keep it."""
         self.counted.reject(why)
-        self.history.add(_event("refused", kind_of(secure), address, one_line(why)))
+        self.history.add(_event("refused", _kind(form, secure), address, one_line(why)))
 
     def handshake_failed(self, reason: str) -> None:
         """Count it."""
@@ -60,7 +74,7 @@ class Observer(Tally):
         """Count it."""
         self.counted.count(what, FAILED)
 
-    def began(self, what: Doing, client: Client, granted: Publication | Playback) -> None:
+    def began(self, what: Doing, client: Client, granted: Publication | Playback | Watched) -> None:
         """Count and keep it."""
         self.counted.count(what, ACCEPTED)
         event = _of(client, what, "")
@@ -71,7 +85,7 @@ class Observer(Tally):
         self,
         what: Doing,
         client: Client,
-        granted: Publication | Playback,
+        granted: Publication | Playback | Watched,
         reason: str,
         received_bytes: int,
         sent_bytes: int,
@@ -90,13 +104,28 @@ class Observer(Tally):
         event["channel"] = clean(channel)
         self.history.add(event)
 
-    def left(self, received_bytes: int, sent_bytes: int, *, stalled: bool) -> None:
+    def recorded(self, channel: str, reason: str, seconds: float, size: int) -> None:
+        """Keep that a file is whole."""
+        event = _event("recorded", "rtmpConn", "", one_line(reason))
+        event["channel"], event["seconds"] = clean(channel), round(max(0.0, seconds), 3)
+        event["received_bytes"] = size
+        self.history.add(event)
+
+    def left(self, received_bytes: int, sent_bytes: int, *, stalled: bool, form: str = "") -> None:
         """Count it."""
-        self.counted.left(received_bytes, sent_bytes, stalled)
+        self.counted.left(received_bytes, sent_bytes, stalled, form if form in FORMS else OTHER)
+
+    def answered(self, kind: str, status: int) -> None:
+        """Count it."""
+        self.counted.answer(kind, status)
+
+    def watched(self, sent_bytes: int) -> None:
+        """Count it."""
+        self.counted.hls_bytes += sent_bytes
 
 
 def _of(client: Client, what: Happening, reason: str) -> EventValue:
-    event = _event(what, kind_of(client.secure), client.ip, reason)
+    event = _event(what, kind_of(client), client.ip, reason)
     event["connection"], event["channel"] = client.id, clean(client.channel)
     return event
 
@@ -118,8 +147,10 @@ def _event(what: Happening, kind: Kind, address: str, reason: str) -> EventValue
     }
 
 
-def _channel_of(granted: Publication | Playback, client: Client) -> str:
+def _channel_of(granted: Publication | Playback | Watched, client: Client) -> str:
     """Name the channel, which may be another one than was asked for."""
+    if isinstance(granted, Viewing):
+        return clean(granted.name)
     if isinstance(granted, RelayPublication | RelayPlayback):
         return clean(granted.channel.name)
     return clean(client.channel)

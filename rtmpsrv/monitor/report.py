@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from time import monotonic
 from typing import Any, Final, TypedDict, TypeVar, cast
 
@@ -20,16 +21,20 @@ from rtmpsrv.live.player import Player
 from rtmpsrv.live.registry import Registry
 from rtmpsrv.on_air import OnAir
 from rtmpsrv.relayed import RelayPlayback, RelayPublication
+from rtmpsrv.server.host import Client
 from rtmpsrv.server.listener import Listener
 from rtmpsrv.server.served import Served
 from rtmpsrv.server.turns import Turns
 from rtmpsrv.watching import Viewing
 
-from .observer import Observer, kind_of
+from .counters import Here
+from .observer import Observer, form_of, kind_of
+from .recorded import Recordings, file_value, recording
 from .texts import bare_url, clean, secrets_of, without
 from .values import (
     ChannelValue,
     ConnectionValue,
+    FileValue,
     Kind,
     ListenerValue,
     PlayerValue,
@@ -37,9 +42,11 @@ from .values import (
     State,
     VitalsValue,
 )
+from .viewed import Made, Viewers
 
 TURN_S: Final = 0.002  # of work at one go
 LOOK_EVERY: Final = 4  # players or channels, between two looks at the time: each takes up to 100 us
+STILL: Final = "jpg"  # the form of who is no reader
 Item = TypeVar("Item")
 
 
@@ -64,10 +71,16 @@ class Report:
         listeners: list[Listener],
         observer: Observer,
         turns: Turns,
+        viewers: Viewers,
+        recordings: Recordings,
+        made: Callable[[], Made],
         *,
         names_are_keys: bool,
     ) -> None:
         """`names_are_keys`: the names of streams are, so nobody may see them."""
+        self._viewers = viewers
+        self._recordings = recordings
+        self._made = made
         self._worker = worker
         self._registry = registry
         self._on_air = on_air
@@ -79,12 +92,19 @@ class Report:
 
     def process(self, standing: Standing) -> ProcessValue:
         """Return what there is of the process as a whole. Gives way."""
-        received_bytes = sent_bytes = 0
+        received_bytes = 0
+        sent_bytes: dict[str, int] = {}
         for session in self._sessions():
             received, sent = session.traffic_here()
             received_bytes += received
-            sent_bytes += sent
-        budget, dropped = self._registry.budget.describe(), self._registry.left_out.by_kind()
+            form = session.client.form
+            sent_bytes[form] = sent_bytes.get(form, 0) + sent
+        hls_bytes = sum([viewer.peer.traffic()[1] for viewer in self._in_turns(self._viewers.apart())])
+        budget, made, recordings = self._registry.budget.describe(), self._made(), self._recordings
+        here = Here(
+            received_bytes, sent_bytes, hls_bytes, self._registry.left_out.by_kind(), made["ffmpeg_ends"],
+            recordings.files, recordings.bytes, recordings.failed,
+        )  # fmt: skip
         return {
             "worker": self._worker,
             "pid": os.getpid(),
@@ -102,7 +122,11 @@ class Report:
             "certificate_expires_at": standing["certificate_expires_at"],
             "redis_connected": standing["redis_connected"],
             "control_connected": standing["control_connected"],
-            "counters": self._observer.counted.value(received_bytes, sent_bytes, dropped),
+            "hls_makers": made["hls"],
+            "mp4_makers": made["mp4"],
+            "ffmpeg_runs": made["ffmpeg_runs"],
+            "recordings": recordings.running_count,
+            "counters": self._observer.counted.value(here),
         }
 
     def names(self) -> list[str]:
@@ -120,20 +144,33 @@ class Report:
 
     def ids(self) -> list[tuple[int, str, Kind]]:
         """Return number, id and kind of each connection. Gives way."""
-        return [
-            (session.client.number, session.client.id, kind_of(session.client.secure))
-            for session in self._sessions()
-        ]
+        sessions = [(one.client.number, one.client.id, kind_of(one.client)) for one in self._sessions()]
+        viewers = self._in_turns(self._viewers.apart())
+        return sessions + [(one.client.number, one.client.id, kind_of(one.client)) for one in viewers]
 
     def connections(self, ids: list[str] | None = None) -> list[ConnectionValue]:
         """Return the connections of these ids, or all. Gives way."""
-        sessions = self._sessions() if ids is None else self._named(ids)
-        return [self._connection(session) for session in sessions]
+        if ids is not None:
+            return [self._value(one) for one in self._named(ids)]
+        sessions = [self._connection(session) for session in self._sessions()]
+        return sessions + [self._apart(one) for one in self._in_turns(self._viewers.apart())]
 
-    def find(self, connection_id: str) -> Served | None:
-        """Return a connection's session, None where there is none here. Never blocks."""
+    def find(self, connection_id: str) -> Served | Viewing | None:
+        """Return a connection's session, or a viewer without one; None where there is neither here.
+
+        Never blocks.
+        """
         found = (listener.find(connection_id) for listener in self._listeners)
-        return next((session for session in found if session is not None), None)
+        session = next((session for session in found if session is not None), None)
+        return session if session is not None else self._viewers.find_apart(connection_id)
+
+    def files(self, channel: str = "") -> list[FileValue]:
+        """Return the files of recordings, of one channel or of all. Blocks for the disk, and gives way.
+
+        Raises OSError.
+        """
+        entries = self._in_turns(self._recordings.entries(channel))
+        return [file_value(entry, self._worker) for entry in entries]
 
     # --- private ----------------------------------------------------------------------------------
 
@@ -144,7 +181,7 @@ class Report:
                 if session in listener.sessions:
                     yield session
 
-    def _named(self, ids: list[str]) -> Iterator[Served]:
+    def _named(self, ids: list[str]) -> Iterator[Served | Viewing]:
         """Give the sessions of these ids, each once."""
         for one in self._in_turns(dict.fromkeys(ids)):
             session = self.find(one)
@@ -166,12 +203,20 @@ class Report:
     def _channel(self, channel: Channel) -> ChannelValue:
         about = channel.describe()
         publisher = self._on_air.publisher_of(channel.name)
-        readers: list[tuple[str, Kind]] = [
-            (client.id, kind_of(client.secure))
-            for player in self._in_turns(list(channel.players))
-            if (client := self._on_air.client_of(player)) is not None
-        ]
-        readers += [(client.id, kind_of(client.secure)) for client in self._on_air.viewers_of(channel.name)]
+        readers: list[tuple[str, Kind]] = []
+        forms: Counter[str] = Counter()
+        sent_bytes, apart = about["sent_bytes"], 0
+        for player in self._in_turns(list(channel.players)):
+            client = self._on_air.client_of(player)
+            if client is not None:
+                readers.append((client.id, kind_of(client)))
+                forms[form_of(client)] += 1
+        for viewing in self._in_turns(self._viewers.viewings(channel.name)):
+            sent_bytes += viewing.peer.traffic()[1]
+            if viewing.client.form != STILL:
+                readers.append((viewing.client.id, kind_of(viewing.client)))
+                forms[form_of(viewing.client)] += 1
+                apart += 1
         return {
             "name": clean(channel.name),
             "worker": self._worker,
@@ -181,23 +226,34 @@ class Report:
             "publication": about["publication"],
             "started_at": self._moment(about["began_at"]),
             "publisher": publisher.id if publisher is not None else None,
-            "publisher_kind": kind_of(publisher.secure) if publisher is not None else None,
-            "players": about["players"],
-            "waiting": about["waiting"],
+            "publisher_kind": kind_of(publisher) if publisher is not None else None,
+            "players": about["players"] + apart,
+            "waiting": about["waiting"] + (0 if about["live"] or about["suspended"] else apart),
             "readers": readers,
+            "forms": dict(forms),
             "received_bytes": about["received_bytes"],
-            "sent_bytes": about["sent_bytes"],
+            "sent_bytes": sent_bytes + self._viewers.sent_before(channel.name),
             "cache_bytes": about.get("cache_bytes", 0),
             "frames_dropped": about["frames_dropped"],
             "max_bitrate": self._on_air.max_bitrate(channel.name),
+            "recording": recording(self._recordings, channel.name),
             "vitals": cast("VitalsValue | None", channel.vitals()),
         }
 
     def _moment(self, at: float | None) -> float | None:
         return round(self._wall_offset_s + at, 3) if at is not None else None
 
+    def _value(self, one: Served | Viewing) -> ConnectionValue:
+        return self._apart(one) if isinstance(one, Viewing) else self._connection(one)
+
+    def _apart(self, viewer: Viewing) -> ConnectionValue:
+        """Return a viewer as a connection, which it has none of."""
+        received, sent = viewer.peer.traffic()
+        at = viewer.client.to_play.at - self._wall_offset_s
+        about = {"accepted_at": at, "bytes_in": received, "bytes_out": sent}
+        return self._told(viewer.client, about, {"read": viewer.name})
+
     def _connection(self, session: Served) -> ConnectionValue:
-        client, about = session.client, session.describe()
         channels: dict[State, str] = {}
         player: PlayerValue | None = None
         dropped = 0
@@ -209,6 +265,16 @@ class Report:
                 channels["publish"] = granted.channel.name
             elif isinstance(granted, Viewing):
                 channels["read"] = granted.name
+        return self._told(session.client, session.describe(), channels, player, dropped)
+
+    def _told(
+        self,
+        client: Client,
+        about: Mapping[str, Any],
+        channels: Mapping[State, str],
+        player: PlayerValue | None = None,
+        dropped: int = 0,
+    ) -> ConnectionValue:
         state: State = next((one for one in ("publish", "read") if one in channels), "idle")
         properties = client.properties
         secrets = secrets_of(client, names_are_keys=self._names_are_keys)
@@ -224,7 +290,8 @@ class Report:
             "id": client.id,
             "worker": self._worker,
             "number": client.number,
-            "kind": kind_of(client.secure),
+            "kind": kind_of(client),
+            "form": form_of(client),
             "created_at": round(self._wall_offset_s + about["accepted_at"], 3),
             "remote_ip": client.ip,
             "state": state,
@@ -259,6 +326,7 @@ def _player(player: Player) -> tuple[PlayerValue, int]:
 def _listener(listener: Listener) -> ListenerValue:
     about: Any = listener.describe()
     return {
+        "protocol": about["protocol"],
         "address": about["address"],
         "port": about["port"],
         "secure": about["secure"],

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-Kind = Literal["rtmpConn", "rtmpsConn"]
+Kind = Literal["rtmpConn", "rtmpsConn", "httpConn", "httpsConn", "hlsSession"]
+Form = Literal["rtmp", "flv", "ws-flv", "mp4", "ws-mp4", "hls", "jpg", "http"]  # http: pages, pieces of HLS
 State = Literal["idle", "read", "publish"]
-Happening = Literal["publish", "unpublish", "play", "stop", "refused", "kicked"]
+Happening = Literal["publish", "unpublish", "play", "stop", "refused", "kicked", "recorded"]
 
 
 class Histogram(TypedDict):
@@ -35,6 +36,12 @@ class Counters(TypedDict):
 
     connections_accepted: int
     connections_rejected: dict[str, int]  # by reason: a short name of a fixed set
+    viewer_requests: list[Counted]  # by HTTP, what: the kind of what was asked for, result: the status
+    sent_bytes_by_form: dict[str, int]  # of `sent_bytes`, by what they were sent as
+    ffmpeg_ends: int  # how often the process that helps with MP4 and stills died, or was ended
+    recorded_files: int  # that are whole
+    recorded_bytes: int
+    recordings_failed: dict[str, int]  # by reason: a short name of a fixed set
     handshake_failures: dict[str, int]  # by reason
     publishes: dict[str, int]  # by result: accepted, refused, failed
     plays: dict[str, int]
@@ -50,6 +57,7 @@ class Counters(TypedDict):
 class ListenerValue(TypedDict):
     """One port."""
 
+    protocol: Literal["rtmp", "http"]  # http: that of viewers
     address: str
     port: int
     secure: bool
@@ -76,6 +84,10 @@ class ProcessValue(TypedDict):
     certificate_expires_at: float | None
     redis_connected: bool | None  # None: not used
     control_connected: bool | None
+    hls_makers: int  # channels whose HLS is made now
+    mp4_makers: int  # channels whose live MP4 is made now, once for each choice of tracks
+    ffmpeg_runs: bool  # the process that helps with MP4 and stills
+    recordings: int  # files that are written now
     counters: Counters
 
 
@@ -137,15 +149,45 @@ class ChannelValue(TypedDict):
     started_at: float | None
     publisher: str | None  # the id of its connection
     publisher_kind: Kind | None
-    players: int
+    players: int  # of all kinds
     waiting: int  # of these, before anything came
     readers: list[tuple[str, Kind]]  # id and type of each player's connection
+    forms: dict[str, int]  # how many of these get it in which form
     received_bytes: int  # of the publication
     sent_bytes: int  # to all its players, so far
     cache_bytes: int
     frames_dropped: int
     max_bitrate: int | None  # the limit that holds for it, bits per second
+    recording: RecordingValue | None
     vitals: VitalsValue | None
+
+
+class RecordingValue(TypedDict):
+    """The recording of a channel."""
+
+    running: bool
+    file: str  # that is written now, below RECORD_DIR; "" between two
+    format: str  # flv or mp4
+    since_at: float | None  # since when it is written
+    seconds: float  # that are in it
+    written_bytes: int  # that are in it
+    files: int  # of this recording, so far
+    error: str  # why the last one could not go on; "" where nothing went wrong
+
+
+class FileValue(TypedDict):
+    """One file of the recordings."""
+
+    worker: str  # who told of it; all have one folder
+    file: str  # below RECORD_DIR
+    channel: str
+    stream_id: str
+    whole: bool  # False: it is written now, or was when the server died
+    began_at: float
+    ended_at: float | None
+    seconds: float  # of media that are in it
+    size_bytes: int
+    reason: str  # for its end; "" where it is written
 
 
 class PlayerValue(TypedDict):
@@ -168,6 +210,7 @@ class ConnectionValue(TypedDict):
     worker: str
     number: int
     kind: Kind
+    form: Form  # what it gets, or may get
     created_at: float
     remote_ip: str
     state: State

@@ -43,7 +43,7 @@ class Client:
     id: str = field(default_factory=lambda: str(uuid4()))  # of the connection, for its whole life
     user: str = ""  # the name that it showed; the host's, as is
     channel: str = ""  # what it asked for last, if that may be the name of one
-    form: str = ""  # of what it watches by HTTP, such as flv; "": it speaks RTMP
+    form: str = ""  # "": it speaks RTMP; of what it watches by HTTP, such as flv; "http": nothing so far
 
     @property
     def asked_at(self) -> float:

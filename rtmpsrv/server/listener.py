@@ -41,6 +41,8 @@ class Listener(StreamServer):
     """One plain RTMP port. `start` raises OSError when the address cannot be bound."""
 
     prefix = "SERVER:TCP"
+    protocol = "rtmp"
+    form = ""  # of its clients, as long as they have said no more
     secure = False
     max_accept = MAX_ACCEPT
 
@@ -191,7 +193,7 @@ class Listener(StreamServer):
         transport = self._open(accepted, address, accepted_at)
         if transport is None:
             return
-        client = Client(next(self._parts.numbers), address, self.port, secure)
+        client = Client(next(self._parts.numbers), address, self.port, secure, form=self.form)
         self._run(self._begin(client, accepted_at), transport, comes_again)
 
     def _begin(self, client: Client, accepted_at: float) -> State:
@@ -267,6 +269,7 @@ class Listener(StreamServer):
     def describe(self) -> dict[str, Any]:
         """Return what an operator wants to know."""
         return {
+            "protocol": self.protocol,
             "address": self._told_address,
             "port": self.port,
             "secure": self.secure,

@@ -5,7 +5,7 @@ Its methods never block and are cheap: none is called per message.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 from ..errors import AccessDenied
 from .host import Client, Playback, Publication
@@ -16,6 +16,14 @@ Asking = Literal["connect", "publish", "play"]
 TLS, PROXY, TIMEOUT, VERSION, CLOSED = "tls", "proxy", "timeout", "version", "closed"
 
 
+class Watched(Protocol):
+    """What a viewer was granted that is no player."""
+
+    @property
+    def name(self) -> str:
+        """The channel's."""
+
+
 class Tally:
     """Told of connections, from their first to their last."""
 
@@ -24,8 +32,8 @@ class Tally:
     def accepted(self) -> None:
         """A connection was let in."""
 
-    def rejected(self, address: str, secure: bool, why: str) -> None:
-        """A connection was not let in: there are too many."""
+    def rejected(self, address: str, secure: bool, why: str, form: str = "") -> None:
+        """A connection, of a form as `Client` has it, was not let in: there are too many."""
 
     def handshake_failed(self, reason: str) -> None:
         """A connection ended before RTMP began: one of the reasons above."""
@@ -36,19 +44,25 @@ class Tally:
     def failed(self, what: Doing) -> None:
         """A request came to nothing, since the client left meanwhile, or for a fault of ours."""
 
-    def began(self, what: Doing, client: Client, granted: Publication | Playback) -> None:
+    def began(self, what: Doing, client: Client, granted: Publication | Playback | Watched) -> None:
         """A client publishes or plays from now on."""
 
     def ended(
         self,
         what: Doing,
         client: Client,
-        granted: Publication | Playback,
+        granted: Publication | Playback | Watched,
         reason: str,
         received_bytes: int,
         sent_bytes: int,
     ) -> None:
         """It does no more; the bytes are those of its connection so far."""
 
-    def left(self, received_bytes: int, sent_bytes: int, *, stalled: bool) -> None:
+    def left(self, received_bytes: int, sent_bytes: int, *, stalled: bool, form: str = "") -> None:
         """A connection is over here, or goes on elsewhere; the bytes are those since it came here."""
+
+    def answered(self, kind: str, status: int) -> None:
+        """A request by HTTP is answered, with its kind as `http.routes` has them; "": it was none."""
+
+    def watched(self, sent_bytes: int) -> None:
+        """A viewer of many requests is gone; the bytes are those of its answers."""

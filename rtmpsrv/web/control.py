@@ -1,4 +1,6 @@
-"""`/control/drop/...` as nginx-rtmp has it: ends connections by application, stream, address or number.
+"""`/control/drop/...` and `/control/record/...` as nginx-rtmp has them.
+
+They end connections by application, stream, address or number, and start and stop recordings.
 
 A GET that changes something is what nginx-rtmp's tools send; so pages of others, which a browser opens beside
 the operator's, must not be able to send it.
@@ -13,10 +15,11 @@ from flask import Blueprint, Response, request
 
 from rtmpsrv.monitor.values import ConnectionValue
 from rtmpsrv.web.source import Source
-from rtmpsrv.web.stat import application_and_name
+from rtmpsrv.web.stat import APP_STREAM, application_and_name
 
 REASON: Final = "dropped through /control"
 OWN_SITES: Final = ("same-origin", "none")  # of Sec-Fetch-Site; none: typed in
+RECORD: Final = {"start": True, "stop": False}
 FILTERS: Final[dict[str, Callable[[ConnectionValue], bool]]] = {
     "publisher": lambda one: one["state"] == "publish",
     "subscriber": lambda one: one["state"] == "read",
@@ -36,7 +39,8 @@ def blueprint(source: Source, url_layout: str) -> Blueprint:
 
     # Without this one Flask would answer HEAD with what GET does.
     @routes.route("/drop/<who>", methods=["HEAD"])
-    def look(who: str) -> Response:
+    @routes.route("/record/<what>", methods=["HEAD"])
+    def look(who: str = "", what: str = "") -> Response:
         return Response(status=405, headers={"Allow": "GET, POST"})
 
     @routes.route("/drop/<who>", methods=["GET", "POST"])
@@ -54,10 +58,30 @@ def blueprint(source: Source, url_layout: str) -> Blueprint:
         dropped = sum(any(source.kick(one["id"], 0.0, REASON).values) for one in meant)
         return Response(str(dropped), mimetype="text/plain")
 
+    @routes.route("/record/<what>", methods=["GET", "POST"])
+    def record(what: str) -> Response:
+        if what not in RECORD:
+            return _say(f"Undefined: {', '.join(RECORD)} are known.", 400)
+        application, name = request.values.get("app", ""), request.values.get("name", "")
+        if not name:
+            return _say("A name is needed, and with URL_LAYOUT=app-stream an app.", 400)
+        channel = f"{application}/{name}" if url_layout == APP_STREAM else name
+        before = _file_of(channel)
+        done = source.record(channel, RECORD[what], "")
+        if done.nobody:
+            return _say("No process of the server answered.", 503)
+        if not any(done.values):
+            return Response(status=204)  # as nginx-rtmp, which then has done nothing
+        return Response(f"{before or _file_of(channel)}", mimetype="text/plain")
+
+    def _file_of(channel: str) -> str:
+        found = [one["recording"] for one in source.channels([channel]).values]
+        return next((one["file"] for one in found if one is not None), "")
+
     @routes.route("/<section>", methods=["GET", "POST"])
     @routes.route("/<section>/<path:rest>", methods=["GET", "POST"])
     def other(section: str, rest: str = "") -> Response:
-        return _say("Only /control/drop is here: this server neither records nor redirects.", 404)
+        return _say("Only /control/drop and /control/record are here: this server does not redirect.", 404)
 
     return routes
 

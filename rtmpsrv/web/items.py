@@ -68,7 +68,9 @@ def path_item(channel: ChannelValue, verdict: VerdictFacts, events: list[EventVa
         readers_truncated=len(channel["readers"]) > MAX_READERS,
         cache_bytes=channel["cache_bytes"],
         frames_dropped=channel["frames_dropped"],
+        forms=channel["forms"],
         max_bitrate=channel["max_bitrate"],
+        recording=with_moments(channel["recording"]) if channel["recording"] is not None else None,
         health=health_item(verdict),
         vitals=vitals,
     )
@@ -128,6 +130,7 @@ def connection_item(value: ConnectionValue) -> Connection:
         rtmpsrv=AboutConnection(
             worker=value["worker"],
             number=value["number"],
+            form=value["form"],
             app=value["app"],
             page_url=value["page_url"],
             swf_url=value["swf_url"],

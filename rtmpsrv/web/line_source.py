@@ -17,7 +17,14 @@ from gevent.lock import Semaphore
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.log import Logger
 from rtmpsrv.monitor.packing import unpack
-from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, EventsValue, Kind, ProcessValue
+from rtmpsrv.monitor.values import (
+    ChannelValue,
+    ConnectionValue,
+    EventsValue,
+    FileValue,
+    Kind,
+    ProcessValue,
+)
 from rtmpsrv.web.merging import merge_channels
 from rtmpsrv.web.source import Gathered, Happened
 from rtmpsrv.workers.calls import CallLost
@@ -105,6 +112,18 @@ class LineSource:
     def stop(self, channel: str, block_s: float | None, reason: str) -> Gathered[bool | None]:
         """End the publication of a channel, and let nobody publish it for so long; any True: it was there."""
         return self._do("stop", channel, block_s, reason)
+
+    def record(self, channel: str, wanted: bool, form: str) -> Gathered[bool]:
+        """Begin to record a channel, or end that; any True: it is published, or was recorded."""
+        answers = self._ask_all("record", (channel, wanted, form))
+        return _gathered([answers.by_name[name] for name in sorted(answers.by_name)], answers)
+
+    def files(self, channel: str) -> Gathered[FileValue]:
+        """Return the files of recordings, the oldest first; processes that serve have one folder."""
+        answers = self._ask("files", channel)
+        found: dict[str, FileValue] = {one["file"]: one for one in _all_of(answers)}
+        in_order = sorted(found.values(), key=lambda one: (one["began_at"], one["file"]))
+        return _gathered(in_order, answers)
 
     # --- private ----------------------------------------------------------------------------------
 

@@ -19,8 +19,9 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 CONNECTIONS: Final = (
     ("rtmp_conns", "rtmp_conn", "rtmpConn", "RTMP connections"),
     ("rtmps_conns", "rtmps_conn", "rtmpsConn", "RTMPS connections"),
+    ("hls_sessions", "hls_session", "hlsSession", "HLS sessions"),
 )
-FILTERS: Final = ("path", "rtmp_conn", "rtmps_conn")
+FILTERS: Final = ("path", "rtmp_conn", "rtmps_conn", "hls_session")
 
 Sample = tuple[str, str, int]  # name, labels as they are written, value
 
@@ -41,7 +42,7 @@ def answer(source: Source, arguments: Mapping[str, str]) -> Response:
             if connections.nobody:
                 return _nobody()
             samples = list(_connections(prefix, [one for one in connections.values if one["kind"] == kind]))
-            parts += _section(heading, samples, [f"{prefix}{end}" for end in _CONNECTION_ENDS], not picked)
+            parts += _section(heading, samples, [f"{prefix}{end}" for end in _ends(prefix)], not picked)
     return Response("".join(parts), content_type=CONTENT_TYPE)
 
 
@@ -58,6 +59,7 @@ _CONNECTION_ENDS = (
     *("", "_inbound_bytes", "_outbound_bytes", "_outbound_frames_discarded"),
     *("_bytes_received", "_bytes_sent"),
 )
+_SESSION_ENDS = ("", "_outbound_bytes")  # of HLS
 
 
 def _section(
@@ -93,7 +95,13 @@ def _connections(prefix: str, connections: Sequence[ConnectionValue]) -> Iterato
         received, sent = one["received_bytes"], one["sent_bytes"]
         values = (1, received, sent, one["frames_dropped"], received, sent)
         for end, value in zip(_CONNECTION_ENDS, values, strict=True):
-            yield f"{prefix}{end}", written, value
+            if end in _ends(prefix):
+                yield f"{prefix}{end}", written, value
+
+
+def _ends(prefix: str) -> tuple[str, ...]:
+    """Return what there is of a kind of connection."""
+    return _SESSION_ENDS if prefix == "hls_sessions" else _CONNECTION_ENDS
 
 
 def _escaped(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
@@ -27,7 +28,12 @@ def _merged(same: Sequence[ChannelValue]) -> ChannelValue:
     merged = max(same, key=_knows).copy()
     merged["players"] = sum(one["players"] for one in same)
     merged["waiting"] = sum(one["waiting"] for one in same)
+    forms: Counter[str] = Counter()
+    for one in same:
+        forms.update(one["forms"])
+    merged["forms"] = dict(forms)
     merged["readers"] = [reader for one in same for reader in one["readers"]]
+    merged["recording"] = next((one["recording"] for one in same if one["recording"]), None)
     merged["sent_bytes"] = sum(one["sent_bytes"] for one in same)
     merged["frames_dropped"] = sum(one["frames_dropped"] for one in same)
     return merged

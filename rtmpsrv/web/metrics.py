@@ -20,10 +20,11 @@ from rtmpsrv.web.shapes import Health
 from rtmpsrv.web.source import Source
 from rtmpsrv.web.totals import Totals
 
-PROTOCOLS: Final = {False: "rtmp", True: "rtmps"}
+PROTOCOLS: Final = ("rtmp", "rtmps", "http", "https")
 Labels = TypeVar("Labels", bound=tuple[str, ...])  # their values, in the order of their names
 STATES: Final[tuple[str, ...]] = get_args(Health)
-KINDS: Final = {"rtmpConn": "rtmp", "rtmpsConn": "rtmps"}
+KINDS: Final = {"rtmpConn": "rtmp", "rtmpsConn": "rtmps", "httpConn": "http", "httpsConn": "https"}
+FORMS: Final = ("rtmp", "flv", "ws-flv", "mp4", "ws-mp4", "hls")
 
 
 class Judge(Protocol):
@@ -101,16 +102,27 @@ def of_processes(
     channels = list(channels)
     text = "Connections of clients now, by protocol and by what they do."
     yield _gauges("connections", text, ["protocol", "role"], _connections(processes, channels))
+    text = "Players and viewers now, by what they get."
+    forms = dict.fromkeys(((form,) for form in FORMS), 0)
+    for one in channels:
+        for form, count in one["forms"].items():
+            forms[form,] = forms.get((form,), 0) + count
+    yield _gauges("players", text, ["form"], forms)
     text = "Channels now: live, suspended while the publisher is away, or only waited for."
     yield _gauges("channels", text, ["state"], _channel_states(channels))
     sums = {
         "callback_queue_length": ("Messages to the callback that wait.", "callback_queue_length"),
         "gop_cache_bytes": ("Media kept for players that join or are behind.", "gop_cache_bytes"),
+        "hls_makers": ("Channels whose HLS is made.", "hls_makers"),
+        "mp4_makers": ("Channels whose live MP4 is made, once for each choice of tracks.", "mp4_makers"),
+        "recordings": ("Channels that are recorded now.", "recordings"),
         "memory_budget_bytes": ("What peers may make the server hold.", "memory_budget_bytes"),
         "memory_held_bytes": ("What peers make the server hold now.", "memory_held_bytes"),
     }
     for name, (text, field) in sums.items():
         yield _gauge(name, text, sum(one[field] for one in processes))  # type: ignore[literal-required]
+    text = "Processes of FFmpeg's libraries, which help with MP4 and stills."
+    yield _gauge("ffmpeg_processes", text, sum(one["ffmpeg_runs"] for one in processes))
     expiries = [at for one in processes if (at := one["certificate_expires_at"]) is not None]
     if expiries:
         text = "When the certificate in use ends, in seconds since 1970."
@@ -133,10 +145,19 @@ def of_counters(counters: Counters) -> Iterator[Metric]:
         ("publishes", "Requests to publish.", "result", counters["publishes"]),
         ("plays", "Requests to play.", "result", counters["plays"]),
         ("frames_dropped", "Messages left out for slow players.", "kind", counters["frames_dropped"]),
+        ("form_sent_bytes", "Bytes sent, by what they were.", "form", counters["sent_bytes_by_form"]),
+        ("recordings_failed", "Recordings ended by a fault.", "reason", counters["recordings_failed"]),
     ):
         yield _counters(name, text, [label], {(key,): value for key, value in counts.items()})
     yield _counter("received_bytes", "Bytes received from clients.", counters["received_bytes"])
     yield _counter("sent_bytes", "Bytes sent to clients.", counters["sent_bytes"])
+    asked = {(one["what"], one["result"]): one["count"] for one in counters["viewer_requests"]}
+    text = "Requests of viewers by HTTP, by what was asked for and the answer's status."
+    yield _counters("viewer_requests", text, ["kind", "status"], asked)
+    text = "How often the process that helps with MP4 and stills died, or was ended since it was late."
+    yield _counter("ffmpeg_ends", text, counters["ffmpeg_ends"])
+    yield _counter("recorded_files", "Files of recordings that are whole.", counters["recorded_files"])
+    yield _counter("recorded_bytes", "Bytes in them.", counters["recorded_bytes"])
     text = "Players disconnected since they took nothing for too long."
     yield _counter("slow_players_disconnected", text, counters["slow_players_disconnected"])
     calls = {(one["what"], one["result"]): one["count"] for one in counters["callback_requests"]}
@@ -158,6 +179,10 @@ def of_channels(channels: Iterable[ChannelValue], now: float) -> Iterator[Metric
     yield _counters("channel_received_bytes", "Bytes of the publication.", label, received)
     sent = {name: one["sent_bytes"] for name, one in named}
     yield _counters("channel_sent_bytes", "Bytes sent to players of a channel.", label, sent)
+    recorded = {
+        name: int(one["recording"] is not None and one["recording"]["running"]) for name, one in named
+    }
+    yield _gauges("channel_recorded", "Whether a channel is recorded now.", label, recorded)
     gops = {name: vitals["gops_s"][-1] for name, vitals in live if vitals["gops_s"]}
     text = "Media time between the last two keyframes."
     yield _gauges("channel_keyframe_interval_seconds", text, label, gops)
@@ -203,18 +228,23 @@ def _connections(
 ) -> Mapping[tuple[str, str], int]:
     """Return connections by protocol and role; those of the ports that neither publish nor play are idle."""
     counts = {
-        (protocol, role): 0 for protocol in PROTOCOLS.values() for role in ("publisher", "player", "idle")
+        (protocol, role): 0
+        for protocol in PROTOCOLS
+        for role in ("publisher", "player", "idle")
+        if (protocol, role) not in (("http", "publisher"), ("https", "publisher"))
     }
     for one in processes:
         for listener in one["listeners"]:
-            counts[PROTOCOLS[listener["secure"]], "idle"] += listener["sessions"]
+            protocol = listener["protocol"] + "s" * listener["secure"]
+            counts[protocol, "idle"] += listener["sessions"]
     for channel in channels:
         if channel["publisher_kind"] is not None:
             counts[KINDS[channel["publisher_kind"]], "publisher"] += 1
         for _, kind in channel["readers"]:
-            counts[KINDS[kind], "player"] += 1
-    for protocol in PROTOCOLS.values():
-        busy = counts[protocol, "publisher"] + counts[protocol, "player"]
+            if kind in KINDS:  # those of HLS are no connections
+                counts[KINDS[kind], "player"] += 1
+    for protocol in PROTOCOLS:
+        busy = counts.get((protocol, "publisher"), 0) + counts[protocol, "player"]
         counts[protocol, "idle"] = max(0, counts[protocol, "idle"] - busy)
     return counts
 

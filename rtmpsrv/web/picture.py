@@ -70,6 +70,7 @@ def channel_row(channel: ChannelValue, verdict: Verdict) -> Row:
         "publisher": channel["publisher"],
         "kind": channel["publisher_kind"],
         "players": channel["players"],
+        "records": channel["recording"] is not None and channel["recording"]["running"],
         "bitrate": vitals["bitrate_10s"] if vitals else 0,
         "chart": _chart(vitals) if vitals else [],
         "tracks": [track_words(track) for track in vitals["tracks"]] if vitals else [],
@@ -82,8 +83,9 @@ def server_row(processes: Iterable[ProcessValue], layout: str) -> Row:
     """Return what the head of the page tells of all processes together."""
     processes = list(processes)
     listeners = [listener for process in processes for listener in process["listeners"]]
-    plain = sorted({listener["port"] for listener in listeners if not listener["secure"]})
-    secure = sorted({listener["port"] for listener in listeners if listener["secure"]})
+    ours = [listener for listener in listeners if listener["protocol"] == "rtmp"]
+    plain = sorted({listener["port"] for listener in ours if not listener["secure"]})
+    secure = sorted({listener["port"] for listener in ours if listener["secure"]})
     return {
         "version": processes[0]["version"] if processes else "",
         "compiled": all(process["compiled"] for process in processes),
@@ -118,6 +120,7 @@ def connection_row(connection: ConnectionValue) -> Row:
         "id": connection["id"],
         "number": connection["number"],
         "kind": connection["kind"],
+        "form": connection["form"],
         "worker": connection["worker"],
         "address": connection["remote_ip"],
         "agent": connection["user_agent"],
@@ -152,6 +155,7 @@ def detail_row(channel: ChannelValue, verdict: Verdict) -> Row:
         "dropped": channel["frames_dropped"],
         "waiting": channel["waiting"],
         "limit": channel["max_bitrate"],
+        "recording": channel["recording"],
         "vitals": vitals and {**vitals, "tracks": [_spoken(track) for track in vitals["tracks"]]},
         "findings": [
             {"rule": one.rule, "severity": one.severity, "sentence": one.sentence} for one in verdict.findings

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-from rtmpsrv.monitor.values import EventValue, Kind, PlayerValue, ProcessValue, State, VitalsValue
+from rtmpsrv.monitor.values import (
+    EventValue,
+    FileValue,
+    Form,
+    Kind,
+    PlayerValue,
+    ProcessValue,
+    RecordingValue,
+    State,
+    VitalsValue,
+)
 
 Severity = Literal["info", "warning", "bad"]
 Health = Literal["good", "warning", "bad", "starting", "offline"]
@@ -49,9 +59,9 @@ class AboutAll(TypedDict):
 
 
 class End(TypedDict):
-    """A connection."""
+    """A connection, or a viewer by HLS, who has none of its own."""
 
-    type: Kind
+    type: Kind  # of ours: httpConn and httpsConn, who get FLV or MP4 by HTTP or a WebSocket
     id: str  # UUID of the connection
 
 
@@ -99,10 +109,12 @@ class AboutPath(TypedDict):
     publication: int  # grows with each one
     players: int  # all of them, those that are not listed too
     waiting: int  # players that wait for a publisher
+    forms: dict[str, int]  # how many readers get it in which form: rtmp, flv, ws-flv, mp4, ws-mp4, hls
     readers_truncated: bool  # there are more readers than are listed
     cache_bytes: int  # held for those who join
     frames_dropped: int  # what players that were too slow have missed
     max_bitrate: int | None  # the limit for its publisher, bits per second
+    recording: RecordingValue | None  # null: it is not recorded
     health: HealthShape
     vitals: VitalsValue | None
     events: NotRequired[list[EventValue]]  # its last ends, the oldest first; not in lists
@@ -145,6 +157,7 @@ class AboutConnection(TypedDict):
 
     worker: str  # who serves it; empty where there is only one process
     number: int  # as in the log
+    form: Form  # what it gets, or may get; http: pages, and pieces of HLS for viewers that are listed apart
     app: str  # without a query
     page_url: str  # without a query
     swf_url: str  # without a query
@@ -182,7 +195,7 @@ class ConnectionList(TypedDict):
 class ChannelPlayer(Connection):
     """A connection that plays."""
 
-    type: Kind  # under which of the two its `get` and `kick` are
+    type: Kind  # under which of the lists its `get` and `kick` are
 
 
 class PlayerList(TypedDict):
@@ -199,6 +212,38 @@ class EventList(TypedDict):
 
     items: list[EventValue]
     after: str  # give it with the next question to be told only what is new
+    rtmpsrv: AboutAll
+
+
+class RecordingSegment(TypedDict):
+    """A file of a channel."""
+
+    start: str  # moment
+    rtmpsrv: FileValue
+
+
+class RecordingsOfPath(TypedDict):
+    """The files of a channel, as MediaMTX has them."""
+
+    name: str  # the channel
+    segments: list[RecordingSegment]  # the oldest first, 1,000 at most: the newest
+    rtmpsrv: AboutRecordings
+
+
+class AboutRecordings(TypedDict):
+    """What MediaMTX does not tell of them."""
+
+    files: int  # all there are
+    size_bytes: int  # of those that are whole
+    recording: RecordingValue | None  # not in lists
+
+
+class RecordingList(TypedDict):
+    """A page of channels that have files, by name."""
+
+    itemCount: int  # of all pages
+    pageCount: int
+    items: list[RecordingsOfPath]
     rtmpsrv: AboutAll
 
 

@@ -22,7 +22,8 @@ from rtmpsrv.web.verdict import Verdicts
 API: tuple[str, ...] = ("/v3/", "/events")  # where errors are JSON
 CHANGING_BY_GET = "control"  # routes
 CHANGING = frozenset(
-    {"v3.stop", "v3.rtmpconns_kick", "v3.rtmpsconns_kick", "control.drop"}
+    {"v3.stop", "v3.start_recording", "v3.stop_recording", "control.drop", "control.record"}
+    | {f"v3.{name}_kick" for name in v3.KINDS}
 )  # who did it is logged
 MAX_PATH = 300
 

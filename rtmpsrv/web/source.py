@@ -9,7 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, EventValue, Kind, ProcessValue
+from rtmpsrv.monitor.values import (
+    ChannelValue,
+    ConnectionValue,
+    EventValue,
+    FileValue,
+    Kind,
+    ProcessValue,
+)
 
 Value = TypeVar("Value")
 
@@ -67,3 +74,12 @@ class Source(Protocol):
 
         For so long nobody may publish it, whether it was there or not; 0 ends what was said before.
         """
+
+    def record(self, channel: str, wanted: bool, form: str) -> Gathered[bool]:
+        """Begin to record a channel, or end that; any True: it is published, or was recorded.
+
+        `form`: flv or mp4, "" for what the settings say.
+        """
+
+    def files(self, channel: str) -> Gathered[FileValue]:
+        """Return the files of recordings, the oldest first, of a channel or of all for ""."""

@@ -53,6 +53,12 @@ def plus(one: Counters, other: Counters) -> Counters:
         plays=_by_name(one["plays"], other["plays"]),
         received_bytes=one["received_bytes"] + other["received_bytes"],
         sent_bytes=one["sent_bytes"] + other["sent_bytes"],
+        sent_bytes_by_form=_by_name(one["sent_bytes_by_form"], other["sent_bytes_by_form"]),
+        viewer_requests=_requests(one["viewer_requests"], other["viewer_requests"]),
+        ffmpeg_ends=one["ffmpeg_ends"] + other["ffmpeg_ends"],
+        recorded_files=one["recorded_files"] + other["recorded_files"],
+        recorded_bytes=one["recorded_bytes"] + other["recorded_bytes"],
+        recordings_failed=_by_name(one["recordings_failed"], other["recordings_failed"]),
         frames_dropped=_by_name(one["frames_dropped"], other["frames_dropped"]),
         slow_players_disconnected=one["slow_players_disconnected"] + other["slow_players_disconnected"],
         callback_requests=_requests(one["callback_requests"], other["callback_requests"]),
@@ -67,7 +73,9 @@ def _not_below(before: Counters, now: Counters) -> Counters:
     They are added up over connections while those come and go, so one may have been counted once too often.
     """
     received, sent = (max(before[name], now[name]) for name in ("received_bytes", "sent_bytes"))
-    return Counters(**{**now, "received_bytes": received, "sent_bytes": sent})
+    old, new = before["sent_bytes_by_form"], now["sent_bytes_by_form"]
+    forms = {form: max(old.get(form, 0), count) for form, count in new.items()}
+    return Counters(**{**now, "received_bytes": received, "sent_bytes": sent, "sent_bytes_by_form": forms})
 
 
 def _by_name(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:

@@ -16,6 +16,7 @@ from werkzeug.routing import BaseConverter
 
 from rtmpsrv.access.blocks import MAX_BLOCKS
 from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, Kind
+from rtmpsrv.web import v3_recordings
 from rtmpsrv.web.answers import answer, not_found, of_somebody, refused
 from rtmpsrv.web.asked import Refused, block_and_reason, connection_id, one, page_of, places, places_text
 from rtmpsrv.web.items import VerdictFacts, connection_item, path_item, player_item, rfc3339, with_moments
@@ -32,7 +33,13 @@ from rtmpsrv.web.shapes import (
 )
 from rtmpsrv.web.source import Gathered, Source
 
-KINDS: Final[dict[str, Kind]] = {"rtmpconns": "rtmpConn", "rtmpsconns": "rtmpsConn"}
+KINDS: Final[dict[str, Kind]] = {
+    "rtmpconns": "rtmpConn",
+    "rtmpsconns": "rtmpsConn",
+    "httpconns": "httpConn",
+    "httpsconns": "httpsConn",
+    "hlssessions": "hlsSession",
+}
 
 
 class NameConverter(BaseConverter):
@@ -57,6 +64,7 @@ def blueprint(source: Source, verdicts: Judge, clock: Callable[[], float] = mono
     routes.add_url_rule("/openapi.json", view_func=openapi)
     _add_facts(routes, source)
     _add_paths(routes, source, verdicts, clock)
+    v3_recordings.add(routes, source)
     for name, kind in KINDS.items():
         _add_connections(routes, source, name, kind)
     return routes

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask
 
 import rtmpsrv
-from apilib.operations import EXAMPLE_CHANNEL, OPERATIONS, Operation
+from apilib.operations import EXAMPLE_CHANNEL, EXAMPLES, OPERATIONS, Operation
 from apilib.pretty import pretty
 from apilib.schemas import reference, schemas_of
 from rtmpsrv.web import shapes, v3
@@ -74,6 +74,8 @@ def example_of(operation: Operation) -> Any:
     """Return what the routes answer to the example of an operation."""
     site = Flask("example", static_folder=None)
     site.register_blueprint(v3.blueprint(house(), Opinions(), lambda: 0.0))
+    if operation.prepares:
+        site.test_client().post(operation.prepares)
     response = site.test_client().open(operation.example, method=operation.method)
     if response.status_code != 200:
         raise ValueError(f"{operation.example}: {response.status}")
@@ -86,11 +88,13 @@ def house() -> FakeSource:
     channels = [one for one in source.values_of_channels if one["name"] == EXAMPLE_CHANNEL]
     young = vitals(age_s=6.2, bitrates=[4_400_000, 4_520_000, 4_490_000, 4_510_000, 4_480_000, 4_500_000])
     channels[0].update({"vitals": young, "readers": channels[0]["readers"][:2], "players": 2})
-    ids = {id_of("idle"), id_of("idle over TLS"), *(reader for reader, _ in channels[0]["readers"])}
+    ids = {id_of("idle"), *map(id_of, EXAMPLES.values()), *(reader for reader, _ in channels[0]["readers"])}
     connections = [one for one in source.values_of_connections if one["id"] in ids]
     connections.sort(key=lambda one: one["state"] != "idle")
     for number, one in enumerate(connections, 1):
-        one.update({"number": number, "created_at": one["created_at"] + number, "app": "live"})
+        one.update({"number": number, "created_at": one["created_at"] + number})
+        if one["form"] == "rtmp":
+            one["app"] = "live"
     return FakeSource(channels, connections, source.values_of_events)
 
 

@@ -12,6 +12,12 @@ Parameter = dict[str, Any]
 
 EXAMPLE_CHANNEL: Final = "live/good"
 EXAMPLE_ID: Final = id_of("idle")
+EXAMPLES: Final = {  # by the list that they are in
+    "/rtmpsconns/": "idle over TLS",
+    "/httpconns/": "page over HTTP",
+    "/httpsconns/": "page over HTTPS",
+    "/hlssessions/": "by HLS 1",
+}
 
 
 def _query(name: str, description: str, schema: Parameter) -> Parameter:
@@ -58,6 +64,11 @@ NAME: Final = [
         EXAMPLE_CHANNEL,
     )
 ]
+FORMAT: Final = [
+    _query(
+        "format", "Of the file; without it that of the settings.", {"type": "string", "enum": ["flv", "mp4"]}
+    )
+]
 ID: Final = [_in_path("id", "The UUID of the connection.", {"type": "string", "format": "uuid"}, EXAMPLE_ID)]
 EVENTS: Final = [
     _query(
@@ -84,6 +95,7 @@ class Operation:
     text: str = ""
     query: str = ""
     finds: bool = False  # what is asked for may not be there
+    before: str = ""  # the path of what is asked before its example
 
     @property
     def refusals(self) -> dict[int, str]:
@@ -106,21 +118,35 @@ class Operation:
     @property
     def example(self) -> str:
         """Return path and query of the example."""
-        path = self.path.replace("{name}", EXAMPLE_CHANNEL).replace("{id}", self._id)
-        return path + (f"?{self.query}" if self.query else "")
+        return self._filled(self.path) + (f"?{self.query}" if self.query else "")
+
+    @property
+    def prepares(self) -> str:
+        """Return the path of what is asked before the example; "" for nothing."""
+        return self._filled(self.before)
+
+    def _filled(self, path: str) -> str:
+        return path.replace("{name}", EXAMPLE_CHANNEL).replace("{id}", self._id)
 
     @property
     def _id(self) -> str:
-        return id_of("idle over TLS") if "rtmpsconns" in self.path else EXAMPLE_ID
+        return next((id_of(one) for name, one in EXAMPLES.items() if name in self.path), EXAMPLE_ID)
 
 
-def _of_connections(name: str, protocol: str) -> list[Operation]:
+ALL_OF_HTTP: Final = (
+    "Who gets FLV or MP4, and connections that fetch pages, stills and pieces of HLS: these are idle."
+)
+
+
+def _of_connections(
+    name: str, protocol: str, text: str = "Those that neither publish nor play, too."
+) -> list[Operation]:
     kind = name.removesuffix("s")
     return [
         Operation(
             *("GET", f"/v3/{name}/list", f"{name}List", f"Connections over {protocol}"),
             *(shapes.ConnectionList, (*PAGE,)),
-            text="Those that neither publish nor play, too.",
+            text=text,
             query="itemsPerPage=1",
         ),
         Operation(
@@ -132,6 +158,29 @@ def _of_connections(name: str, protocol: str) -> list[Operation]:
             *("POST", f"/v3/{name}/kick/{{id}}", f"{name}Kick", f"End a connection over {protocol}"),
             *(shapes.Done, (*ID, *BLOCK)),
             text=f"It is told that it was ended. A {kind} is found under its own protocol only.",
+            query="block=60&reason=too%20loud",
+            finds=True,
+        ),
+    ]
+
+
+def _of_sessions() -> list[Operation]:
+    return [
+        Operation(
+            *("GET", "/v3/hlssessions/list", "hlssessionsList", "Viewers by HLS"),
+            *(shapes.ConnectionList, (*PAGE,)),
+            text="One each, whatever connections its requests come by.",
+            query="itemsPerPage=1",
+        ),
+        Operation(
+            *("GET", "/v3/hlssessions/get/{id}", "hlssessionsGet", "One viewer by HLS"),
+            *(shapes.Connection, (*ID,)),
+            finds=True,
+        ),
+        Operation(
+            *("POST", "/v3/hlssessions/kick/{id}", "hlssessionsKick", "End a viewer by HLS"),
+            *(shapes.Done, (*ID, *BLOCK)),
+            text="It is refused for half a minute; who opens the stream anew is another viewer.",
             query="block=60&reason=too%20loud",
             finds=True,
         ),
@@ -167,6 +216,34 @@ OPERATIONS: Final = [
     ),
     *_of_connections("rtmpconns", "RTMP"),
     *_of_connections("rtmpsconns", "RTMPS"),
+    *_of_connections("httpconns", "HTTP", ALL_OF_HTTP),
+    *_of_connections("httpsconns", "HTTPS", ALL_OF_HTTP),
+    *_of_sessions(),
+    Operation(
+        *("GET", "/v3/recordings/list", "recordingsList", "Files of recordings"),
+        *(shapes.RecordingList, (*PAGE,)),
+        text="By channel; of each the newest 1,000. Files that were deleted are not in it.",
+        query="itemsPerPage=1",
+    ),
+    Operation(
+        *("GET", "/v3/recordings/get/{name}", "recordingsGet", "Files of recordings of a channel"),
+        *(shapes.RecordingsOfPath, (*NAME,)),
+        finds=True,
+    ),
+    Operation(
+        *("POST", "/v3/channels/{name}/record/start", "channelsRecordStart", "Record a channel"),
+        *(shapes.Done, (*NAME, *FORMAT)),
+        text="What is published on it now, to its end, whatever the settings say.",
+        query="format=mp4",
+        finds=True,
+    ),
+    Operation(
+        *("POST", "/v3/channels/{name}/record/stop", "channelsRecordStop", "Record a channel no more"),
+        *(shapes.Done, (*NAME,)),
+        text="Until somebody publishes it anew, where the settings want it recorded.",
+        finds=True,
+        before="/v3/channels/{name}/record/start",
+    ),
     Operation(
         *("GET", "/v3/events", "events", "What has happened"),
         *(shapes.EventList, (*EVENTS,)),

@@ -11,16 +11,25 @@ from typing import Final
 
 from gevent.event import Event
 
-from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, EventValue, Kind, ProcessValue
+from rtmpsrv.monitor.values import (
+    ChannelValue,
+    ConnectionValue,
+    EventValue,
+    FileValue,
+    Kind,
+    ProcessValue,
+)
 from rtmpsrv.web.source import Gathered, Happened
 from tests.doubles.monitor_values import (
     NOW,
     audio,
     connection,
     event,
+    file_of,
     on_air,
     player,
     process,
+    recording,
     video,
     vitals,
     waited_for,
@@ -51,6 +60,7 @@ class FakeSource:
         self.values_of_connections = list(house[1] if connections is None else connections)
         self.values_of_events = list(_events(house[1]) if events is None else events)
         self.values_of_processes = [process()] if processes is None else list(processes)
+        self.values_of_files: list[FileValue] = [file_of(SEVERAL_TRACKS), file_of(HTML_NAME)]
         self.missing: list[str] = []
         self.held = Event()  # clear it, and who asks for processes waits
         self.held.set()
@@ -125,6 +135,20 @@ class FakeSource:
             if one["name"] == channel:
                 self.values_of_channels[index] = waited_for(channel, worker=one["worker"])
         return self._did(here)
+
+    def record(self, channel: str, wanted: bool, form: str) -> Gathered[bool]:
+        self.done.append(("record" if wanted else "record no more", channel, None, form))
+        found = [one for one in self.values_of_channels if one["name"] == channel]
+        here = any(one["live"] if wanted else one["recording"] is not None for one in found)
+        for one in found:
+            one["recording"] = recording(file=f"{channel}/now.mp4") if wanted and one["live"] else None
+        told = self._did(here)
+        return Gathered([bool(one) for one in told.values], told.missing, told.answered)
+
+    def files(self, channel: str) -> Gathered[FileValue]:
+        self.asked.append("files")
+        found = [one for one in self.values_of_files if channel in ("", one["channel"])]
+        return Gathered(found, list(self.missing), self.answered)
 
     def _did(self, here: bool) -> Gathered[bool | None]:
         return Gathered([here, *[False] * (len(self.answered) - 1)], list(self.missing), self.answered)
@@ -218,7 +242,25 @@ def _house() -> tuple[list[ChannelValue], list[ConnectionValue]]:
     slow["frames_dropped"] = 410
     connections.append(connection("idle", number=91, user="viewer", page_url="https://example.org/watch"))
     connections.append(connection("idle over TLS", number=92, kind="rtmpsConn", app=HTML_NAME))
+    connections += _over_http()
     return channels, connections
+
+
+def _over_http() -> list[ConnectionValue]:
+    """Make connections of every kind that watch nothing now, and two viewers by HLS, who are none."""
+    kinds: tuple[tuple[str, Kind], ...] = (("HTTP", "httpConn"), ("HTTPS", "httpsConn"))
+    pages = [
+        connection(f"{what} over {name}", kind=kind, form="http", app="", user_agent="Mozilla/5.0")
+        for name, kind in kinds
+        for what in ("page", "idle")
+    ]
+    viewers = [
+        connection(f"by HLS {number}", "read", SEVERAL_TRACKS, kind="hlsSession", form="hls", player=None)
+        for number in (1, 2)
+    ]
+    for number, one in enumerate([*pages, *viewers], 93):
+        one["number"] = number
+    return [*pages, *viewers]
 
 
 def _events(connections: Sequence[ConnectionValue]) -> list[EventValue]:

@@ -10,9 +10,12 @@ from rtmpsrv.monitor.values import (
     ConnectionValue,
     Counters,
     EventValue,
+    FileValue,
     Histogram,
+    ListenerValue,
     PlayerValue,
     ProcessValue,
+    RecordingValue,
     State,
     TrackValue,
     VitalsValue,
@@ -37,11 +40,13 @@ def on_air(name: str, **changes: object) -> ChannelValue:
         players=0,
         waiting=0,
         readers=[],
+        forms={},
         received_bytes=337_500_000,
         sent_bytes=0,
         cache_bytes=1_200_000,
         frames_dropped=0,
         max_bitrate=None,
+        recording=None,
         vitals=vitals(),
     )
     value.update(changes)  # type: ignore[typeddict-item]  # what a test gives
@@ -140,6 +145,7 @@ def connection(what: str, state: State = "idle", channel: str = "", **changes: o
         worker="",
         number=1,
         kind="rtmpConn",
+        form="rtmp",
         created_at=NOW - 590.0,
         remote_ip="192.0.2.10",
         state=state,
@@ -186,8 +192,9 @@ def process(worker: str = "", **changes: object) -> ProcessValue:
         ready=True,
         not_ready=[],
         listeners=[
-            {"address": "::", "port": 1935, "secure": False, "accepting": True, "sessions": 7},
-            {"address": "::", "port": 443, "secure": True, "accepting": True, "sessions": 2},
+            listener(1935, 7),
+            listener(443, 2, secure=True),
+            listener(8080, 3, protocol="http"),
         ],
         memory_budget_bytes=2_000_000_000,
         memory_held_bytes=5_000_000,
@@ -196,7 +203,54 @@ def process(worker: str = "", **changes: object) -> ProcessValue:
         certificate_expires_at=NOW + 60 * 86_400.0,
         redis_connected=True,
         control_connected=None,
+        hls_makers=1,
+        mp4_makers=2,
+        ffmpeg_runs=True,
+        recordings=1,
         counters=_counters(),
+    )
+    value.update(changes)  # type: ignore[typeddict-item]  # what a test gives
+    return value
+
+
+def listener(port: int, sessions: int, **changes: object) -> ListenerValue:
+    """Make a port that accepts, with fields as given."""
+    value = ListenerValue(
+        protocol="rtmp", address="::", port=port, secure=False, accepting=True, sessions=sessions
+    )
+    value.update(changes)  # type: ignore[typeddict-item]  # what a test gives
+    return value
+
+
+def recording(**changes: object) -> RecordingValue:
+    """Make a recording that goes on, with fields as given."""
+    value = RecordingValue(
+        running=True,
+        file="live/good/2025-10-09_08-43-20.mp4",
+        format="mp4",
+        since_at=NOW - 600.0,
+        seconds=599.5,
+        written_bytes=337_000_000,
+        files=1,
+        error="",
+    )
+    value.update(changes)  # type: ignore[typeddict-item]  # what a test gives
+    return value
+
+
+def file_of(channel: str, **changes: object) -> FileValue:
+    """Make a file of the recordings, with fields as given."""
+    value = FileValue(
+        worker="",
+        file=f"{channel}/2025-10-08_20-00-00.mp4",
+        channel=channel,
+        stream_id="",
+        whole=True,
+        began_at=NOW - 86_400.0,
+        ended_at=NOW - 82_800.0,
+        seconds=3600.0,
+        size_bytes=2_025_000_000,
+        reason="the publication ended",
     )
     value.update(changes)  # type: ignore[typeddict-item]  # what a test gives
     return value
@@ -237,6 +291,15 @@ def _counters() -> Counters:
         plays={"accepted": 80, "refused": 2},
         received_bytes=9_000_000_000,
         sent_bytes=55_000_000_000,
+        viewer_requests=[
+            {"what": "flv", "result": "200", "count": 40},
+            {"what": "none", "result": "400", "count": 3},
+        ],
+        sent_bytes_by_form={"rtmp": 45_000_000_000, "flv": 6_000_000_000, "hls": 4_000_000_000},
+        ffmpeg_ends=1,
+        recorded_files=12,
+        recorded_bytes=7_000_000_000,
+        recordings_failed={"disk_full": 1, "media": 0},
         frames_dropped={"audio": 10, "video": 400, "data": 0},
         slow_players_disconnected=2,
         callback_requests=[

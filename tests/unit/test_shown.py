@@ -12,6 +12,7 @@ from rtmpsrv.server.clock import LoopClock
 from rtmpsrv.server.http.routes import HLS, JPG, MP4
 from rtmpsrv.server.http.site import Site, ViewerHost
 from rtmpsrv.server.parts import ServerParts
+from rtmpsrv.server.tally import Tally
 from rtmpsrv.shown import Shown
 
 
@@ -25,7 +26,7 @@ def test_nothing_runs_before_somebody_asks() -> None:
     assert shown.describe()["stills"]["kept"] == 0
     assert shown.describe()["hls"] == {}
     registry: Registry[str] = Registry(LoopClock(), LiveLimits(), 1 << 20, 4096)
-    parts = SimpleNamespace(slots=None, numbers=count(1))
+    parts = SimpleNamespace(slots=None, numbers=count(1), tally=Tally())
     shown.show_hls(registry, cast(ServerParts, parts), 30)
     assert HLS in site.handlers
     assert shown.describe()["hls"] == {"channels": {}, "viewers": 0}

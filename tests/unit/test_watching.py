@@ -8,7 +8,7 @@ from rtmpsrv.access.names import APP_STREAM
 from rtmpsrv.errors import AccessDenied, CannotMove, NoRoom, NotThere
 from rtmpsrv.live.player import FLV
 from rtmpsrv.relayed import RelayPlayback
-from rtmpsrv.watching import Viewing
+from rtmpsrv.watching import HLS, Viewing
 from tests.unit.live.fakes import FakeSink
 from tests.unit.test_relay import KEY, FakePeer, House
 
@@ -119,14 +119,45 @@ def test_a_viewing_ends_once_and_its_channel_may_be_forgotten() -> None:
     viewing, _ = view(house)
     assert viewing.channel is house.registry.find("news")
     assert house.relay.waiting("news") == [viewing.peer]
-    assert house.relay.on_air.viewers_of("news") == [viewing.peer.client]
+    assert house.relay.watching.viewings("news") == [viewing]
+    assert (viewing.role, viewing.granted, viewing.is_unwanted()) == ("player", (viewing,), False)
     other, _ = view(house)
     viewing.end("enough")
     viewing.end("again")
     assert house.relay.watching.count("news") == 1
+    assert (viewing.granted, viewing.is_unwanted()) == ((), True)
     other.end("enough")
     assert house.registry.find("news") is None
     assert house.relay.waiting("news") == []
+
+
+def test_what_was_sent_to_those_who_left_counts_as_long_as_the_channel_is_there() -> None:
+    house = House()
+    watching = house.relay.watching
+    viewing, _ = view(house)
+    viewing.end("nobody is there")
+    assert watching.sent_before("news") == 0
+    house.publish()
+    for _ in range(2):
+        viewing, peer = view(house)
+        viewing.end("enough")
+    assert watching.sent_before("news") == 2 * peer.traffic()[1] > 0
+
+
+def test_who_has_no_connection_is_found_by_its_id() -> None:
+    house = House()
+    peer = FakePeer("", name=None)
+    peer.client.form = HLS
+    viewing = house.relay.watching.view(peer, "news", QUERY)
+    view(house)
+    watching = house.relay.watching
+    assert watching.apart() == [viewing]
+    assert watching.find_apart(peer.client.id) is viewing
+    viewing.dismiss("too loud")
+    assert viewing.is_unwanted()
+    viewing.end("too loud")
+    assert watching.apart() == []
+    assert watching.find_apart(peer.client.id) is None
 
 
 def test_a_viewing_stays_where_its_stream_is_made() -> None:

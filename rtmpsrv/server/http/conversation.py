@@ -13,7 +13,7 @@ from .frames import REFUSED, Broken
 from .head import ALLOWED, BadRequest, Head, read_head
 from .reply import Reply, Writer
 from .request import Asker, Request
-from .routes import Route, find
+from .routes import ANY, FLV, JPG, MP4, Route, find
 
 if TYPE_CHECKING:
     from .site import Site
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_TEXT: Final = 512  # characters that are kept of what a viewer says of itself
 COME_AGAIN_S: Final = 2  # a publisher may be there then
 CODE: Final = "NetStream.Play.BadName"
+_STREAMS: Final = frozenset((FLV, MP4))
 
 
 class Speaker(Writer, Asker, Protocol):
@@ -41,12 +42,14 @@ def answer(session: Speaker, site: Site, raw: bytes) -> bool:
     session.client.ip, session.client.secure = came.address, came.secure
     origin = head.headers.get("origin", "")
     shared = answers.cross_origin(origin, site.allow_origin)
-    reply = Reply(session, head, shared, keeps=head.keeps and not site.leaving())
+    route = find(head.path, has_paths=site.has_paths)
+    kind = route.kind if route is not None else ""
+    keeps = head.keeps and not site.leaving()
+    reply = Reply(session, head, shared, keeps=keeps, told=lambda status: site.answered(kind, status))
     session.log.debug("< %s %s", head.method, _shown(head.path))
     if head.method == "OPTIONS":
         reply.send(204, headers=answers.options(ALLOWED))
         return reply.keeps
-    route = find(head.path, has_paths=site.has_paths)
     handler = site.handlers.get(route.kind) if route is not None else None
     if route is None or handler is None:
         reply.send(404, b"There is nothing here.\n")
@@ -77,7 +80,7 @@ def answer(session: Speaker, site: Site, raw: bytes) -> bool:
     return reply.keeps
 
 
-def refuse(session: Writer, refusal: BadRequest) -> None:
+def refuse(session: Writer, site: Site, refusal: BadRequest) -> None:
     """Answer what is no request, and is not read any further. Raises PeerLost."""
     body = f"{refusal}.\n".encode()
     headers = [
@@ -85,6 +88,7 @@ def refuse(session: Writer, refusal: BadRequest) -> None:
     ]  # fmt: skip
     if refusal.status == 405:
         headers.append(("Allow", ALLOWED))
+    site.answered("", refusal.status)
     session.put(answers.head(refusal.status, answers.with_defaults(headers)) + body)
 
 
@@ -110,7 +114,10 @@ def _introduce(session: Speaker, head: Head, route: Route) -> None:
         "tcUrl": f"http{'s' if client.secure else ''}://{_kept(head, 'host')}{_shown(head.path)}",
     }
     client.properties = {name: value for name, value in given.items() if value}
-    client.form = f"ws-{route.kind}" if head.is_websocket else route.kind
+    if route.kind in _STREAMS:
+        client.form = f"ws-{route.kind}" if head.is_websocket else route.kind
+    else:  # who watches by HLS is no connection
+        client.form = JPG if route.kind == JPG else ANY
 
 
 def _may_converse(head: Head, origin: str, rule: str) -> bool:

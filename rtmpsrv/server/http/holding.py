@@ -17,6 +17,7 @@ from ..outlet import Outlet
 from ..parts import ServerParts
 from ..requests import NOTSENT_LOWAT_BYTES
 from ..transport import Transport
+from .routes import JPG
 from .sink import MediaSink
 from .site import Site, Viewing
 from .state import HttpState
@@ -61,6 +62,8 @@ class Holding:
         """Let the viewer watch what a handler makes. Blocks. Raises AccessDenied."""
         host = self._site.host
         self.viewing = viewing = self._admitted(lambda: host.view(self._peer, channel, query))
+        if self._peer.client.form != JPG:  # a picture is none that goes on
+            self._parts.tally.began("play", self._peer.client, viewing)
         return viewing
 
     def play(self, channel: str, query: str, sink: MediaSink, *, waits: bool) -> None:
@@ -99,12 +102,13 @@ class Holding:
         viewing, self.viewing = self.viewing, None
         if viewing is not None:
             viewing.end(reason)
+            if self._peer.client.form != JPG:
+                self._tell_end(viewing, reason)
         playback, self.playback = self.playback, None
         if playback is not None:
             playback.end(reason)
             self._outlet.feed = None
-            bytes_in, bytes_out = self._state.bytes_in, self._outlet.bytes_out
-            self._parts.tally.ended("play", self._peer.client, playback, reason, bytes_in, bytes_out)
+            self._tell_end(playback, reason)
         self._state.holds_slot = False
         self.give_slot_back()
 
@@ -114,17 +118,26 @@ class Holding:
             self._has_slot = False
             self._parts.slots.release(self._peer.client.ip)
 
+    def count_traffic(self, received_bytes: int, sent_bytes: int, *, moved: bool) -> None:
+        """Count what the connection had here, at its end. Never blocks."""
+        stalled, form = self._outlet.stalled and not moved, self._peer.client.form
+        self._parts.tally.left(received_bytes, sent_bytes, stalled=stalled, form=form)
+
     def interrupt(self) -> None:
         """Cut short the delay before a refusal. From any greenlet."""
         if self._signal is not None:
             self._signal.set()
+
+    def _tell_end(self, granted: Playback | Viewing, reason: str) -> None:
+        bytes_in, bytes_out = self._state.bytes_in, self._outlet.bytes_out
+        self._parts.tally.ended("play", self._peer.client, granted, reason, bytes_in, bytes_out)
 
     def _admitted(self, ask: Callable[[], Granted]) -> Granted:
         """Take a slot and ask the host. Blocks. Raises AccessDenied."""
         client, tally = self._peer.client, self._parts.tally
         refusal = None if self._has_slot else self._parts.slots.admit(client.ip)
         if refusal is not None:
-            tally.rejected(client.ip, client.secure, refusal)
+            tally.rejected(client.ip, client.secure, refusal, client.form)
             raise NoRoom("NetStream.Play.BadName", f"There are too many connections: {refusal}")
         self._has_slot = self._state.holds_slot = True
         try:

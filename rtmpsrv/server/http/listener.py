@@ -17,6 +17,7 @@ from ..host import Client
 from ..listener import Listener
 from ..session_state import Frozen
 from ..tls import TlsListener
+from .routes import ANY
 from .site import Site
 from .state import HttpState, begin
 
@@ -31,6 +32,9 @@ KEEPALIVE: Final = (
 
 class _Door(Listener):
     """What both have in common."""
+
+    protocol = "http"
+    form = ANY
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         """As the other listener of the class."""
@@ -62,7 +66,7 @@ class _Door(Listener):
         if refusal is not None:
             self._last_full = f"{address}: {refusal}"
             self._full.add()
-            self._parts.tally.rejected(address, secure, refusal)
+            self._parts.tally.rejected(address, secure, refusal, ANY)
             sock.close()
             return
         self._parts.tally.accepted()

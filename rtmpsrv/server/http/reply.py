@@ -48,12 +48,24 @@ class Writer(Protocol):
 class Reply:
     """The answer to one request."""
 
-    def __init__(self, writer: Writer, head: Head, shared: Headers, *, keeps: bool) -> None:
-        """`shared` are headers that it has in any case; `keeps`: the connection may go on behind it."""
+    def __init__(
+        self,
+        writer: Writer,
+        head: Head,
+        shared: Headers,
+        *,
+        keeps: bool,
+        told: Callable[[int], None] = lambda status: None,
+    ) -> None:
+        """`shared` are headers that it has in any case; `keeps`: the connection may go on behind it.
+
+        `told` gets the status.
+        """
         self.heard: Callable[[str], None] | None = None  # gets texts of a WebSocket; must not block
         self.begun = False
         self.keeps = keeps
         self._writer = writer
+        self._told = told
         self._head = head
         self._shared = list(shared)
         self._wants_body = head.method != "HEAD"
@@ -117,6 +129,7 @@ class Reply:
             data = answers.head(UPGRADE, given)
         except ValueError as exc:
             raise BadRequest(400, "This is no request for a WebSocket") from exc
+        self._told(UPGRADE)
         self._writer.put(data)
         self._writer.converse(lambda text: self.heard(text) if self.heard is not None else None)
 
@@ -185,4 +198,5 @@ class Reply:
         self.begun = True
         given = answers.with_defaults([*headers, *self._shared])
         given.append(("Connection", "keep-alive" if self.keeps else "close"))
+        self._told(status)
         self._writer.put(answers.head(status, given))

@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 
 FLV, MP4, JPG, HLS = "flv", "mp4", "jpg", "hls"
 PAGE, LIST, STATIC = "page", "list", "static"
+ANY: Final = "http"  # the form of a client that watches nothing by its connection
 
 _STATIC: Final = "static"
 _ICON: Final = "favicon.ico"

@@ -275,7 +275,7 @@ class HttpSession:
                 self._answer_until = monotonic() + ANSWER_S
                 keeps = conversation.answer(self, self._site, self.errand.begin(self._reader.take(count)))
             except BadRequest as exc:
-                conversation.refuse(self, exc)
+                conversation.refuse(self, self._site, exc)
                 raise Ended(f"bad request: {exc}") from exc
             except Answered:
                 keeps = False
@@ -338,7 +338,7 @@ class HttpSession:
             self._holding.end(reason)
         self.outlet.close()
         self._reader.close()
-        self._parts.tally.left(*self.traffic_here(), stalled=self.outlet.stalled and not self._moved)
+        self._holding.count_traffic(*self.traffic_here(), moved=self._moved)
         if self._moved:
             self._holding.give_slot_back()
         else:

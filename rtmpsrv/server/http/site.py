@@ -62,6 +62,7 @@ class Site:
         self.places = Places()
         self.trusted: Addresses = ()  # proxies whose word is taken for whose requests they send
         self.handlers: dict[str, Handler] = {}
+        self.answered: Callable[[str, int], None] = lambda kind, status: None  # counts answers
         self.leaving: Callable[[], bool] = lambda: False  # the process has a successor, or ends
 
     def add(self, kind: str, handler: Handler) -> None:

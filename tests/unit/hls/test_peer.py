@@ -7,9 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from rtmpsrv import log
-from rtmpsrv.errors import AccessDenied, NoRoom
+from rtmpsrv.errors import AccessDenied, NoRoom, NotThere
 from rtmpsrv.hls.peer import HlsPeer, admit
 from rtmpsrv.server.host import Client, Peer
+from rtmpsrv.server.tally import Tally
 
 
 class Viewing:
@@ -112,3 +113,59 @@ def test_viewer_is_a_client_of_its_own() -> None:
     assert (peer.client.number, peer.client.ip, peer.client.form) == (7, "1.1.1.1", "hls")
     assert peer.client.id != asker.id
     assert (peer.traffic(), peer.silence_s(), peer.sound()) == ((0, 0), 0.0, False)
+
+
+class Told(Tally):
+    """Notes what it is told."""
+
+    __slots__ = ("told",)
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def rejected(self, address: str, secure: bool, why: str, form: str = "") -> None:
+        self.told.append(("rejected", form))
+
+    def refused(self, what: str, client: Client, denial: AccessDenied) -> None:
+        self.told.append(("refused", client.form))
+
+    def began(self, what: str, client: Client, granted: object) -> None:
+        self.told.append(("began", client.form))
+
+    def ended(
+        self, what: str, client: Client, granted: object, reason: str, received_bytes: int, sent_bytes: int
+    ) -> None:
+        self.told.append(("ended", reason, sent_bytes))
+
+    def watched(self, sent_bytes: int) -> None:
+        self.told.append(sent_bytes)
+
+
+def test_a_viewer_and_its_answers_are_counted() -> None:
+    door, peer, told = Door(), made(), Told()
+    held = admit(door, door, peer, "a", "", told)
+    held.sent(100)
+    held.sent(50)
+    assert peer.traffic() == (0, 150)
+    held.end("it left")
+    held.sent(1)
+    assert told.told == [("began", "hls"), 150, ("ended", "it left", 150)]
+
+
+@pytest.mark.parametrize(
+    ("denial", "told"), [(AccessDenied("c", "no"), [("refused", "hls")]), (NotThere("c", "nobody"), [])]
+)
+def test_refusals_are_counted(denial: AccessDenied, told: list[object]) -> None:
+    door, tally = Door(), Told()
+
+    def refuse() -> None:
+        raise denial
+
+    door.meanwhile = refuse
+    with pytest.raises(AccessDenied):
+        admit(door, door, made(), "a", "", tally)
+    assert tally.told == told
+    door.full = "too many"
+    with pytest.raises(NoRoom):
+        admit(door, door, made(), "a", "", tally)
+    assert tally.told == [*told, ("rejected", "hls")]

@@ -8,7 +8,7 @@ import pytest
 
 from rtmpsrv.errors import AccessDenied, NoRoom
 from rtmpsrv.hls import viewers as module
-from rtmpsrv.hls.viewers import IDLE_S, LEFT_S, Viewers, is_name, new_name
+from rtmpsrv.hls.viewers import AWAY_S, IDLE_S, LEFT_S, Viewers, is_name, new_name
 
 
 class Viewing:
@@ -72,13 +72,28 @@ def test_viewer_leaves_when_it_asks_no_more() -> None:
     assert len(door.viewers) == 1
 
 
-def test_viewer_that_is_sent_away_is_asked_about_again() -> None:
+def test_viewer_that_is_sent_away_is_refused_for_a_while_and_then_asked_about_again() -> None:
     door = Door()
     first = door.admit(s="1")
     first.send_away()
     assert first.ended == "sent away"
     first.send_away()
+    with pytest.raises(AccessDenied, match="sent away"):
+        door.admit(s="1")
+    assert door.admit(s="2") is not first  # who asks anew
+    door.now += AWAY_S
     assert door.admit(s="1") is not first
+
+
+def test_of_those_who_were_sent_away_not_all_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_AWAY", 2)
+    door = Door()
+    for name in ("1", "2", "3"):
+        door.admit(s=name).send_away()
+    door.admit(s="1")
+    for name in ("2", "3"):
+        with pytest.raises(AccessDenied, match="sent away"):
+            door.admit(s=name)
 
 
 def test_refusal_leaves_nothing() -> None:

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from rtmpsrv import log
 from rtmpsrv.app import App
 from rtmpsrv.config import Config
+from rtmpsrv.hls.peer import HlsPeer, admit
 from rtmpsrv.monitor.packing import unpack
+from rtmpsrv.server.host import Client
 from rtmpsrv.server.session import Session
 from tests.client import Stage as Clients
 from tests.unit.leading import spare_this_process
@@ -49,6 +52,16 @@ class Stage:
         self.clients.close()
         self.app.stop(0.0)
         self.app.run()
+
+
+def by_hls(on: Stage, query: str) -> tuple[HlsPeer, Any]:
+    """Let a viewer by HLS watch, as its handler does."""
+    ended: list[bool] = []
+    peer = HlsPeer(
+        Client(1, "192.0.2.9", 8080, True), next(on.app._parts.numbers), log.get("HLS"),
+        lambda: ended.append(True),
+    )  # fmt: skip
+    return peer, admit(on.app.relay.watching, on.app._parts.slots, peer, "news", query, on.app._parts.tally)
 
 
 @contextmanager

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
 
 import pytest
 
+from rtmpsrv import log
 from rtmpsrv.access import blocks
+from rtmpsrv.errors import AccessDenied
 from rtmpsrv.few_lines import AT_ONCE
-from rtmpsrv.monitor.actions import BY_THE_API, MAX_BLOCK_S, OPENED_BY_THE_API, bounded, why
+from rtmpsrv.monitor.actions import BY_THE_API, MAX_BLOCK_S, OPENED_BY_THE_API, Actions, bounded, why
+from rtmpsrv.monitor.recorded import NoRecordings
 from tests.unit.leading import Logged
-from tests.unit.monitor.stage import stage
+from tests.unit.monitor.stage import by_hls, stage
 from tests.unit.server.stage import eventually
 
 KEY = "Stream-Key_Zq7"
@@ -164,3 +168,35 @@ def test_blocks_and_reasons_are_bounded() -> None:
     assert bounded(1e12) == MAX_BLOCK_S
     assert why("  ") == BY_THE_API
     assert len(why("x" * 1000)) < 250
+
+
+def test_a_viewer_without_a_connection_is_sent_away_and_kept_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage(monkeypatch) as on:
+        on.clients.publisher("news", KEY)
+        peer, held = by_hls(on, f"key={KEY}")
+        assert on.ask("kick", peer.client.id, 60.0, REASON) is True
+        assert peer.is_unwanted()
+        assert on.ask("kick", peer.client.id, 0.0, "") is False
+        held.end("sent away")
+        assert on.ask("kick", peer.client.id, 0.0, "") is False
+        with pytest.raises(AccessDenied):
+            by_hls(on, f"key={KEY}")
+        (kicked,) = [one for one in on.ask("events", {})["events"] if one["what"] == "kicked"]
+        assert (kicked["kind"], kicked["channel"], kicked["reason"]) == ("hlsSession", "news", TOLD)
+
+
+class Recordings(NoRecordings):
+    def start(self, channel: str, format: str = "") -> bool:
+        return channel == "news" and format == "flv"
+
+
+def test_who_starts_a_recording_is_told_whether_there_was_anything(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    logged = Logged(monkeypatch, caplog)
+    nothing: Any = None
+    actions = Actions(nothing, nothing, nothing, nothing, nothing, nothing, Recordings(), log.get("API"))
+    assert actions.record("news", True, "flv") is True
+    assert actions.record("sport", True, "flv") is False
+    assert actions.record("news", False) is False
+    assert logged.lines(logging.INFO) == ["channel=news is recorded: asked for by the API"]

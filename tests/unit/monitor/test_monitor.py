@@ -41,14 +41,15 @@ def test_questions_are_answered_one_after_the_other_and_nothing_waits_that_is_to
 
     parts: Any = SimpleNamespace(
         process=None, names=slow, channels=None, ids=slow, connections=None,
-        kick=lambda *what: course.append("kick"), stop=None,
+        kick=lambda *what: course.append("kick"), stop=None, record=None,
+        files=lambda *what: course.append("files"),
     )  # fmt: skip
     nothing: Any = SimpleNamespace(counted=SimpleNamespace(lag_s=SimpleNamespace(add=None)))
     rests: Any = Rests()
     monitor = Monitor(parts, parts, nothing, nothing, rests)
-    asking = [gevent.spawn(monitor.answer, what, ()) for what in ("names", "ids", "kick")]
+    asking = [gevent.spawn(monitor.answer, what, ()) for what in ("names", "ids", "kick", "files")]
     gevent.joinall(asking, timeout=5, raise_error=True)
-    assert course == ["begin", "kick", "end", "begin", "end"]
+    assert course == ["begin", "kick", "files", "end", "begin", "end"]
 
 
 def test_a_question_that_is_not_known_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

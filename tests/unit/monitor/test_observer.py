@@ -75,6 +75,6 @@ def test_what_fails_is_counted() -> None:
     observer.failed("play")
     observer.handshake_failed("tls")
     observer.left(1, 2, stalled=True)
-    value = observer.counted.value(0, 0, {})
+    value = observer.counted.value()
     assert (value["plays"]["failed"], value["handshake_failures"]["tls"]) == (1, 1)
     assert (value["received_bytes"], value["sent_bytes"], value["slow_players_disconnected"]) == (1, 2, 1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from typing import Any
 
@@ -11,7 +12,8 @@ from rtmpsrv.access.names import APP_STREAM
 from rtmpsrv.monitor import report
 from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, ProcessValue, VitalsValue
 from tests.client import keyframe
-from tests.unit.monitor.stage import stage
+from tests.server_process import free_port
+from tests.unit.monitor.stage import by_hls, stage
 from tests.unit.server.stage import eventually
 
 KEY = "Stream-Key_Zq7"
@@ -87,8 +89,8 @@ def test_the_process_tells_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (before["worker"], before["pid"], before["version"]) == ("", os.getpid(), __version__)
         assert before["listeners"] == [
             {
-                "address": "127.0.0.1", "port": on.clients.port, "secure": False, "accepting": True,
-                "sessions": 0,
+                "protocol": "rtmp", "address": "127.0.0.1", "port": on.clients.port, "secure": False,
+                "accepting": True, "sessions": 0,
             }
         ]  # fmt: skip
         assert (before["ready"], before["not_ready"]) == (True, [])
@@ -192,3 +194,65 @@ def test_who_leaves_meanwhile_is_left_out(monkeypatch: pytest.MonkeyPatch, what:
         answer = on.ask(what)
         assert ended
         assert answer["listeners"][0]["sessions"] == 0 if what == "process" else answer == []
+
+
+def watch_by_http(port: int, path: str) -> socket.socket:
+    """Ask for a stream, and return the connection when it comes."""
+    client = socket.create_connection(("127.0.0.1", port), 5.0)
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: here\r\nUser-Agent: mpv\r\n\r\n".encode())
+    assert client.recv(100).startswith(b"HTTP/1.1 200")
+    return client
+
+
+def test_viewers_by_http_are_readers_of_their_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    with stage(monkeypatch, http_port=port) as on:
+        publisher, player = on.clients.publisher("news", KEY), on.clients.player("news", KEY)
+        publisher.video(0, keyframe(b"x" * 5000))
+        on.clients.passed(publisher, player)
+        with watch_by_http(port, f"/news.flv?key={KEY}"), socket.create_connection(("127.0.0.1", port)):
+            peer, held = by_hls(on, f"key={KEY}")
+            held.sent(700)
+            eventually(lambda: len(on.ask("ids")) == 5)
+            (channel,) = on.ask("channels")
+            assert (channel["players"], channel["forms"]) == (3, {"rtmp": 1, "flv": 1, "hls": 1})
+            assert sorted(kind for _, kind in channel["readers"]) == ["hlsSession", "httpConn", "rtmpConn"]
+            values = {one["form"]: one for one in on.ask("connections") if one["state"] != "publish"}
+            assert [(form, values[form]["kind"]) for form in sorted(values)] == [
+                ("flv", "httpConn"), ("hls", "hlsSession"), ("http", "httpConn"), ("rtmp", "rtmpConn"),
+            ]  # fmt: skip
+            assert [values[form]["state"] for form in ("flv", "hls", "http")] == ["read", "read", "idle"]
+            assert (values["flv"]["user_agent"], values["flv"]["channel"]) == ("mpv", "news")
+            hls: ConnectionValue = values["hls"]
+            assert set(hls) == set(ConnectionValue.__annotations__)
+            assert (hls["id"], hls["remote_ip"], hls["sent_bytes"]) == (peer.client.id, "192.0.2.9", 700)
+            assert time.time() - 60 < hls["created_at"] <= time.time()
+            assert on.ask("connections", [peer.client.id]) == [hls]
+            assert channel["sent_bytes"] > 700
+            process: ProcessValue = on.ask("process")
+            sent = process["counters"]["sent_bytes_by_form"]
+            assert (sent["hls"], sent["flv"] > 5000, sent["rtmp"] > 5000) == (700, True, True)
+            assert [one["protocol"] for one in process["listeners"]] == ["rtmp", "http"]
+            assert on.events().count("play") == 3
+            held.end("it left")
+            (left,) = [one for one in on.ask("events", {})["events"] if one["what"] == "stop"]
+            assert (left["kind"], left["channel"], left["sent_bytes"]) == ("hlsSession", "news", 700)
+            assert on.ask("process")["counters"]["sent_bytes_by_form"]["hls"] == 700
+            assert on.ask("channels")[0]["sent_bytes"] >= channel["sent_bytes"]
+
+
+def test_a_still_is_no_reader_and_who_waits_is_one_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage(monkeypatch) as on:
+        peer, _ = by_hls(on, f"key={KEY}")
+        on.app.relay.watching.channel("news")
+        (channel,) = on.ask("channels")
+        assert (channel["players"], channel["waiting"], channel["live"]) == (1, 1, False)
+        peer.client.form = "jpg"
+        (channel,) = on.ask("channels")
+        assert (channel["players"], channel["readers"], channel["forms"]) == (0, [], {})
+
+
+def test_files_of_recordings_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage(monkeypatch) as on:
+        assert on.ask("files") == on.ask("files", "news") == []
+        assert on.ask("record", "news", True) is False

@@ -157,7 +157,8 @@ def test_description(listener: Listener) -> None:
     peer = dial(listener)
     eventually(lambda: listener.sessions)
     assert listener.describe() == {
-        "address": "127.0.0.1", "port": listener.port, "secure": False, "accepting": True, "sessions": 1,
+        "protocol": "rtmp", "address": "127.0.0.1", "port": listener.port, "secure": False,
+        "accepting": True, "sessions": 1,
     }  # fmt: skip
     peer.close()
 

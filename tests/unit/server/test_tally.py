@@ -12,7 +12,7 @@ import pytest
 from rtmpsrv.errors import AccessDenied, LoginAsked
 from rtmpsrv.server.host import Client, Playback, Publication
 from rtmpsrv.server.session_state import SessionState
-from rtmpsrv.server.tally import Asking, Doing, Tally
+from rtmpsrv.server.tally import Asking, Doing, Tally, Watched
 from tests.unit.server.stage import FakeHost, Stage, eventually, make_parts
 
 
@@ -32,14 +32,14 @@ class Notes(Tally):
     def failed(self, what: Doing) -> None:
         self.told.append(("failed", what))
 
-    def began(self, what: Doing, client: Client, granted: Publication | Playback) -> None:
+    def began(self, what: Doing, client: Client, granted: Publication | Playback | Watched) -> None:
         self.told.append(("began", what))
 
     def ended(
         self,
         what: Doing,
         client: Client,
-        granted: Publication | Playback,
+        granted: Publication | Playback | Watched,
         reason: str,
         received_bytes: int,
         sent_bytes: int,
@@ -47,7 +47,7 @@ class Notes(Tally):
         self.told.append(("ended", what, reason))
         self.bytes.append((received_bytes, sent_bytes))
 
-    def left(self, received_bytes: int, sent_bytes: int, *, stalled: bool) -> None:
+    def left(self, received_bytes: int, sent_bytes: int, *, stalled: bool, form: str = "") -> None:
         self.told.append(("left", stalled))
         self.bytes.append((received_bytes, sent_bytes))
 

@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 
 from rtmpsrv.web import control
 from tests.doubles.monitor_source import FakeSource
-from tests.doubles.monitor_values import connection, id_of, process
+from tests.doubles.monitor_values import connection, id_of, on_air, process
 
 BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"}
 
@@ -78,7 +78,9 @@ def test_who_left_meanwhile_is_not_counted() -> None:
     [
         ("drop/viewer", 400),
         ("drop/client?srv=1", 400),
-        ("record/start?app=a&name=x&rec=r", 404),
+        ("record/begin?app=a&name=x", 400),
+        ("record/start?app=a", 400),
+        ("record/start/x", 404),
         ("redirect/publisher?app=a&name=x&newname=z", 404),
         ("drop", 404),
         ("drop/client/x", 404),
@@ -142,3 +144,31 @@ def test_a_post_of_another_site_is_refused_where_the_browser_says_so() -> None:
     headers = {**BROWSER, "Sec-Fetch-Site": "cross-site"}
     assert client_of(house()).post("/control/drop/client", headers=headers).status_code == 403
     assert client_of(house()).post("/control/drop/client?app=a", headers=BROWSER).text == "2"
+
+
+# --- recordings ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url_layout", "question", "channel"),
+    [("app-stream", "app=a&name=x&rec=r", "a/x"), ("channel-key", "app=live&name=x", "x")],
+)
+def test_recordings_are_started_and_stopped_and_the_file_is_told(
+    url_layout: str, question: str, channel: str
+) -> None:
+    source = FakeSource([on_air(channel)], [], [])
+    client = client_of(source, url_layout)
+    assert client.get(f"/control/record/start?{question}").text == f"{channel}/now.mp4"
+    assert client.post(f"/control/record/stop?{question}").text == f"{channel}/now.mp4"
+    assert source.done == [("record", channel, None, ""), ("record no more", channel, None, "")]
+    assert client.get(f"/control/record/stop?{question}").status_code == 204
+    assert client.head(f"/control/record/start?{question}").status_code == 405
+
+
+def test_no_page_of_others_starts_a_recording() -> None:
+    source = FakeSource([on_air("a/x")], [], [])
+    client = client_of(source)
+    assert client.get("/control/record/start?app=a&name=x", headers=BROWSER).status_code == 403
+    source.missing = [""]
+    assert client.get("/control/record/start?app=a&name=x").status_code == 503
+    assert len(source.done) == 1

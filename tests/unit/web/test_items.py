@@ -167,7 +167,7 @@ def test_a_connection_in_the_words_of_mediamtx() -> None:
         "bytesReceived": 3_500,
         "bytesSent": 330_000_000,
         "rtmpsrv": {
-            **{"worker": "", "number": 4, "app": "live", "page_url": "", "swf_url": ""},
+            **{"worker": "", "number": 4, "form": "rtmp", "app": "live", "page_url": "", "swf_url": ""},
             "player": player(lag_s=1.5),
         },
     }

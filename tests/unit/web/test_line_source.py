@@ -213,3 +213,17 @@ def test_so_many_questions_are_on_their_way_and_what_is_to_be_done_does_not_wait
     assert late[-1].get(timeout=5).nobody, "none had its turn in time"
     may.set()
     gevent.joinall(late, 5, raise_error=True)
+
+
+def test_files_of_one_folder_are_told_of_once_and_in_order() -> None:
+    late, early = values.file_of("a"), values.file_of("b", began_at=values.NOW - 1e6)
+    source, line = source_of({"w1": packed([late, early]), "w2": packed([early, late]), "keeper": packed([])})
+    assert source.files("").values == [early, late]
+    assert line.asked == [("files", ("",))]
+
+
+def test_recording_is_asked_of_all_and_done_where_the_channel_is() -> None:
+    source, line = source_of({"w1": packed(False), "w2": packed(True), "w3": None})
+    done = source.record("a", True, "flv")
+    assert (done.values, done.missing) == ([False, True], ["w3"])
+    assert line.asked == [("record", ("a", True, "flv"))]

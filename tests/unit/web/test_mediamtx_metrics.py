@@ -116,7 +116,18 @@ def test_where_there_is_nothing_the_names_are_there_with_0() -> None:
         *("paths", "paths_readers", "paths_inbound_bytes", "paths_outbound_bytes"),
         *("paths_inbound_frames_in_error", "paths_bytes_received", "paths_bytes_sent"),
         *(f"{prefix}{name}" for prefix in ("rtmp_conns", "rtmps_conns") for name in ("", *OF_CONNECTIONS)),
+        *("hls_sessions", "hls_sessions_outbound_bytes"),
     }
+
+
+def test_viewers_by_hls_have_names_of_their_own() -> None:
+    viewer = connection("x", "read", "live/x", kind="hlsSession", form="hls", sent_bytes=7)
+    source = FakeSource([], [viewer])
+    read = samples(source, "&type=hls_sessions")
+    told = {name: value for (name, labels), value in read.items() if labels}
+    assert told == {"hls_sessions": 1, "hls_sessions_outbound_bytes": 7}
+    one = samples(source, f"&hls_session={viewer['id']}")
+    assert {name for name, labels in one if labels} == set(told)
 
 
 OF_CONNECTIONS = tuple(f"_{name}" for name in CONNECTION)

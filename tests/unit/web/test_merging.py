@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rtmpsrv.web.merging import merge_channels
-from tests.doubles.monitor_values import id_of, on_air, waited_for
+from tests.doubles.monitor_values import id_of, on_air, recording, waited_for
 
 FIRST, SECOND = (id_of("first"), "rtmpConn"), (id_of("second"), "rtmpsConn")
 
@@ -21,6 +21,7 @@ def test_the_owner_tells_the_facts_and_the_mirrors_have_players() -> None:
         publisher_kind=None,
         vitals=None,
         players=2,
+        forms={"rtmp": 1, "flv": 1},
         waiting=1,
         readers=[FIRST],
         sent_bytes=10,
@@ -28,12 +29,14 @@ def test_the_owner_tells_the_facts_and_the_mirrors_have_players() -> None:
         cache_bytes=1,
     )
     owner = on_air(
-        "live/x", worker="w2", players=1, readers=[SECOND], sent_bytes=5, frames_dropped=1, cache_bytes=7
-    )
+        "live/x", worker="w2", players=1, readers=[SECOND], sent_bytes=5, frames_dropped=1, cache_bytes=7,
+        forms={"rtmp": 1}, recording=recording(),
+    )  # fmt: skip
     (merged,) = merge_channels([mirror, owner])
     assert merged == {
         **owner,
         "players": 3,
+        "forms": {"rtmp": 2, "flv": 1},
         "waiting": 1,
         "readers": [FIRST, SECOND],
         "sent_bytes": 15,

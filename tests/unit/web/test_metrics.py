@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 from rtmpsrv.web import metrics
 from rtmpsrv.web.verdict import Verdicts
 from tests.doubles.monitor_source import HTML_NAME, FakeSource, crowd
-from tests.doubles.monitor_values import NOW, on_air, process, vitals, waited_for
+from tests.doubles.monitor_values import NOW, listener, on_air, process, recording, vitals, waited_for
 
 ALWAYS = {
     *("rtmpsrv_build_info", "rtmpsrv_worker_up", "rtmpsrv_worker_ready", "rtmpsrv_worker_start_time_seconds"),
@@ -29,16 +29,22 @@ ALWAYS = {
     *("rtmpsrv_callback_requests_total", "rtmpsrv_callback_duration_seconds_bucket"),
     *("rtmpsrv_callback_duration_seconds_count", "rtmpsrv_callback_duration_seconds_sum"),
     *("rtmpsrv_event_loop_lag_seconds_bucket", "rtmpsrv_event_loop_lag_seconds_count"),
-    "rtmpsrv_event_loop_lag_seconds_sum",
+    *("rtmpsrv_event_loop_lag_seconds_sum", "rtmpsrv_players", "rtmpsrv_viewer_requests_total"),
+    *("rtmpsrv_form_sent_bytes_total", "rtmpsrv_hls_makers", "rtmpsrv_mp4_makers", "rtmpsrv_recordings"),
+    *("rtmpsrv_ffmpeg_processes", "rtmpsrv_ffmpeg_ends_total", "rtmpsrv_recorded_files_total"),
+    *("rtmpsrv_recorded_bytes_total", "rtmpsrv_recordings_failed_total"),
 }
 OF_CHANNELS = {
     f"rtmpsrv_channel_{name}"
     for name in (
         *("players", "received_bytes_total", "sent_bytes_total", "keyframe_interval_seconds"),
         *("av_offset_seconds", "timestamp_jumps_total", "last_packet_timestamp_seconds", "media_rate_ratio"),
-        "verdict",
+        *("verdict", "recorded"),
     )
 }
+
+
+KNOWN_OF_ALL = ("players", "received_bytes_total", "sent_bytes_total", "recorded")
 
 
 def client_of(source: FakeSource, per_channel: bool = False) -> FlaskClient:
@@ -113,18 +119,54 @@ def test_nobody_who_answers_is_an_error() -> None:
 
 def test_connections_are_counted_by_what_they_do() -> None:
     listeners = [
-        {"address": "::", "port": 1935, "secure": False, "accepting": True, "sessions": 7},
-        {"address": "::1", "port": 1936, "secure": False, "accepting": True, "sessions": 1},
-        {"address": "::", "port": 443, "secure": True, "accepting": True, "sessions": 2},
+        listener(1935, 7),
+        listener(1936, 1),
+        listener(443, 2, secure=True),
+        listener(8080, 4, protocol="http"),
     ]
-    players = [("a", "rtmpConn"), ("b", "rtmpsConn"), ("c", "rtmpConn")]
+    players = [
+        ("a", "rtmpConn"),
+        ("b", "rtmpsConn"),
+        ("c", "rtmpConn"),
+        ("d", "httpConn"),
+        ("e", "hlsSession"),
+    ]
     channels = [on_air("x", readers=players), on_air("y", publisher_kind="rtmpsConn"), waited_for("z")]
     read = samples(client_of(FakeSource(channels, [], [], [process(listeners=listeners)])))
     told = {labels: value for (name, labels), value in read.items() if name == "rtmpsrv_connections"}
     assert told == {
         **{("rtmp", "publisher"): 1, ("rtmp", "player"): 2, ("rtmp", "idle"): 5},
         **{("rtmps", "publisher"): 1, ("rtmps", "player"): 1, ("rtmps", "idle"): 0},
+        **{("http", "player"): 1, ("http", "idle"): 3, ("https", "player"): 0, ("https", "idle"): 0},
     }
+
+
+def test_players_are_counted_by_what_they_get() -> None:
+    channels = [on_air("x", forms={"rtmp": 2, "hls": 1}), on_air("y", forms={"flv": 4, "rtmp": 1})]
+    read = samples(client_of(FakeSource(channels)))
+    told = {labels[0]: value for (name, labels), value in read.items() if name == "rtmpsrv_players"}
+    assert told == {"rtmp": 3, "flv": 4, "ws-flv": 0, "mp4": 0, "ws-mp4": 0, "hls": 1}
+
+
+def test_viewers_requests_and_recordings_are_counted() -> None:
+    read = samples(client_of(FakeSource([], [], [], [process("w1"), process("w2")])))
+    assert read["rtmpsrv_viewer_requests_total", ("flv", "200")] == 80
+    assert read["rtmpsrv_form_sent_bytes_total", ("hls",)] == 8e9
+    assert read["rtmpsrv_recordings_failed_total", ("disk_full",)] == 2
+    assert read["rtmpsrv_recorded_files_total", ()] == 24
+    assert [read[f"rtmpsrv_{name}", ()] for name in ("hls_makers", "mp4_makers", "recordings")] == [2, 4, 2]
+    assert (read["rtmpsrv_ffmpeg_ends_total", ()], read["rtmpsrv_ffmpeg_processes", ()]) == (2, 2)
+
+
+def test_whether_a_channel_is_recorded_is_its_series() -> None:
+    channels = [
+        on_air("x", recording=recording()),
+        on_air("y", recording=recording(running=False)),
+        on_air("z"),
+    ]
+    app = client_of(FakeSource(channels), per_channel=True)
+    read = samples(app)
+    assert [read["rtmpsrv_channel_recorded", (name,)] for name in "xyz"] == [1, 0, 0]
 
 
 def test_those_that_came_between_two_answers_make_no_number_negative() -> None:
@@ -177,6 +219,7 @@ def test_a_channel_has_its_values() -> None:
     of_it = {name: value for (name, labels), value in read.items() if labels == ("x",)}
     assert of_it == {
         "rtmpsrv_channel_players": 3,
+        "rtmpsrv_channel_recorded": 0,
         "rtmpsrv_channel_received_bytes_total": 337_500_000,
         "rtmpsrv_channel_sent_bytes_total": 9,
         "rtmpsrv_channel_keyframe_interval_seconds": 4.0,
@@ -192,10 +235,10 @@ def test_what_is_not_known_of_a_channel_has_no_series() -> None:
     channels = [on_air("x", vitals=unknown), waited_for("y")]
     read = samples(client_of(FakeSource(channels), per_channel=True))
     assert {name for name, labels in read if labels == ("y",)} == {
-        f"rtmpsrv_channel_{name}" for name in ("players", "received_bytes_total", "sent_bytes_total")
+        f"rtmpsrv_channel_{name}" for name in KNOWN_OF_ALL
     }
     assert {name for name, labels in read if labels == ("x",)} == {
-        *(f"rtmpsrv_channel_{name}" for name in ("players", "received_bytes_total", "sent_bytes_total")),
+        *(f"rtmpsrv_channel_{name}" for name in KNOWN_OF_ALL),
         "rtmpsrv_channel_timestamp_jumps_total",
     }
 

@@ -79,12 +79,14 @@ class ViewingHost(FakeHost):
 class Told(Tally):
     """Notes what it is told."""
 
-    __slots__ = ("events",)
+    __slots__ = ("answers", "events", "forms")
 
     def __init__(self) -> None:
         self.events: list[str] = []
+        self.answers: list[tuple[str, int]] = []
+        self.forms: list[str] = []  # of those who left
 
-    def rejected(self, address: str, secure: bool, why: str) -> None:
+    def rejected(self, address: str, secure: bool, why: str, form: str = "") -> None:
         self.events.append("rejected")
 
     def refused(self, what: str, client: Client, denial: AccessDenied) -> None:
@@ -99,8 +101,12 @@ class Told(Tally):
     def ended(self, what: str, client: Client, granted: Any, reason: str, received: int, sent: int) -> None:
         self.events.append(f"ended {what}: {reason}")
 
-    def left(self, received_bytes: int, sent_bytes: int, *, stalled: bool) -> None:
+    def left(self, received_bytes: int, sent_bytes: int, *, stalled: bool, form: str = "") -> None:
         self.events.append(f"left {received_bytes}")
+        self.forms.append(form)
+
+    def answered(self, kind: str, status: int) -> None:
+        self.answers.append((kind, status))
 
 
 class HttpStage:
@@ -111,6 +117,7 @@ class HttpStage:
         self.site = Site(self.host, has_paths=has_paths, allow_origin=rule)
         self.site.add(routes.FLV, flv.serve)
         self.told = Told()
+        self.site.answered = self.told.answered
         self.parts: ServerParts = replace(make_parts(**settings), site=self.site, tally=self.told)
         self.mine, self.peer = gsocket.socketpair()
         if buffer:

@@ -51,7 +51,28 @@ def test_what_a_viewer_says_of_itself_has_an_end(stage: HttpStage) -> None:
     stage.get("/live", f"User-Agent: {'x' * 2 * MAX_TEXT}")
     assert stage.answer()[0] == 200
     assert stage.session.client.properties["flashVer"] == "x" * MAX_TEXT
-    assert stage.session.client.form == "page"
+    assert stage.session.client.form == "http"
+
+
+@pytest.mark.parametrize(
+    ("path", "form"), [("/a.mp4", "mp4"), ("/a.jpg", "jpg"), ("/a/live.m3u8", "http"), ("/", "http")]
+)
+def test_a_connection_is_called_by_what_it_is_sent(stage: HttpStage, path: str, form: str) -> None:
+    for kind in (routes.MP4, routes.JPG, routes.HLS, routes.LIST):
+        stage.site.add(kind, lambda _request, reply: reply.send(200))
+    stage.get(path)
+    assert stage.answer()[0] == 200
+    assert stage.session.client.form == form
+
+
+def test_every_answer_is_counted_by_kind_and_status(stage: HttpStage) -> None:
+    stage.site.add(routes.PAGE, lambda _request, reply: reply.send(200))
+    stage.get("/live")
+    stage.get("/none.jpg")
+    stage.get("/a/b/c/d")
+    stage.send(b"nonsense\r\n\r\n")
+    stage.read_to_end()
+    assert stage.told.answers == [("page", 200), ("jpg", 404), ("", 404), ("", 400)]
 
 
 def test_a_handler_may_find_its_viewer_gone(stage: HttpStage) -> None:
