@@ -24,7 +24,7 @@ from .verdict import Verdict
 CHART_S = 60  # what VitalsValue.bitrates spans
 RATES_OVER_S = 5.0
 EVENTS = 200  # of each kind
-KINDS = {"unpublish": "publish", "kicked": "publish", "stop": "play"}
+KINDS = {"unpublish": "publish", "kicked": "publish", "recorded": "publish", "stop": "play"}
 TIMES = "\N{MULTIPLICATION SIGN}"
 CODECS = {"MPEG-4 Audio": "AAC", "MPEG-1/2 Audio": "MP3", "MPEG-4 Audio LATM": "AAC"}  # as people say
 

@@ -195,7 +195,7 @@ def test_one_channel_in_depth(browser: Browser, stage: PageStage) -> None:
     assert all(piece in facts for piece in ("1.4 s behind", "5, last 12 s back", "80 % of real time"))
     browser.shows(".panel table", "H264 High 4.1", "17.0 fps of 30", "AAC LC")
     browser.scroll("[aria-label=Players]")
-    browser.shows("#view-channel .player-row", "#2", "198.51.100.1", "5.3 s", "410 in 4 skips")
+    browser.shows("#view-channel .player-row", "#2", "198.51.100.1", "RTMP", "5.3 s", "410 in 4 skips")
     browser.shows("[aria-label=Publisher] .facts", "192.0.2.10", "RTMPS", "FMLE/3.0")
     stage.source.values_of_events.append(event(7, "refused", channel="live/bad", reason="wrong key"))
     browser.scroll("#view-channel .panel:last-of-type")
@@ -305,6 +305,21 @@ def test_a_player_is_disconnected_by_its_button(browser: Browser, stage: PageSta
     browser.one("#confirm-yes").click()
     browser.shows("#toast", "198.51.100.1 (#2) was disconnected")
     assert stage.source.done == [("kick", readers[0], 0.0, "")]
+
+
+def test_a_channel_is_recorded_and_no_more_by_its_button(browser: Browser, stage: PageStage) -> None:
+    go(browser, stage, "channel")
+    assert not browser.one("#records").is_displayed()
+    browser.one("#record-channel").click()
+    browser.shows("#toast", "live/bad is recorded.")
+    browser.shows("#records", "REC")
+    browser.shows("[aria-label=Recording] .facts", "live/bad/now.mp4", "337 MB")
+    assert browser.too_faint() == []
+    browser.shows("#record-channel", "Stop recording")
+    browser.one("#record-channel").click()
+    browser.shows("#toast", "live/bad is not recorded any more")
+    browser.until(lambda: not browser.one("#records").is_displayed())
+    assert [what for what, *_ in stage.source.done] == ["record", "record no more"]
 
 
 def test_a_channel_that_waits_for_its_publisher_is_stopped_by_its_name(

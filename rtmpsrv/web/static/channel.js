@@ -89,6 +89,8 @@ export class Channel {
     this.root = byId("view-channel");
     this.badge = makeBadge();
     this.title = make("h1", { id: "channel-name", tabindex: "-1" }, make("bdi"));
+    this.record = make("button", { id: "record-channel" }, "Record");
+    this.record.addEventListener("click", () => confirm.record(this.name, !this.row.records));
     this.stop = make("button", { class: "danger", id: "stop-channel" }, "Stop channel");
     this.stop.addEventListener("click", () => confirm.channel(this.row));
     this.state = make("p", { class: "state" });
@@ -111,6 +113,13 @@ export class Channel {
       ["kind", "Over"],
       ["worker", "Worker"],
     ]);
+    this.recording = make("dl", { class: "facts", "aria-label": "Recording" });
+    this.recorded = new Facts(this.recording, [
+      ["file", "File"],
+      ["written", "So far"],
+      ["files", "Files"],
+      ["error", "Fault"],
+    ]);
     const players = make("div");
     const events = make("div");
     const link = make("a", { href: "#", class: "back" }, "← All channels");
@@ -125,13 +134,14 @@ export class Channel {
       make("div", { class: "deep" }, this.chart.element, vitals),
       panel("Tracks", make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Tracks" }, make("table", {}, make("thead", {}, make("tr", {}, ...heads)), this.tracks))),
       panel("Publisher", this.publisher),
+      panel("Recording", this.recording),
       panel("Players", players),
     );
     this.gone = make("p", { class: "none" }, "This channel is not on the air, and nobody waits for it.");
     this.none = make("p", { class: "none" }, "Nothing so far.");
     this.root.append(
       link,
-      make("div", { class: "name-line" }, this.title, this.badge, make("span", { class: "fill" }), this.stop),
+      make("div", { class: "name-line" }, this.title, this.badge, make("span", { class: "records", id: "records" }, "REC"), make("span", { class: "fill" }), this.record, this.stop),
       this.state,
       this.blocked,
       this.findings,
@@ -161,7 +171,10 @@ export class Channel {
     show(this.body, row !== undefined);
     show(this.gone, row === undefined);
     show(this.stop, row !== undefined && (row.live || row.suspended));
-    this.stop.disabled = this.lift.disabled = this.store.stale;
+    show(this.record, row !== undefined && (row.live || row.records));
+    show(byId("records"), row !== undefined && Boolean(row.records));
+    setText(this.record, row !== undefined && row.records ? "Stop recording" : "Record");
+    this.stop.disabled = this.lift.disabled = this.record.disabled = this.store.stale;
     this.showBlock();
     showBadge(this.badge, row === undefined ? "offline" : stateOf(row));
     setText(this.state, row === undefined ? "" : this.words(row));
@@ -170,6 +183,8 @@ export class Channel {
     if (row !== undefined) this.chart.show(row.chart, detail && detail.limit);
     if (detail) this.showDetail(detail, depth.publisher);
     show(this.publisher.parentElement, Boolean(detail && depth.publisher));
+    show(this.recording.parentElement, Boolean(detail && detail.recording));
+    if (detail && detail.recording) this.showRecording(detail.recording);
     this.players.render();
     const events = this.store.eventsOf(this.name);
     show(this.none, events.length === 0);
@@ -201,6 +216,13 @@ export class Channel {
     this.findings.replaceChildren(
       ...found.map((one) => make("li", { "data-state": one.severity }, make("span", { class: "shape", "aria-hidden": "true" }), make("span", {}, one.sentence))),
     );
+  }
+
+  showRecording(one) {
+    this.recorded.show("file", one.running ? one.file || "waits for a keyframe" : "none");
+    this.recorded.show("written", `${span(one.seconds)}, ${bytes(one.written_bytes)}`);
+    this.recorded.show("files", count(one.files));
+    this.recorded.show("error", one.error || "none");
   }
 
   showDetail(detail, publisher) {

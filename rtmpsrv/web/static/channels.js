@@ -65,7 +65,8 @@ function columns(store) {
       make: (cell) => cell.append(make("bdi", { class: "title" }), make("span", { class: "sentence" })),
       fill: (cell, row) => {
         setText(cell.firstChild, row.name);
-        setAttribute(cell.firstChild, "title", row.name);
+        setAttribute(cell.firstChild, "title", row.records ? `${row.name}, recorded` : row.name);
+        setAttribute(cell.firstChild, "data-records", row.records ? "yes" : null);
         const words = row.verdict === "good" ? "" : advice(row, store.now); // calm where all is well
         setText(cell.lastChild, words);
         setAttribute(cell.lastChild, "title", words);

@@ -78,6 +78,16 @@ export class Confirm {
     });
   }
 
+  /** Let a channel be recorded, or no more: nobody is asked before, since nothing is lost. */
+  async record(name, wanted) {
+    try {
+      await post(path(["v3", "channels", name, "record", wanted ? "start" : "stop"]));
+      this.say(wanted ? `${name} is recorded.` : `${name} is not recorded any more. What was recorded is kept.`);
+    } catch (fault) {
+      this.say(`Nothing was changed. ${said(fault)}`);
+    }
+  }
+
   /** Let everybody publish a channel again that this page has blocked. */
   async lift(name) {
     try {

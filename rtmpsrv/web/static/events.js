@@ -12,12 +12,14 @@ const WHAT = {
   stop: ["Viewer left", "offline"],
   refused: ["Refused", "bad"],
   kicked: ["Disconnected", "warning"],
+  recorded: ["Recorded", "good"],
 };
 const KINDS = {
   ends: ["Ends and refusals", (what) => isEnd({ what })],
   publishers: ["Publishers left", (what) => what === "unpublish"],
   viewers: ["Viewers left", (what) => what === "stop"],
   refused: ["Refused and disconnected", (what) => what === "refused" || what === "kicked"],
+  recorded: ["Recordings", (what) => what === "recorded"],
   beginnings: ["Beginnings", (what) => !isEnd({ what })],
 };
 

@@ -2,7 +2,7 @@
 
 import { make, setAttribute, setText, show } from "./dom.js";
 import { Grid, textColumn } from "./grid.js";
-import { UNKNOWN, bytes, count, many, seconds, span } from "./words.js";
+import { UNKNOWN, bytes, count, form, many, seconds, span } from "./words.js";
 
 const ROWS = 100; // asked for: those in sight and some around, so that not each step asks anew
 const MARGIN = 20;
@@ -44,6 +44,7 @@ function columns(store) {
         setAttribute(cell, "title", row.page ? `${words}, from ${row.page}` : words);
       },
     },
+    textColumn("form", "As", (row) => form(row)),
     textColumn("plays", "State", (row) => state(row, store.depth && store.channels.get(store.depth.channel))),
     {
       id: "lag",

@@ -75,6 +75,14 @@ export function clock(at) {
   return then.toDateString() === new Date().toDateString() ? then.toLocaleTimeString() : then.toLocaleString();
 }
 
+const FORMS = { rtmp: "RTMP", flv: "FLV", "ws-flv": "WS-FLV", mp4: "MP4", "ws-mp4": "WS-MP4", hls: "HLS" };
+
+/** What a player gets, and over what. */
+export function form(row) {
+  if (row.kind === "rtmpsConn") return "RTMPS";
+  return FORMS[row.form] || row.form || UNKNOWN;
+}
+
 export const VERDICTS = {
   suspended: { word: "Fell off", rank: -1 },
   bad: { word: "Bad", rank: 0 },
