@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import ExitStack
 from fractions import Fraction
 from typing import Any, Final
 
@@ -68,11 +69,12 @@ def picture(question: Question) -> bytes:
 def _muxed(question: Question) -> bytes:
     written = _Written()
     options = {"movflags": _MOVFLAGS, "use_editlist": "0", "video_track_timescale": "1000"}
-    with av.open(io.BytesIO(_flv(question.tracks)), format="flv") as source:
+    with ExitStack() as sources:
         target = av.open(written, "w", format="mp4", options=options, buffer_size=_BUFFER_BYTES)
         with target:
             streams: list[Any] = []
-            for asked in question.tracks:
+            for asked in question.tracks:  # each from a file of its own: several may be of one kind
+                source = sources.enter_context(av.open(io.BytesIO(_flv([asked])), format="flv"))
                 template = _stream_of(source, asked.kind)
                 stream: Any = target.add_stream_from_template(template, opaque=True)
                 if asked.fourcc == b"hvc1":

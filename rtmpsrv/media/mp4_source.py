@@ -7,7 +7,7 @@ A change of the configuration ends it; whoever reads begins another one then.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from rtmpsrv.errors import MediaRefused, RemoteProtocolError
 from rtmpsrv.media.codec_strings import can_be_in_mp4, codec_string, normal_config
@@ -25,8 +25,11 @@ _TEMPORAL_DELIMITER: Final = b"\x12\0"  # of AV1; not wanted in MP4
 _NAMES: Final = {VIDEO: "video", AUDIO: "audio"}
 
 
+ALL: Final = -1
+
+
 class Selection(NamedTuple):
-    """Which tracks are wanted: the default video track or none, and the how manieth of audio; 0 is none."""
+    """Which tracks are wanted: the default video track or none; the how manieth of audio, 0: none, or ALL."""
 
     video: bool = True
     audio: int = 1
@@ -181,6 +184,44 @@ class Mp4Source:
         self._starts_with = self._leading_kind()
         return all(self._take_config(config) for config in configs)
 
+    # --- to another process -----------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any] | None:
+        """Return plain values, JSON as they are, with which `resumed` goes on behind what was taken out.
+
+        None before the first frame of all was.
+        """
+        if not self.tracks or self._waiting or self._starts_with:
+            return None
+        first = [[kind, number, one.fourcc.hex()] for (kind, number), one in self._first.items()]
+        tracks = [[*one[:3], one.fourcc.hex(), one.config.hex()] for one in self.tracks]
+        last = [[number, time] for number, time in self._last.items()]
+        return {"tracks": tracks, "first": first, "last": last, "times": self._times.snapshot()}
+
+    @staticmethod
+    def resumed(
+        value: dict[str, Any], headers: Iterable[tuple[int, bytes]], selection: Selection = EVERYTHING
+    ) -> Mp4Source:
+        """Return one that goes on, with the headers in force there.
+
+        Raises KeyError, TypeError, ValueError for what is none.
+        """
+        found = Mp4Source(headers, selection)
+        for kind, number, fourcc in value["first"]:
+            key = int(kind), int(number)
+            found._first[key] = Coded(*key, bytes.fromhex(fourcc), 0, True, b"")
+            found._seen.add(key)
+        tracks = [
+            TrackFacts(int(one), int(kind), int(number), bytes.fromhex(fourcc), bytes.fromhex(config))
+            for one, kind, number, fourcc, config in value["tracks"]
+        ]
+        found.tracks = tuple(tracks)
+        found._numbers = {(one.kind, one.track_id): one.number for one in tracks}
+        found._last = {int(number): int(time) for number, time in value["last"]}
+        found._times.resume(value["times"])
+        found._settled, found._began, found._starts_with = True, 0.0, 0
+        return found
+
     # --- private ----------------------------------------------------------------------------------
 
     def _wants(self, kind: int) -> bool:
@@ -201,8 +242,11 @@ class Mp4Source:
         if known is not None:
             return known.fourcc == frame.fourcc
         # Nobody can add a track to an MP4 that is under way: the one that is wanted has come too late.
-        is_late = self._settled and can_be_in_mp4(frame.fourcc)
-        return not is_late or any(kind == frame.kind for kind, _ in self._numbers)
+        if not self._settled or not can_be_in_mp4(frame.fourcc):
+            return True
+        if frame.kind == AUDIO and self._selection.audio == ALL:
+            return len(self._first) >= MAX_TRACKS
+        return any(kind == frame.kind for kind, _ in self._numbers)
 
     def _take_frame(self, time: int, frame: Coded) -> None:
         if not can_be_in_mp4(frame.fourcc):
@@ -242,7 +286,9 @@ class Mp4Source:
         chosen: list[tuple[int, int]] = []
         if video is not None:
             chosen.append((VIDEO, video))
-        if 0 < self._selection.audio <= len(sounds):
+        if self._selection.audio == ALL:
+            chosen += [(AUDIO, number) for number in sounds]
+        elif 0 < self._selection.audio <= len(sounds):
             chosen.append((AUDIO, sounds[self._selection.audio - 1]))
         facts: list[TrackFacts] = []
         for number, key in enumerate(chosen, 1):
@@ -271,6 +317,16 @@ class _Times:
         self._raw: int | None = None
         self._now = 0
         self._top = 0
+
+    def snapshot(self) -> list[int]:
+        """Return plain values for `resume`; there was a message."""
+        assert self._raw is not None, "what was settled has had frames"
+        return [self._raw, self._now, self._top]
+
+    def resume(self, value: list[int]) -> None:
+        """Go on from there."""
+        raw, now, top = value
+        self._raw, self._now, self._top = int(raw), int(now), int(top)
 
     def place(self, timestamp: int) -> int:
         """Return the time of a message."""

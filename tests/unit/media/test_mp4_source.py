@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from rtmpsrv.errors import MediaRefused
 from rtmpsrv.media import mp4_source
 from rtmpsrv.media.mp4_source import (
+    ALL,
     BRIDGE_MS,
     MAX_JUMP_MS,
     MAX_TRACKS,
@@ -291,3 +294,50 @@ def test_it_does_not_go_on_with_other_headers_or_fewer() -> None:
     assert not usual().go_on(HEADERS[:1])
     assert not usual().go_on((*HEADERS[:1], (VIDEO, AVC + b"another")))
     assert usual().go_on((*HEADERS, (AUDIO, two_sounds(0, AAC_BODY, AAC_BODY))))
+
+
+def test_all_sounds_are_taken_where_all_are_wanted() -> None:
+    one = fed(source(audio=ALL), (VIDEO, 0, KEY), (AUDIO, 0, two_sounds(1, b"one", b"two")))
+    assert one.ready(SETTLE_S)
+    assert [(track.number, track.kind, track.track_id) for track in one.tracks] == [
+        (1, VIDEO, 0), (2, AUDIO, 0), (3, AUDIO, 3),
+    ]  # fmt: skip
+    assert [(sample.number, sample.data) for sample in one.samples()] == [
+        (1, b"key"), (2, b"one"), (3, b"two"),
+    ]  # fmt: skip
+    assert one.take(AUDIO, 40, two_sounds(1, b"three", b"four"), 0.0)
+    assert not one.take(AUDIO, 80, many(0x95, 1, (1, b"mp4a", b"late")), 0.0)
+
+
+def test_more_sounds_than_there_may_be_do_not_end_it() -> None:
+    sounds = [(number, b"mp4a", b"%d" % number) for number in range(MAX_TRACKS + 1)]
+    one = fed(source(audio=ALL), (AUDIO, 0, many(0x95, 1, *sounds)))
+    assert one.ready(SETTLE_S)
+    assert len(one.tracks) == MAX_TRACKS
+    assert one.take(AUDIO, 40, many(0x95, 1, *sounds), 0.0)
+
+
+def test_it_goes_on_in_another_process() -> None:
+    one = usual()
+    one.samples()
+    state = json.loads(json.dumps(one.snapshot()))
+    other = Mp4Source.resumed(state, HEADERS)
+    assert (other.tracks, other.content_type, other.has_video) == (one.tracks, one.content_type, True)
+    assert other.ready(0.0)
+    for source_ in (one, other):
+        fed(source_, (VIDEO, 1040, KEY), (AUDIO, 1000, TONE), (VIDEO, 1 << 31, KEY))
+    assert other.samples() == one.samples()
+    for source_ in (one, other):
+        assert not source_.take(VIDEO, 1080, AVC + b"another", 0.0)
+        assert not source_.take(VIDEO, 1080, b"\x91av01key", 0.0)
+
+
+def test_what_another_process_cannot_go_on_with() -> None:
+    assert source(*HEADERS).snapshot() is None
+    assert usual().snapshot() is None  # frames wait
+    begun = fed(source(*HEADERS), (AUDIO, 0, TONE), (VIDEO, 0, KEY))
+    assert begun.ready(0.0)
+    begun._waiting.clear()
+    assert begun.snapshot() is None  # its keyframe is to come
+    with pytest.raises(ValueError, match="unpack"):
+        Mp4Source.resumed({"first": [], "tracks": [], "last": [], "times": [1]}, HEADERS)
