@@ -233,7 +233,7 @@ class App:
         self.monitor.start_watching()
         self.admin.start()
         if is_wanted(self._config):
-            self.recordings.start()
+            self.recordings.begin()
         self.on_serving()
 
     def _take_over(self, successor: Successor) -> None:

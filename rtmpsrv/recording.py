@@ -11,10 +11,12 @@ from .access.facts import RecordedFile
 from .access.grants import Grant, Recorded
 from .config import Config
 from .errors import ConfigError
+from .record.caretaker import Keeping
 from .record.flv_file import FlvFile
+from .record.job import Plan
 from .record.mp4_file import Init, Mp4File
-from .record.recorder import Plan
-from .record.recordings import Keeping, Recordings
+from .record.recordings import Recordings
+from .record.take import Form, Forms
 
 if TYPE_CHECKING:
     from .access.callback_hooks import CallbackHooks
@@ -49,11 +51,11 @@ def recordings_of(
         config.record_dir,
         Keeping(config.record_keep_days, config.record_max_gb * GIB),
         lambda channel: plan_of(config, entrance, channel),
-        plan(config),
+        lambda form: plan(config, form or None),
         registry,
         relay.on_air.grant_of,
         done,
-        {"flv": FlvFile, "mp4": lambda headers: Mp4File(headers, init)},
+        forms(init),
         log.get("RECORD"),
     )
     if config.record:
@@ -64,6 +66,17 @@ def recordings_of(
             raise ConfigError([f"RECORD_DIR: {folder} cannot be used: {exc.strerror or exc}"]) from exc
     relay.on_published = recordings.published
     return recordings
+
+
+def forms(init: Init) -> Forms:
+    """Return the kinds of files."""
+    return {
+        "flv": Form(FlvFile, FlvFile.resumed),
+        "mp4": Form(
+            lambda headers: Mp4File(headers, init),
+            lambda value, headers, beginning: Mp4File.resumed(value, headers, beginning, init),
+        ),
+    }
 
 
 def is_wanted(config: Config) -> bool:

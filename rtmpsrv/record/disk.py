@@ -19,12 +19,16 @@ from .names import INDEX, PART, is_below
 FILE_MODE: Final = 0o640
 FOLDER_MODE: Final = 0o750
 MAX_SAME: Final = 1000  # files of one name, told apart by a counter
-MAX_INDEX_BYTES: Final = 64 << 20
+MAX_INDEX_BYTES: Final = 64 << 20  # read at one go; older lines are passed over
 MIN_FREE: Final = 1 << 30  # bytes; or a share, of a small file system
 MIN_FREE_SHARE: Final = 20  # a twentieth
 
 _WALK: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PLAIN: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+
+Mark = tuple[int, int]  # which index, and how many bytes of it were read
+NOTHING_READ: Final[Mark] = (0, 0)
 
 
 class TooFull(OSError):
@@ -126,6 +130,10 @@ class Folder:
             at, data = at + written, data[written:]
         file.size += size
 
+    def beginning(self, file: OpenFile, most: int) -> bytes:
+        """Return what a file begins with. Raises OSError."""
+        return os.pread(file.fd, min(most, file.size), 0)
+
     def finish(self, file: OpenFile, patches: Iterable[tuple[int, bytes]]) -> None:
         """Cut off what is not whole, write what is known now, and give it its name. Raises OSError."""
         try:
@@ -171,23 +179,45 @@ class Folder:
         if free < min(MIN_FREE, total // MIN_FREE_SHARE):
             raise TooFull(errno.ENOSPC, "the disk is almost full", self.path)
 
+    def part_size_of(self, name: str) -> int:
+        """Return the size of a file that is not whole; 0 where there is none."""
+        return self.size_of(name + PART) or 0
+
     def note(self, lines: Sequence[bytes]) -> None:
         """Append lines to the index, at one go. Raises OSError."""
-        with self._index(os.O_WRONLY | os.O_APPEND) as fd:
+        with self._index(os.O_RDWR | os.O_APPEND) as fd:
             data = b"".join(lines)
+            size = os.fstat(fd).st_size
+            if size and os.pread(fd, 1, size - 1) != b"\n":  # somebody could not write all of a line
+                data = b"\n" + data
             if os.write(fd, data) != len(data):
                 raise OSError(errno.ENOSPC, "the index could not be written", INDEX)
 
     def noted(self) -> bytes:
         """Return the index, its end if it is too long. Raises OSError."""
+        return self.noted_since(NOTHING_READ)[0]
+
+    def noted_since(self, mark: Mark) -> tuple[bytes, Mark]:
+        """Return the whole lines of the index behind a mark, and the mark for the next time.
+
+        All of them, if another index has taken the place of that one: then the mark's number changes.
+        Raises OSError.
+        """
+        number, at = mark
         with self._index(os.O_RDONLY) as fd:
-            size = os.fstat(fd).st_size
-            return os.pread(fd, MAX_INDEX_BYTES, max(0, size - MAX_INDEX_BYTES))
+            found = os.fstat(fd)
+            if found.st_ino != number or found.st_size < at:
+                at = 0
+            at = max(at, found.st_size - MAX_INDEX_BYTES)
+            data = os.pread(fd, MAX_INDEX_BYTES, at)
+            whole = data[: data.rfind(b"\n") + 1]
+            return whole, (found.st_ino, at + len(whole))
 
     def rewrite(self, shorten: Callable[[bytes], bytes | None]) -> None:
         """Put another index in the place of this one, while nobody else does anything with it."""
         with self._index(os.O_RDONLY) as fd:
-            shorter = shorten(os.pread(fd, MAX_INDEX_BYTES, 0))
+            size = os.fstat(fd).st_size
+            shorter = shorten(os.pread(fd, MAX_INDEX_BYTES, max(0, size - MAX_INDEX_BYTES)))
             if shorter is None:
                 return
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _PLAIN

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final, Self
 
 from rtmpsrv.errors import AmfError, LocalProtocolError
 from rtmpsrv.media import flv
@@ -70,6 +70,29 @@ class FlvFile:
     def patches(self, end_ms: int, size: int) -> list[Patch]:
         """Return what is to be written over the beginning when the file is whole."""
         return _patches(self._places, self._flags, end_ms, size)
+
+    @property
+    def held(self) -> int:
+        """How many bytes were taken in and not returned."""
+        return 0
+
+    def leave(self) -> tuple[bytes, dict[str, Any] | None]:
+        """Return what is still to be written, and plain values with which `resumed` goes on behind it.
+
+        None: nobody can.
+        """
+        return b"", {"flags": self._flags, "places": self._places}
+
+    @classmethod
+    def resumed(cls, value: dict[str, Any], headers: Headers, beginning: bytes) -> Self:
+        """Return one that goes on. Raises KeyError, TypeError, ValueError for what is none."""
+        found = cls(headers)
+        found._flags |= int(value["flags"])
+        for name in _AT_THE_END:
+            place = value["places"].get(name)
+            if place is not None:
+                found._places[name] = int(place)
+        return found
 
 
 class Scan:

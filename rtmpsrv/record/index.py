@@ -1,18 +1,24 @@
 """The index of recordings: lines of JSON, of which the last one about a file counts. Pure.
 
-A file is noted when it is begun, when it is whole, and when it is deleted.
+A file is noted when it is begun, when another process is to go on with it, when it is whole, and when it is
+deleted. Files are in the order in which they were begun: clocks may jump.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Final
+from math import isfinite
+from typing import Any, Final
 
 from .names import is_below
 
-RECORDING, DONE, DELETED = "recording", "done", "deleted"
+RECORDING, MOVED, DONE, DELETED = "recording", "moved", "done", "deleted"
+STATES: Final = (RECORDING, MOVED, DONE, DELETED)
+OPEN: Final = (RECORDING, MOVED)  # files that are not whole
 MAX_DEAD_LINES: Final = 1000  # before the index is written anew
+LINES_AT_ONCE: Final = 100  # then there is a rest: a thread that serves waits for the interpreter
 
 DAY_S: Final = 86400.0
 
@@ -30,42 +36,62 @@ class Entry:
     seconds: float = 0.0  # by the times of the stream
     bytes: int = 0
     reason: str = ""  # for its end
+    carried: dict[str, Any] | None = None  # of `MOVED`: with what another process goes on
 
 
 def line_of(entry: Entry) -> bytes:
     """Return an entry as a line."""
-    shown = {name: value for name, value in asdict(entry).items() if value != ""}
+    shown = {name: value for name, value in asdict(entry).items() if value not in ("", None)}
     return json.dumps(shown).encode() + b"\n"
 
 
-def read(text: bytes) -> dict[str, Entry]:
-    """Return what is there by file, oldest first; lines that are none are passed over."""
+def read(text: bytes, rest: Callable[[], None] = lambda: None) -> dict[str, Entry]:
+    """Return what is there by file, oldest first; lines that are none are passed over.
+
+    `rest` is called now and then.
+    """
     found: dict[str, Entry] = {}
-    for line in text.splitlines():
-        entry = _entry(line)
-        if entry is None:
-            continue
-        if entry.state == DELETED:
-            found.pop(entry.file, None)
-        else:
-            found[entry.file] = entry
+    for number, line in enumerate(text.splitlines(), 1):
+        if not number % LINES_AT_ONCE:
+            rest()
+        entry = entry_of(line)
+        if entry is not None:
+            put(found, entry)
     return found
 
 
-def shortened(text: bytes) -> bytes | None:
+def put(entries: dict[str, Entry], entry: Entry) -> None:
+    """Take note of what is newly known of a file."""
+    if entry.state == DELETED:
+        entries.pop(entry.file, None)
+    else:
+        entries[entry.file] = entry
+
+
+def is_long(lines: int, entries: int) -> bool:
+    """Tell whether an index is worth to be shortened."""
+    return lines - entries >= max(MAX_DEAD_LINES, entries)
+
+
+def shortened(text: bytes, rest: Callable[[], None] = lambda: None) -> bytes | None:
     """Return an index without what counts no more; None where that is not worth it."""
-    entries = read(text)
-    if text.count(b"\n") - len(entries) < MAX_DEAD_LINES:
+    entries = read(text, rest)
+    if not is_long(text.count(b"\n"), len(entries)):
         return None
-    return b"".join([line_of(entry) for entry in entries.values()])
+    lines = []
+    for number, entry in enumerate(entries.values(), 1):
+        if not number % LINES_AT_ONCE:
+            rest()
+        lines.append(line_of(entry))
+    return b"".join(lines)
 
 
 def to_delete(entries: dict[str, Entry], now: float, keep_days: int, max_bytes: int) -> list[Entry]:
-    """Return the finished files that are too old or too much, oldest first; never the newest.
+    """Return the finished files that are too old or too much, in the order of the index; never the last.
 
     0: no bound. What is being written counts for the size.
     """
-    done = sorted([one for one in entries.values() if one.state == DONE], key=lambda one: one.start)
+    done = [one for one in entries.values() if one.state == DONE]
     total = sum([one.bytes for one in entries.values()])
     found = []
     for entry in done[:-1]:
@@ -76,14 +102,19 @@ def to_delete(entries: dict[str, Entry], now: float, keep_days: int, max_bytes: 
     return found
 
 
-def _entry(line: bytes) -> Entry | None:
+def entry_of(line: bytes) -> Entry | None:
+    """Return what a line says; None where it is none."""
     try:
         said = json.loads(line)
         state, file = said["state"], said["file"]
-        if state not in (RECORDING, DONE, DELETED) or not is_below(file):
+        if state not in STATES or not is_below(file):
             return None
         channel, stream_id, reason = [str(said.get(one, "")) for one in ("channel", "stream_id", "reason")]
         start, end, seconds = [float(said.get(one, 0.0)) for one in ("start", "end", "seconds")]
-        return Entry(state, file, channel, stream_id, start, end, seconds, int(said.get("bytes", 0)), reason)
+        carried = said.get("carried")
+        if not all(map(isfinite, (start, end, seconds))) or not isinstance(carried, dict | None):
+            return None
+        size = int(said.get("bytes", 0))
+        return Entry(state, file, channel, stream_id, start, end, seconds, size, reason, carried)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None

@@ -9,24 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Final
+from typing import Any, Final, Self
 
 from rtmpsrv.errors import MediaLost, RemoteProtocolError
 from rtmpsrv.media import mp4
-from rtmpsrv.media.mp4_init import MAX_INIT_BYTES, set_duration
-from rtmpsrv.media.mp4_source import Mp4Source, Question, Timed
+from rtmpsrv.media.mp4_init import MAX_INIT_BYTES, is_init, set_duration
+from rtmpsrv.media.mp4_source import ALL, Mp4Source, Question, Selection, Timed
 from rtmpsrv.protocol.messages import AUDIO, VIDEO
 
 from .flv_file import Headers, Patch
 
 SUFFIX: Final = ".mp4"
-FRAGMENT_MS: Final = 1000
+FRAGMENT_MS: Final = 1000  # or half of it, before a keyframe
 USUAL_MS: Final = 40  # a frame's duration where nothing follows
 HEAD_SIZE: Final = 8
 MAX_BOX: Final = 1 << 31  # what we write is far below
-MAX_PLACES: Final = 100_000  # of keyframes
+MAX_PLACES: Final = 4096  # of keyframes; then every other one is left out
 MAX_ATTEMPTS: Final = 3
 AGAIN_S: Final = 2.0
+
+_TRACKS: Final = Selection(video=True, audio=ALL)
 
 Init = Callable[[Question], bytes]
 
@@ -46,17 +48,19 @@ class Mp4File:
 
     def __init__(self, headers: Headers, init: Init, clock: Callable[[], float] = monotonic) -> None:
         """`init` makes the first part; it may block, and raise MediaRefused or MediaLost."""
-        self._source = Mp4Source(headers)
+        self._source = Mp4Source(headers, _TRACKS)
         self._make_init = init
         self._clock = clock
         self._init = b""
         self._tracks: dict[int, _Track] = {}
+        self._pictures = 0  # the number of the track of video; 0 for none
         self._sequence = 0
         self._size = 0  # of all that was returned
         self._end_ms = 0
         self._places: list[tuple[int, int]] = []
         self._attempts = 0
         self._again_at = 0.0
+        self._held = 0  # bytes of frames that wait for their fragment
 
     def begin(self, headers: Headers, metadata: tuple[bytes, ...]) -> bytes:
         """Return nothing: the first part is made when all tracks have a frame."""
@@ -73,7 +77,7 @@ class Mp4File:
             return b""
         begun = self._begun(now)
         self._collect()
-        if not any(_is_long(track.waiting) for track in self._tracks.values()):
+        if not any(self._is_due(number, track.waiting) for number, track in self._tracks.items()):
             return begun
         return begun + self._fragment()
 
@@ -97,6 +101,73 @@ class Mp4File:
         """Return the first part again, with the duration."""
         return [(0, set_duration(self._init, self._end_ms))] if self._init else []
 
+    @property
+    def held(self) -> int:
+        """How many bytes were taken in and not returned."""
+        return self._source.waiting_bytes + self._held
+
+    def leave(self) -> tuple[bytes, dict[str, Any] | None]:
+        """Return what is still to be written, and plain values with which `resumed` goes on behind it.
+
+        None: nobody can.
+        """
+        self._collect()
+        source = self._source.snapshot() if self._init else None
+        if source is None:
+            return b"", None
+        last = self._fragment(is_last=True)
+        usual = [[number, track.usual_ms] for number, track in self._tracks.items()]
+        return last, {
+            "source": source,
+            "init": len(self._init),
+            "size": self._size,
+            "sequence": self._sequence,
+            "end": self._end_ms,
+            "usual": usual,
+            "places": [list(one) for one in self._places],
+        }
+
+    @classmethod
+    def resumed(
+        cls,
+        value: dict[str, Any],
+        headers: Headers,
+        beginning: bytes,
+        init: Init,
+        clock: Callable[[], float] = monotonic,
+    ) -> Self:
+        """Return one that goes on; `beginning` is that of the file.
+
+        Raises KeyError, TypeError, ValueError for what is none.
+        """
+        found = cls(headers, init, clock)
+        found._source = Mp4Source.resumed(value["source"], headers, _TRACKS)
+        found._init = beginning[: int(value["init"])]
+        if not is_init(found._init):
+            raise ValueError("it does not begin as it should")
+        found._size, found._sequence = int(value["size"]), int(value["sequence"])
+        found._end_ms = int(value["end"])
+        found._know_tracks()
+        for number, usual_ms in value["usual"]:
+            found._tracks[int(number)].usual_ms = int(usual_ms)
+        found._places = [(int(time), int(at)) for time, at in value["places"]]
+        return found
+
+    def _is_due(self, number: int, waiting: list[Timed]) -> bool:
+        """Tell whether a track has enough for a fragment.
+
+        Where there are pictures they decide, so that fragments begin with keyframes; unless none come.
+        """
+        if len(waiting) < 2:
+            return False
+        least = FRAGMENT_MS
+        if self._pictures:
+            if number != self._pictures:
+                least *= 2
+            elif waiting[-1].is_keyframe:
+                least //= 2
+        return waiting[-1].time - waiting[0].time >= least
+
     def _begun(self, now: float) -> bytes:
         """Return the first part, once. Raises MediaRefused, MediaLost after some attempts."""
         if self._init or now < self._again_at:
@@ -109,14 +180,20 @@ class Mp4File:
                 raise
             self._again_at = now + AGAIN_S
             return b""
-        self._tracks = {one.number: _Track() for one in self._source.tracks}
+        self._know_tracks()
         self._size = len(self._init)
         return self._init
+
+    def _know_tracks(self) -> None:
+        tracks = self._source.tracks
+        self._tracks = {one.number: _Track() for one in tracks}
+        self._pictures = next((one.number for one in tracks if one.kind == VIDEO), 0)
 
     def _collect(self) -> None:
         if self._init:
             for timed in self._source.samples():
                 self._tracks[timed.number].waiting.append(timed)
+                self._held += len(timed.data)
 
     def _fragment(self, *, is_last: bool = False) -> bytes:
         runs = []
@@ -134,19 +211,18 @@ class Mp4File:
             runs.append(mp4.Run(number, ready[0].time, parts))
             track.usual_ms = parts[-1].duration
             track.waiting = track.waiting[len(ready) :]
+            self._held -= sum([len(one.data) for one in ready])
             self._end_ms = max(self._end_ms, nexts[-1])
         if not runs:
             return b""
         self._sequence += 1
-        if runs[0].number == 1 and runs[0].parts[0].is_keyframe and len(self._places) < MAX_PLACES:
+        if runs[0].number == 1 and runs[0].parts[0].is_keyframe:
             self._places.append((runs[0].time, self._size))
+            if len(self._places) > MAX_PLACES:
+                del self._places[1::2]
         data = mp4.fragment(self._sequence, runs)
         self._size += len(data)
         return data
-
-
-def _is_long(waiting: list[Timed]) -> bool:
-    return len(waiting) > 1 and waiting[-1].time - waiting[0].time >= FRAGMENT_MS
 
 
 class Scan:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final, Protocol
 
 from . import flv_file, mp4_file
 from .disk import Folder, OpenFile
-from .index import DELETED, DONE, RECORDING, Entry, line_of, read
+from .index import DELETED, DONE, MOVED, Entry, line_of
 
 RECOVERED: Final = "recovered"
+MAX_AT_ONCE: Final = 16  # files at one look, which read all of each
+HANDING_S: Final = 60.0  # for a process to go on with what another one left
 BEGINNING: Final = 1 << 18  # bytes of a box that are looked at, or of a message
 
 
@@ -35,23 +37,33 @@ class Scan(Protocol):
 SCANS: Final[dict[str, Callable[[], Scan]]] = {flv_file.SUFFIX: flv_file.Scan, mp4_file.SUFFIX: mp4_file.Scan}
 
 
-def recover(folder: Folder) -> list[Entry]:
-    """Finish what the index says was being recorded, and nobody writes; return what that became.
+def recover(folder: Folder, unfinished: Iterable[Entry], now: float) -> list[Entry]:
+    """Finish what the index says is not whole, and nobody writes; return what that became.
 
-    A file that holds nothing is removed. What cannot be put in order is left as it is. Raises OSError where
-    the index cannot be read.
+    A file that holds nothing is removed. What cannot be put in order is left as it is, and so is what a
+    process has let go of a moment ago, so that another one goes on with it.
     """
-    found = []
-    for entry in read(folder.noted()).values():
-        if entry.state == RECORDING:
-            try:
-                became = _recovered(folder, entry)
-            except OSError:
-                continue  # the next start tries again
-            if became is not None:
-                folder.note([line_of(became)])
-                found.append(became)
+    found: list[Entry] = []
+    for entry in unfinished:
+        if len(found) >= MAX_AT_ONCE:
+            break
+        if entry.state == MOVED and abs(now - entry.end) < HANDING_S:
+            continue
+        try:
+            became = put_in_order(folder, entry)
+        except OSError:
+            continue  # it is tried again
+        if became is not None:
+            found.append(became)
     return found
+
+
+def put_in_order(folder: Folder, entry: Entry) -> Entry | None:
+    """Finish one file, and note that; None where somebody writes it. Raises OSError."""
+    became = _recovered(folder, replace(entry, carried=None))
+    if became is not None:
+        folder.note([line_of(became)])
+    return became
 
 
 def _recovered(folder: Folder, entry: Entry) -> Entry | None:
@@ -69,7 +81,11 @@ def _recovered(folder: Folder, entry: Entry) -> Entry | None:
         file.close()
         return None
     scan = make()
-    _scan(file, scan)
+    try:
+        _scan(file, scan)
+    except OSError:
+        file.close()
+        raise
     if not scan.holds_media:
         folder.drop(file)
         return replace(entry, state=DELETED, reason="it was empty")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, Self
 
 from rtmpsrv.protocol.timestamps import signed_difference
 
@@ -19,6 +19,22 @@ class Timeline:
         self.end_ms = 0  # the latest time there is
         self._kinds: dict[int, tuple[int, int]] = {}  # what came last: as it was sent, and in the file
         self._newest = (0, 0)  # the same of all kinds
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return plain values, as `resumed` takes them."""
+        kinds = [[kind, *times] for kind, times in self._kinds.items()]
+        return {"end": self.end_ms, "kinds": kinds, "newest": list(self._newest)}
+
+    @classmethod
+    def resumed(cls, value: dict[str, Any]) -> Self:
+        """Return one that goes on. Raises KeyError, TypeError, ValueError for what is none."""
+        found = cls()
+        found.end_ms = int(value["end"])
+        for kind, sent, placed in value["kinds"]:
+            found._kinds[int(kind)] = int(sent), int(placed)
+        sent, placed = value["newest"]
+        found._newest = int(sent), int(placed)
+        return found
 
     def place(self, kind: int, timestamp: int) -> tuple[int, bool]:
         """Return a frame's time in the file, in ms, and whether its own one jumped."""

@@ -15,7 +15,7 @@ from rtmpsrv.config import Config
 from rtmpsrv.entrance import Entrance
 from rtmpsrv.errors import ConfigError
 from rtmpsrv.record.index import DONE, Entry
-from rtmpsrv.record.recorder import Plan
+from rtmpsrv.record.job import Plan
 from rtmpsrv.recording import is_wanted, plan_of, recordings_of
 from tests.unit.record.stage import GRANT
 from tests.unit.test_relay import House

@@ -14,11 +14,14 @@ from rtmpsrv.media.flv import Tag, TagReader
 from rtmpsrv.record.disk import Folder
 from rtmpsrv.record.flv_file import FlvFile
 from rtmpsrv.record.index import DONE, Entry, read
-from rtmpsrv.record.recorder import Job, Plan, Recorder
+from rtmpsrv.record.job import Job, Means, Plan
+from rtmpsrv.record.recorder import Recorder
+from rtmpsrv.record.take import Form
 from rtmpsrv.record.threads import Threads
 from tests.unit.live.stage import Stage
 
 PLAN = Plan("flv", "%path/%id", 0, 0)
+FORMS = {"flv": Form(FlvFile, FlvFile.resumed)}
 GRANT = Grant("channel", "secret", "127.0.0.1", "s1", 1)
 PATIENCE_S = 20.0
 
@@ -26,16 +29,28 @@ PATIENCE_S = 20.0
 class RecordedStage(Stage):
     """What a publisher sends is recorded."""
 
-    def __init__(self, path: Path, plan: Plan = PLAN, threads: Threads | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        path: Path,
+        plan: Plan = PLAN,
+        threads: Threads | None = None,
+        forms: dict[str, Form] = FORMS,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self.folder = Folder(str(path))
         self.done: list[Entry] = []
         self.jobs: list[Job] = []  # that follow
-        self.recorder = Recorder(
-            self.channel, Job(GRANT, plan), self.folder, threads or Threads(), {"flv": FlvFile},
-            log.get("RECORD"), lambda entry, grant: self.done.append(entry), self._following,
-            clock=lambda: 1000.0,
+        self.now = 1000.0
+        self.means = Means(
+            self.folder, threads or Threads(), forms, self.registry.budget, log.get("RECORD"),
+            lambda entry, grant: self.done.append(entry), lambda: self.now,
         )  # fmt: skip
+        self.record(Job(GRANT, plan))
+
+    def record(self, job: Job) -> None:
+        """Begin a recorder."""
+        self.recorder = Recorder(self.channel, job, self.means, self._following)
         self.greenlet = gevent.spawn(self.recorder.run)
 
     def _following(self) -> Job | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rtmpsrv.record import disk
-from rtmpsrv.record.disk import Folder, TooFull
+from rtmpsrv.record.disk import NOTHING_READ, Folder, TooFull
 
 
 @pytest.fixture
@@ -174,3 +174,39 @@ def test_index_that_cannot_be_replaced_stays(folder: Folder, monkeypatch: pytest
         folder.rewrite(lambda text: b"")
     assert folder.noted() == b"1\n"
     assert os.listdir(folder.path) == ["index.jsonl"]
+
+
+def test_index_is_read_on_from_a_mark(folder: Folder) -> None:
+    folder.note([b"1\n", b"torn"])
+    text, mark = folder.noted_since(NOTHING_READ)
+    assert text == b"1\n"
+    folder.note([b"2\n"])
+    text, mark = folder.noted_since(mark)
+    assert text == b"torn\n2\n"
+    assert folder.noted_since(mark) == (b"", mark)
+    os.truncate(Path(folder.path) / "index.jsonl", 2)
+    assert folder.noted_since(mark)[0] == b"1\n"
+    folder.rewrite(lambda text: b"3\n" * 10)
+    assert folder.noted_since(mark)[0] == b"3\n" * 10
+
+
+def test_size_of_what_is_written(folder: Folder) -> None:
+    file = folder.create("a", ".flv")
+    folder.write(file, [b"12345"])
+    assert (folder.part_size_of("a.flv"), folder.part_size_of("b.flv")) == (5, 0)
+    assert folder.beginning(file, 3) == b"123"
+    assert folder.beginning(file, 30) == b"12345"
+    file.close()
+
+
+def test_file_of_more_than_4_gib(folder: Folder) -> None:
+    file = folder.create("a", ".flv")
+    folder.write(file, [b"begin"])
+    file.size = 5 << 30  # a hole
+    folder.write(file, [b"behind"])
+    folder.finish(file, [(0, b"B")])
+    assert folder.size_of("a.flv") == (5 << 30) + 6
+    with (Path(folder.path) / "a.flv").open("rb") as stream:
+        assert stream.read(5) == b"Begin"
+        stream.seek(5 << 30)
+        assert stream.read() == b"behind"

@@ -8,7 +8,9 @@ from rtmpsrv.record.index import (
     DAY_S,
     DELETED,
     DONE,
+    LINES_AT_ONCE,
     MAX_DEAD_LINES,
+    MOVED,
     RECORDING,
     Entry,
     line_of,
@@ -48,7 +50,7 @@ def test_line_that_is_none_is_passed_over(line: bytes) -> None:
 
 
 def test_old_files_go_but_for_the_newest() -> None:
-    entries = {one.file: one for one in (done("1", 5), done("3", 2.5), done("2", 3), done("4", 0.5))}
+    entries = {one.file: one for one in (done("1", 5), done("2", 3), done("3", 2.5), done("4", 0.5))}
     assert [one.file for one in to_delete(entries, NOW, 2, 0)] == ["1", "2", "3"]
     assert to_delete(entries, NOW, 0, 0) == []
     assert [one.file for one in to_delete({"1": done("1", 50)}, NOW, 1, 1)] == []
@@ -56,13 +58,29 @@ def test_old_files_go_but_for_the_newest() -> None:
 
 def test_oldest_files_go_while_all_are_too_much() -> None:
     recording = Entry(RECORDING, "r", start=0.0, bytes=5)
-    entries = {one.file: one for one in (done("2", 2), done("1", 3), done("3", 1), recording)}
+    entries = {one.file: one for one in (done("1", 2), done("2", 3), done("3", 1), recording)}
     assert [one.file for one in to_delete(entries, NOW, 0, 35)] == []
     assert [one.file for one in to_delete(entries, NOW, 0, 34)] == ["1"]
     assert [one.file for one in to_delete(entries, NOW, 0, 1)] == ["1", "2"]
 
 
 def test_index_is_shortened_when_most_of_it_counts_no_more() -> None:
-    text = line_of(done("a")) * MAX_DEAD_LINES
+    text, rests = line_of(done("a")) * MAX_DEAD_LINES, []
     assert shortened(text) is None
-    assert shortened(text + line_of(done("b")) * 2) == line_of(done("a")) + line_of(done("b"))
+    shorter = shortened(text + line_of(done("b")) * 2, lambda: rests.append(1))
+    assert shorter == line_of(done("a")) + line_of(done("b"))
+    assert len(rests) == MAX_DEAD_LINES // LINES_AT_ONCE
+
+
+def test_index_with_more_that_counts_is_left_alone() -> None:
+    alive, rests = [line_of(done(str(number))) for number in range(2 * MAX_DEAD_LINES)], []
+    text = b"".join(alive) + alive[0] * MAX_DEAD_LINES
+    assert shortened(text) is None
+    assert shortened(text + b"".join(alive[:MAX_DEAD_LINES]), lambda: rests.append(1)) == b"".join(alive)
+    assert len(rests) == 6 * MAX_DEAD_LINES // LINES_AT_ONCE
+
+
+def test_what_another_process_goes_on_with_is_carried() -> None:
+    entry = Entry(MOVED, "a.flv", carried={"place": [1, 2]})
+    assert read(line_of(entry)) == {"a.flv": entry}
+    assert read(b'{"state": "moved", "file": "a", "carried": 7}') == {}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from rtmpsrv.errors import MediaLost, MediaRefused
 from rtmpsrv.media import mp4
 from rtmpsrv.media.mp4_source import Question
+from rtmpsrv.record import mp4_file
 from rtmpsrv.record.mp4_file import AGAIN_S, Mp4File, Scan
 from tests.unit.live.stage import AAC, AVC, AVC_2, HEADERS, inter, key, tone
 
@@ -72,11 +75,11 @@ def written(maker: Maker) -> tuple[Mp4File, bytes]:
 def test_fragments_follow_the_first_part() -> None:
     maker = Maker()
     file, data = written(maker)
-    assert kinds(data) == [b"ftyp", b"moov", *[b"moof", b"mdat"] * 3]
+    assert kinds(data) == [b"ftyp", b"moov", *[b"moof", b"mdat"] * 2]
     assert len(maker.asked) == 1
     assert [one.fourcc for one in maker.asked[0].tracks] == [b"avc1", b"mp4a"]
     whole = data + file.end()
-    assert kinds(whole)[8:] == [b"moof", b"mdat", b"mfra"]
+    assert kinds(whole)[6:] == [b"moof", b"mdat", b"mfra"]
     for message in (*second(), *second(1000), *second(2000)):
         assert message[3][5 if message[0] == 9 else 2 :] in whole
     ((place, init),) = file.patches(0, 0)
@@ -163,8 +166,8 @@ def test_scan_stops_behind_the_last_whole_fragment() -> None:
     assert scanned(data + bytes(100)).whole == ends[-1]
     scan = scanned(data)
     assert scan.holds_media
-    assert scan.end_ms == 2960
-    assert int.from_bytes(scan.patches()[0][1][44:48], "big") == 2960
+    assert scan.end_ms == 2000
+    assert int.from_bytes(scan.patches()[0][1][44:48], "big") == 2000
     assert not scanned(INIT).holds_media
     assert scanned(b"FLV" + data).whole == scanned(data[len(INIT) :]).whole == 0
 
@@ -174,3 +177,82 @@ def test_scan_of_hostile_boxes_ends() -> None:
     scan = scanned(INIT + moof + mp4.box(b"mdat"))
     assert scan.whole == len(INIT) + len(moof) + 8
     assert scanned(mp4.box(b"ftyp") + mp4.box(b"moov", b"\0" * 9)).patches() == []
+
+
+def tracks_file(maker: Maker) -> Mp4File:
+    return Mp4File(FORCE, maker.init, lambda: maker.now)
+
+
+@pytest.mark.parametrize("cut", [26, 30, 50, 61])
+def test_other_process_goes_on_in_the_same_file(cut: int) -> None:
+    maker = Maker()
+    messages = [*second(), *second(1000), *second(2000)]
+    file = maker.file()
+    data = sent(file, *messages[:cut])
+    rest, state = file.leave()
+    data += rest
+    assert file.held == 0
+    other_file, uninterrupted = written(maker)
+    uninterrupted += other_file.end()
+    assert len(maker.asked) == 2
+    assert state is not None
+    other = Mp4File.resumed(json.loads(json.dumps(state)), FORCE, data[:1000], maker.init, lambda: maker.now)
+    data += sent(other, *messages[cut:]) + other.end()
+    assert len(maker.asked) == 2
+    for message in messages:
+        frame = message[3][5 if message[0] == 9 else 2 :]
+        assert data.count(frame) == uninterrupted.count(frame) > 0
+    assert kinds(data)[:2] == [b"ftyp", b"moov"]
+    assert kinds(data)[-1] == b"mfra"
+    scan = Scan()
+    at = 0
+    while size := scan.read(data[at : at + 8]):
+        scan.taken(data[at : at + 8], data[at + 8 : at + size], size)
+        at += size
+    tail = int.from_bytes(data[-4:], "big")
+    assert data[scan.whole :][:8] == tail.to_bytes(4, "big") + b"mfra"
+    assert scan.whole == len(data) - tail
+    assert scan.end_ms == 3000
+    assert other.patches(0, 0) == other_file.patches(0, 0)
+
+
+def test_file_without_its_first_part_is_not_left() -> None:
+    file = Maker().file()
+    assert file.leave() == (b"", None)
+    sent(file, *second()[:1])
+    assert file.leave() == (b"", None)
+
+
+def test_file_that_does_not_begin_as_it_should_is_not_gone_on_with() -> None:
+    maker = Maker()
+    file, _data = written(maker)
+    _rest, state = file.leave()
+    assert state is not None
+    with pytest.raises(ValueError, match="begin as it should"):
+        Mp4File.resumed(state, FORCE, bytes(1000), maker.init)
+
+
+def test_keyframes_are_told_of_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mp4_file, "MAX_PLACES", 4)
+    file = Maker().file()
+    sent(file, *[message for begin in range(0, 9000, 1000) for message in second(begin)])
+    _rest, state = file.leave()
+    assert state is not None
+    assert [time for time, _ in state["places"]] == [0, 6000, 8000]
+
+
+def test_what_waits_is_counted() -> None:
+    file = Maker().file()
+    assert file.held == 0
+    messages = second()
+    sent(file, *messages)
+    assert 0 < file.held <= sum(len(message[3]) for message in messages)
+    file.end()
+    assert file.held == 0
+
+
+def test_sound_is_written_while_no_pictures_come() -> None:
+    file = Maker().file()
+    data = sent(file, *second(), *[_ordered(tone(str(at), at)) for at in range(1000, 3000, 40)])
+    assert kinds(data)[2:] == [b"moof", b"mdat"]
+    assert b"1880" in data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,17 @@ import gevent.event
 import gevent.monkey
 import pytest
 
+from rtmpsrv.protocol import amf0
 from rtmpsrv.record import recorder as recorder_module
-from rtmpsrv.record.index import DONE, RECORDING
-from rtmpsrv.record.recorder import BLOCK_BYTES, BY_HEADERS, BY_JUMP, BY_SIZE, BY_TIME, OVER, Job, Plan
+from rtmpsrv.record.flv_file import FlvFile
+from rtmpsrv.record.index import DONE, MOVED, RECORDING, Entry
+from rtmpsrv.record.job import Job, Plan
+from rtmpsrv.record.recorder import BLOCK_BYTES, MAX_SHORT, OVER
+from rtmpsrv.record.take import BY_HEADERS, BY_JUMP, BY_SIZE, BY_TIME, Carried, take_up
 from rtmpsrv.record.threads import Threads
+from rtmpsrv.record.troubles import DISK_ERROR, MEDIA
 from tests.unit.live.stage import AAC, AVC, AVC_2, HEADERS, data, inter, key, tone
-from tests.unit.record.stage import GRANT, PATIENCE_S, PLAN, RecordedStage
+from tests.unit.record.stage import FORMS, GRANT, PATIENCE_S, PLAN, RecordedStage
 
 NativeEvent = gevent.monkey.get_original("threading", "Event")
 
@@ -142,9 +148,9 @@ def test_it_is_written_while_it_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     stage = RecordedStage(tmp_path)
     stage.publish(*HEADERS, key("0"), inter(b"x" * BLOCK_BYTES, 40))
     with gevent.Timeout(PATIENCE_S):
-        while stage.recorder.describe()["bytes"] == 0 or not stage.noted():
+        while stage.recorder.running()["bytes"] == 0 or not stage.noted():
             gevent.sleep(0)
-    shown = stage.recorder.describe()
+    shown = stage.recorder.running()
     assert (shown["channel"], shown["file"], shown["files"]) == ("channel", "channel/s1.flv", 1)
     assert [entry.state for entry in stage.noted()] == [RECORDING]
     stage.recorder.stop("stopped")
@@ -248,7 +254,7 @@ def test_slow_disk_ends_the_recording_when_it_is_too_far_behind(
         while not stage.recorder.files:
             gevent.sleep(0)
     stage.publish(key("1", 40))
-    stage.clock.time_s += 11.0
+    stage.clock.time_s += 16.0
     stage.publish(key("2", 80))
     (tags,) = stage.finished()
     assert stage.recorder.failed.startswith("the disk is too slow")
@@ -267,8 +273,110 @@ def test_bug_ends_the_recording_only(
     assert not stage.channel.readings
 
 
-def test_channel_that_is_another_process_s_ends_its_file(tmp_path: Path) -> None:
+def moved(stage: RecordedStage) -> Entry:
+    """Let the channel be another process's; return what it is told of the file."""
+    with gevent.Timeout(PATIENCE_S):
+        while not stage.recorder.files:
+            gevent.sleep(0)
+    stage.channel.readings.moved()
+    stage.finished()
+    (entry,) = stage.noted()
+    assert (entry.state, stage.done) == (MOVED, [])
+    return entry
+
+
+def test_other_process_goes_on_in_the_same_file(tmp_path: Path) -> None:
+    stage = RecordedStage(tmp_path, Plan("flv", "%path", 100, 0))
+    stage.publish(*HEADERS, key("0"), tone("a", 20))
+    entry = moved(stage)
+    stage.publish(inter("1", 40), key("2", 80), inter("3", 120), key("4", 160))
+    stage.record(Job(GRANT, Plan("flv", "%path", 100, 0), Carried.read(entry)))
+    stage.channel.stop()
+    first, second = stage.finished()
+    assert of(first)[2:] == sent(key("0"), tone("a"), inter("1"), key("2"), inter("3"))
+    assert [tag.timestamp for tag in first[2:]] == [0, 20, 40, 80, 120]
+    assert of(second)[2:] == sent(key("4"))
+    assert list(stage.reasons()) == [BY_TIME, OVER]
+    metadata = amf0.decode((tmp_path / "channel.flv").read_bytes()[24:200], lenient=True)[1]
+    assert isinstance(metadata, dict)
+    assert (metadata["duration"], metadata["filesize"]) == (0.12, stage.done[0].bytes)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"place": [1, 1 << 40]}, {"place": [7, 13]}, {"size": 1 << 30}, {"container": {}}, {"times": {}},
+        {"times": {"end": 0, "kinds": [[1]], "newest": [0, 0]}}, {"container": {"flags": 1, "places": 7}},
+    ],
+)  # fmt: skip
+def test_file_that_cannot_be_gone_on_with_is_finished(change: dict[str, Any], tmp_path: Path) -> None:
     stage = RecordedStage(tmp_path)
+    stage.publish(*HEADERS, key("0"))
+    entry = moved(stage)
+    stage.publish(inter("1", 40))
+    assert entry.carried is not None
+    stage.record(Job(GRANT, PLAN, Carried.read(replace(entry, carried=entry.carried | change))))
+    with gevent.Timeout(PATIENCE_S):
+        while not stage.recorder.files:
+            gevent.sleep(0)
+    stage.channel.stop()
+    (second,) = stage.finished()
+    assert of(second)[2:] == sent(key("0"), inter("1"))
+    first, _ = stage.noted()
+    assert (first.state, first.file, first.reason) == (DONE, "channel/s1.flv", "recovered")
+    assert of(stage.tags(first))[2:] == sent(key("0"))
+
+
+def test_publication_that_is_over_before_it_can_be_gone_on_with_is_over(tmp_path: Path) -> None:
+    stage = RecordedStage(tmp_path)
+    stage.publish(*HEADERS, key("0"))
+    entry = moved(stage)
+    stage.channel.stop()
+    stage.record(Job(GRANT, PLAN, Carried.read(entry)._replace(place=(1, 1 << 40))))
+    stage.finished()
+    assert list(stage.reasons()) == ["recovered"]
+
+
+def test_file_that_somebody_writes_or_removed_is_let_be(tmp_path: Path) -> None:
+    stage = RecordedStage(tmp_path)
+    stage.publish(*HEADERS, key("0"))
+    entry = moved(stage)
+    taken = stage.folder.take(entry.file)
+    assert taken is not None
+    assert take_up(stage.folder, Carried.read(entry), FORMS["flv"], ()) is None
+    stage.folder.drop(taken)
+    assert take_up(stage.folder, Carried.read(entry), FORMS["flv"], ()) is None
+
+
+def test_disk_that_fails_when_a_file_is_taken_up_ends_the_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = RecordedStage(tmp_path)
+    stage.publish(*HEADERS, key("0"))
+    entry = moved(stage)
+
+    def note(lines: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(stage.folder, "note", note)
+    stage.record(Job(GRANT, PLAN, Carried.read(entry)))
+    stage.finished()
+    assert (stage.recorder.failed, stage.recorder.trouble) == ("Input/output error", DISK_ERROR)
+    taken = stage.folder.take(entry.file)
+    assert taken is not None  # nobody holds it
+
+
+def test_channel_that_moves_before_its_first_keyframe_leaves_nothing(tmp_path: Path) -> None:
+    stage = RecordedStage(tmp_path / "new")
+    stage.publish(*HEADERS)
+    stage.channel.readings.moved()
+    assert stage.finished() == []
+    assert not stage.folder.is_there()
+
+
+def test_file_that_nobody_can_go_on_with_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = RecordedStage(tmp_path)
+    monkeypatch.setattr(FlvFile, "leave", lambda file: (b"", None))
     stage.publish(*HEADERS, key("0"))
     with gevent.Timeout(PATIENCE_S):
         while not stage.recorder.files:
@@ -276,3 +384,35 @@ def test_channel_that_is_another_process_s_ends_its_file(tmp_path: Path) -> None
     stage.channel.readings.moved()
     stage.finished()
     assert list(stage.reasons()) == ["moved"]
+
+
+def test_stream_that_changes_all_the_time_ends_its_recording(tmp_path: Path) -> None:
+    stage = RecordedStage(tmp_path)
+    stage.publish(*HEADERS, key("0"))
+    for number in range(2 * MAX_SHORT):
+        stage.publish((AVC_2, AVC)[number % 2], key(str(number), 40 * number))
+        with gevent.Timeout(PATIENCE_S):
+            while len(stage.done) <= number and not stage.recorder.failed:
+                gevent.sleep(0)
+    stage.finished()
+    assert len(stage.done) == MAX_SHORT
+    assert stage.recorder.trouble == MEDIA
+    assert stage.channel.live
+
+
+def test_what_is_held_is_counted_and_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = RecordedStage(tmp_path)
+    stage.publish(*HEADERS, key(b"x" * 100_000))
+    changes: list[int] = []
+    real = stage.registry.budget.change
+
+    def change(kind: str, by: int) -> None:
+        changes.append(by)
+        real(kind, by)
+
+    monkeypatch.setattr(stage.registry.budget, "change", change)
+    stage.channel.stop()
+    stage.finished()
+    assert max(changes) > 100_000
+    gevent.sleep(0)
+    assert stage.used_bytes() == 0

@@ -8,14 +8,19 @@ from pathlib import Path
 import pytest
 
 from rtmpsrv.record.disk import Folder, OpenFile
-from rtmpsrv.record.index import DELETED, DONE, RECORDING, Entry, line_of, read
-from rtmpsrv.record.recovery import RECOVERED, recover
+from rtmpsrv.record.index import DELETED, DONE, MOVED, OPEN, RECORDING, Entry, line_of, read
+from rtmpsrv.record.recovery import HANDING_S, MAX_AT_ONCE, RECOVERED
+from rtmpsrv.record.recovery import recover as recover_these
 from tests.unit.record.test_flv_file import written
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder(str(tmp_path))
+
+
+def recover(folder: Folder, now: float = 1e9) -> list[Entry]:
+    return recover_these(folder, [one for one in read(folder.noted()).values() if one.state in OPEN], now)
 
 
 def left(folder: Folder, name: str, data: bytes, suffix: str = ".flv") -> OpenFile:
@@ -76,3 +81,33 @@ def test_what_is_no_recording_of_ours_is_left_as_it_is(folder: Folder) -> None:
     assert sorted(os.listdir(folder.path)) == [
         "a.odd.part", "index.jsonl", "pipe.flv.part", "stranger.flv.part",
     ]  # fmt: skip
+
+
+def test_file_that_another_process_goes_on_with_is_left_for_a_while(folder: Folder) -> None:
+    left(folder, "a", written()).close()
+    folder.note([line_of(Entry(MOVED, "a.flv", "live", end=1000.0, carried={"size": 1}))])
+    assert recover(folder, 1000.0 + HANDING_S - 1) == []
+    assert recover(folder, 1000.0 - HANDING_S + 1) == []
+    (entry,) = recover(folder, 1000.0 + HANDING_S)
+    assert (entry.state, entry.carried) == (DONE, None)
+
+
+def test_many_files_are_recovered_some_at_a_time(folder: Folder) -> None:
+    for number in range(MAX_AT_ONCE + 1):
+        left(folder, str(number), b"").close()
+    assert len(recover(folder)) == MAX_AT_ONCE
+    assert len(recover(folder)) == 1
+
+
+def test_file_that_cannot_be_read_is_let_go_of(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    left(folder, "a", written()).close()
+
+    def pread(*args: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", pread)
+        assert recover_these(folder, [Entry(RECORDING, "a.flv")], 1e9) == []
+    taken = folder.take("a.flv")
+    assert taken is not None
+    taken.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from rtmpsrv.record.timeline import JUMP_MS, MAX_SKEW_MS, Timeline
 
 A, V = 1, 2
@@ -48,3 +50,13 @@ def test_kind_that_begins_far_away_begins_with_the_rest() -> None:
     other = Timeline()
     other.place(V, 0)
     assert other.place(A, MAX_SKEW_MS) == (MAX_SKEW_MS, False)
+
+
+def test_times_go_on_in_another_process() -> None:
+    here = Timeline()
+    here.place(9, 1000)
+    here.place(8, 1020)
+    there = Timeline.resumed(json.loads(json.dumps(here.snapshot())))
+    assert (here.place(9, 1040), here.place(8, 1060)) == (there.place(9, 1040), there.place(8, 1060))
+    assert here.end_ms == there.end_ms == 60
+    assert Timeline.resumed(Timeline().snapshot()).place(9, 5) == (0, False)
