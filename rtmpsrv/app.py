@@ -99,7 +99,7 @@ class App:
         )
         self.av = AvProcess(log.get("AV"))
         self.recordings = recordings_of(
-            config, self.registry, self.relay, self._entrance, self._hooks, self.av.init
+            config, self.registry, self.relay, self._entrance, self._hooks, self.av.init, observer.recorded
         )
         slots: Slots = membership.slots if membership is not None else connection_limits(config)
         # With MSG_BUFFER_SIZE=1 the operator asked for the lowest latency: reads are not merged either.
@@ -128,7 +128,7 @@ class App:
                 sender.count_posts(observer.counted.posted)
         self.monitor = monitor_of_app(
             config, self.registry, self.relay, self.estate, admission, observer, self._standing, worker,
-            self.viewers,
+            self.viewers, self.recordings,
         )  # fmt: skip
         self.succession = Succession(
             self.estate,

@@ -13,7 +13,7 @@ from .monitor.actions import Actions
 from .monitor.counters import Tallies
 from .monitor.monitor import Monitor
 from .monitor.observer import Observer
-from .monitor.recorded import NoRecordings, Recordings
+from .monitor.recorded import Recordings
 from .monitor.report import Report, Standing
 from .relay import Relay
 from .workers.estate import Estate
@@ -47,11 +47,10 @@ def monitor_of_app(
     standing: Callable[[], Standing],
     worker: str,
     viewers: ViewersSide,
-    recordings: Recordings | None = None,
+    recordings: Recordings,
 ) -> Monitor:
     """Return the monitor of a process that serves; `worker` is its name among several."""
     turns = estate.parts.turns
-    recordings = recordings or NoRecordings()
     report = Report(
         worker, registry, relay.on_air, estate.listeners, observer, turns, relay.watching,
         recordings, viewers.made, names_are_keys=config.url_layout == CHANNEL_KEY,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -35,13 +36,17 @@ def recordings_of(
     entrance: Entrance,
     hooks: CallbackHooks | None,
     init: Init,
+    tell: Callable[[str, str, float, int], None],
 ) -> Recordings:
     """Return them; `init` makes the first part of an MP4.
+
+    `tell` gets channel, file and reason, seconds and bytes of each file that is whole.
 
     Raises ConfigError where everything is to be recorded and the folder cannot be used.
     """
 
     def done(entry: Entry, grant: Grant, folder: str) -> None:
+        tell(entry.channel, f"{entry.file}: {entry.reason}", entry.seconds, entry.bytes)
         if hooks is not None:
             file = RecordedFile(folder, entry.file, entry.seconds, entry.bytes, entry.reason)
             values = {one.name: getattr(grant, one.name) for one in fields(Grant)}

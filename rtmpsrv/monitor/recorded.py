@@ -43,19 +43,19 @@ class Recordings(Protocol):
     def running_count(self) -> int:
         """How many channels are recorded now."""
 
-    def start(self, channel: str, format: str = "") -> bool:
+    def start(self, channel: str, form: str = "", /) -> bool:
         """Record what is published on a channel; False: nobody does here. Raises ValueError."""
 
-    def stop(self, channel: str) -> bool:
+    def stop(self, channel: str, /) -> bool:
         """Record it no more; tell whether it was recorded here."""
 
     def entries(self, channel: str = "") -> Sequence[Entry]:
         """Return the files there are, of one channel or of all. Blocks. Raises OSError."""
 
-    def running(self, channel: str) -> Mapping[str, Any] | None:
+    def running(self, channel: str, /) -> Mapping[str, Any] | None:
         """Return what is written now of a channel, None for nothing."""
 
-    def error(self, channel: str) -> str:
+    def error(self, channel: str, /) -> str:
         """Return why the last recording of what is published could not go on."""
 
 
@@ -67,7 +67,7 @@ class NoRecordings:
     def __init__(self) -> None:
         self.failed: dict[str, int] = {}
 
-    def start(self, channel: str, format: str = "") -> bool:
+    def start(self, channel: str, form: str = "", /) -> bool:
         """Record nothing."""
         return False
 

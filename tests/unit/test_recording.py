@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rtmpsrv.access.grants import Recorded
 from rtmpsrv.config import Config
 from rtmpsrv.entrance import Entrance
 from rtmpsrv.errors import ConfigError
+from rtmpsrv.monitor.observer import Observer
 from rtmpsrv.record.index import DONE, Entry
 from rtmpsrv.record.job import Plan
 from rtmpsrv.recording import is_wanted, plan_of, recordings_of
@@ -65,9 +67,9 @@ class Told:
         self.files.append(recorded)
 
 
-def of(config: Config, hooks: Any = None) -> Any:
+def of(config: Config, hooks: Any = None, tell: Callable[..., None] = lambda *_: None) -> Any:
     house = House()
-    return recordings_of(config, house.registry, house.relay, entrance(), hooks, lambda question: b"")
+    return recordings_of(config, house.registry, house.relay, entrance(), hooks, lambda question: b"", tell)
 
 
 def test_folder_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None:
@@ -84,3 +86,12 @@ def test_callback_is_told_of_a_file(tmp_path: Path) -> None:
     assert told.files[0].file == RecordedFile(str(tmp_path), "a.flv", 1.5, 10, "time")
     assert (told.files[0].channel, told.files[0].stream_id) == ("channel", "s1")
     of(Config(record_dir=str(tmp_path)))._done(Entry(DONE, "a.flv"), GRANT)
+
+
+def test_who_watches_the_server_is_told_of_a_file(tmp_path: Path) -> None:
+    observer = Observer()
+    recordings = of(Config(record_dir=str(tmp_path)), None, observer.recorded)
+    recordings._done(Entry(DONE, "a.flv", "channel", "s1", 1.0, 2.0, 1.5, 10, "time"), GRANT)
+    (event,) = observer.history.since(0)["events"]
+    assert (event["what"], event["channel"], event["reason"]) == ("recorded", "channel", "a.flv: time")
+    assert (event["seconds"], event["received_bytes"]) == (1.5, 10)

@@ -186,8 +186,8 @@ def test_a_viewer_without_a_connection_is_sent_away_and_kept_out(monkeypatch: py
 
 
 class Recordings(NoRecordings):
-    def start(self, channel: str, format: str = "") -> bool:
-        return channel == "news" and format == "flv"
+    def start(self, channel: str, form: str = "", /) -> bool:
+        return channel == "news" and form == "flv"
 
 
 def test_who_starts_a_recording_is_told_whether_there_was_anything(
