@@ -63,7 +63,7 @@ class House:
     def get(self, path: str) -> HTTPResponse:
         connection = self.ends.enter_context(closing(HTTPConnection("127.0.0.1", self.http, timeout=SEEN_S)))
         connection.request("GET", f"{path}?key={KEY}")
-        answer = connection.getresponse()
+        answer = self.ends.enter_context(connection.getresponse())
         assert answer.status == 200
         return answer
 
