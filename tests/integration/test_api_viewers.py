@@ -69,7 +69,9 @@ class House:
 
     def websocket(self, path: str) -> WebSocket:
         url = f"ws://127.0.0.1:{self.http}{path}?key={KEY}"
-        return self.ends.enter_context(closing(create_connection(url, timeout=SEEN_S)))
+        viewer = create_connection(url, timeout=SEEN_S)
+        self.ends.callback(viewer.sock.close)  # its own forgets it where the other end is gone
+        return viewer
 
     def hls(self) -> int:
         """Ask as a player by HLS does; return the status of the last answer."""
