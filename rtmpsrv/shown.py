@@ -21,7 +21,7 @@ class Shown:
 
     def __init__(self, site: Site, process: AvProcess) -> None:
         """Give the handlers to a site. Never blocks."""
-        logger = log.get("WATCH")
+        self.log = logger = log.get("WATCH")
         self.process = process
         self.mp4 = Mp4Site(self.process.init, logger)
         self.stills = StillSite(self.process.picture)
@@ -38,6 +38,33 @@ class Shown:
             tally=parts.tally,
         )  # fmt: skip
         self._site.add(HLS, self.hls)
+
+    # --- to another process -----------------------------------------------------------------------
+
+    def state_of(self, channel: str) -> dict[str, Any] | None:
+        """Return what is made of a channel, for `adopt` there; None for nothing. Never blocks."""
+        try:
+            return self.hls.makers.state_of(channel) if self.hls is not None else None
+        except Exception:  # a bug of ours; it begins anew there, and the channel moves all the same
+            self.log.exception("HLS does not go on in another process")
+            return None
+
+    def adopt(self, channel: str, value: dict[str, Any]) -> None:
+        """Go on with what was made of a channel that has moved here. Never blocks."""
+        try:
+            if self.hls is not None:
+                self.hls.makers.adopt(channel, value)
+        except Exception:  # as above
+            self.log.exception("HLS does not go on from another process")
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the numbers of all channels, for `inherit` there."""
+        return self.hls.makers.snapshot() if self.hls is not None else {}
+
+    def inherit(self, value: dict[str, Any]) -> None:
+        """Go on with numbers of another process."""
+        if self.hls is not None:
+            self.hls.makers.inherit(value)
 
     def describe(self) -> dict[str, Any]:
         """Return what an operator may want to know."""

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic, time
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import gevent
 from gevent.event import Event
 
 from rtmpsrv.errors import MediaLost, MediaRefused
-from rtmpsrv.live.budget import WINDOWS, Holder
-from rtmpsrv.live.reading import Batch, Began, Item, Lost, Over, Spliced
+from rtmpsrv.hls.partners import Headers, Memory, Reading
+from rtmpsrv.live.budget import WINDOWS
+from rtmpsrv.live.reading import NOWHERE, Batch, Began, Item, Lost, Over, Place, Spliced
 from rtmpsrv.log import Logger
+from rtmpsrv.media import hls_moved
 from rtmpsrv.media.hls_numbers import Numbering
 from rtmpsrv.media.hls_playlist import media_playlist, multivariant
 from rtmpsrv.media.hls_stream import AS_USUAL, HlsStream, Wishes
@@ -36,35 +38,10 @@ BANDWIDTH_STEP: Final = 10_000
 TOO_LARGE: Final = "This stream needs more memory for HLS than there is; the other formats play it"
 FAILED: Final = "HLS of this channel failed; the log says why"
 
-Headers = tuple[tuple[int, bytes], ...]
-
-
-class Reading(Protocol):
-    """A cursor over a channel's messages; see `live.reading`."""
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the channel is another process's now."""
-
-    @property
-    def headers(self) -> Headers:
-        """Those in force at what is read next."""
-
-    def read(self) -> Item | None:
-        """Return what comes next."""
-
-    def close(self) -> None:
-        """Be done."""
-
-
-class Memory(Protocol):
-    """What this process holds; see `live.budget`."""
-
-    def hold(self, kind: str, holder: Holder, count: int) -> None:
-        """Take note of what is held; may drop who holds most."""
-
-    def is_pressed(self, kind: str) -> bool:
-        """Tell whether as little as possible is to be held."""
+MOST_MOVED: Final = 48 << 20  # bytes of a window that another process gets; of more it makes a new one
+MOVED: Final = (
+    "on_air", "refusal", "codecs", "picture", "is_sound", "_has_begun", "_gone_at", "_index",
+)  # fmt: skip
 
 
 class Maker:
@@ -72,7 +49,7 @@ class Maker:
 
     def __init__(
         self,
-        subscribe: Callable[[Callable[[], None]], Reading],
+        subscribe: Callable[[Callable[[], None], Place], Reading],
         first_part: Callable[[Question], bytes],
         numbering: Numbering,
         window_ms: int,
@@ -80,10 +57,14 @@ class Maker:
         log: Logger,
         *,
         wishes: Wishes = AS_USUAL,
+        moved: dict[str, Any] | None = None,
         now: Callable[[], float] = monotonic,
         wall: Callable[[], float] = time,
     ) -> None:
-        """`subscribe` begins to read the channel, given whom to tell of news; `first_part` blocks."""
+        """`subscribe` begins to read the channel, given whom to tell of news and where; `first_part` blocks.
+
+        With what a maker in another process `moved` it goes on where that was.
+        """
         self.window = Window(numbering, window_ms)
         self.changed = Event()  # set once, when there is more; then it is another one
         self.on_air = False  # somebody publishes, or is waited for
@@ -107,6 +88,9 @@ class Maker:
         self._index = b""
         self._ready: dict[tuple[bool, bool], bytes] = {}  # playlists as they are now
         self._news = Event()
+        self._reading: Reading | None = None
+        if moved is not None:
+            self._take_up(moved)
         self._running: gevent.Greenlet[[], None] | None = gevent.spawn(self._run)
 
     @property
@@ -148,6 +132,14 @@ class Maker:
         if self._running is not None:
             self._running.kill()
 
+    def snapshot(self) -> dict[str, Any] | None:
+        """Return what a maker in another process goes on with; None: it begins anew. Never blocks."""
+        reading = self._reading
+        if reading is None or self.given_up:
+            return None
+        found = hls_moved.snapshot(self.window, self._stream, self._source, MOST_MOVED)
+        return found and {**found, **{name: getattr(self, name) for name in MOVED}, "place": reading.place}
+
     def describe(self) -> dict[str, Any]:
         """Return what an operator may want to know."""
         return {**self.window.describe(), "on_air": self.on_air}
@@ -156,11 +148,13 @@ class Maker:
 
     def _run(self) -> None:
         """Read and make as long as somebody asks; the top of a greenlet."""
-        reading: Reading | None = None
+        reading = self._reading
         try:
-            reading = self._subscribe(self._news.set)
-            while self._is_wanted() and not (reading.is_closed or self.given_up):
+            reading = self._reading = reading or self._subscribe(self._news.set, NOWHERE)
+            while self._is_wanted() and not self.given_up:
                 self._news.clear()
+                if reading.is_closed:  # a replica goes on in another process; this one for who stays here
+                    reading = self._reading = self._subscribe(self._news.set, reading.place)
                 self._read(reading)
                 self._make()
                 self._news.wait(self._patience_s())
@@ -177,6 +171,15 @@ class Maker:
                 reading.close()
             self._memory.hold(WINDOWS, self, 0)
             self._tell()
+
+    def _take_up(self, moved: dict[str, Any]) -> None:
+        """Be what another maker was."""
+        self._source = hls_moved.restore(moved, self.window, self._stream)
+        for name in MOVED:
+            setattr(self, name, moved[name])
+        self._count()
+        self._reading = self._subscribe(self._news.set, moved["place"])
+        self._news.set()
 
     def _give_up(self, why: str) -> None:
         """Hold nothing any more; the greenlet ends when it comes to it."""

@@ -11,6 +11,7 @@ from time import time
 from typing import Any, Final
 
 from rtmpsrv.hls.maker import Maker
+from rtmpsrv.media.hls_moved import FORM
 from rtmpsrv.media.hls_numbers import Numbering, restore
 
 MAX_KEPT: Final = 10_000  # channels whose numbers are known; of others they begin anew, further on
@@ -20,8 +21,8 @@ PREFIX_BYTES: Final = 4
 class Makers:
     """One for all. Never blocks, but `close`."""
 
-    def __init__(self, make: Callable[[str, Numbering], Maker], *, wall: Callable[[], float] = time) -> None:
-        """`make` starts a maker for a channel."""
+    def __init__(self, make: Callable[..., Maker], *, wall: Callable[[], float] = time) -> None:
+        """`make` starts a maker for a channel, with numbers, and with what another one was if that moved."""
         self._make = make
         self._wall = wall
         self._makers: dict[str, Maker] = {}
@@ -53,6 +54,17 @@ class Makers:
         for channel, numbers in value.items():
             if channel not in self._makers:
                 self._numberings[channel] = restore(numbers)
+
+    def state_of(self, channel: str) -> dict[str, Any] | None:
+        """Return what a maker in another process goes on with; None for nothing. Never blocks."""
+        maker = self.find(channel)
+        return maker.snapshot() if maker is not None else None
+
+    def adopt(self, channel: str, value: dict[str, Any]) -> None:
+        """Go on as the maker of another process, where there is none here. Never blocks."""
+        if self.find(channel) is None and value["form"] == FORM:
+            maker = self._makers[channel] = self._make(channel, self._numbering(channel), value)
+            self._numberings[channel] = maker.window.numbering
 
     def close(self) -> None:
         """End all. Idempotent. Blocks until their greenlets have ended."""

@@ -31,11 +31,11 @@ def hls_handler(
 ) -> HlsHandler:
     """Return what answers requests for HLS; `first_part` makes the beginnings of MP4, and blocks."""
 
-    def make(channel: str, numbering: Numbering) -> Maker:
+    def make(channel: str, numbering: Numbering, moved: dict[str, Any] | None = None) -> Maker:
         # The channel as it is then: one that nobody wants is forgotten.
         return Maker(
-            lambda notify: registry.open(channel).subscribe(notify),
-            first_part, numbering, window_ms, registry.budget, log.get("HLS"), wishes=wishes,
+            lambda notify, place: registry.open(channel).subscribe(notify, place),
+            first_part, numbering, window_ms, registry.budget, log.get("HLS"), wishes=wishes, moved=moved,
         )  # fmt: skip
 
     def let_in(request: Any, leave: Callable[[], None]) -> Held:

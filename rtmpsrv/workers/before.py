@@ -30,6 +30,7 @@ class _Slice:
     frozen: list[Frozen] = field(default_factory=list)
     channels: dict[str, int | None] = field(default_factory=dict)  # with the process that publishes them on
     published: set[str] = field(default_factory=set)  # those whose publishers are in it
+    made: dict[str, Any] = field(default_factory=dict)  # of channels, for viewers
 
 
 class Before:
@@ -80,6 +81,9 @@ class Before:
                     self._mirror(name, pid)
             elif name not in prepared.published:
                 self._estate.copied(name)
+        for name, made in prepared.made.items():
+            if made is not None and self._estate.made is not None:
+                self._estate.made.adopt(name, made)
         for frozen in prepared.frozen:
             if self._renumbers:
                 frozen.state.client.number = next(self._estate.numbers)
@@ -140,6 +144,7 @@ class Before:
                     estate.published_here(name)
                 channel = estate.registry.adopt(name, value, own)
                 prepared.channels[name] = pid
+                prepared.made[name] = value.get("made")  # not of an older version
                 estate.tell(channel.take_news())
         except Exception as exc:  # noqa: BLE001 - it must cost this slice only, and goes on where it was
             if isinstance(exc, CannotMove):

@@ -171,6 +171,22 @@ class Numbers:
         self._next = max(self._next, number)
 
 
+class Made(Protocol):
+    """What is made of channels for viewers, beside what they are sent. Never blocks."""
+
+    def state_of(self, channel: str) -> Any:
+        """Return what is made of a channel, for `adopt` in another process; None for nothing."""
+
+    def adopt(self, channel: str, value: Any) -> None:
+        """Go on with what another process made of a channel."""
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what may never be used twice, for `inherit` in another process."""
+
+    def inherit(self, value: dict[str, Any]) -> None:
+        """Go on where another process has stopped."""
+
+
 class Mirrored(Protocol):
     """Channels here that another process owns."""
 
@@ -242,6 +258,7 @@ class Estate:
     link_lost_after: Callable[[Authority, set[int] | None], None] | None = None  # tells the successor
     login_secret: bytes = field(default=b"", repr=False)  # for the challenges of logins
     turned_away: Blocks = field(default_factory=Blocks)  # who may not play what for a while
+    made: Made | None = None  # of channels
     past: Past | None = None  # what is remembered of those that are gone
     doors: list[Door] = field(default_factory=list)  # other ports; the successor gets their sockets
 

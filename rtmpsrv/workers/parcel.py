@@ -109,6 +109,8 @@ def freeze(part: Slice[Served], estate: Estate, *, late: bool = False) -> Parcel
         if late and not value["outputs"]:
             continue
         owner = os.getpid() if name in fixed else _elder_that_owns(name, estate)
+        if estate.made is not None:
+            value["made"] = estate.made.state_of(name)
         parcel.channels.append(Moved(name, value, len(segments[name]), owner))
         parcel.descriptors += segments[name]
     for _listener, frozen in parcel.frozen:

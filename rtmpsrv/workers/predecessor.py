@@ -162,6 +162,8 @@ class Predecessor:
         serve = {"kind": "serve", "moves": moves, "number": number, "blocks": closed, "turned_away": away}
         if estate.past is not None:
             serve["past"] = estate.past.snapshot()
+        if estate.made is not None:
+            serve["made"] = estate.made.numbers()
         self._talk.say(serve)
         self._talk.answer(max(STEP_S, self._start_s / 2), "serving")
         self.serving = self._handing.serving = True

@@ -149,6 +149,8 @@ class Successor:
                         estate.turned_away.add(who, seconds, monotonic())
                     if estate.past is not None and "past" in message:
                         estate.past.adopt(message["past"])
+                    if estate.made is not None and "made" in message:
+                        estate.made.inherit(message["made"])
                     self._talk.tell({"kind": "serving"})
                     return
                 case "elder":

@@ -8,6 +8,8 @@ from rtmpsrv import log
 from rtmpsrv.av.process import AvProcess
 from rtmpsrv.live.output import LiveLimits
 from rtmpsrv.live.registry import Registry
+from rtmpsrv.media.hls_moved import FORM
+from rtmpsrv.media.hls_numbers import Numbering
 from rtmpsrv.server.clock import LoopClock
 from rtmpsrv.server.http.routes import HLS, JPG, MP4
 from rtmpsrv.server.http.site import Site, ViewerHost
@@ -31,4 +33,26 @@ def test_nothing_runs_before_somebody_asks() -> None:
     assert HLS in site.handlers
     assert shown.describe()["hls"] == {"channels": {}, "viewers": 0}
     shown.close()
+    shown.close()
+
+
+def test_what_is_made_goes_on_elsewhere_or_begins_anew() -> None:
+    site = Site(cast(ViewerHost, None))
+    shown = Shown(site, AvProcess(log.get("AV")))
+    assert shown.state_of("a") is None
+    shown.adopt("a", {})
+    shown.inherit({})
+    assert shown.numbers() == {}
+    registry: Registry[str] = Registry(LoopClock(), LiveLimits(), 1 << 20, 4096)
+    parts = SimpleNamespace(slots=None, numbers=count(1))
+    shown.show_hls(registry, cast(ServerParts, parts), 30)
+    assert shown.state_of("a") is None
+    numbers = Numbering(7, "ab").snapshot()
+    shown.inherit({"a": numbers})
+    assert shown.numbers() == {"a": numbers}
+    shown.adopt("a", {"form": FORM})
+    assert shown.hls is not None
+    assert shown.hls.makers.find("a") is None, "what is broken costs no more than itself"
+    shown.hls.makers.state_of = lambda channel: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    assert shown.state_of("a") is None
     shown.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import gevent
 from gevent.event import Event
@@ -10,7 +11,7 @@ from gevent.event import Event
 from rtmpsrv import log
 from rtmpsrv.hls.maker import Maker
 from rtmpsrv.live.budget import Budget
-from rtmpsrv.live.reading import Batch, Began, Item
+from rtmpsrv.live.reading import NOWHERE, Batch, Began, Item, Place
 from rtmpsrv.media.hls_numbers import Numbering
 from rtmpsrv.media.mp4_source import Question
 from rtmpsrv.protocol.messages import AUDIO, VIDEO
@@ -29,11 +30,14 @@ class Source:
         self.notify: Callable[[], None] = lambda: None
         self.failure: Exception | None = None
         self.cannot = False  # be read
+        self.place = NOWHERE
+        self.subscribed = 0
 
-    def subscribe(self, notify: Callable[[], None]) -> Source:
+    def subscribe(self, notify: Callable[[], None], place: Place = NOWHERE) -> Source:
         if self.cannot:
             raise RuntimeError("a bug")
-        self.notify = notify
+        self.notify, self.place, self.is_closed = notify, place, False
+        self.subscribed += 1
         return self
 
     def read(self) -> Item | None:
@@ -49,7 +53,12 @@ class Stage:
     """Time goes on as frames are sent."""
 
     def __init__(
-        self, numbering: Numbering | None = None, *, fails: bool = False, memory: Budget | None = None
+        self,
+        numbering: Numbering | None = None,
+        *,
+        fails: bool = False,
+        memory: Budget | None = None,
+        moved: dict[str, Any] | None = None,
     ) -> None:
         self.now = 100.0
         self.source = Source()
@@ -62,7 +71,7 @@ class Stage:
         self.media_ms = 0
         self.maker = Maker(
             self.source.subscribe, self.first_part, self.numbering, 8000, self.memory, log.get("HLS"),
-            now=self.clock, wall=lambda: WALL_S + self.now,
+            moved=moved, now=self.clock, wall=lambda: WALL_S + self.now,
         )  # fmt: skip
 
     def clock(self) -> float:

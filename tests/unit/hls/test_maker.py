@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -211,11 +212,48 @@ def test_ends_some_time_after_the_publisher(stage: Stage) -> None:
     assert not stage.is_running()
 
 
-def test_ends_with_the_reading(stage: Stage) -> None:
+def test_goes_on_beside_what_has_moved(stage: Stage) -> None:
     stage.begin()
+    stage.source.place = (1, 77)
     stage.source.is_closed = True
     stage.send()
-    assert not stage.is_running()
+    assert stage.is_running()
+    assert stage.is_on_air(), "who waits here goes on waiting"
+    assert (stage.source.subscribed, stage.source.place) == (2, (1, 77))
+
+
+@pytest.mark.parametrize("played_s", [0.0, 0.5, 3.0, 7.3])
+def test_replica_makes_the_same_of_the_same(stage: Stage, played_s: float) -> None:
+    stage.begin()
+    stage.play(played_s)
+    stage.source.place = (1, 77)
+    value = pickle.loads(pickle.dumps(stage.maker.snapshot()))
+    replica = Stage(moved=value)
+    replica.now, replica.media_ms, replica.asked = stage.now, stage.media_ms, list(stage.asked)
+    assert replica.source.place == (1, 77)
+    assert replica.is_on_air()
+    assert replica.memory.used_bytes == stage.memory.used_bytes
+    for one in (stage, replica):
+        one.play(9)
+        one.let_run()
+    lists = [one.maker.playlist(True, False) for one in (stage, replica)]
+    assert lists[0] == lists[1]
+    assert lists[0].count(b"EXT-X-DISCONTINUITY\n") <= 1
+    parsed = parse(lists[0].decode())
+    for segment in parsed.segments:
+        name = segment.uri.rstrip("\0")
+        assert stage.maker.window.find(name) == replica.maker.window.find(name) is not None
+    assert stage.maker.multivariant() == replica.maker.multivariant()
+    replica.close()
+    assert replica.memory.used_bytes == 0
+
+
+def test_what_makes_nothing_has_no_state(stage: Stage) -> None:
+    assert Stage().maker.snapshot() is None, "it has not begun"
+    stage.begin()
+    stage.play(1)
+    stage.maker.drop("too much")
+    assert stage.maker.snapshot() is None
 
 
 def test_bug_ends_what_is_made_and_that_is_said_for_a_while(

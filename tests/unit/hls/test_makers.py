@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from typing import Any
+
 import pytest
 
 from rtmpsrv.hls import makers as module
@@ -16,8 +19,8 @@ class Crew:
         self.made: list[Stage] = []
         self.makers = Makers(self.make, wall=lambda: WALL_S + 0.5)
 
-    def make(self, channel: str, numbering: Numbering) -> Maker:
-        stage = Stage(numbering)
+    def make(self, channel: str, numbering: Numbering, moved: dict[str, Any] | None = None) -> Maker:
+        stage = Stage(numbering, moved=moved)
         stage.let_run()
         self.made.append(stage)
         return stage.maker
@@ -88,3 +91,23 @@ def test_numbers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     crew.makers.open("d")
     assert list(crew.makers.snapshot()) == ["b", "c", "d"]  # all are in use
     crew.makers.close()
+
+
+def test_maker_goes_on_in_another_process_with_its_numbers() -> None:
+    crew, other = Crew(), Crew()
+    assert crew.makers.state_of("a") is None
+    crew.makers.open("a")
+    crew.made[0].begin()
+    crew.made[0].play(5)
+    value = pickle.loads(pickle.dumps(crew.makers.state_of("a")))
+    other.makers.adopt("a", value)
+    other.makers.inherit({"a": Numbering(1, "old").snapshot()})
+    (stage,) = other.made
+    assert other.makers.find("a") is stage.maker
+    assert other.makers.snapshot() == crew.makers.snapshot()
+    assert other.makers.snapshot()["a"]["next_segment"] > WALL_S
+    other.makers.adopt("a", value)
+    other.makers.adopt("b", {**value, "form": 0})
+    assert len(other.made) == 1, "one is there, and what cannot be read is not"
+    crew.makers.close()
+    other.makers.close()

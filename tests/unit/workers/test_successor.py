@@ -358,3 +358,40 @@ def test_unsent_reports_are_taken_over(played: Played) -> None:
 
 def state() -> SessionState:
     return begin(Client(5, "127.0.0.1", 1935, False), SessionSettings(chunk_size=CHUNK_SIZE), monotonic())
+
+
+class Workshop:
+    """Something that is made of channels."""
+
+    def __init__(self, made: dict[str, object] | None = None) -> None:
+        self.made = made or {}
+        self.inherited: list[dict[str, object]] = []
+
+    def state_of(self, channel: str) -> object:
+        return self.made.get(channel)
+
+    def adopt(self, channel: str, value: object) -> None:
+        assert channel not in self.made
+        self.made[channel] = value
+
+    def numbers(self) -> dict[str, object]:
+        return {"numbers of": sorted(self.made)}
+
+    def inherit(self, value: dict[str, object]) -> None:
+        self.inherited.append(value)
+
+
+@pytest.mark.parametrize("makes", [True, False])
+def test_what_is_made_of_channels_goes_on_in_the_new_process(handover: Handover, makes: bool) -> None:
+    handover.publisher()
+    handover.publisher("plain")
+    handover.old.estate.made = Workshop({"app": [b"segment"], "gone": 1})
+    running, following = handover.begin(), handover.succeed()
+    new = handover.new
+    assert new is not None
+    workshop = Workshop()
+    new.estate.made = workshop if makes else None
+    assert running.get(timeout=PATIENCE_S)
+    following.join(PATIENCE_S)
+    assert workshop.made == ({"app": [b"segment"]} if makes else {})
+    assert workshop.inherited == ([{"numbers of": ["app", "gone"]}] if makes else [])

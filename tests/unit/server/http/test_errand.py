@@ -80,7 +80,7 @@ def test_why_it_is_over() -> None:
 
 def test_it_is_passed_on_once() -> None:
     session = Session(b"one two")
-    session.errand.begin(4)
+    session.errand.begin(b"one ")
     passed: list[bool] = []
     for _ in range(2):
         session.errand.pass_on(lambda: passed.append(True))
