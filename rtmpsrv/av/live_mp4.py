@@ -167,6 +167,8 @@ class LiveMp4:
             elif isinstance(item, Lost):
                 if self._source is None or not self._source.go_on(reading.headers):
                     self._change(reading.headers)
+                elif self._fragments is not None:
+                    self._fragments.skip()
             elif isinstance(item, Over):
                 self._finish()
             if count % GIVE_WAY_AFTER == 0:

@@ -1,7 +1,9 @@
 """Fragments for who watches now: at once what has come until now, cut where players can begin. Pure.
 
-The last frame of each has no next one yet, and gets the duration of the one before it: browsers take a gap of
-up to two of them for none.
+The last frame of each has no next one yet, and is given a duration that others had. Browsers (Media Source
+Extensions, coded frame processing) drop all up to a keyframe where decoding times step by more than twice
+that: the next one is then decoded no later than they bear, and shown when it should be. Its track makes up
+for that step by step.
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from rtmpsrv.media.mp4 import Part, Run, fragment
-from rtmpsrv.media.mp4_source import Timed, TrackFacts
+from rtmpsrv.media.mp4_source import MAX_JUMP_MS, Timed, TrackFacts
 from rtmpsrv.protocol.messages import VIDEO
 
 FIRST_DURATION_MS: Final = 30  # of a track's first frame, where no other tells
-MAX_GUESS_MS: Final = 1000
+BORNE: Final = 2  # durations from one decoding time to the next
 
 
 class Cut(NamedTuple):
@@ -32,8 +34,7 @@ class LiveFragments:
         # Whose keyframes players begin at; 0: at any frame, since there is no video.
         self._leading = next((one.number for one in tracks if one.kind == VIDEO), 0)
         self._sequence = 0
-        self._steps: dict[int, int] = {}  # between the last two frames of a track
-        self._last: dict[int, int] = {}  # time of a track's last frame
+        self._pace: dict[int, _Pace] = {one.number: _Pace() for one in tracks}
 
     def cut(self, samples: Iterable[Timed]) -> list[Cut]:
         """Return what these frames make: one fragment, and one more for each keyframe among them."""
@@ -48,6 +49,11 @@ class LiveFragments:
             cuts.append(self._fragment(group))
         return cuts
 
+    def skip(self) -> None:
+        """Let times step as far as they do, once: something was left out, and a keyframe comes."""
+        for pace in self._pace.values():
+            pace.skip()
+
     def _starts(self, sample: Timed) -> bool:
         return sample.number == self._leading and sample.is_keyframe
 
@@ -56,23 +62,36 @@ class LiveFragments:
         by_track: dict[int, list[Timed]] = {}
         for sample in group:
             by_track.setdefault(sample.number, []).append(sample)
-        runs = [
-            Run(number, by_track[number][0].time, self._parts(by_track[number]))
-            for number in sorted(by_track)
-        ]
+        runs = [self._pace[number].run(by_track[number]) for number in sorted(by_track)]
         return Cut(fragment(self._sequence, runs), not self._leading or self._starts(group[0]))
 
-    def _parts(self, samples: list[Timed]) -> list[Part]:
-        number = samples[0].number
+
+class _Pace:
+    """How fast the frames of one track follow each other."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None  # time of the last frame
+        self._latest: int | None = None  # when the next one is decoded at the latest; None: when it should be
+        self._steps: tuple[int, ...] = ()  # the last two between frames
+
+    def run(self, samples: list[Timed]) -> Run:
+        """Return these frames with their durations."""
         times = [sample.time for sample in samples]
-        if number in self._last:
-            self._steps[number] = times[0] - self._last[number]
+        decoded = times[0] if self._latest is None else min(times[0], self._latest)
+        late = times[0] - decoded
         steps = [after - before for before, after in pairwise(times)]
-        if steps:
-            self._steps[number] = steps[-1]
-        self._last[number] = times[-1]
-        steps.append(min(self._steps.get(number, FIRST_DURATION_MS), MAX_GUESS_MS))
-        return [
-            Part(step, sample.offset, sample.is_keyframe, sample.data)
+        before = () if self._last is None else (times[0] - self._last,)
+        self._steps = (*self._steps, *before, *steps)[-2:]
+        # Of two steps the smaller one: a pause is none that is to be expected, and sound must not overlap.
+        steps.append(min(*self._steps, MAX_JUMP_MS) if self._steps else FIRST_DURATION_MS)
+        self._last = times[-1]
+        self._latest = times[-1] - late + BORNE * steps[-1]
+        parts = [
+            Part(step, sample.offset + late, sample.is_keyframe, sample.data)
             for step, sample in zip(steps, samples, strict=True)
         ]
+        return Run(samples[0].number, decoded, parts)
+
+    def skip(self) -> None:
+        """See `LiveFragments.skip`."""
+        self._last = self._latest = None

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from itertools import pairwise
 
-from rtmpsrv.media.mp4_live import FIRST_DURATION_MS, MAX_GUESS_MS, LiveFragments
-from rtmpsrv.media.mp4_source import Timed, TrackFacts
+import pytest
+
+from rtmpsrv.media.mp4_live import FIRST_DURATION_MS, Cut, LiveFragments
+from rtmpsrv.media.mp4_source import MAX_JUMP_MS, Timed, TrackFacts
 from rtmpsrv.protocol.messages import AUDIO, VIDEO
 from tests.unit.media.test_mp4 import boxes
 
@@ -50,11 +54,61 @@ def test_a_fragment_begins_with_each_keyframe() -> None:
     assert [boxes(cut.data)["mdat"] for cut in cuts] == [[b"intertone"], [b"key"], [b"key"]]
 
 
-def test_the_last_frame_lasts_as_long_as_the_one_before() -> None:
+def test_the_last_frame_lasts_as_long_as_others_did() -> None:
     live = LiveFragments([PICTURE])
-    durations = [runs(cut.data)[0][2] for time in (0, 40, 90, 5000) for cut in live.cut([key(time)])]
+    durations = [
+        runs(cut.data)[0][2]
+        for time in (0, 40, 80, 1000, 1040, 10_000, 100_000, 190_000)
+        for cut in live.cut([key(time)])
+    ]
 
-    assert durations == [[FIRST_DURATION_MS], [40], [50], [MAX_GUESS_MS]]
+    assert durations == [[FIRST_DURATION_MS], [40], [40], [40], [40], [40], [8960], [MAX_JUMP_MS]]
+
+
+def moments(cuts: list[Cut]) -> list[tuple[int, int, int]]:
+    """Of fragments of one frame each: when it is decoded, for how long it lasts, and when it is shown."""
+    found = []
+    for cut in cuts:
+        (track,) = boxes(boxes(cut.data)["moof"][0])["traf"]
+        ((_, time, (duration,)),) = runs(cut.data)
+        (offset,) = struct.unpack_from(">i", boxes(track)["trun"][0], 24)
+        found.append((time, duration, time + offset))
+    return found
+
+
+@pytest.mark.parametrize("frame", [inter, tone])
+def test_no_pause_makes_browsers_drop_what_follows(frame: Callable[[int], Timed]) -> None:
+    times = [0, 40, 80, 280, 320, 360, 400, 440, 480, 520]
+    live = LiveFragments([PICTURE, SOUND])
+
+    seen = moments([cut for time in times for cut in live.cut([frame(time)])])
+
+    assert [shown for _, _, shown in seen] == times
+    for (before, lasts, _), (decoded, _, _) in pairwise(seen):
+        assert before < decoded <= before + 2 * lasts
+    assert [shown - decoded for decoded, _, shown in seen] == [0, 0, 0, 120, 80, 40, 0, 0, 0, 0]
+
+
+def test_frames_together_are_as_late_as_the_first_of_them() -> None:
+    live = LiveFragments([PICTURE])
+    for time in (0, 40):
+        live.cut([inter(time)])
+
+    (cut,) = live.cut([inter(240), inter(280), inter(500)])
+    assert runs(cut.data) == [(1, 120, [40, 220, 40])]
+    (cut,) = live.cut([inter(540)])
+    assert runs(cut.data)[0][1] == 120 + 260 + 2 * 40
+
+
+def test_after_something_was_left_out_time_jumps() -> None:
+    live = LiveFragments([PICTURE])
+    for time in (0, 40):
+        live.cut([inter(time)])
+    live.skip()
+
+    (cut,) = live.cut([key(9000)])
+
+    assert runs(cut.data) == [(1, 9000, [40])]
 
 
 def test_players_may_begin_at_any_fragment_of_audio() -> None:
