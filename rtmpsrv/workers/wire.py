@@ -53,13 +53,32 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} may not be sent")
 
 
+class _Plain(pickle.Unpickler):
+    """Builds numbers, texts, bytes and what holds them."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"{module}.{name} may not be sent by this process")
+
+
 class Wire:
     """One end. Any greenlet may `post`; one at a time may `receive`. The owner closes it."""
 
-    def __init__(self, sock: gsocket.socket, *, max_waiting_bytes: int = MAX_WAITING_BYTES) -> None:
-        """Take over a connected socket of the family AF_UNIX."""
+    def __init__(
+        self,
+        sock: gsocket.socket,
+        *,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        is_trusted: bool = True,
+    ) -> None:
+        """Take over a connected socket of the family AF_UNIX.
+
+        One that is not trusted, since others may have got hold of it, sends plain values only.
+        """
         self._socket = sock
         self._max_waiting_bytes = max_waiting_bytes
+        self._max_message_bytes = max_message_bytes
+        self._is_trusted = is_trusted
         self._waiting: deque[tuple[bytes, list[int]]] = deque()  # descriptors of our own
         self._waiting_bytes = 0
         self._written = Event()
@@ -103,12 +122,14 @@ class Wire:
         try:
             with gevent.Timeout(timeout_s, too_slow):
                 size, count = _HEADER.unpack(self._read(_HEADER.size))
-                if size > MAX_MESSAGE_BYTES:
-                    raise WireLost(f"message of {size} bytes, limit {MAX_MESSAGE_BYTES}")
+                if size > self._max_message_bytes:
+                    raise WireLost(f"message of {size} bytes, limit {self._max_message_bytes}")
+                if count and not self._is_trusted:
+                    raise WireLost("descriptors that nobody wants")
                 while len(fds) < count:
                     fds += self._read_descriptors(min(BATCH, count - len(fds)))
                 data = self._read(size)
-            return _Unpickler(io.BytesIO(data)).load(), fds
+            return (_Unpickler if self._is_trusted else _Plain)(io.BytesIO(data)).load(), fds
         except BaseException as exc:
             for fd in fds:
                 close(fd)

@@ -96,3 +96,29 @@ def test_oversized_message_is_refused(pair: Pair) -> None:
     pair[0]._socket.sendall(struct.pack("!II", 0xFFFFFFFF, 0))
     with pytest.raises(WireLost, match="limit"):
         pair[1].receive(PATIENCE_S)
+
+
+@pytest.mark.parametrize(
+    ("size", "descriptors", "value", "why"),
+    [
+        (None, 0, PlayerState(), "may not be sent by this process"),
+        (None, 1, 0, "descriptors that nobody wants"),
+        (1001, 0, 0, "limit 1000"),
+    ],
+)
+def test_one_that_is_not_trusted_sends_plain_values_only(
+    size: int | None, descriptors: int, value: object, why: str
+) -> None:
+    ours, theirs = gsocket.socketpair(gsocket.AF_UNIX)
+    wire, other = Wire(ours, max_message_bytes=1000, is_trusted=False), Wire(theirs)
+    plain = ("yes", 1, "", ((True, b"made"),))
+    other.post(plain)
+    assert wire.receive(PATIENCE_S) == (plain, [])
+
+    data = pickle.dumps(value)
+    other._socket.sendall(struct.pack("!II", len(data) if size is None else size, descriptors) + data)
+
+    with pytest.raises(WireLost, match=why):
+        wire.receive(PATIENCE_S)
+    wire.close()
+    other.close()
