@@ -1,5 +1,11 @@
 """Entry point of the process of FFmpeg's libraries, which one that serves starts: `python -m rtmpsrv.av`."""
 
+import os
+
+# Whoever started the server may have left it descriptors that each new program inherits: sockets that listen,
+# files. None is for this process, but its streams and the wire, number 3; nothing of ours is open yet.
+os.closerange(4, os.sysconf("SC_OPEN_MAX"))
+
 from gevent import monkey
 
 monkey.patch_all()

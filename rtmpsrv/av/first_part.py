@@ -27,6 +27,7 @@ _FRAME_MS: Final = 40
 _MS: Final = Fraction(1, 1000)
 _BUFFER_BYTES: Final = 1 << 20
 MAX_PICTURE_WIDTH: Final = 1280  # pixels, of a still; larger ones are made smaller
+MAX_PIXELS: Final = 8192 * 4608  # of what is decoded: 8K, with some room
 _JPEG_QUALITY: Final = 4  # FFmpeg's scale, from 1 (best) to 31
 _BROKEN: Final = (
     av.FFmpegError,
@@ -100,6 +101,7 @@ def _jpeg(question: Question) -> bytes:
     with av.open(io.BytesIO(_flv(tracks)), "r", format="flv") as source:
         stream: Any = _stream_of(source, VIDEO)
         stream.codec_context.thread_count = 1
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         for packet in source.demux(stream):
             for frame in stream.decode(packet):
                 return _encoded(frame)

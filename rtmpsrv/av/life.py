@@ -21,8 +21,10 @@ from rtmpsrv.workers.wire import Wire
 
 MEMORY_BYTES: Final = 1 << 30  # of addresses; the libraries take some 160 MB for usual questions
 NICENESS: Final = 5  # streams come first
+DESCRIPTORS: Final = 64
 # A question that is in the library's hands cannot be told to stop: the system does it.
 ALARM_S: Final = 2 * DEADLINE_S
+CPU_S: Final = 4.0  # of all threads
 
 Made = Callable[[Question], bytes]
 
@@ -58,6 +60,7 @@ def restrict() -> None:
     """Bound what this process may take, and leave signals to those that serve. Never blocks."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
     for number in BLOCKED:
         signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
@@ -68,6 +71,7 @@ def restrict() -> None:
 def _answer(make: Made, question: Question) -> tuple[bool, bytes | str]:
     """Return what was made, or why it cannot be."""
     signal.alarm(int(ALARM_S))
+    signal.setitimer(signal.ITIMER_PROF, CPU_S)
     try:
         return True, make(question)
     except MediaRefused as exc:
@@ -75,4 +79,5 @@ def _answer(make: Made, question: Question) -> tuple[bool, bytes | str]:
     except MemoryError:
         return False, "that takes too much memory"
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)

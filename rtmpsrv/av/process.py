@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import blake2b
 from importlib.util import find_spec
 from time import monotonic
 from typing import Any, Final
@@ -26,13 +28,16 @@ from rtmpsrv.workers.wire import Wire
 
 COMMAND: Final = ("-m", "rtmpsrv.av")
 START_S: Final = 10.0  # to load the libraries
+START_AGAIN_S: Final = 5.0  # after it did not start
 DEADLINE_S: Final = 5.0  # for an answer
+THERE_S: Final = 2.0  # to say that it is there
 IDLE_S: Final = 60.0  # without a question; then it ends
 REAP_S: Final = 2.0
 MAX_WAITING: Final = 100  # that wait for their turn
 BLAME_S: Final = 10.0  # for how long what ended it is not asked again
 MAX_BLAMED: Final = 100
 MAX_ANSWER_BYTES: Final = 8 << 20
+_AROUND_BYTES: Final = 1 << 10  # an answer, as it is sent
 BLOCKED: Final = (
     signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2,
 )  # fmt: skip
@@ -60,17 +65,24 @@ class AvProcess:
         self._idle_s = idle_s
         self._deadline_s = deadline_s
         self._turn = Semaphore(1)
+        self._warming: gevent.Greenlet[[], None] | None = None
+        self._start_at = 0.0  # not before
         self._waiting = 0
         self._running: _Running | None = None
         self._asked_at = 0.0
         self._resting: gevent.Greenlet[[_Running], None] | None = None
-        self._blamed: dict[Question, float] = {}  # what it ended at, and until when it is not asked
+        self._blamed: dict[bytes, float] = {}  # hashes of what it ended at, and until when it is not asked
         self._closed = False
 
     @property
     def pid(self) -> int | None:
         """Its number; None while there is none."""
         return self._running.pid if self._running is not None else None
+
+    def warm(self) -> None:
+        """Start it, if need be: a question will come soon. Never blocks."""
+        if self._warming is None and not self._waiting and not self._closed:
+            self._warming = gevent.spawn(self._warm)
 
     def init(self, question: Question) -> bytes:
         """Return the first part of an MP4. Blocks for seconds at most. Raises MediaRefused, MediaLost."""
@@ -87,8 +99,10 @@ class AvProcess:
     def close(self) -> None:
         """End it; who waits gets MediaLost. Idempotent. Blocks for seconds at most."""
         self._closed = True
-        if self._resting is not None:
-            self._resting.kill()
+        for one in (self._warming, self._resting):
+            if one is not None:
+                one.kill()
+        self._warming = None
         self._end("the server ends")
 
     # --- private ----------------------------------------------------------------------------------
@@ -110,19 +124,19 @@ class AvProcess:
 
     def _answer(self, name: str, question: Question) -> tuple[bool, object]:
         now = monotonic()
-        if self._blamed.get(question, 0.0) > now:
+        if self._blamed and self._blamed.get(_hash(name, question), 0.0) > now:
             raise MediaLost("what this stream sends has ended FFmpeg's process")
         self.questions += 1
         try:
             answer = self._told(name, question)
         except NoAnswer as exc:
-            self._blame(question, now)
+            self._blame(_hash(name, question), now)
             raise MediaLost("FFmpeg's process does not answer what this stream sends") from exc
         except CallLost:
             try:  # it may have died of something else, just before
                 answer = self._told(name, question)
             except CallLost as exc:
-                self._blame(question, now)
+                self._blame(_hash(name, question), now)
                 raise MediaLost("FFmpeg's process ended at what this stream sends") from exc
         good, found = answer
         if good is True and isinstance(found, bytes) and len(found) <= MAX_ANSWER_BYTES:
@@ -142,26 +156,50 @@ class AvProcess:
         finally:
             self._asked_at = monotonic()
 
+    def _warm(self) -> None:
+        """The top of a greenlet."""
+        try:
+            with suppress(MediaLost, MediaRefused), self._turn:
+                self._started()
+                self._asked_at = monotonic()
+        finally:
+            self._warming = None
+
     def _started(self) -> _Running:
+        """Return it as soon as it is there. Raises MediaLost, MediaRefused."""
         if self._closed:
             raise MediaLost("the server ends")
-        if self._running is not None and not self._running.is_alive:
-            self._end("it was gone")
-        if self._running is not None:
+        if self._running is not None and self._is_there(self._running):
             return self._running
         if find_spec("av") is None:
             raise MediaRefused(MISSING)
+        if monotonic() < self._start_at:
+            raise MediaLost("FFmpeg's process does not start")
         try:
             running = self._running = _Running(self._command, self._log)
             running.calls.call("ready", timeout_s=START_S)
         except (OSError, CallLost) as exc:
             self.ended += 1
+            self._start_at = monotonic() + START_AGAIN_S
             self._end("it did not start")
             self._log.warning("FFmpeg's process does not start: %s", exc)
             raise MediaLost("FFmpeg's process does not start") from exc
         self._asked_at = monotonic()
         self._resting = gevent.spawn(self._rest, running)
         return running
+
+    def _is_there(self, running: _Running) -> bool:
+        """Tell whether it answers; end it otherwise: whatever has happened to it, nobody is to blame now."""
+        if running.is_alive:
+            try:
+                running.calls.call("ready", timeout_s=THERE_S)
+            except CallLost as exc:
+                self._log.warning("FFmpeg's process is started again: %s", exc)
+            else:
+                return True
+        self.ended += 1
+        self._end("it was gone")
+        return False
 
     def _rest(self, running: _Running) -> None:
         """End it once nobody has asked for long enough; the top of a greenlet."""
@@ -179,10 +217,10 @@ class AvProcess:
         if running is not None:
             running.end(reason)
 
-    def _blame(self, question: Question, now: float) -> None:
-        self._blamed = {one: until for one, until in self._blamed.items() if until > now}
+    def _blame(self, one: bytes, now: float) -> None:
+        self._blamed = {other: until for other, until in self._blamed.items() if until > now}
         if len(self._blamed) < MAX_BLAMED:
-            self._blamed[question] = now + BLAME_S
+            self._blamed[one] = now + BLAME_S
 
 
 class _Running:
@@ -199,7 +237,7 @@ class _Running:
             raise
         finally:
             theirs.close()
-        self._wire = Wire(ours)
+        self._wire = Wire(ours, max_message_bytes=MAX_ANSWER_BYTES + _AROUND_BYTES, is_trusted=False)
         self.calls = Calls(self._wire, log, tells={}, calls={})
         self._reading = gevent.spawn(self.calls.serve)
 
@@ -217,3 +255,12 @@ class _Running:
         self._process.kill()
         self._process.reap(REAP_S)
         self._reading.kill()
+
+
+def _hash(name: str, question: Question) -> bytes:
+    """Of a picture its bytes matter; of a first part what is said of tracks: no other frame makes it new."""
+    found = blake2b(name.encode(), digest_size=16)
+    for asked in question.tracks:
+        for piece in (asked.fourcc, asked.config, asked.frame if name == "picture" else b""):
+            found.update(len(piece).to_bytes(4, "big") + piece)
+    return found.digest()

@@ -10,7 +10,7 @@ import pytest
 
 from rtmpsrv import log
 from rtmpsrv.av import process as module
-from rtmpsrv.av.process import AvProcess
+from rtmpsrv.av.process import AvProcess, _hash
 from rtmpsrv.errors import MediaLost, MediaRefused
 from rtmpsrv.media.mp4_source import Asked, Question
 from rtmpsrv.protocol.messages import VIDEO
@@ -29,6 +29,8 @@ def made(question):
     if what == b"refuse": raise MediaRefused("it is not wanted")
     if what == b"memory": raise MemoryError
     if what == b"odd": return 5
+    if what == b"huge": return bytes(10 << 20)
+    if what == b"class": return question
     if what == b"bug": raise KeyError(what)
     return b"made of " + what
 Life(inherited(), log.get(), made, lambda question: b"picture").run()
@@ -38,7 +40,7 @@ SILENT = ("-c", "import sys; sys.exit(3)")
 
 
 def question(what: bytes) -> Question:
-    return Question((Asked(VIDEO, b"avc1", b"", what),))
+    return Question((Asked(VIDEO, b"avc1", what, what),))
 
 
 def process(command: tuple[str, ...] = COMMAND, idle_s: float = 60.0, deadline_s: float = 20.0) -> AvProcess:
@@ -131,6 +133,49 @@ def test_one_that_was_killed_while_nobody_asked_is_started_again() -> None:
     one.close()
 
 
+def test_one_that_hangs_before_it_is_asked_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = process()
+    one.init(question(b"this"))
+    pid = one.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    monkeypatch.setattr(module, "THERE_S", 0.05)
+    asking = gevent.spawn(one.init, question(b"this"))
+    while one.pid == pid:
+        gevent.sleep(0.001)
+    monkeypatch.undo()
+
+    assert asking.get(timeout=20) == b"made of this"
+    assert not is_there(pid)
+    assert (one.ended, one._blamed) == (1, {})
+    assert "started again: ready: no answer" in caplog.text
+    one.close()
+
+
+def test_it_can_be_started_before_it_is_asked() -> None:
+    one = process()
+    one.warm()
+    warming = one._warming
+    assert warming is not None
+    one.warm()
+    assert one._warming is warming
+    warming.join(20)
+    pid = one.pid
+    assert pid is not None
+
+    assert one.init(question(b"this")) == b"made of this"
+    one.warm()
+    assert one._warming is not None
+    one._warming.join(20)
+    assert (one.pid, one.questions) == (pid, 1)
+    one.warm()
+    one.close()
+    one.warm()
+    assert [one._warming, one.pid] == [None, None]
+
+
 def test_it_ends_when_nobody_asks_any_more() -> None:
     one = process(idle_s=0.01)
     one.init(question(b"this"))
@@ -144,8 +189,16 @@ def test_it_ends_when_nobody_asks_any_more() -> None:
 
 
 def test_one_that_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = process(SILENT)
     with pytest.raises(MediaLost, match="does not start"):
-        process(SILENT).init(question(b"this"))
+        one.init(question(b"this"))
+    assert one.ended == 1
+    with pytest.raises(MediaLost, match="does not start"):  # nor is it tried again at once
+        one.init(question(b"this"))
+    assert one.ended == 1
+    one.warm()
+    assert one._warming is not None
+    one._warming.join(20)
     monkeypatch.setattr(module, "spawn", lambda *_: (_ for _ in ()).throw(OSError("no more")))
     with pytest.raises(MediaLost, match="does not start"):
         process().init(question(b"this"))
@@ -176,7 +229,23 @@ def test_what_is_blamed_is_bounded() -> None:
     one = process()
     now = monotonic()
     for number in range(module.MAX_BLAMED + 1):
-        one._blame(question(b"%d" % number), now)
+        one._blame(b"%d" % number, now)
     assert len(one._blamed) == module.MAX_BLAMED
-    one._blame(question(b"later"), now + module.BLAME_S + 1)
-    assert list(one._blamed) == [question(b"later")]
+    one._blame(b"later", now + module.BLAME_S + 1)
+    assert list(one._blamed) == [b"later"]
+
+
+def test_another_frame_is_another_question_about_a_picture_only() -> None:
+    one = question(b"this")
+    other = Question((one.tracks[0]._replace(frame=b"that"),))
+    assert _hash("init", one) == _hash("init", other) != _hash("init", question(b"that"))
+    assert _hash("picture", one) != _hash("picture", other)
+
+
+@pytest.mark.parametrize("what", [b"huge", b"class"])
+def test_what_it_must_not_say_is_its_end(what: bytes) -> None:
+    one = process()
+    with pytest.raises(MediaLost, match="at what this stream sends"):
+        one.init(question(what))
+    assert one.ended == 2
+    one.close()
