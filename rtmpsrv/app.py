@@ -117,8 +117,8 @@ class App:
         admission = self._admission
         self.estate = Estate(
             self.registry, self.gate, admission.kills, self._parts, numbers, self.listeners, agreed(config),
-            self.relay.tell, admission.callbacks, admission.redis, made=self.viewers.shown, login_secret=secret,
-            tied=[admission.coordinator] if admission.coordinator else [],
+            self.relay.tell, admission.callbacks, admission.redis, login_secret=secret,
+            tied=[admission.coordinator] if admission.coordinator else [], made=self.viewers.shown,
             turned_away=self.relay.room.turned_away, past=observer.history if membership is None else None,
         )  # fmt: skip
         if isinstance(admission, Admission) and admission.coordinator is not None:

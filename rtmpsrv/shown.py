@@ -20,15 +20,21 @@ class Shown:
     """One process's. Nothing of it runs before somebody asks."""
 
     def __init__(self, site: Site, process: AvProcess) -> None:
-        """Give the handlers to a site. Never blocks."""
-        self.log = logger = log.get("WATCH")
+        """Show nothing yet. Never blocks."""
+        self.log = log.get("WATCH")
         self.process = process
-        self.mp4 = Mp4Site(self.process.init, logger)
-        self.stills = StillSite(self.process.picture)
+        self.mp4: Mp4Site | None = None
+        self.stills: StillSite | None = None
         self.hls: HlsHandler | None = None
         self._site = site
-        site.add(MP4, self.mp4.handle)
-        site.add(JPG, self.stills.handle)
+
+    def show_mp4(self, registry: Registry[str]) -> None:
+        """Give the handlers of MP4 and stills to the site."""
+        memory = registry.budget
+        self.mp4 = Mp4Site(registry.open, self.process, memory, self.log)
+        self.stills = StillSite(registry.open, self.process.picture, memory)
+        self._site.add(MP4, self.mp4.handle)
+        self._site.add(JPG, self.stills.handle)
 
     def show_hls(self, registry: Registry[str], parts: ServerParts, window_s: int) -> None:
         """Give the handler of HLS to the site, too, which counts its viewers among connections."""
@@ -70,13 +76,16 @@ class Shown:
         """Return what an operator may want to know."""
         return {
             "process": self.process.describe(),
-            "mp4": self.mp4.describe(),
-            "stills": self.stills.describe(),
+            "mp4": self.mp4.describe() if self.mp4 is not None else {},
+            "stills": self.stills.describe() if self.stills is not None else {},
             "hls": self.hls.describe() if self.hls is not None else {},
         }
 
     def close(self) -> None:
         """End what is shown. Idempotent. Blocks for seconds at most."""
-        self.mp4.close()
+        if self.mp4 is not None:
+            self.mp4.close()
+        if self.stills is not None:
+            self.stills.close()
         if self.hls is not None:
             self.hls.close("the server ends")

@@ -59,6 +59,7 @@ class ViewersSide:
         """Add what needs all channels and what listeners share. Never blocks."""
         self.site.answered = parts.tally.answered
         if self.shown is not None:
+            self.shown.show_mp4(registry)
             self.shown.show_hls(registry, parts, self._config.hls_window_seconds)
 
     def open(self, parts: ServerParts, descriptor: int | None = None, *, binds: bool = True) -> None:

@@ -13,19 +13,21 @@ from typing import Any, Final, Protocol
 import gevent
 from gevent.event import Event
 
+from rtmpsrv.av.mp4_shelf import Memory, Shelf
 from rtmpsrv.av.mp4_viewer import Movie, Viewer
 from rtmpsrv.errors import MediaLost, MediaRefused
-from rtmpsrv.live.reading import Batch, Began, Item, Lost, Over, Spliced
+from rtmpsrv.live.budget import WINDOWS
+from rtmpsrv.live.reading import NOWHERE, Batch, Began, Item, Lost, Over, Place
 from rtmpsrv.log import Logger
-from rtmpsrv.media.mp4_live import Cut, LiveFragments
+from rtmpsrv.media.mp4_live import LiveFragments
 from rtmpsrv.media.mp4_source import Mp4Source, Question, Selection
 
 LINGER_S: Final = 5.0  # without a viewer: one whose stream was over comes again at once
 UNSETTLED_S: Final = 0.1  # between two looks while it is not known which tracks there are
-AGAIN_S: Final = 1.0  # after the process that writes first parts was lost
-MAX_GOP_BYTES: Final = 16 << 20  # kept for who comes later; of longer ones they wait for the next keyframe
-MAX_GOP_CUTS: Final = 10_000
-GIVE_WAY_AFTER: Final = 32  # pieces of the log
+AGAIN_S: Final = 1.0  # between two questions for first parts
+MAX_AGAIN_S: Final = 60.0  # doubled each time what is sent ends the process that is asked
+PIECE: Final = 64  # messages of the log at one go
+SLICE_S: Final = 0.004  # of work; then others have their turn
 
 Headers = tuple[tuple[int, bytes], ...]
 
@@ -38,14 +40,31 @@ class Reading(Protocol):
         """Whether the channel is another process's now."""
 
     @property
+    def place(self) -> Place:
+        """Where it is, for another one to go on from."""
+
+    @property
     def headers(self) -> Headers:
         """Those in force at what is read next."""
 
-    def read(self) -> Item | None:
+    def read(self, most: int = ...) -> Item | None:
         """Return what comes next."""
 
     def close(self) -> None:
         """Be done."""
+
+
+class FirstParts(Protocol):
+    """Makes them; see `av.process`."""
+
+    def warm(self) -> None:
+        """Be ready for a question soon. Never blocks."""
+
+    def init(self, question: Question) -> bytes:
+        """Return the first part. Blocks for seconds. Raises MediaRefused, MediaLost."""
+
+
+Subscribe = Callable[[Callable[[], None], Place], Reading]
 
 
 class LiveMp4:
@@ -53,37 +72,37 @@ class LiveMp4:
 
     def __init__(
         self,
-        subscribe: Callable[[Callable[[], None]], Reading],
+        subscribe: Subscribe,
         selection: Selection,
-        first_part: Callable[[Question], bytes],
+        first_parts: FirstParts,
+        memory: Memory,
         log: Logger,
         *,
         now: Callable[[], float] = monotonic,
         linger_s: float = LINGER_S,
         ended: Callable[[], None] = lambda: None,
     ) -> None:
-        """`subscribe` begins to read the channel, given whom to tell of news; `first_part` blocks."""
+        """`subscribe` begins to read the channel, given whom to tell of news, and where."""
         self.viewers: dict[Viewer, None] = {}
-        self.movies = 0  # first parts that were made
+        self.movies = 0  # first parts that were shown
         self._subscribe = subscribe
         self.log = log
         self._selection = selection
-        self._first_part = first_part
+        self._first_parts = first_parts
+        self._memory = memory
         self._now = now
         self._linger_s = linger_s
         self._ended = ended  # called when it makes nothing any more; `join` starts it again
         self._news = Event()
         self._running: gevent.Greenlet[[], None] | None = None
-        self._reading: Reading | None = None
         self._source: Mp4Source | None = None
         self._fragments: LiveFragments | None = None  # once there is a movie
         self._movie: Movie | None = None
         self._refusal = ""  # of what is sent now
         self._ask_at = 0.0
+        self._again_s = AGAIN_S
         self._alone_since: float | None = None
         self._known: tuple[object, bytes] | None = None  # the last first part, and of what
-        self._gop: list[Cut] = []
-        self._gop_bytes = 0
 
     @property
     def is_running(self) -> bool:
@@ -97,40 +116,60 @@ class LiveMp4:
         self._show(viewer)
         if self._running is None:
             self._running = gevent.spawn(self._run)
+        if self._movie is None:
+            self._first_parts.warm()
         self._news.set()
         return viewer
 
     def leave(self, viewer: Viewer) -> None:
         """Forget a viewer. Idempotent, never blocks."""
         self.viewers.pop(viewer, None)
+        viewer.leave()
         self._news.set()
 
     def describe(self) -> dict[str, Any]:
         """Return what an operator may want to know."""
-        return {"viewers": len(self.viewers), "movies": self.movies, "gop_bytes": self._gop_bytes}
+        kept = self._movie.shelf.size if self._movie is not None else 0
+        return {"viewers": len(self.viewers), "movies": self.movies, "kept_bytes": kept}
+
+    def drop(self, reason: str) -> None:
+        """Let go of frames that wait for a first part, as the budget wants it."""
+        if self._movie is None:
+            self._source = None
 
     def close(self) -> None:
         """End it for all viewers. Idempotent. Blocks until its greenlet has ended."""
         if self._running is not None:
             self._running.kill()
+            self._end()  # one that had not begun does not do so
 
     # --- private ----------------------------------------------------------------------------------
 
     def _run(self) -> None:
         """Read and make as long as somebody watches; the top of a greenlet."""
-        self._reading = reading = self._subscribe(self._news.set)
+        reading: Reading | None = None
         try:
-            while self._is_wanted() and not reading.is_closed:
+            reading = self._subscribe(self._news.set, NOWHERE)
+            while self._is_wanted():
                 self._news.clear()
+                if (
+                    reading.is_closed
+                ):  # the channel is another process's, which sends it here from that place on
+                    reading = self._subscribe(self._news.set, reading.place)
                 self._read(reading)
                 self._make()
                 self._news.wait(self._patience_s())
         except Exception:  # a bug of ours costs the viewers, not the stream
             self.log.exception("live MP4 failed")
         finally:
-            self._running = self._reading = None
+            if reading is not None:
+                reading.close()
+            self._end()
+
+    def _end(self) -> None:
+        if self._running is not None:
+            self._running = None
             self._forget()
-            reading.close()
             for viewer in self.viewers:
                 viewer.end()
             self.viewers.clear()
@@ -154,26 +193,21 @@ class LiveMp4:
         return UNSETTLED_S
 
     def _read(self, reading: Reading) -> None:
-        count = 0
-        while (item := reading.read()) is not None:
-            count += 1
+        until = monotonic() + SLICE_S
+        while (item := reading.read(PIECE)) is not None:
             if isinstance(item, Batch):
                 self._take(item, reading)
             elif isinstance(item, Began):
                 self._change(item.headers)
-            elif isinstance(item, Spliced):
-                if self._source is None or not self._source.go_on(item.headers):
-                    self._change(item.headers)
-            elif isinstance(item, Lost):
-                if self._source is None or not self._source.go_on(reading.headers):
-                    self._change(reading.headers)
-                elif self._fragments is not None:
-                    self._fragments.skip()
+                self._first_parts.warm()
             elif isinstance(item, Over):
                 self._finish()
-            if count % GIVE_WAY_AFTER == 0:
+            else:
+                self._go_on(reading.headers, was_lost=isinstance(item, Lost))
+            if monotonic() >= until:
                 self._make()
                 gevent.sleep(0)
+                until = monotonic() + SLICE_S
 
     def _take(self, batch: Batch, reading: Reading) -> None:
         for type_id, _flags, timestamp, payload, arrival in batch.messages:
@@ -183,6 +217,14 @@ class LiveMp4:
             if not self._source.take(type_id, timestamp, payload, arrival):
                 self._change(reading.headers)
                 self._source.take(type_id, timestamp, payload, arrival)
+
+    def _go_on(self, headers: Headers, *, was_lost: bool) -> None:
+        """Go on at a keyframe, of another publisher or behind what was left out; or begin anew."""
+        self._make()
+        if self._source is None or not self._source.go_on(headers):
+            self._change(headers)
+        elif was_lost and self._fragments is not None:
+            self._fragments.skip()
 
     def _change(self, headers: Headers) -> None:
         """Begin another configuration; who watches the one before comes again."""
@@ -197,69 +239,72 @@ class LiveMp4:
 
     def _forget(self) -> None:
         if self._movie is not None:
+            self._movie.shelf.end()
             for viewer in [one for one in self.viewers if one.movie is not None]:
                 viewer.end()
                 del self.viewers[viewer]
         self._source = self._movie = self._fragments = None
         self._refusal = ""
-        self._gop, self._gop_bytes = [], 0
+        self._memory.hold(WINDOWS, self, 0)
 
     def _make(self) -> None:
         """Give all viewers what has come."""
         source = self._source
-        if source is None or self._refusal or not source.ready(self._now()):
+        if source is None or self._refusal:
             return
-        if self._movie is None and not self._begin(source):
+        if self._movie is None and not (source.ready(self._now()) and self._begin(source)):
+            # Not this one's any more, where that took a while.
+            self._memory.hold(WINDOWS, self, source.waiting_bytes if self._source is source else 0)
             return
+        assert self._movie is not None
         assert self._fragments is not None
-        for cut in self._fragments.cut(source.samples()):
-            self._keep(cut)
+        cuts = self._fragments.cut(source.samples())
+        for cut in cuts:
+            self._movie.shelf.put(cut, self._now())
+        if cuts:
             for viewer in self.viewers:
-                if viewer.movie is not None:
-                    viewer.add(cut)
+                viewer.news.set()
 
     def _begin(self, source: Mp4Source) -> bool:
         """Ask for the first part, and show it to all; False where there is none. Blocks for seconds."""
-        if self._now() < self._ask_at:
-            return False
         try:
-            movie = Movie(source.content_type, self._init_of(source))
+            content_type = source.content_type
+            init = self._init_of(source)
         except MediaRefused as exc:
             self._refusal = str(exc)
             for viewer in list(self.viewers):
                 self._show(viewer)
             return False
         except MediaLost:  # whoever asks has logged it
-            self._ask_at = self._now() + AGAIN_S
+            self._ask_at = self._now() + self._again_s
+            self._again_s = min(2 * self._again_s, MAX_AGAIN_S)
             return False
+        if init is None or self._source is not source:
+            return False
+        source.has_begun()
         self.movies += 1
-        self._movie = movie
+        self._movie = Movie(content_type, init, Shelf(self._memory))
         self._fragments = LiveFragments(source.tracks)
+        self._memory.hold(WINDOWS, self, 0)
         for viewer in self.viewers:
             self._show(viewer)
         return True
 
-    def _init_of(self, source: Mp4Source) -> bytes:
-        """Return a first part; the last one, if nothing has changed since: some publishers come and go."""
+    def _init_of(self, source: Mp4Source) -> bytes | None:
+        """Return a first part; None: not yet. The last one again, if nothing has changed since."""
         question = source.question
         is_all = all(one.config for one in source.tracks)  # else the frames say what it is
         key = [(one.kind, one.fourcc, one.config) for one in source.tracks] if is_all else None
         if key is not None and self._known is not None and self._known[0] == key:
-            return self._known[1]
-        init = self._first_part(question)
+            return self._known[1]  # some publishers come and go
+        now = self._now()
+        if now < self._ask_at:
+            return None
+        self._ask_at = now + AGAIN_S  # whatever is changed how often
+        init = self._first_parts.init(question)
+        self._again_s = AGAIN_S
         self._known = (key, init)
         return init
-
-    def _keep(self, cut: Cut) -> None:
-        """Keep what who comes later begins with."""
-        if cut.is_start:
-            self._gop, self._gop_bytes = [], 0
-        elif not self._gop:
-            return
-        self._gop.append(cut)
-        self._gop_bytes += len(cut.data)
-        if self._gop_bytes > MAX_GOP_BYTES or len(self._gop) > MAX_GOP_CUTS:
-            self._gop, self._gop_bytes = [], 0
 
     def _show(self, viewer: Viewer) -> None:
         """Let a viewer begin, if there is something."""
@@ -267,4 +312,4 @@ class LiveMp4:
             viewer.refuse(self._refusal)
             self.viewers.pop(viewer, None)
         elif self._movie is not None:
-            viewer.begin(self._movie, self._gop)
+            viewer.begin(self._movie)

@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any, Final
 
-from rtmpsrv.av.live_mp4 import LiveMp4
+from rtmpsrv.av.live_mp4 import FirstParts, LiveMp4
+from rtmpsrv.av.mp4_shelf import Memory
 from rtmpsrv.av.mp4_viewer import Viewer
 from rtmpsrv.av.viewing import Channel, Reply, Request
 from rtmpsrv.log import Logger
-from rtmpsrv.media.mp4_source import MAX_TRACKS, Question, Selection
+from rtmpsrv.media.mp4_source import MAX_TRACKS, Selection
 
 WAIT_S: Final = 50.0  # for a publisher; proxies end a request without an answer after a minute
 MAX_SELECTIONS: Final = 6  # of one channel that are made at the same time
@@ -31,11 +32,15 @@ _AGAIN: Final = (("Retry-After", "1"),)
 class Mp4Site:
     """The handler, and the makers that it asks. `close` it in the end."""
 
-    def __init__(self, first_part: Callable[[Question], bytes], log: Logger) -> None:
-        """`first_part` blocks; it raises MediaRefused and MediaLost."""
-        self._first_part = first_part
+    def __init__(
+        self, channel: Callable[[str], Channel], first_parts: FirstParts, memory: Memory, log: Logger
+    ) -> None:
+        """`channel` returns that of a name, as it is now: one that has moved or was forgotten is another."""
+        self._channel = channel
+        self._first_parts = first_parts
+        self._memory = memory
         self._log = log
-        self._makers: dict[Channel, dict[Selection, LiveMp4]] = {}
+        self._makers: dict[str, dict[Selection, LiveMp4]] = {}
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer one viewer. Blocks to the end. Raises AccessDenied, PeerLost."""
@@ -43,8 +48,7 @@ class Mp4Site:
         if selection is None:
             reply.send(400, b"audio is a number or no, video is yes or no, and not both are no.\n", _TEXT)
             return
-        channel = request.admit().channel
-        maker = self._maker(channel, selection)
+        maker = self._maker(request.admit().name, selection)
         if maker is None:
             reply.send(503, b"Too many ask for different tracks of this channel.\n", _TEXT, _AGAIN)
         elif request.is_websocket:
@@ -70,22 +74,23 @@ class Mp4Site:
 
     # --- private ----------------------------------------------------------------------------------
 
-    def _maker(self, channel: Channel, selection: Selection) -> LiveMp4 | None:
+    def _maker(self, channel: str, selection: Selection) -> LiveMp4 | None:
         by_selection = self._makers.setdefault(channel, {})
         maker = by_selection.get(selection)
         if maker is None:
             if len(by_selection) >= MAX_SELECTIONS:
                 return None
             maker = by_selection[selection] = LiveMp4(
-                channel.subscribe,
+                lambda notify, place: self._channel(channel).subscribe(notify, place),
                 selection,
-                self._first_part,
+                self._first_parts,
+                self._memory,
                 self._log,
                 ended=lambda: self._forget(channel, selection),
             )
         return maker
 
-    def _forget(self, channel: Channel, selection: Selection) -> None:
+    def _forget(self, channel: str, selection: Selection) -> None:
         by_selection = self._makers.get(channel, {})
         by_selection.pop(selection, None)
         if not by_selection:

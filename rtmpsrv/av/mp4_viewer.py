@@ -1,58 +1,43 @@
-"""One who watches MP4: what waits for it, within bounds, and what it is told. Never blocks."""
+"""One who watches MP4: where it is, and what it is told. Never blocks."""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from gevent.event import Event
 
-from rtmpsrv.media.mp4_live import Cut
-
-MAX_WAITING_BYTES: Final = 8 << 20  # that it has not taken; then it goes on at a keyframe
+from rtmpsrv.av.mp4_shelf import Reader, Shelf
 
 
 class Movie(NamedTuple):
-    """One configuration of a publication: what comes before all fragments."""
+    """One configuration of a publication: what comes before all fragments, and these."""
 
     content_type: str
     init: bytes
+    shelf: Shelf
 
 
 class Viewer:
-    """Fed by one maker, emptied by one handler, which waits for `news`."""
+    """Told by one maker, asked by one handler, which waits for `news`."""
 
     def __init__(self) -> None:
         self.news = Event()
         self.movie: Movie | None = None  # once there is something to be seen
         self.refusal = ""  # why there is nothing, and will be nothing
         self.is_over = False  # after what waits: the publication ended, or its configuration changed
-        self.left_out = 0  # fragments
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
-        self._skips = False
+        self._reader = Reader()
+
+    @property
+    def left_out(self) -> int:
+        """How many fragments it did not get, at least, since it was too slow."""
+        return self._reader.left_out
 
     # --- the maker --------------------------------------------------------------------------------
 
-    def begin(self, movie: Movie, cuts: list[Cut]) -> None:
-        """Show this from now on, beginning with these fragments; with none, at the next that can begin."""
+    def begin(self, movie: Movie) -> None:
+        """Show this from now on."""
         self.movie = movie
-        self._skips = not cuts
-        for cut in cuts:
-            self.add(cut)
-        self.news.set()
-
-    def add(self, cut: Cut) -> None:
-        """Add a fragment; leave it out where too much waits."""
-        if self._waiting_bytes > MAX_WAITING_BYTES:
-            self.left_out += len(self._waiting)
-            self._waiting, self._waiting_bytes = [], 0
-            self._skips = True
-        if self._skips and not cut.is_start:
-            self.left_out += 1
-            return
-        self._skips = False
-        self._waiting.append(cut.data)
-        self._waiting_bytes += len(cut.data)
+        movie.shelf.welcome(self._reader)
         self.news.set()
 
     def refuse(self, sentence: str) -> None:
@@ -68,9 +53,13 @@ class Viewer:
     # --- the handler ------------------------------------------------------------------------------
 
     def take(self) -> bytes:
-        """Return all that waits; nothing: wait for `news`, unless it is over."""
-        if not self._waiting:
+        """Return some of what waits; nothing: wait for `news`, unless it is over."""
+        data = self.movie.shelf.take(self._reader) if self.movie is not None else b""
+        if not data:
             self.news.clear()
-            return b""
-        data, self._waiting, self._waiting_bytes = b"".join(self._waiting), [], 0
         return data
+
+    def leave(self) -> None:
+        """Watch no more. Idempotent."""
+        if self.movie is not None:
+            self.movie.shelf.leave(self._reader)

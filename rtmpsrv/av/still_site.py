@@ -6,17 +6,20 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
+import gevent
 from gevent.lock import Semaphore
 
 from rtmpsrv.av.live_mp4 import Reading
+from rtmpsrv.av.mp4_shelf import Memory
 from rtmpsrv.av.viewing import Channel, Reply, Request
 from rtmpsrv.errors import MediaLost, MediaRefused
+from rtmpsrv.live.budget import WINDOWS
 from rtmpsrv.live.reading import Batch, Began
 from rtmpsrv.media.mp4_source import SETTLE_S, Mp4Source, Question, Selection
 
 EVERY_S: Final = 5.0
-KEPT_S: Final = 60.0
-MAX_KEPT: Final = 200
+MAX_KEPT: Final = 1000
+MAX_KEPT_BYTES: Final = 16 << 20
 MAX_PIECES: Final = 8  # of the log that are looked at for a keyframe
 _VIDEO: Final = Selection(video=True, audio=0)
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -29,20 +32,39 @@ class _Still(NamedTuple):
     why: str  # why there is none
 
 
+class _Turn:
+    """Of those who wait for one to be made."""
+
+    def __init__(self) -> None:
+        self.lock = Semaphore(1)
+        self.waiting = 0
+
+
 class StillSite:
     """The handler. Several who ask for the same at the same time get the same."""
 
-    def __init__(self, picture: Callable[[Question], bytes], *, now: Callable[[], float] = monotonic) -> None:
-        """`picture` blocks; it raises MediaRefused and MediaLost."""
+    def __init__(
+        self,
+        channel: Callable[[str], Channel],
+        picture: Callable[[Question], bytes],
+        memory: Memory,
+        *,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        """`channel` returns that of a name; `picture` blocks, and raises MediaRefused and MediaLost."""
         self.made = 0
+        self._channel = channel
         self._picture = picture
+        self._memory = memory
         self._now = now
-        self._kept: dict[Channel, _Still] = {}
-        self._turns: dict[Channel, Semaphore] = {}  # of those who wait for one to be made
+        self._kept: dict[str, _Still] = {}  # the oldest first
+        self._kept_bytes = 0
+        self._turns: dict[str, _Turn] = {}
+        self._forgetting: gevent.Greenlet[[], None] | None = None
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer one viewer. Blocks for seconds at most. Raises AccessDenied, PeerLost."""
-        still = self._still(request.admit().channel)
+        still = self._still(request.admit().name)
         if still.jpeg:
             reply.send(200, still.jpeg, "image/jpeg", (("Cache-Control", f"private, max-age={EVERY_S:g}"),))
         else:
@@ -53,29 +75,44 @@ class StillSite:
         return {
             "made": self.made,
             "kept": len(self._kept),
-            "bytes": sum(len(one.jpeg) for one in self._kept.values()),
+            "bytes": self._kept_bytes,
         }
+
+    def drop(self, reason: str) -> None:
+        """Keep none, as the budget wants it."""
+        self._kept.clear()
+        self._kept_bytes = 0
+
+    def close(self) -> None:
+        """Keep none any more. Idempotent, never blocks."""
+        if self._forgetting is not None:
+            self._forgetting.kill(block=False)
+            self._forgetting = None
+        self.drop("the server ends")
+        self._memory.hold(WINDOWS, self, 0)
 
     # --- private ----------------------------------------------------------------------------------
 
-    def _still(self, channel: Channel) -> _Still:
-        turn = self._turns.setdefault(channel, Semaphore(1))
+    def _still(self, channel: str) -> _Still:
+        turn = self._turns.setdefault(channel, _Turn())
+        turn.waiting += 1
         try:
-            with turn:
+            with turn.lock:
                 still = self._kept.get(channel)
                 if still is None or self._now() - still.made_at >= EVERY_S:
                     still = self._make(channel)
                     self._keep(channel, still)
                 return still
         finally:
-            if not turn.locked():
-                self._turns.pop(channel, None)
+            turn.waiting -= 1
+            if not turn.waiting:
+                del self._turns[channel]
 
-    def _make(self, channel: Channel) -> _Still:
-        question = self._question(channel)
-        if question is None:
-            return _Still(self._now(), b"", 404, "There is no picture now.")
+    def _make(self, channel: str) -> _Still:
         try:
+            question = self._question(self._channel(channel))
+            if question is None:
+                return _Still(self._now(), b"", 404, "There is no picture now.")
             jpeg = self._picture(question)
         except MediaRefused as exc:
             return _Still(self._now(), b"", 415, str(exc))
@@ -108,10 +145,31 @@ class StillSite:
                 break
         return None
 
-    def _keep(self, channel: Channel, still: _Still) -> None:
-        now = self._now()
-        self._kept = {one: kept for one, kept in self._kept.items() if now - kept.made_at < KEPT_S}
-        self._kept.pop(channel, None)
-        if len(self._kept) >= MAX_KEPT:
-            del self._kept[next(iter(self._kept))]  # the oldest
+    def _keep(self, channel: str, still: _Still) -> None:
+        self._drop_old()
+        self._drop_one(channel)
         self._kept[channel] = still
+        self._kept_bytes += len(still.jpeg)
+        while len(self._kept) > MAX_KEPT or self._kept_bytes > MAX_KEPT_BYTES:
+            self._drop_one(next(iter(self._kept)))
+        self._memory.hold(WINDOWS, self, self._kept_bytes)
+        if self._forgetting is None:
+            self._forgetting = gevent.spawn(self._forget)
+
+    def _forget(self) -> None:
+        """Let go of what is too old to be shown; the top of a greenlet."""
+        while self._kept:
+            gevent.sleep(EVERY_S)
+            self._drop_old()
+            self._memory.hold(WINDOWS, self, self._kept_bytes)
+        self._forgetting = None
+
+    def _drop_old(self) -> None:
+        now = self._now()
+        for channel in [one for one, kept in self._kept.items() if now - kept.made_at >= EVERY_S]:
+            self._drop_one(channel)
+
+    def _drop_one(self, channel: str) -> None:
+        still = self._kept.pop(channel, None)
+        if still is not None:
+            self._kept_bytes -= len(still.jpeg)

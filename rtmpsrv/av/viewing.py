@@ -8,6 +8,7 @@ from typing import Protocol
 from gevent.event import Event
 
 from rtmpsrv.av.live_mp4 import Reading
+from rtmpsrv.live.reading import Place
 
 Headers = Sequence[tuple[str, str]]
 
@@ -15,16 +16,16 @@ Headers = Sequence[tuple[str, str]]
 class Channel(Protocol):
     """What is watched; see `live.channel`."""
 
-    def subscribe(self, notify: Callable[[], None]) -> Reading:
-        """Begin to read what is sent."""
+    def subscribe(self, notify: Callable[[], None], place: Place = ...) -> Reading:
+        """Begin to read what is sent, from a place on if that is there."""
 
 
 class Watching(Protocol):
     """That a viewer may watch."""
 
     @property
-    def channel(self) -> Channel:
-        """What it watches."""
+    def name(self) -> str:
+        """Of the channel that it watches."""
 
 
 class Request(Protocol):

@@ -19,7 +19,8 @@ MAX_JUMP_MS: Final = 10_000  # between two messages; more is an error of the pub
 BRIDGE_MS: Final = 20
 MAX_WAITING_BYTES: Final = 32 << 20  # frames that nobody has taken; then it goes on at a keyframe
 MAX_WAITING_FRAMES: Final = 20_000
-MAX_TRACKS: Final = 8  # that are looked at; real streams have up to 6
+MAX_TRACKS: Final = 8  # of each kind that are looked at; real streams have up to 6
+MAX_FRAME_BYTES: Final = 8 << 20  # of what a first part or a picture is made from
 _HALF: Final = 1 << 31
 _TEMPORAL_DELIMITER: Final = b"\x12\0"  # of AV1; not wanted in MP4
 _NAMES: Final = {VIDEO: "video", AUDIO: "audio"}
@@ -125,6 +126,8 @@ class Mp4Source:
         """What the first part is made from, once it is ready. Raises MediaRefused where there can be none."""
         if not self.tracks:
             raise MediaRefused(self._why_not())
+        if any(len(frame.data) > MAX_FRAME_BYTES for frame in self._first.values()):
+            raise MediaRefused(f"its first frame has more than {MAX_FRAME_BYTES >> 20} MB")
         return Question(
             tuple(
                 [
@@ -151,8 +154,12 @@ class Mp4Source:
 
     @property
     def waiting_bytes(self) -> int:
-        """What nobody has taken yet."""
-        return self._waiting_bytes
+        """What nobody has taken yet, and what a first part is made from."""
+        return self._waiting_bytes + sum(len(frame.data) for frame in self._first.values())
+
+    def has_begun(self) -> None:
+        """Let go of what the first part is made from: there is one."""
+        self._first = {key: frame._replace(data=b"") for key, frame in self._first.items()}
 
     def samples(self) -> list[Timed]:
         """Return the frames since the last time, from a keyframe of video on; none before it is ready."""
@@ -232,7 +239,8 @@ class Mp4Source:
         matters = key in (self._numbers if self._settled else self._seen)
         if matters and self._configs.get(key) != config:
             return False
-        self._configs[key] = config
+        if key in self._configs or len(self._configs) < 2 * MAX_TRACKS:
+            self._configs[key] = config
         return True
 
     def _fits(self, frame: Coded) -> bool:

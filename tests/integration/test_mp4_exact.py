@@ -17,6 +17,7 @@ from rtmpsrv.av.mp4_viewer import Viewer
 from rtmpsrv.media.flv import Tag, TagReader
 from rtmpsrv.media.mp4_source import EVERYTHING, Selection
 from tests.media_files import SAMPLES, current_ffmpeg
+from tests.unit.av.asking import Memory
 from tests.unit.live.stage import Stage
 
 _IN = (
@@ -42,6 +43,15 @@ CODECS = {
 Packets = list[tuple[int, int, bytes]]  # dts, pts, ms; the bytes
 _DELIMITER = b"\x12\0"
 _CSIDS = {8: 4, 9: 6, 18: 4}
+
+
+class _Parts:
+    """First parts, made in this process."""
+
+    init = staticmethod(first_part)
+
+    def warm(self) -> None:
+        """Be ready, as always."""
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +93,9 @@ def tags_of(data: bytes) -> list[Tag]:
 def watched(tags: list[Tag], selection: Selection = EVERYTHING, shift_ms: int = 0) -> tuple[str, bytes]:
     """What one sees who is there from the first message on."""
     stage = Stage(chunk_size=1 << 16)
-    maker = LiveMp4(stage.channel.subscribe, selection, first_part, log.get("AV"), now=stage.clock.now)
+    maker = LiveMp4(
+        stage.channel.subscribe, selection, _Parts(), Memory(), log.get("AV"), now=stage.clock.now
+    )
     viewer = maker.join()
     seen: list[bytes] = []
     for number, tag in enumerate(tags):
@@ -106,7 +118,8 @@ def rest(viewer: Viewer, seen: list[bytes]) -> None:
         while not viewer.is_over:
             viewer.news.wait()
             viewer.news.clear()
-    seen.append(viewer.take())
+    while data := viewer.take():
+        seen.append(data)
 
 
 @pytest.mark.parametrize("name", CODECS)

@@ -22,16 +22,25 @@ def test_nothing_runs_before_somebody_asks() -> None:
     site = Site(cast(ViewerHost, None))
     shown = Shown(site, AvProcess(log.get("AV")))
 
-    assert {MP4, JPG} <= site.handlers.keys()
+    assert [shown.describe()[kind] for kind in ("mp4", "stills", "hls")] == [{}, {}, {}]
+    shown.close()
+    registry: Registry[str] = Registry(LoopClock(), LiveLimits(), 1 << 20, 4096)
+    parts = SimpleNamespace(slots=None, numbers=count(1))
+    shown.show_mp4(registry)
+    shown.show_hls(registry, cast(ServerParts, parts))
+    assert {MP4, JPG, HLS} <= site.handlers.keys()
     assert shown.describe()["process"]["pid"] is None
     assert shown.describe()["mp4"] == {"makers": 0, "viewers": 0}
     assert shown.describe()["stills"]["kept"] == 0
     assert shown.describe()["hls"] == {}
+<<<<<<< HEAD
     registry: Registry[str] = Registry(LoopClock(), LiveLimits(), 1 << 20, 4096)
     parts = SimpleNamespace(slots=None, numbers=count(1), tally=Tally())
     shown.show_hls(registry, cast(ServerParts, parts), 30)
     assert HLS in site.handlers
     assert shown.describe()["hls"] == {"channels": {}, "viewers": 0}
+=======
+>>>>>>> 9b53466 (av: fragments are kept once for all viewers, and counted)
     shown.close()
     shown.close()
 

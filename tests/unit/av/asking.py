@@ -1,4 +1,4 @@
-"""A request over HTTP and its answer, in place of real ones; not a test."""
+"""A channel, a request over HTTP and its answer, in place of real ones; not a test."""
 
 from __future__ import annotations
 
@@ -7,32 +7,84 @@ from collections.abc import Callable, Mapping, Sequence
 import gevent
 from gevent.event import Event
 
-from rtmpsrv.av.viewing import Channel
 from rtmpsrv.errors import PeerLost
-from tests.unit.av.test_live_mp4 import Source
+from rtmpsrv.live.budget import WINDOWS, Holder
+from rtmpsrv.live.reading import NOWHERE, Item, Place
+from tests.unit.media.test_mp4_source import HEADERS
+
+
+class Source:
+    """A reading that gives what a test puts into it."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+        self.headers: tuple[tuple[int, bytes], ...] = HEADERS
+        self.items: list[Item] = []
+        self.notify: Callable[[], None] = lambda: None
+        self.place: Place = NOWHERE
+        self.places: list[Place] = []  # that were subscribed to
+
+    def subscribe(self, notify: Callable[[], None], place: Place = NOWHERE) -> Source:
+        self.notify = notify
+        self.is_closed = False
+        self.places.append(place)
+        return self
+
+    def read(self, most: int = 0) -> Item | None:
+        return self.items.pop(0) if self.items else None
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def send(self, *items: Item) -> None:
+        self.items += items
+        self.notify()
+
+
+class Memory:
+    """Counts what is held."""
+
+    def __init__(self) -> None:
+        self.held: dict[Holder, int] = {}
+        self.pressed = False
+
+    def hold(self, kind: str, holder: Holder, count: int) -> None:
+        assert kind == WINDOWS
+        self.held[holder] = count
+        if not count:
+            del self.held[holder]
+
+    def is_pressed(self, kind: str) -> bool:
+        assert kind == WINDOWS
+        return self.pressed
+
+    @property
+    def used(self) -> int:
+        return sum(self.held.values())
 
 
 class Watched:
     """A channel; each reading of it is a new one, which begins with the same."""
 
-    def __init__(self, make: Callable[[], Source]) -> None:
+    def __init__(self, make: Callable[[], Source], name: str = "channel") -> None:
         self.make = make
+        self.name = name
         self.readings: list[Source] = []
 
-    def subscribe(self, notify: Callable[[], None]) -> Source:
+    def subscribe(self, notify: Callable[[], None], place: Place = NOWHERE) -> Source:
         one = self.make()
         self.readings.append(one)
-        return one.subscribe(notify)
+        return one.subscribe(notify, place)
 
 
 class Viewing:
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
+    def __init__(self, name: str) -> None:
+        self.name = name
 
 
 class Request:
     def __init__(
-        self, channel: Channel, is_websocket: bool = False, query: Mapping[str, str] | None = None
+        self, channel: str, is_websocket: bool = False, query: Mapping[str, str] | None = None
     ) -> None:
         self.query = query or {}
         self.is_websocket = is_websocket

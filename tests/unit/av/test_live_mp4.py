@@ -11,41 +11,15 @@ from rtmpsrv.av import live_mp4
 from rtmpsrv.av.live_mp4 import LiveMp4
 from rtmpsrv.av.mp4_viewer import Viewer
 from rtmpsrv.errors import MediaLost, MediaRefused
-from rtmpsrv.live.reading import Batch, Began, Item, Lost, Over, Spliced
+from rtmpsrv.live.reading import NOWHERE, Batch, Began, Item, Lost, Over, Spliced
 from rtmpsrv.media.mp4_source import EVERYTHING, SETTLE_S, Question
 from rtmpsrv.protocol.messages import AUDIO, VIDEO
+from tests.unit.av.asking import Memory, Source
 from tests.unit.media.test_mp4 import boxes
 from tests.unit.media.test_mp4_source import AAC, AVC, HEADERS, INTER, KEY, TONE
 
 AVC_2 = AVC + b"another"
 PATIENCE_S = 5.0
-
-
-class Source:
-    """A reading that gives what a test puts into it."""
-
-    def __init__(self) -> None:
-        self.is_closed = False
-        self.headers: tuple[tuple[int, bytes], ...] = HEADERS
-        self.items: list[Item] = []
-        self.notify: Callable[[], None] = lambda: None
-        self.subscribed = 0
-
-    def subscribe(self, notify: Callable[[], None]) -> Source:
-        self.notify = notify
-        self.is_closed = False
-        self.subscribed += 1
-        return self
-
-    def read(self) -> Item | None:
-        return self.items.pop(0) if self.items else None
-
-    def close(self) -> None:
-        self.is_closed = True
-
-    def send(self, *items: Item) -> None:
-        self.items += items
-        self.notify()
 
 
 class Stage:
@@ -56,10 +30,14 @@ class Stage:
         self.source = Source()
         self.asked: list[Question] = []
         self.failure: Exception | None = None
+        self.during: Callable[[], None] = lambda: None  # a question
+        self.warmed = 0
+        self.memory = Memory()
         self.maker = LiveMp4(
             self.source.subscribe,
             EVERYTHING,
-            self.first_part,
+            self,
+            self.memory,
             log.get("AV"),
             now=self.clock,
             linger_s=linger_s,
@@ -68,8 +46,12 @@ class Stage:
     def clock(self) -> float:
         return self.now
 
-    def first_part(self, question: Question) -> bytes:
+    def warm(self) -> None:
+        self.warmed += 1
+
+    def init(self, question: Question) -> bytes:
         self.asked.append(question)
+        self.during()
         if self.failure is not None:
             raise self.failure
         return b"init%d" % len(self.asked)
@@ -115,7 +97,7 @@ def test_who_comes_first_and_who_comes_later_see_the_same() -> None:
     assert begun(first) == b"inter"
     later = stage.join()
     assert begun(later) == b"keytoneinter"
-    assert (len(stage.asked), stage.source.subscribed) == (1, 1)
+    assert (len(stage.asked), stage.source.places) == (1, [NOWHERE])
     assert stage.maker.describe()["viewers"] == 2
 
     stage.source.send(batch((VIDEO, 80, KEY)))
@@ -157,6 +139,7 @@ def test_a_change_is_the_end_for_who_watches(items: list[Item]) -> None:
     stage.source.headers = ((AUDIO, AAC), (VIDEO, AVC_2))
 
     again = stage.maker.join  # who watched comes again, before or after the next begins
+    stage.now = live_mp4.AGAIN_S
     stage.source.send(*items)
     until(lambda: viewer.is_over)
     following = again()
@@ -220,6 +203,7 @@ def test_a_refusal_is_told_to_all_until_something_else_is_sent() -> None:
     assert other.refusal == "it cannot be"
 
     stage.source.headers = ((AUDIO, AAC), (VIDEO, AVC_2))
+    stage.now = live_mp4.AGAIN_S
     stage.source.send(batch((VIDEO, 40, AVC_2), (VIDEO, 40, KEY), (AUDIO, 40, TONE)))
 
     until(lambda: stage.maker.movies == 1)
@@ -260,19 +244,155 @@ def test_it_ends_when_nobody_watches_and_begins_again() -> None:
     viewer = stage.join()
     stage.source.send(BEGAN, START)
     assert begun(viewer) == b"keytone"
-    assert stage.source.subscribed == 2
+    assert stage.source.places == [NOWHERE, NOWHERE]
     stage.maker.close()
     stage.maker.close()
 
 
-def test_a_channel_that_has_moved_is_the_end() -> None:
+def test_of_a_channel_that_has_moved_viewers_see_the_rest() -> None:
     stage = Stage()
     viewer = stage.join()
-    stage.source.is_closed = True
+    stage.source.send(BEGAN, START)
+    begun(viewer)
+    stage.source.is_closed = True  # its reading is; what is subscribed to next is another process's channel
+    stage.source.place = (3, 1000)
     stage.source.notify()
+    until(lambda: len(stage.source.places) == 2)
 
-    until(lambda: viewer.is_over)
-    assert not stage.maker.is_running
+    stage.source.send(batch((VIDEO, 40, INTER)))
+
+    assert begun(viewer) == b"inter"
+    assert stage.source.places == [NOWHERE, (3, 1000)]
+    assert not viewer.is_over
+    stage.maker.close()
+    assert viewer.is_over
+
+
+def test_one_that_has_not_begun_ends() -> None:
+    stage = Stage()
+    viewer = stage.maker.join()
+
+    stage.maker.close()
+
+    assert viewer.is_over
+    assert (stage.maker.is_running, stage.source.places) == (False, [])
+
+
+def test_the_process_is_started_before_it_is_asked() -> None:
+    stage = Stage()
+    viewer = stage.join()
+    assert (stage.warmed, stage.asked) == (1, [])
+    stage.source.send(BEGAN, START)
+    begun(viewer)
+    assert stage.warmed == 2
+
+    stage.join()
+
+    assert stage.warmed == 2  # what this one begins with is there
+    stage.maker.close()
+
+
+def test_what_changes_all_the_time_is_asked_about_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_mp4, "UNSETTLED_S", 0.001)
+    stage = Stage(linger_s=60.0)
+    stage.join()
+    stage.source.send(BEGAN, START)
+    until(lambda: stage.maker.movies == 1)
+    for number in range(50):
+        stage.source.headers = ((AUDIO, AAC), (VIDEO, AVC + b"%d" % number))
+        stage.source.send(batch((VIDEO, 40, stage.source.headers[1][1]), (VIDEO, 40, KEY), (AUDIO, 40, TONE)))
+        until(lambda: not stage.source.items)
+    gevent.sleep(0.01)
+    assert len(stage.asked) == 1
+    viewer = stage.join()
+
+    stage.now = live_mp4.AGAIN_S
+
+    assert begun(viewer) == b"keytone"
+    assert len(stage.asked) == 2
+    assert stage.asked[1].tracks[0].config == (AVC + b"49")[5:]
+    stage.maker.close()
+
+
+def test_what_ends_the_process_again_and_again_is_asked_about_ever_less(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live_mp4, "UNSETTLED_S", 0.001)
+    stage = Stage()
+    stage.failure = MediaLost("it died")
+    stage.join()
+    stage.source.send(BEGAN, START)
+    waits = []
+    for number in range(1, 10):
+        until(lambda number=number: len(stage.asked) == number)  # type: ignore[misc]
+        waits.append(stage.maker._ask_at - stage.now)
+        stage.now = stage.maker._ask_at
+
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    stage.maker.close()
+
+
+def test_what_waits_for_a_first_part_is_counted_and_can_be_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_mp4, "UNSETTLED_S", 0.001)
+    stage = Stage()
+    stage.failure = MediaLost("it died")
+    viewer = stage.join()
+    stage.source.send(BEGAN, START)
+    until(lambda: bool(stage.memory.held))
+    # Twice: as the first of their tracks, too.
+    assert stage.memory.held == {stage.maker: 2 * len(b"keytone")}
+
+    stage.maker.drop("too much")  # as the budget does, which has forgotten it by then
+    stage.memory.held.clear()
+    stage.failure, stage.now = None, 1.0
+    stage.source.send(batch((VIDEO, 40, INTER), (VIDEO, 80, KEY), (AUDIO, 80, TONE)))
+
+    assert begun(viewer) == b"keytone"
+    assert viewer.movie is not None
+    assert stage.memory.held == {viewer.movie.shelf: viewer.movie.shelf.size}
+    stage.maker.drop("too much")
+    assert not viewer.is_over
+    stage.maker.close()
+    stage.maker.leave(viewer)
+    assert stage.memory.held == {}
+
+
+def test_an_answer_about_what_was_dropped_meanwhile_is_none() -> None:
+    stage = Stage()
+    viewer = stage.join()
+    stage.during = lambda: stage.maker.drop("too much")
+    stage.source.send(BEGAN, START)
+    until(lambda: len(stage.asked) == 1)
+    assert viewer.movie is None
+
+    stage.source.send(batch((VIDEO, 80, KEY), (AUDIO, 80, TONE)))
+
+    assert begun(viewer) == b"keytone"
+    assert len(stage.asked) == 1  # it is known
+    stage.maker.close()
+
+
+def test_much_that_waits_is_read_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_mp4, "SLICE_S", 0.0)
+    stage = Stage()
+    viewer = stage.join()
+    turns = 0
+
+    def others() -> None:
+        nonlocal turns
+        while not viewer.is_over:
+            gevent.sleep(0)
+            turns += 1
+
+    other = gevent.spawn(others)
+    stage.source.send(BEGAN, START, *[batch((VIDEO, 40 * number, INTER)) for number in range(1, 20)])
+    seen = b""
+    with gevent.Timeout(PATIENCE_S):
+        while len(seen) < len(b"keytone") + 19 * len(b"inter"):
+            seen += begun(viewer)
+    assert turns >= 10
+    stage.maker.close()
+    other.join(PATIENCE_S)
 
 
 def test_a_bug_costs_the_viewers_only(caplog: pytest.LogCaptureFixture) -> None:
@@ -283,22 +403,3 @@ def test_a_bug_costs_the_viewers_only(caplog: pytest.LogCaptureFixture) -> None:
 
     until(lambda: viewer.is_over)
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
-
-
-def test_a_gop_that_is_too_long_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_mp4, "MAX_GOP_CUTS", 1)
-    stage = Stage()
-    viewer = stage.join()
-    stage.source.send(BEGAN, START)
-    begun(viewer)
-    stage.source.send(batch((VIDEO, 40, INTER)))
-    begun(viewer)
-    stage.source.send(batch((VIDEO, 80, INTER)))
-    begun(viewer)
-
-    later = stage.join()
-    assert later.movie is not None
-    assert later.take() == b""
-    stage.source.send(batch((VIDEO, 120, KEY)))
-    assert begun(later) == b"key"
-    stage.maker.close()

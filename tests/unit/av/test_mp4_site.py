@@ -9,8 +9,8 @@ from rtmpsrv.av.mp4_site import MAX_SELECTIONS, Mp4Site, selected
 from rtmpsrv.errors import MediaRefused, PeerLost
 from rtmpsrv.live.reading import Over
 from rtmpsrv.media.mp4_source import MAX_TRACKS, Question, Selection
-from tests.unit.av.asking import Reply, Request, Watched
-from tests.unit.av.test_live_mp4 import BEGAN, START, Source
+from tests.unit.av.asking import Memory, Reply, Request, Source, Watched
+from tests.unit.av.test_live_mp4 import BEGAN, START
 
 TYPE = 'video/mp4; codecs="avc1.640020,mp4a.40.2"'
 
@@ -39,17 +39,20 @@ class Stage:
     def __init__(self) -> None:
         self.source = Source()
         self.channel = Watched(lambda: self.source)
-        self.site = Mp4Site(self.first_part, log.get("AV"))
+        self.site = Mp4Site({"channel": self.channel}.__getitem__, self, Memory(), log.get("AV"))
         self.failure: Exception | None = None
         self.reply = Reply()
 
-    def first_part(self, question: Question) -> bytes:
+    def warm(self) -> None:
+        """Do nothing: it is ready."""
+
+    def init(self, question: Question) -> bytes:
         if self.failure is not None:
             raise self.failure
         return b"init"
 
     def ask(self, *, is_websocket: bool = False, **query: str) -> gevent.Greenlet[[], None]:
-        running = gevent.spawn(self.site.handle, Request(self.channel, is_websocket, query), self.reply)
+        running = gevent.spawn(self.site.handle, Request("channel", is_websocket, query), self.reply)
         gevent.sleep(0)
         gevent.sleep(0)
         return running  # type: ignore[return-value]

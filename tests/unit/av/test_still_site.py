@@ -3,23 +3,24 @@ from __future__ import annotations
 import gevent
 import pytest
 
-from rtmpsrv.av.still_site import EVERY_S, KEPT_S, MAX_KEPT, StillSite
+from rtmpsrv.av import still_site
+from rtmpsrv.av.still_site import EVERY_S, MAX_KEPT, StillSite
 from rtmpsrv.errors import MediaLost, MediaRefused
 from rtmpsrv.live.reading import Began, Item
-from rtmpsrv.media.mp4_source import Question
+from rtmpsrv.media.mp4_source import MAX_FRAME_BYTES, Question
 from rtmpsrv.protocol.messages import AUDIO, VIDEO
-from tests.unit.av.asking import Reply, Request, Watched
-from tests.unit.av.test_live_mp4 import AVC_2, BEGAN, START, Source, batch
+from tests.unit.av.asking import Memory, Reply, Request, Source, Watched
+from tests.unit.av.test_live_mp4 import AVC_2, BEGAN, START, batch
 from tests.unit.media.test_mp4_source import AVC, INTER, KEY, TONE
 
 
-def channel(*items: Item) -> Watched:
+def channel(*items: Item, name: str = "channel") -> Watched:
     def make() -> Source:
         one = Source()
         one.items = list(items)
         return one
 
-    return Watched(make)
+    return Watched(make, name)
 
 
 class Stage:
@@ -27,7 +28,9 @@ class Stage:
         self.now = 0.0
         self.asked: list[Question] = []
         self.failure: Exception | None = None
-        self.site = StillSite(self.picture, now=lambda: self.now)
+        self.watched: dict[str, Watched] = {}
+        self.memory = Memory()
+        self.site = StillSite(self.watched.__getitem__, self.picture, self.memory, now=lambda: self.now)
 
     def picture(self, question: Question) -> bytes:
         self.asked.append(question)
@@ -38,7 +41,8 @@ class Stage:
 
     def ask(self, watched: Watched) -> tuple[object, ...]:
         reply = Reply()
-        self.site.handle(Request(watched), reply)
+        self.watched[watched.name] = watched
+        self.site.handle(Request(watched.name), reply)
         (said,) = reply.said
         return said[1:]
 
@@ -104,13 +108,53 @@ def test_what_fails_is_said_and_not_asked_again_at_once(failure: Exception, stat
     assert len(stage.asked) == 1
 
 
-def test_only_so_many_are_kept_and_not_for_long() -> None:
+def test_one_that_is_too_large_is_not_asked_about() -> None:
     stage = Stage()
-    channels = [channel(BEGAN, START) for _ in range(MAX_KEPT + 1)]
-    for watched in channels:
-        stage.ask(watched)
-    assert stage.site.describe()["kept"] == MAX_KEPT
+    large = b"\x17\1\0\0\0" + bytes(MAX_FRAME_BYTES + 1)
+    status, body = stage.ask(channel(BEGAN, batch((VIDEO, 0, large))))[:2]
 
-    stage.now = KEPT_S
-    stage.ask(channels[0])
-    assert stage.site.describe()["kept"] == 1
+    assert (status, body) == (415, b"its first frame has more than 8 MB\n")
+    assert stage.asked == []
+
+
+def test_only_so_many_are_kept() -> None:
+    stage = Stage()
+    for number in range(MAX_KEPT + 1):
+        stage.ask(channel(BEGAN, START, name=str(number)))
+
+    assert stage.site.describe()["kept"] == MAX_KEPT
+    assert stage.memory.used == stage.site.describe()["bytes"]
+    stage.site.close()
+
+
+def test_only_so_much_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(still_site, "MAX_KEPT_BYTES", 12)
+    stage = Stage()
+    for number in range(3):
+        stage.ask(channel(BEGAN, START, name=str(number)))
+    assert (stage.site.describe()["kept"], stage.memory.used) == (2, 10)
+
+    stage.site.drop("too much")
+
+    assert stage.site.describe() == {"made": 3, "kept": 0, "bytes": 0}
+    stage.site.close()
+    stage.site.close()
+    assert stage.memory.held == {}
+
+
+def test_what_is_old_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(still_site, "EVERY_S", 0.01)
+    stage = Stage()
+    stage.ask(channel(BEGAN, START))
+    forgetting = stage.site._forgetting
+    assert forgetting is not None
+    assert stage.memory.used == 5
+    stage.now = 1.0
+
+    forgetting.join(5)
+
+    assert forgetting.ready()
+    assert (stage.memory.held, stage.site.describe()["kept"]) == ({}, 0)
+    stage.ask(channel(BEGAN, START))
+    assert stage.memory.used == 5
+    stage.site.close()

@@ -11,6 +11,7 @@ from rtmpsrv.media import mp4_source
 from rtmpsrv.media.mp4_source import (
     ALL,
     BRIDGE_MS,
+    MAX_FRAME_BYTES,
     MAX_JUMP_MS,
     MAX_TRACKS,
     MAX_WAITING_FRAMES,
@@ -93,7 +94,7 @@ def test_pictures_before_the_first_keyframe_are_not_kept() -> None:
     assert one.waiting_bytes > 0
     assert one.ready(10.0)
     assert [sample.time for sample in one.samples()] == [200, 240]
-    assert one.waiting_bytes == 0
+    assert one.waiting_bytes == len(b"key")  # of which a first part is made
 
 
 def test_audio_alone_begins_with_any_frame() -> None:
@@ -201,6 +202,35 @@ def test_no_more_tracks_are_looked_at_than_there_may_be() -> None:
     one = fed(source(audio=MAX_TRACKS + 1), (AUDIO, 0, many(0x95, 1, *sounds)))
     assert one.ready(SETTLE_S)
     assert not one.tracks
+
+
+def test_no_more_headers_are_kept_than_there_may_be() -> None:
+    one = source()
+    for number in range(100):
+        fed(one, (AUDIO, 0, many(0x95, 0, (number, b"mp4a", AAC_BODY))))
+    assert len(one._configs) == 2 * MAX_TRACKS
+    fed(one, (AUDIO, 0, many(0x95, 0, (0, b"mp4a", b"other"))))
+    assert one._configs[AUDIO, 0].body == b"other"
+
+
+def test_what_a_first_part_is_made_from_is_let_go_when_it_is_there() -> None:
+    one = usual()
+    assert one.waiting_bytes == 2 * len(b"keytone")
+    one.samples()
+    assert one.waiting_bytes == len(b"keytone")
+
+    one.has_begun()
+
+    assert one.waiting_bytes == 0
+    assert one.take(AUDIO, 1030, TONE, 0.0)
+    assert not one.take(VIDEO, 1040, b"\x1c\1\0\0\0another codec", 0.0)
+
+
+def test_no_first_part_is_made_from_a_frame_that_is_too_large() -> None:
+    one = fed(source(*HEADERS), (VIDEO, 0, KEY + bytes(MAX_FRAME_BYTES)), (AUDIO, 0, TONE))
+    assert one.ready(0.0)
+    with pytest.raises(MediaRefused, match="more than 8 MB"):
+        _ = one.question
 
 
 def test_a_config_of_another_codec_is_none_of_the_track() -> None:
