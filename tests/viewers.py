@@ -10,18 +10,31 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPSConnection
+from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from websocket import create_connection
 
 from rtmpsrv.media.flv import TagReader
-from tests.hls_rules import Playlist, parse
+from tests.hls_rules import Playlist, check_series, parse
 from tests.media_files import current_ffmpeg
 
 PATIENCE_S = 30.0
+CLIP_S = 90
 AUDIO, VIDEO = 8, 9
 NO_CHECK = {"cert_reqs": ssl.CERT_NONE}
+
+
+def make_clip(directory: Path) -> Path:
+    """Some time of a test picture with a tone: 25 pictures a second, of which each 25th is a keyframe."""
+    clip = directory / "clip.flv"
+    command = [current_ffmpeg(), "-v", "error", "-f", "lavfi", "-i", f"testsrc=s=128x72:r=25:d={CLIP_S}"]
+    command += ["-f", "lavfi", "-i", f"sine=d={CLIP_S}", "-c:v", "libx264", "-preset", "ultrafast"]
+    command += ["-pix_fmt", "yuv420p", "-g", "25", "-c:a", "aac", "-f", "flv", str(clip)]
+    subprocess.run(command, timeout=PATIENCE_S, check=True)
+    return clip
 
 
 def payloads_of(clip: Path) -> list[bytes]:
@@ -37,8 +50,8 @@ def is_picture(type_id: int, payload: bytes) -> bool:
 
 @contextmanager
 def publishing(clip: Path, url: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A clip that is published over and over, in real time."""
-    command = [current_ffmpeg(), "-v", "error", "-nostdin", "-re", "-stream_loop", "-1", "-i", str(clip)]
+    """A clip that is published in real time."""
+    command = [current_ffmpeg(), "-v", "error", "-nostdin", "-re", "-i", str(clip)]
     process = subprocess.Popen([*command, "-c", "copy", "-f", "flv", url])
     try:
         yield process
@@ -86,7 +99,7 @@ class FlvViewer:
             if self._next is None:
                 self._next = self._source.index(tag.payload)
             assert tag.payload == self._source[self._next], f"not picture {self._next}"
-            self._next = (self._next + 1) % len(self._source)
+            self._next += 1
             self.pictures += 1
 
 
@@ -248,6 +261,42 @@ class HlsViewer:
                 status, data = self.get(f"/{self._channel}/{segment.uri}")
                 assert (status, data[4:8]) == (200, b"moof"), (status, segment.uri)
         return self.lists[-1]
+
+
+class Reloading(Thread):
+    """A viewer of HLS that reloads all the time, until `stop`; which raises what went wrong."""
+
+    def __init__(self, viewer: HlsViewer) -> None:
+        super().__init__(daemon=True)
+        self._viewer = viewer
+        self._over = False
+        self._failure: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            while not self._over:
+                self._viewer.reload()
+        except BaseException as exc:  # noqa: BLE001 - it is raised again
+            self._failure = exc
+
+    def stop(self) -> list[Playlist]:
+        """End with the reload that is under way; return all playlists."""
+        self._over = True
+        self.join(PATIENCE_S)
+        if self._failure is not None:
+            raise self._failure
+        assert not self.is_alive()
+        return self._viewer.lists
+
+
+def check_goes_on(lists: list[Playlist]) -> None:
+    """Numbers only rise, by one, and nothing is discontinuous; by the rules for a series, too."""
+    check_series(lists)
+    for before, after in pairwise(lists):
+        assert after.first >= before.first
+        assert after.segments[-1].number - before.segments[-1].number <= 1
+    assert sum(segment.discontinuity for one in lists for segment in one.segments[1:]) == 0
 
 
 def _insecure() -> ssl.SSLContext:

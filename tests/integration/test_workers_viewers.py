@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.hls_rules import check_series
-from tests.media_files import make_samples
 from tests.server_process import free_port
 from tests.succession_process import Family
 from tests.viewers import (
     FlvViewer,
     HlsViewer,
     Mp4Viewer,
+    Reloading,
     WsFlvViewer,
     WsMp4Viewer,
+    check_goes_on,
+    make_clip,
     payloads_of,
     publishing,
 )
@@ -31,7 +32,7 @@ SOME = 30  # pictures
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_samples(tmp_path_factory.mktemp("samples"))["h264_aac"]
+    return make_clip(tmp_path_factory.mktemp("samples"))
 
 
 @contextmanager
@@ -63,13 +64,17 @@ def test_viewers_of_all_kinds_see_everything_whichever_worker_accepts_them(clip:
         for viewer in viewers:
             stack.callback(viewer.close)
         hls = HlsViewer(address, CHANNEL, KEY)
-        for _ in range(10):
-            hls.reload()
-        check_series(hls.lists)
+        reloading = Reloading(hls)
         for viewer in viewers:
             viewer.see(SOME)
         for _ in range(EACH):
             status, picture = hls.get(f"/{CHANNEL}.jpg?key={KEY}")
             assert (status, picture[:2]) == (200, b"\xff\xd8")
-        makers = len(family.first.matching(r"PLAY \(hls\)"))
+        makers = len(family.first.matching(r"PLAY \(hls\b"))
         assert makers == 1, "it is one viewer of one worker, whoever accepts its connections"
+        family.reload()
+        for viewer in viewers:
+            viewer.see(SOME)
+        check_goes_on(reloading.stop())
+        for viewer in viewers:
+            viewer.close()

@@ -25,22 +25,14 @@ def test_nothing_runs_before_somebody_asks() -> None:
     assert [shown.describe()[kind] for kind in ("mp4", "stills", "hls")] == [{}, {}, {}]
     shown.close()
     registry: Registry[str] = Registry(LoopClock(), LiveLimits(), 1 << 20, 4096)
-    parts = SimpleNamespace(slots=None, numbers=count(1))
+    parts = SimpleNamespace(slots=None, numbers=count(1), tally=Tally())
     shown.show_mp4(registry)
-    shown.show_hls(registry, cast(ServerParts, parts))
+    shown.show_hls(registry, cast(ServerParts, parts), 30)
     assert {MP4, JPG, HLS} <= site.handlers.keys()
     assert shown.describe()["process"]["pid"] is None
     assert shown.describe()["mp4"] == {"makers": 0, "viewers": 0}
     assert shown.describe()["stills"]["kept"] == 0
-    assert shown.describe()["hls"] == {}
-<<<<<<< HEAD
-    registry: Registry[str] = Registry(LoopClock(), LiveLimits(), 1 << 20, 4096)
-    parts = SimpleNamespace(slots=None, numbers=count(1), tally=Tally())
-    shown.show_hls(registry, cast(ServerParts, parts), 30)
-    assert HLS in site.handlers
     assert shown.describe()["hls"] == {"channels": {}, "viewers": 0}
-=======
->>>>>>> 9b53466 (av: fragments are kept once for all viewers, and counted)
     shown.close()
     shown.close()
 
@@ -53,7 +45,7 @@ def test_what_is_made_goes_on_elsewhere_or_begins_anew() -> None:
     shown.inherit({})
     assert shown.numbers() == {}
     registry: Registry[str] = Registry(LoopClock(), LiveLimits(), 1 << 20, 4096)
-    parts = SimpleNamespace(slots=None, numbers=count(1))
+    parts = SimpleNamespace(slots=None, numbers=count(1), tally=Tally())
     shown.show_hls(registry, cast(ServerParts, parts), 30)
     assert shown.state_of("a") is None
     numbers = Numbering(7, "ab").snapshot()

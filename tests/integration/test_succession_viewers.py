@@ -1,0 +1,61 @@
+"""Viewers by HTTP of all kinds while processes succeed one another: nobody notices."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.integration.lineage import Lineage
+from tests.server_process import free_port
+from tests.viewers import (
+    FlvViewer,
+    HlsViewer,
+    Mp4Viewer,
+    Reloading,
+    WsFlvViewer,
+    WsMp4Viewer,
+    check_goes_on,
+    make_clip,
+    payloads_of,
+    publishing,
+)
+
+HOST = "127.0.0.1"
+KEY = "Kleinod-7261"
+CHANNEL = "live"
+SUCCESSIONS = 3
+PATIENCE_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clip(tmp_path_factory.mktemp("samples"))
+
+
+def test_viewers_of_all_kinds_go_on_in_three_successions_in_a_row(clip: Path) -> None:
+    source, port = payloads_of(clip), free_port()
+    address = (HOST, port)
+    with Lineage(HTTP_PORT=str(port), LINGER_SECONDS="60") as server, ExitStack() as stack:
+        stack.enter_context(publishing(clip, f"rtmp://{HOST}:{server.port}/{CHANNEL}/{KEY}"))
+        server.wait_for_line("publish accepted", timeout_s=PATIENCE_S)
+        viewers: list[FlvViewer | Mp4Viewer] = [
+            FlvViewer(address, f"/{CHANNEL}.flv?key={KEY}", source),
+            WsFlvViewer(address, f"/{CHANNEL}.flv?key={KEY}", source),
+            Mp4Viewer(address, f"/{CHANNEL}.mp4?key={KEY}"),
+            WsMp4Viewer(address, f"/{CHANNEL}.mp4?key={KEY}"),
+        ]
+        for viewer in viewers:
+            stack.callback(viewer.close)
+        hls = Reloading(HlsViewer(address, CHANNEL, KEY))
+        for _ in range(SUCCESSIONS):
+            since = server.succeed()
+            server.wait_for_line(r"succession: .* done after", since, timeout_s=PATIENCE_S)
+            for viewer in viewers:
+                viewer.see(40)
+        check_goes_on(hls.stop())
+        assert len(server.matching(r"PLAY \((ws-)?flv\b")) == 2, "nobody came again"
+        assert len(server.matching(r"PLAY \((ws-)?mp4\b")) == 2
+    assert not [line for line in server.everything() if "Traceback" in line or "[ERROR]" in line]
+    assert KEY not in "\n".join(server.everything())
