@@ -144,6 +144,7 @@ class Mp4Viewer:
             self.boxes.feed(self._receive())
 
     def close(self) -> None:
+        self._answer.close()
         self._http.close()
 
     def _receive(self) -> bytes:
@@ -220,10 +221,14 @@ def durations_of(trun: bytes) -> list[int]:
 
 
 class HlsViewer:
-    """Reloads as a player of low latency does, each time over another connection, and gets every part."""
+    """Reloads as a player of low latency does, each time over another connection or not."""
 
-    def __init__(self, address: tuple[str, int], channel: str, key: str, tls: bool = False) -> None:
-        self._address, self._channel, self._tls = address, channel, tls
+    def __init__(
+        self, address: tuple[str, int], channel: str, key: str, *, tls: bool = False, keeps: bool = False
+    ) -> None:
+        self._address, self._channel, self._tls, self._keeps = address, channel, tls, keeps
+        self._kept: HTTPConnection | None = None
+        self.connections = self.requests = 0
         self.lists: list[Playlist] = []
         self.segments: set[str] = set()  # that were got
         status, body = self.get(f"/{channel}/index.m3u8?key={key}")
@@ -233,16 +238,32 @@ class HlsViewer:
         self._media = next(line for line in body.decode().splitlines() if line.startswith("live.m3u8"))
 
     def get(self, path: str) -> tuple[int, bytes]:
-        host, port = self._address
-        kind = HTTPSConnection if self._tls else HTTPConnection
-        more: dict[str, Any] = {"context": _insecure()} if self._tls else {}
-        connection = kind(host, port, timeout=PATIENCE_S, **more)
+        connection = self._kept or self._connect()
+        self.requests += 1
+        self._kept = None
+        keeps = False
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
-            return answer.status, answer.read()
+            found = answer.status, answer.read()
+            keeps = self._keeps and not answer.will_close
         finally:
-            connection.close()
+            if keeps:
+                self._kept = connection
+            else:
+                connection.close()
+        return found
+
+    def close(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+
+    def _connect(self) -> HTTPConnection:
+        host, port = self._address
+        kind = HTTPSConnection if self._tls else HTTPConnection
+        more: dict[str, Any] = {"context": _insecure()} if self._tls else {}
+        self.connections += 1
+        return kind(host, port, timeout=PATIENCE_S, **more)
 
     def reload(self) -> Playlist:
         """Wait for the next part, and get what is new of whole segments; return the playlist."""
@@ -284,6 +305,7 @@ class Reloading(Thread):
         """End with the reload that is under way; return all playlists."""
         self._over = True
         self.join(PATIENCE_S)
+        self._viewer.close()
         if self._failure is not None:
             raise self._failure
         assert not self.is_alive()

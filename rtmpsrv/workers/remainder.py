@@ -55,7 +55,7 @@ class Remainder:
         self._log.info("succession: %d sessions stay here", self.sessions)
         if not self._moves or estate.copied is not None:
             hold.open()  # a worker can ask the keeper, and copy what others have
-        while monotonic() < self._until and (self.sessions or self._lends or self._reports_left()):
+        while monotonic() < self._until and (self._connections or self._lends or self._reports_left()):
             if not self._moves:
                 pass
             elif self._handing.talk.goes_on:
@@ -98,6 +98,11 @@ class Remainder:
     @property
     def _handings(self) -> list[Handing]:
         return [*self._former, self._handing, *([self._next] if self._next is not None else [])]
+
+    @property
+    def _connections(self) -> int:
+        """How many connections are left, those in a handshake included."""
+        return sum(len(listener.greenlets) for listener in self._estate.listeners)
 
     @property
     def _lends(self) -> bool:

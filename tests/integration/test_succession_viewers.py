@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.doubles.pairs import issue
 from tests.integration.lineage import Lineage
 from tests.server_process import free_port
 from tests.viewers import (
@@ -59,3 +60,42 @@ def test_viewers_of_all_kinds_go_on_in_three_successions_in_a_row(clip: Path) ->
         assert len(server.matching(r"PLAY \((ws-)?mp4\b")) == 2
     assert not [line for line in server.everything() if "Traceback" in line or "[ERROR]" in line]
     assert KEY not in "\n".join(server.everything())
+
+
+def test_viewers_on_tls_stay_and_miss_nothing(clip: Path, tmp_path: Path) -> None:
+    source, port = payloads_of(clip), free_port()
+    address = (HOST, port)
+    chain, secret = issue().write(tmp_path)
+    settings = {
+        "HTTP_TLS": "YES",
+        "SSL_CERT": str(chain),
+        "SSL_KEY": str(secret),
+        "SSL_PORT": str(free_port()),
+    }
+    with Lineage(HTTP_PORT=str(port), LINGER_SECONDS="60", **settings) as server, ExitStack() as stack:
+        stack.enter_context(publishing(clip, f"rtmp://{HOST}:{server.port}/{CHANNEL}/{KEY}"))
+        server.wait_for_line("publish accepted", timeout_s=PATIENCE_S)
+        viewers: list[FlvViewer | Mp4Viewer] = [
+            FlvViewer(address, f"/{CHANNEL}.flv?key={KEY}", source, tls=True),
+            WsFlvViewer(address, f"/{CHANNEL}.flv?key={KEY}", source, tls=True),
+            Mp4Viewer(address, f"/{CHANNEL}.mp4?key={KEY}", tls=True),
+            WsMp4Viewer(address, f"/{CHANNEL}.mp4?key={KEY}", tls=True),
+        ]
+        for viewer in viewers:
+            stack.callback(viewer.close)
+        # One comes anew for each request, the other keeps a connection, as long as it may.
+        restless, faithful = (HlsViewer(address, CHANNEL, KEY, tls=True, keeps=k) for k in (False, True))
+        loops = [Reloading(restless), Reloading(faithful)]
+        for viewer in viewers:
+            viewer.see(10)
+        for _ in range(2):
+            server.succeed()
+            for viewer in viewers:
+                viewer.see(40)
+        for loop in loops:
+            check_goes_on(loop.stop())
+        assert faithful.connections < faithful.requests
+        for viewer in viewers:
+            viewer.close()
+        assert server.process.wait(PATIENCE_S) == 0, "it leaves when its viewers have"
+    assert not [line for line in server.everything() if "Traceback" in line or "[ERROR]" in line]

@@ -44,8 +44,6 @@ LOOK_S: Final = 5.0
 class HttpSession:
     """Owner of one socket; a `Peer` to its host. Others call it from their greenlets where it says so."""
 
-    is_held = False  # what it asks while others move is not read
-
     def __init__(self, state: HttpState, transport: Transport, parts: ServerParts, log: Logger) -> None:
         """Begin, or go on with a state that another session's `freeze` returned."""
         assert parts.site is not None, "there is something to be seen"
@@ -186,11 +184,9 @@ class HttpSession:
         """Nobody publishes by HTTP."""
 
     def has_left(self) -> bool:
-        """Tell whether the peer has closed its side, though unread bytes may hide that. Never blocks."""
         return self._drop_reason is not None or self.outlet.failure is not None or self._transport.has_left()
 
     def is_unwanted(self) -> bool:
-        """Tell whether `drop` or `dismiss` were called. Never blocks."""
         return self._drop_reason is not None
 
     def silence_s(self) -> float:
@@ -222,13 +218,17 @@ class HttpSession:
         return received - self._brought_along[0], sent - self._brought_along[1]
 
     @property
-    def is_bound(self) -> bool:
-        """Whether it cannot move: on TLS, or while a handler makes its stream."""
+    def is_bound(self) -> bool:  # on TLS, or while a handler makes its stream
         return not self._transport.can_move or self._holding.viewing is not None
 
+    @property
+    def is_held(self) -> bool:
+        return self._signal is not None
+
     def play_at_once(self) -> bool:
-        """Return False: it holds no request that could go on."""
-        return False
+        if (signal := self._signal) is not None:
+            signal.set()
+        return signal is not None
 
     def can_move(self) -> bool:
         """Tell whether `freeze` would succeed, but for what the host may say. Never blocks."""

@@ -490,3 +490,16 @@ def test_who_was_granted_something_stays_and_may_be_refused_while_it_waits(stage
         stage.session.freeze()
     stage.session.refuse_play("code", "The publisher has another key")
     assert stage.answer() == (403, "The publisher has another key.\n")
+
+
+def test_a_request_that_is_held_goes_on_where_its_connection_cannot_move(stage: HttpStage) -> None:
+    stage.site.add(routes.PAGE, lambda _request, reply: reply.send(200, b"page"))
+    stage.parts.hold.close()
+    assert not stage.session.is_held
+    assert not stage.session.play_at_once()
+    stage.get("/live")
+    eventually(lambda: stage.session.is_held)
+    assert stage.session.play_at_once()
+    assert stage.answer() == (200, "page")
+    assert not stage.session.is_held
+    stage.parts.hold.open()
