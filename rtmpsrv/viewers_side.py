@@ -109,7 +109,7 @@ class ViewersSide:
         about = self._av.describe()
         return {
             "hls": self.shown.hls.makers.running if self.shown is not None and self.shown.hls else 0,
-            "mp4": self.shown.mp4.makers if self.shown is not None else 0,
+            "mp4": self.shown.mp4.makers if self.shown is not None and self.shown.mp4 else 0,
             "ffmpeg_runs": about["pid"] is not None,
             "ffmpeg_ends": about["ended"],
         }
