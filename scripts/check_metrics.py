@@ -3,9 +3,9 @@
 
     scripts/check_metrics.py
 
-Starts a server with RTMPS and a callback, publishes and plays with ffmpeg, has Debian's Prometheus scrape it
-and evaluates all expressions of the dashboard and the alerts in config/: each must parse, a panel must show
-something, an alert must look at something, and be off.
+Starts a server with RTMPS, a callback and recordings, publishes and plays with ffmpeg, by RTMP and by HTTP,
+has Debian's Prometheus scrape it and evaluates all expressions of the dashboard and the alerts in config/:
+each must parse, a panel must show something, an alert must look at something, and be off.
 """
 
 from __future__ import annotations
@@ -127,12 +127,15 @@ def server_and_streams(directory: Path, backend: CallbackServer) -> Iterator[int
     def fail(_request: object) -> Answer:
         return Answer(status=500)
 
-    certificates, api_port = make(directory), free_port()
+    certificates, api_port, http_port = make(directory), free_port(), free_port()
     settings = {
         "API_PORT": str(api_port),
         "METRICS_PER_CHANNEL": "YES",
         "CALLBACK_URL": backend.url,
         "JWT_SECRET": JWT_SECRET,
+        "HTTP_PORT": str(http_port),
+        "RECORD": "YES",
+        "RECORD_DIR": str(directory / "recordings"),
         "SSL_PORT": str(free_port()),
         "SSL_CERT": certificates.certificate,
         "SSL_KEY": certificates.key,
@@ -147,7 +150,9 @@ def server_and_streams(directory: Path, backend: CallbackServer) -> Iterator[int
         url = f"rtmp://{HOST}:{server.port}/checked/key"
         stack.enter_context(process(*encode, url))
         server.wait_for_line("publish accepted channel=checked", timeout_s=READY_S)
-        stack.enter_context(process("ffmpeg", "-v", "error", "-i", url, "-f", "null", "-"))
+        by_http = f"http://{HOST}:{http_port}/checked.flv?key=key"
+        for source in (url, by_http):
+            stack.enter_context(process("ffmpeg", "-v", "error", "-i", source, "-f", "null", "-"))
         yield api_port
 
 

@@ -70,6 +70,7 @@ class House:
     def websocket(self, path: str) -> WebSocket:
         url = f"ws://127.0.0.1:{self.http}{path}?key={KEY}"
         viewer = create_connection(url, timeout=SEEN_S)
+        assert viewer.sock is not None
         self.ends.callback(viewer.sock.close)  # its own forgets it where the other end is gone
         return viewer
 

@@ -68,6 +68,19 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], str, dict[str, str]]] = {
         "here holds 95% of what peers may make it hold.",
         {"rtmpsrv_memory_held_bytes": "85x100", "rtmpsrv_memory_budget_bytes": "100x100"},
     ),
+    "RtmpsrvRecordingFailed": (
+        {'rtmpsrv_recordings_failed_total{reason="disk_full"}': "0+1x100"},
+        {"reason": "disk_full"},
+        "here does not record what it should: disk_full. Its log says which channel.",
+        {'rtmpsrv_recordings_failed_total{reason="disk_full"}': "1x100"},
+    ),
+    "RtmpsrvFfmpegEnds": (
+        {"rtmpsrv_ffmpeg_ends_total": "0+1x100"},
+        {},
+        "The process of here that begins MP4 and stills dies again and again: "
+        "of what a stream sends, as a rule.",
+        {"rtmpsrv_ffmpeg_ends_total": "0+1x2 2x97"},
+    ),
     "RtmpsrvChannelBad": (
         {'rtmpsrv_channel_verdict{channel="x",state="bad"}': "1x100"},
         {"channel": "x", "state": "bad"},
@@ -102,7 +115,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], str, dict[str, str]]] = {
         {'rtmpsrv_channel_av_offset_seconds{channel="x"}': "0.5x100"},
     ),
 }
-BY_INSTANCE_ONLY = {"RtmpsrvEventLoopSlow", "RtmpsrvCallbackFails"}
+BY_INSTANCE_ONLY = {"RtmpsrvEventLoopSlow", "RtmpsrvCallbackFails", "RtmpsrvRecordingFailed"}
 
 
 def promtool(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
@@ -165,7 +178,7 @@ def test_the_dashboard_is_one_grafana_can_import() -> None:
     read = dashboard()
     assert [one["name"] for one in read["templating"]["list"]] == ["datasource", "instance"]
     assert len({panel["id"] for panel in read["panels"]}) == len(read["panels"])
-    assert len(list(panels())) in range(8, 21)
+    assert len(list(panels())) in range(8, 25)
     first_row = {panel["title"] for panel in read["panels"] if panel["gridPos"]["y"] == 0}
     assert {"Channels live", "Viewers"} <= first_row
     sources = {panel["datasource"]["uid"] for panel in read["panels"] if panel["type"] != "row"}
