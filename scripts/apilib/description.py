@@ -13,7 +13,7 @@ from apilib.schemas import reference, schemas_of
 from rtmpsrv.web import shapes, v3
 from rtmpsrv.web.answers import MISSING_HEADER
 from tests.doubles.monitor_source import FakeSource
-from tests.doubles.monitor_values import id_of, vitals
+from tests.doubles.monitor_values import id_of, recording, vitals
 from tests.doubles.verdicts import Opinions
 
 ABOUT = """\
@@ -74,8 +74,6 @@ def example_of(operation: Operation) -> Any:
     """Return what the routes answer to the example of an operation."""
     site = Flask("example", static_folder=None)
     site.register_blueprint(v3.blueprint(house(), Opinions(), lambda: 0.0))
-    if operation.prepares:
-        site.test_client().post(operation.prepares)
     response = site.test_client().open(operation.example, method=operation.method)
     if response.status_code != 200:
         raise ValueError(f"{operation.example}: {response.status}")
@@ -88,6 +86,7 @@ def house() -> FakeSource:
     channels = [one for one in source.values_of_channels if one["name"] == EXAMPLE_CHANNEL]
     young = vitals(age_s=6.2, bitrates=[4_400_000, 4_520_000, 4_490_000, 4_510_000, 4_480_000, 4_500_000])
     channels[0].update({"vitals": young, "readers": channels[0]["readers"][:2], "players": 2})
+    channels[0].update({"forms": {"rtmp": 2}, "recording": recording()})
     ids = {id_of("idle"), *map(id_of, EXAMPLES.values()), *(reader for reader, _ in channels[0]["readers"])}
     connections = [one for one in source.values_of_connections if one["id"] in ids]
     connections.sort(key=lambda one: one["state"] != "idle")

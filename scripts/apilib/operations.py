@@ -95,7 +95,6 @@ class Operation:
     text: str = ""
     query: str = ""
     finds: bool = False  # what is asked for may not be there
-    before: str = ""  # the path of what is asked before its example
 
     @property
     def refusals(self) -> dict[int, str]:
@@ -118,15 +117,8 @@ class Operation:
     @property
     def example(self) -> str:
         """Return path and query of the example."""
-        return self._filled(self.path) + (f"?{self.query}" if self.query else "")
-
-    @property
-    def prepares(self) -> str:
-        """Return the path of what is asked before the example; "" for nothing."""
-        return self._filled(self.before)
-
-    def _filled(self, path: str) -> str:
-        return path.replace("{name}", EXAMPLE_CHANNEL).replace("{id}", self._id)
+        path = self.path.replace("{name}", EXAMPLE_CHANNEL).replace("{id}", self._id)
+        return path + (f"?{self.query}" if self.query else "")
 
     @property
     def _id(self) -> str:
@@ -242,7 +234,6 @@ OPERATIONS: Final = [
         *(shapes.Done, (*NAME,)),
         text="Until somebody publishes it anew, where the settings want it recorded.",
         finds=True,
-        before="/v3/channels/{name}/record/start",
     ),
     Operation(
         *("GET", "/v3/events", "events", "What has happened"),

@@ -52,7 +52,7 @@ def test_a_question_is_answered_as_is_printed(title: str, text: str, port: int) 
 
 
 def test_all_questions_are_asked() -> None:
-    assert len(QUESTIONS) == 14
+    assert len(QUESTIONS) == 27
 
 
 def test_a_token_or_a_user_can_be_shown(port: int) -> None:
