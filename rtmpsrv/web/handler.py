@@ -28,6 +28,7 @@ TAKE_S: Final = 10.0  # for some of it
 LINGER_S: Final = 1.0  # for an error to arrive, before the connection is closed
 LINGER_BYTES: Final = 1 << 18
 READ_BYTES: Final = 8192
+DELAY: Final = "rtmpsrv.delay_s"  # of the environment: how long an answer waits before it is sent
 EVENTS: Final = "text/event-stream"
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -74,8 +75,11 @@ class Handler(WSGIHandler):
         self._place.is_stream = any(
             name.lower() == "content-type" and value.startswith(EVENTS) for name, value in headers
         )
-        if self._place.is_stream:
+        delay_s = (self.environ or {}).get(DELAY, 0.0)
+        if self._place.is_stream or delay_s:
             self._made()
+        if delay_s:
+            gevent.sleep(delay_s)
         ours = [("Server", SERVER)]
         self.close_connection = self.close_connection or self._connections.closing
         if self.close_connection and not any(name.lower() == "connection" for name, _ in headers):

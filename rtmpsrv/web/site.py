@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 
 import flask
 from werkzeug.exceptions import HTTPException
 
+from rtmpsrv.access.refusals import RefusalDelay
 from rtmpsrv.api_settings import users_of
 from rtmpsrv.config import Config
 from rtmpsrv.few_lines import FewLines
 from rtmpsrv.log import Logger, RateLimited
 from rtmpsrv.web import control, headers, health, live_events, metrics, page, stat, v3
 from rtmpsrv.web.guard import CHALLENGES, Guard, Refusal, who
-from rtmpsrv.web.handler import described
+from rtmpsrv.web.handler import DELAY, described
 from rtmpsrv.web.head import MAX_BODY_BYTES
 from rtmpsrv.web.poller import Poller
 from rtmpsrv.web.source import Source
@@ -40,6 +42,7 @@ class Site:
         self._failed = FewLines(lambda text: log.error("%s", text))
         self._guard = Guard(config.api_token, users_of(config.api_users))
         self._refused_last = ""
+        self._delay = RefusalDelay()  # who guesses gets slower; who knows, never
         self._refused = RateLimited(
             lambda count: log.info(
                 "requests without rights: %d, the last from %s", count, self._refused_last
@@ -55,7 +58,9 @@ class Site:
         refusal = self._guard.judge(flask.request.environ, changes=flask.request.blueprint == CHANGING_BY_GET)
         if refusal is None:
             return None
-        self._refused_last = flask.request.remote_addr or ""
+        address = self._refused_last = flask.request.remote_addr or ""
+        if refusal.status == 401 and "Authorization" in flask.request.headers:
+            flask.request.environ[DELAY] = self._delay.refused(address, monotonic())
         self._refused.add()
         return _refused(refusal)
 

@@ -183,3 +183,25 @@ def test_a_client_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch
 
 def test_an_exception_is_described_without_its_text() -> None:
     assert described(ValueError("Kleinod-7261")) == "ValueError"
+
+
+def test_an_answer_may_have_to_wait_and_others_are_made_meanwhile() -> None:
+    stage = Stage(waits)
+    try:
+        held = [stage.connect(GET.replace(b"/", b"/30", 1)) for _ in range(20)]
+        stage.until(lambda: len(stage.server.connections) == 20)
+        assert status(answer(stage.connect(GET.replace(b"/", b"/0.001", 1)))) == 401
+        assert status(answer(stage.connect(GET.replace(b"/", b"/0", 1)))) == 401
+        for one in held:
+            one.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                one.recv(1)
+    finally:
+        stage.close()
+
+
+def waits(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    """Refuse everybody, who has to wait for it."""
+    environ[handler.DELAY] = float(environ["PATH_INFO"][1:])
+    start_response("401 Unauthorized", [("Content-Length", "0")])
+    return [b""]

@@ -8,8 +8,10 @@ import flask
 import pytest
 
 from rtmpsrv import log
+from rtmpsrv.access.refusals import FREE_REFUSALS, LONGEST_DELAY_S
 from rtmpsrv.config import Config
 from rtmpsrv.few_lines import AT_ONCE
+from rtmpsrv.web.handler import DELAY
 from rtmpsrv.web.headers import ALWAYS
 from rtmpsrv.web.site import Site, make_site
 from tests.doubles.monitor_source import FakeSource
@@ -144,3 +146,26 @@ def test_who_ends_something_is_in_the_log(lines: Lines) -> None:
         "/control/drop/client by 'anna' from 192.0.2.1",
     ]
     site.close()
+
+
+def test_who_guesses_gets_slower_and_who_knows_does_not() -> None:
+    client = client_of(Config(api_token=SECRET))
+    delays: list[float] = []
+
+    @client.application.after_request
+    def note(response: flask.Response) -> flask.Response:
+        delays.append(round(flask.request.environ.get(DELAY, 0.0), 2))
+        return response
+
+    def delay(password: str | None, address: str = "192.0.2.1") -> tuple[int, float]:
+        fields = {} if password is None else {"Authorization": f"Bearer {password}"}
+        found = client.get("/v3/here", headers=fields, environ_overrides={"REMOTE_ADDR": address})
+        return found.status_code, delays[-1]
+
+    assert [delay(None) for _ in range(5)] == [(401, 0.0)] * 5  # a browser that was not asked yet
+    assert [delay("guess") for _ in range(6)] == [
+        *[(401, 0.0)] * FREE_REFUSALS, (401, 0.1), (401, 0.2), (401, 0.4),
+    ]  # fmt: skip
+    assert max(delay("guess")[1] for _ in range(20)) == LONGEST_DELAY_S
+    assert delay("guess", "192.0.2.2") == (401, 0.0)
+    assert delay(SECRET) == (200, 0.0)
