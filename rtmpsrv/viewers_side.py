@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from rtmpsrv.server.http.listener import HttpTlsListener
 
-SHARE = 4  # of what the process may open, one part is for connections of HTTP
+SHARE = 5  # of what the process may open, one part is for connections of HTTP
 
 
 class ViewersSide:

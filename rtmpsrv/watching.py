@@ -186,4 +186,5 @@ class Watching:
         stream = self._entrance.watched(client, channel, query)
         if not waits and not self._relay.is_on(stream.channel):
             raise NotThere(PLAY_CODE, "Nobody publishes this channel now")
-        return self._playing.admit(peer, client.to_play.name, stream, client.form)
+        told = f"{client.form}, {client.ip}"  # no line before has said who it is
+        return self._playing.admit(peer, client.to_play.name, stream, told)

@@ -20,6 +20,7 @@ VERSION: Final = "13"
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 MAX_FRAME_BYTES: Final = 1024  # of what viewers say: a word or two
 MAX_TEXT_BYTES: Final = 1024
+MAX_FRAMES: Final = 8  # in one go
 MAX_UNREAD_BYTES: Final = MAX_FRAME_BYTES + 14
 NORMAL, GOING_AWAY, BROKEN, UNSUPPORTED, REFUSED, TOO_BIG = 1000, 1001, 1002, 1003, 1008, 1009
 
@@ -93,13 +94,15 @@ class Talk:
         return not self._text and not self.closed
 
     def take(self, data: bytes) -> tuple[int, bytes, list[str]]:
-        """Work through whole frames; return how many bytes that were, what to answer, and texts that came.
+        """Work through some whole frames; return how many bytes they had, an answer, and texts that came.
 
         Raises Broken.
         """
         done, answer = 0, b""
         texts: list[str] = []
-        while not self.closed and (count := whole_bytes(data[done : done + MAX_UNREAD_BYTES])):
+        for _ in range(MAX_FRAMES):
+            if self.closed or not (count := whole_bytes(data[done : done + MAX_UNREAD_BYTES])):
+                break
             answer += self._one(data[done : done + count], texts)
             done += count
         return done, answer, texts

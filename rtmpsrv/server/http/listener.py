@@ -6,6 +6,7 @@ Connections take no slot as they come, which who watches does when it begins to,
 from __future__ import annotations
 
 import socket
+import struct
 from time import monotonic
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from ..host import Client
 from ..listener import Listener
 from ..session_state import Frozen
 from ..tls import TlsListener
+from ..transport import has_left
 from .routes import ANY
 from .site import Site
 from .state import HttpState, begin
@@ -28,6 +30,9 @@ KEEPALIVE: Final = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
 )
+
+MAX_QUEUED: Final = 16
+_INFO: Final = struct.Struct("=24xI")
 
 
 class _Door(Listener):
@@ -61,6 +66,9 @@ class _Door(Listener):
             super()._serve(sock, peer)
 
     def _serve_client(self, sock: gsocket.socket, address: str, secure: bool, accepted_at: float) -> None:
+        if _queued(self.socket) > MAX_QUEUED and has_left(sock):
+            sock.close()  # others wait: nobody is here for an answer
+            return
         places = self._site.places
         refusal = places.enter(address)
         if refusal is not None:
@@ -85,6 +93,12 @@ class _Door(Listener):
             super()._serve_adopted(frozen)
         finally:
             places.leave(state.own[0])
+
+
+def _queued(sock: Any) -> int:
+    """Return how many connections wait to be accepted."""
+    # Of a socket that listens, the kernel says so where it tells of segments that are not acknowledged.
+    return int(_INFO.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size))[0])
 
 
 class HttpListener(_Door):

@@ -20,7 +20,8 @@ from .state import HttpState
 
 READ_BYTES: Final = 16384
 KEEP_ALIVE_S: Final = 30.0  # between two requests
-REQUEST_UNITS: Final = 5  # of work
+REQUEST_UNITS: Final = 25  # of work
+FRAMES_UNITS: Final = 200  # for some frames of a viewer
 THROWN_UNITS: Final = 10  # for each read of what nobody wants
 MAX_THROWN_BYTES: Final = 65536  # of a viewer who has nothing to say, and does
 LATE_S: Final = 1.0  # a wait that ends this late was delayed by this process itself
@@ -127,6 +128,9 @@ class HttpReader:
             state.unread = state.unread[done:]
             if self._outlet.failure is not None:
                 raise PeerLost(self._outlet.failure)
+            if done:
+                self._share.spend(FRAMES_UNITS)  # before there is more to do
+                continue
             data = self._next(min(state.next_ping, state.heard_at + settings.idle_s))
             if data is not None:
                 state.unread += data

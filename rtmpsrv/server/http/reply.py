@@ -6,6 +6,7 @@ PeerLost is raised wherever the viewer is found to be gone. A handler lets it pa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Final, Protocol
 
 import gevent
@@ -20,6 +21,9 @@ from .head import BadRequest, Head
 
 UPGRADE: Final = 101
 NO_BODY: Final = frozenset((204, 304))
+FOR_EVER_S: Final = 1e9
+FIRST_LOOK_S: Final = 0.05  # whether a viewer that waits for an answer is there; then ever less often
+LOOK_EVERY_S: Final = 1.0
 
 
 class Answered(PeerLost):
@@ -31,6 +35,9 @@ class Writer(Protocol):
 
     left: Event
     errand: Errand
+
+    def has_left(self) -> bool:
+        """Tell whether the viewer is gone, where nobody reads. Never blocks."""
 
     def put(self, data: bytes) -> None:
         """Send bytes; blocks while too many wait. Raises PeerLost."""
@@ -174,7 +181,7 @@ class Reply:
         """
 
         def wait() -> None:
-            gevent.wait([event, self.left], timeout=timeout_s, count=1)
+            self._wait(event, timeout_s)
 
         if self.begun:
             self._writer.listen()
@@ -187,6 +194,17 @@ class Reply:
         if self.left.is_set():
             raise self._writer.errand.why_over()
         return event.is_set()
+
+    def _wait(self, event: Event, timeout_s: float | None) -> None:
+        """Wait, and see whether the viewer is there. Raises PeerLost."""
+        until = monotonic() + (timeout_s if timeout_s is not None else FOR_EVER_S)
+        look_s = FIRST_LOOK_S
+        while not event.is_set() and not self.left.is_set() and (rest_s := until - monotonic()) > 0:
+            # Before the answer nobody reads: what comes may be the next request.
+            gevent.wait([event, self.left], timeout=rest_s if self.begun else min(rest_s, look_s), count=1)
+            look_s = min(2 * look_s, LOOK_EVERY_S)
+            if not self.begun and not event.is_set() and self._writer.has_left():
+                raise PeerLost("the viewer left")
 
     def _check(self) -> None:
         self._writer.listen()

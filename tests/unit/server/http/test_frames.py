@@ -7,7 +7,7 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.streams import StreamReader
 
 from rtmpsrv.server.http import frames
-from rtmpsrv.server.http.frames import MAX_FRAME_BYTES, MAX_TEXT_BYTES, Broken, Talk
+from rtmpsrv.server.http.frames import MAX_FRAME_BYTES, MAX_FRAMES, MAX_TEXT_BYTES, TEXT, Broken, Talk
 
 # RFC 6455, 1.3
 KEY, PROOF = "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -124,3 +124,11 @@ def test_what_has_not_come_as_a_whole_is_left() -> None:
     whole = said(frames.TEXT, b"x" * 300)
     for count in (0, 1, 3, 7, len(whole) - 1):
         assert Talk().take(whole[:count]) == (0, b"", [])
+
+
+def test_so_many_frames_are_taken_in_one_go() -> None:
+    talk = Talk()
+    data = said(TEXT, b"a") * (MAX_FRAMES + 1)
+    done, _answer, texts = talk.take(data)
+    assert texts == ["a"] * MAX_FRAMES
+    assert talk.take(data[done:])[2] == ["a"]

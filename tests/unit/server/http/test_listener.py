@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from gevent import socket as gsocket
 
+from rtmpsrv.server.http import listener as listener_module
 from rtmpsrv.server.http import routes
 from rtmpsrv.server.http.listener import HttpListener
 from rtmpsrv.server.http.places import Places
@@ -139,3 +140,20 @@ def test_a_session_moves_to_another_port(listener: HttpListener) -> None:
     peer.close()
     eventually(lambda: not other.sessions)
     other.close()
+
+
+def test_when_many_wait_who_has_left_is_not_served(
+    listener: HttpListener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener_module, "MAX_QUEUED", 0)
+    told: Any = listener._parts.tally
+    listener.pause()
+    gone, second, third = dial(listener), dial(listener), dial(listener)
+    gone.sendall(GET)
+    gone.close()
+    listener.resume()
+    for one in (second, third):
+        one.sendall(GET)
+        assert one.recv(100).startswith(b"HTTP/1.1 200 OK")
+    assert "left 0" not in told.events
+    assert len(listener.sessions) == 2

@@ -9,6 +9,7 @@ from gevent.event import Event
 
 from rtmpsrv.errors import PeerLost
 from rtmpsrv.server.host import Client
+from rtmpsrv.server.http import reply as reply_module
 from rtmpsrv.server.http.errand import Errand
 from rtmpsrv.server.http.head import BadRequest, Head, read_head
 from rtmpsrv.server.http.reply import Answered, Reply
@@ -27,7 +28,8 @@ class Paper:
         self.written = b""
         self.goodbyes: list[tuple[int, str]] = []
         self.hears: Callable[[str], None] | None = None
-        self.listens = False
+        self.listens = self.gone = False
+        self.looks = 0
 
     def put(self, data: bytes) -> None:
         self.written += data
@@ -37,6 +39,10 @@ class Paper:
 
     def listen(self) -> None:
         self.listens = True
+
+    def has_left(self) -> bool:
+        self.looks += 1
+        return self.gone
 
     def say_goodbye(self, code: int, why: str) -> None:
         self.goodbyes.append((code, why))
@@ -186,3 +192,25 @@ def test_waiting_ends_with_the_viewer() -> None:
     with pytest.raises(PeerLost):
         one.write(b"x")
     assert one.left is paper.left
+
+
+def test_who_leaves_before_there_is_an_answer_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reply_module, "FIRST_LOOK_S", 0.0)
+    monkeypatch.setattr(reply_module, "LOOK_EVERY_S", 0.001)
+    paper = Paper()
+    one = reply(paper)
+    assert not one.wait(Event(), 0.02)
+    assert paper.looks > 1
+    assert not paper.listens, "what comes may be the next request"
+    paper.gone = True
+    with pytest.raises(PeerLost):
+        one.wait(Event())
+
+
+def test_what_is_there_is_not_waited_for() -> None:
+    paper = Paper()
+    event = Event()
+    event.set()
+    assert reply(paper).wait(event, 0)
+    assert not reply(paper).wait(Event(), 0)
+    assert paper.looks == 0
