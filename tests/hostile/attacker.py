@@ -1,6 +1,7 @@
 """The attacker's process, and what attacks are made of.
 
-`python -m tests.hostile.attacker CASE PORT TLS_PORT API_PORT SECONDS` waits for a line, attacks and leaves.
+`python -m tests.hostile.attacker CASE PORT TLS_PORT API_PORT HTTP_PORT SECONDS` waits for a line, attacks and
+leaves.
 It goes after the good stream where the machine is short of processors: the server is tried, not the
 scheduler.
 """
@@ -17,7 +18,7 @@ from contextlib import AbstractContextManager, suppress
 from time import monotonic
 
 from .cases import ATTACK_S, CASES
-from .wire import READ_SIZE, Closed, Connection
+from .wire import HOSTILE_ADDRESS, READ_SIZE, Closed, Connection
 from .worker import Orders, tell
 
 NICE = 10
@@ -28,11 +29,12 @@ PIECE = 1 << 18  # bytes offered in one call
 class Attack:
     """What an attack is given: where the server is, and how long it may go on."""
 
-    def __init__(self, port: int, tls_port: int, api_port: int, attack_s: float) -> None:
+    def __init__(self, port: int, tls_port: int, api_port: int, attack_s: float, http_port: int = 0) -> None:
         """Begin now."""
         self.port = port
         self.tls_port = tls_port
         self.api_port = api_port
+        self.http_port = http_port
         self.attack_s = attack_s
         self.until = monotonic() + attack_s
         self.complaints: list[str] = []
@@ -64,6 +66,16 @@ class Attack:
             connection.send(data)
         return connection
 
+    def open_http(
+        self, data: bytes = b"", *, source: str = HOSTILE_ADDRESS, receive_buffer: int = 0
+    ) -> Connection:
+        """Return a new connection to the port of viewers, which has sent something."""
+        connection = Connection(self.http_port, source, receive_buffer=receive_buffer)
+        self._mine().append(connection)
+        if data:
+            connection.send(data)
+        return connection
+
     def app(self) -> str:
         """Return a channel name of its own."""
         self._made += 1
@@ -78,8 +90,9 @@ class Attack:
         return self.open(secure=secure, receive_buffer=receive_buffer).play(app, msid=msid)
 
     def complain(self, text: str) -> None:
-        """Make the case fail."""
-        self.complaints.append(text)
+        """Make the case fail; once is enough."""
+        if text not in self.complaints:
+            self.complaints.append(text)
 
     def may_be_cut(self) -> AbstractContextManager[None]:
         """Return a context in which to be thrown out is an end like others."""
@@ -201,15 +214,15 @@ def main() -> None:
     """Wait for the word, attack, tell how it went, leave."""
     from . import every_attack  # noqa: F401  fills the list
 
-    name, attack_s = sys.argv[1], float(sys.argv[5])
+    name, attack_s = sys.argv[1], float(sys.argv[6])
     os.nice(NICE)
     do = CASES[name].do
     assert do is not None
     orders = Orders()
     tell(ready=name)
     orders.next()
-    port, tls_port, api_port = map(int, sys.argv[2:5])
-    this = Attack(port, tls_port, api_port, attack_s)
+    port, tls_port, api_port, http_port = map(int, sys.argv[2:6])
+    this = Attack(port, tls_port, api_port, attack_s, http_port)
     try:
         do(this)
     except (Closed, OSError) as exc:

@@ -13,4 +13,5 @@ from . import (  # noqa: F401
     attack_services,
     attack_tiny,
     attack_tls,
+    attack_viewers,
 )

@@ -1,6 +1,7 @@
 """The good stream: a publisher, a player that parses and checks, and somebody who joins twice a second.
 
-Each is a process of its own: `python -m tests.hostile.good ROLE PORT TLS_PORT`. The publisher keeps to a
+Each is a process of its own: `python -m tests.hostile.good ROLE PORT TLS_PORT HTTP_PORT`; where HTTP_PORT is
+not 0 there is a viewer of HTTP-FLV, too. The publisher keeps to a
 timetable that begins at a moment it tells: tick K is due K / FPS seconds later and consists of message 2K
 (video) and 2K + 1 (audio). Delays are counted from when a message was due, so that a publisher who is held up
 counts as well.
@@ -11,12 +12,13 @@ from __future__ import annotations
 import os
 import struct
 import sys
+from collections.abc import Callable
 from time import monotonic, sleep
 
 from rtmpsrv.protocol import amf0, messages
 from rtmpsrv.protocol.chunks import pack
 
-from .wire import ANSWER_S, CHUNK_SIZE, GOOD_ADDRESS, Closed, Connection, Received
+from .wire import ANSWER_S, CHUNK_SIZE, GOOD_ADDRESS, READ_SIZE, Closed, Connection, Received
 from .worker import Orders, tell
 
 APP = "good"
@@ -29,9 +31,11 @@ AUDIO_BYTES = 300
 JOIN_EVERY_S = 0.5
 JOIN_GIVE_UP_S = 5.0
 ACKNOWLEDGE_EVERY_S = 0.5
+FLV_HEADER_BYTES = 13
+TAG_BYTES = 11  # before what a tag holds
 
-AVC_HEADER = bytes.fromhex("1700000000 0142c01effe100176742c01eda02802dc8000003000800000301e478c1950100"
-                           "0468ce3c80")  # fmt: skip
+AVC_HEADER = bytes.fromhex("1700000000 0142c01effe100196742c01eda0280bfe5c044000003000400000300f03c58ba80"
+                           "01000468ce0fc8")  # fmt: skip
 AAC_HEADER = bytes.fromhex("af001210")
 VIDEO_HEADS = {True: bytes.fromhex("1701000000"), False: bytes.fromhex("2701000000")}
 AUDIO_HEAD = bytes.fromhex("af01")
@@ -113,19 +117,71 @@ def play(port: int) -> None:
             raise Closed("UnpublishNotify")
 
 
-def join(ports: tuple[int, int]) -> None:
-    """Join by RTMP and RTMPS in turns, until the first video has come; tell how long it took."""
+def view(port: int) -> None:
+    """Tell the numbers that arrive by HTTP-FLV, and when."""
+    viewer = Viewer(port)
+    while True:
+        numbers = viewer.numbers(ANSWER_S)
+        if numbers:
+            tell(viewed=numbers, at=monotonic())
+
+
+class Viewer:
+    """Somebody who watches by HTTP-FLV; with a reader of its own, as `wire` has one for RTMP."""
+
+    def __init__(self, port: int) -> None:
+        """Ask."""
+        self.connection = Connection(port, GOOD_ADDRESS)
+        self.connection.send(f"GET /{APP}.flv?key={KEY} HTTP/1.1\r\nHost: good\r\n\r\n".encode())
+        self._waiting = b""
+        self._at_head = True
+
+    def numbers(self, timeout_s: float) -> list[int]:
+        """Return the numbers of what came, perhaps none. Raises Closed, TimeoutError."""
+        self.connection.socket.settimeout(timeout_s)
+        data = self.connection.socket.recv(READ_SIZE)
+        if not data:
+            raise Closed("end of stream")
+        self._waiting += data
+        if self._at_head:
+            head, end, rest = self._waiting.partition(b"\r\n\r\n")
+            if not end or len(rest) < FLV_HEADER_BYTES:
+                return []
+            if not head.startswith(b"HTTP/1.1 200 "):
+                raise Closed(f"{head[:40]!r}")
+            self._at_head, self._waiting = False, rest[FLV_HEADER_BYTES:]
+        found = []
+        while len(self._waiting) >= TAG_BYTES:
+            end_of_tag = TAG_BYTES + int.from_bytes(self._waiting[1:4])
+            if len(self._waiting) < end_of_tag + 4:
+                break
+            message = Received(self._waiting[0], self._waiting[TAG_BYTES:end_of_tag])
+            assert int.from_bytes(self._waiting[end_of_tag : end_of_tag + 4]) == end_of_tag, "no whole tag"
+            self._waiting = self._waiting[end_of_tag + 4 :]
+            number = number_of(message)
+            found += [number] if number is not None else []
+        return found
+
+
+def join(ports: tuple[int, int, int]) -> None:
+    """Join by RTMP, RTMPS and HTTP in turns, until the first video has come; tell how long it took."""
+    ways: list[tuple[str, Callable[[], None]]] = [
+        ("RTMP", lambda: _join(ports[0], False)),
+        ("RTMPS", lambda: _join(ports[1], True)),
+    ]
+    if ports[2]:
+        ways.append(("HTTP", lambda: _join_by_http(ports[2])))
     turn = 0
     while True:
         began = monotonic()
-        secure = bool(turn % 2)
+        way, work = ways[turn % len(ways)]
         tell(joining=began)
         try:
-            _join(ports[secure], secure)
+            work()
         except (Closed, OSError, AssertionError) as exc:
-            tell(failed=began, reason=repr(exc), secure=secure)
+            tell(failed=began, reason=repr(exc), way=way)
         else:
-            tell(joined=began, took_s=monotonic() - began, secure=secure)
+            tell(joined=began, took_s=monotonic() - began)
         turn += 1
         while (wait := began + JOIN_EVERY_S - monotonic()) > 0:
             sleep(wait)  # the timetable
@@ -142,17 +198,30 @@ def _join(port: int, secure: bool) -> None:
         connection.close()
 
 
+def _join_by_http(port: int) -> None:
+    viewer = Viewer(port)
+    try:
+        until = monotonic() + JOIN_GIVE_UP_S
+        while not any(number % 2 == 0 for number in viewer.numbers(max(0.01, until - monotonic()))):
+            pass
+    finally:
+        viewer.connection.close()
+
+
 def main() -> None:
     """Take the role that the arguments name, until the starter goes."""
-    role, port, tls_port = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    role = sys.argv[1]
+    port, tls_port, http_port = map(int, sys.argv[2:5])
     Orders()
     try:
         if role == "publish":
             publish(port)
         elif role == "play":
             play(port)
+        elif role == "view":
+            view(http_port)
         else:
-            join((port, tls_port))
+            join((port, tls_port, http_port))
     except (Closed, OSError) as exc:
         tell(closed=f"{role}: {exc or type(exc).__name__}")
         os._exit(1)

@@ -30,8 +30,10 @@ class Server:
     def __init__(
         self, settings: dict[str, str], *, descriptors: int, file_bytes: int = 0, log_is_read: bool = True
     ) -> None:
-        """Start it and wait until it listens on both ports."""
+        """Start it and wait until it listens on its ports."""
         self.port, self.tls_port, self.api_port = free_port(), free_port(), free_port()
+        self.http_port = free_port() if "HTTP_PORT" in settings else 0
+        self._listeners = 3 if self.http_port else 2
         self._web = 0  # the process that serves the API
         self.tracebacks = 0
         self.lines = 0
@@ -45,6 +47,7 @@ class Server:
         ports = {"RTMP_PORT": str(self.port), "BIND_ADDRESS": "127.0.0.1", "SSL_PORT": str(self.tls_port)}
         has_api = "API_PORT" in settings
         ports |= {"API_PORT": str(self.api_port)} if has_api else {}
+        ports |= {"HTTP_PORT": str(self.http_port)} if self.http_port else {}
         self.process = subprocess.Popen(
             ["sh", "-c", f'{limits} exec "$@"', "sh", sys.executable, "-m", "rtmpsrv"],
             env=environment(settings | ports),
@@ -58,9 +61,9 @@ class Server:
         self._reader.start()
         until = monotonic() + START_S
         with self._changed:
-            while self._listening < 2 and self.process.poll() is None and monotonic() < until:
+            while self._listening < self._listeners and self.process.poll() is None and monotonic() < until:
                 self._changed.wait(0.1)
-        if self._listening < 2:
+        if self._listening < self._listeners:
             self.stop()
             raise AssertionError("the server does not listen:\n" + "\n".join(self.tail))
         if has_api:
@@ -139,7 +142,7 @@ class Server:
                 self.tracebacks += "Traceback" in line
                 self._listening += "Listening on " in line
                 self._changed.notify_all()
-            if self._listening == 2 and not self._read_on:
+            if self._listening == self._listeners and not self._read_on:
                 self._may_read.wait()
 
 

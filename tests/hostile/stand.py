@@ -25,24 +25,25 @@ GRACE_S = 15.0  # for an attacker to notice that its time is up: it may wait for
 AFTER_S = 0.5  # watched after every attack
 RECOVER_S = 4.0  # at most, for memory and descriptors to come back
 LATE_S = 10.0  # what has not arrived by then is lost
-FIRST_JOINS = 2  # by RTMP and by RTMPS
+FIRST_JOINS = 2  # by RTMP and by RTMPS; one more by HTTP
 END_S = 12.0  # for SIGTERM to be obeyed: the server's own deadline is 8 s
 SETTINGS = {"CONCURRENT_LIMIT_WHITELIST": "*"}
 
 
 class GoodStream:
-    """The three processes of the good stream, and what they tell."""
+    """The processes of the good stream, and what they tell."""
 
-    def __init__(self, port: int, tls_port: int) -> None:
-        """Get on the air; return when the stream arrives and people can join."""
+    def __init__(self, port: int, tls_port: int, http_port: int = 0) -> None:
+        """Get on the air; return when the stream arrives and people can join. With a viewer, by HTTP."""
         self.arrived: dict[int, float] = {}
+        self.viewed: dict[int, float] = {}
         self.doubled = 0
         self.closed: list[str] = []
         self.joining: list[float] = []
         self.joined: dict[float, float] = {}
         self.failed: dict[float, str] = {}
         self._workers = ExitStack()
-        ports = (str(port), str(tls_port))
+        ports = (str(port), str(tls_port), str(http_port))
         try:
             publisher = self._start("publish", ports)
             began = publisher.wait_for("began", BEGIN_S)
@@ -52,25 +53,34 @@ class GoodStream:
             assert self._player.wait_until(lambda: bool(self.arrived), BEGIN_S), (
                 "the good stream does not arrive"
             )
+            self._seers = [(self._player, self.arrived)]
+            if http_port:
+                viewer = self._start("view", ports)
+                self._seers.append((viewer, self.viewed))
+                assert viewer.wait_until(lambda: bool(self.viewed), BEGIN_S), "a viewer sees nothing"
             self._joiner = self._start("join", ports)
-            joined = self._joiner.wait_until(lambda: len(self.joined) >= FIRST_JOINS, BEGIN_S)
+            first = FIRST_JOINS + bool(http_port)
+            joined = self._joiner.wait_until(lambda: len(self.joined) >= first, BEGIN_S)
             assert joined, f"nobody can join: {self.failed}"
         except BaseException:
             self.end()
             raise
 
     def end(self) -> None:
-        """End the three processes."""
+        """End the processes."""
         self._workers.close()
 
     def delays(self, began: float, ended: float) -> list[float]:
         """Wait for all that was due between two moments; return how late each was, infinite if lost."""
-        first = max(math.ceil((began - self.began) * FPS), min(self.arrived) // 2)
         last = math.floor((ended - self.began) * FPS)
-        due = {number: self.began + number // 2 / FPS for number in range(2 * first, 2 * last + 2)}
-        self._player.wait_until(lambda: bool(self.closed) or 2 * last + 1 in self.arrived, LATE_S)
-        arrived = dict(self.arrived)
-        return [arrived.get(number, math.inf) - at for number, at in due.items()]
+        found: list[float] = []
+        for seer, seen in self._seers:
+            first = max(math.ceil((began - self.began) * FPS), min(seen) // 2)
+            due = {number: self.began + number // 2 / FPS for number in range(2 * first, 2 * last + 2)}
+            seer.wait_until(lambda seen=seen: bool(self.closed) or 2 * last + 1 in seen, LATE_S)  # type: ignore[misc]
+            arrived = dict(seen)
+            found += [arrived.get(number, math.inf) - at for number, at in due.items()]
+        return found
 
     def joins(self, began: float, ended: float) -> tuple[list[float], list[str]]:
         """Wait for the joins that began between two moments; return what they took, and what failed."""
@@ -84,22 +94,27 @@ class GoodStream:
             [failed.get(at, "join: no answer") for at in wanted if at not in joined],
         )
 
-    def _start(self, role: str, ports: tuple[str, str]) -> Worker:
+    def _start(self, role: str, ports: tuple[str, str, str]) -> Worker:
         worker = Worker("tests.hostile.good", role, *ports, take=self._take if role != "publish" else None)
         return self._workers.enter_context(worker)
 
     def _take(self, fact: Fact) -> None:
         if "numbers" in fact:
-            self.doubled += sum(number in self.arrived for number in fact["numbers"])
-            self.arrived |= dict.fromkeys(fact["numbers"], fact["at"])
+            self._see(self.arrived, fact["numbers"], fact["at"])
+        elif "viewed" in fact:
+            self._see(self.viewed, fact["viewed"], fact["at"])
         elif "joining" in fact:
             self.joining.append(fact["joining"])
         elif "joined" in fact:
             self.joined[fact["joined"]] = fact["took_s"]
         elif "failed" in fact:
-            self.failed[fact["failed"]] = f"join{' (TLS)' * fact['secure']}: {fact['reason']}"
+            self.failed[fact["failed"]] = f"join by {fact['way']}: {fact['reason']}"
         elif "closed" in fact:
             self.closed.append(fact["closed"])
+
+    def _see(self, seen: dict[int, float], numbers: list[int], at: float) -> None:
+        self.doubled += sum(number in seen for number in numbers)
+        seen |= dict.fromkeys(numbers, at)
 
 
 class Sampler(threading.Thread):
@@ -147,7 +162,7 @@ class Stand:
         try:
             self.server = self._start_server()
             self._ends.callback(lambda: self.server.stop() if self.usable else self.server.kill())
-            self.good = GoodStream(self.server.port, self.server.tls_port)
+            self.good = GoodStream(self.server.port, self.server.tls_port, self.server.http_port)
             self._ends.callback(self.good.end)
         except BaseException:
             self.usable = False
@@ -220,7 +235,8 @@ class Stand:
     def _attacker(self, case: Case, attack_s: float) -> Worker | None:
         if case.do is None:
             return None
-        ports = (str(self.server.port), str(self.server.tls_port), str(self.server.api_port))
+        server = self.server
+        ports = map(str, (server.port, server.tls_port, server.api_port, server.http_port))
         return Worker("tests.hostile.attacker", case.name, *ports, str(attack_s))
 
     def _start_server(self) -> Server:

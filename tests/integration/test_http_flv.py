@@ -123,7 +123,7 @@ def test_viewers_go_on_in_the_next_process(port: int) -> None:
         assert "404" in run(
             "curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", f"http://127.0.0.1:{port}/x"
         )
-        assert len(server.matching(r"PLAY \(.*flv\)")) == 2, "nobody came again"
+        assert len(server.matching(r"PLAY \(.*flv, 127.0.0.1\)")) == 2, "nobody came again"
 
 
 class Heard:
