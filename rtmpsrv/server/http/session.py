@@ -158,8 +158,7 @@ class HttpSession:
         if self._greenlet is None:
             self.drop(reason)  # it has not begun
         else:
-            self._drop_reason = reason
-            self._wake()
+            self._drop_reason = reason  # nobody is woken: a handler would take it for a viewer that left
             gevent.get_hub().loop.run_callback(self._throw_out)
 
     def drop_gently(self, reason: str) -> None:

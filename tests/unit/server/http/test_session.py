@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from rtmpsrv.errors import AccessDenied, CannotMove, NoRoom, NotThere
 from rtmpsrv.server.http import routes, session
@@ -212,6 +213,18 @@ def test_a_refusal_by_websocket_is_a_reason(stage: HttpStage) -> None:
 def test_one_that_is_thrown_out_is_told_why(stage: HttpStage) -> None:
     converse(stage)
     eventually(lambda: stage.host.playbacks and stage.host.playbacks[-1].asked)
+    stage.session.dismiss("kicked")
+    assert stage.read_to_end() == close_frame(REFUSED, "kicked")
+
+
+def test_who_is_sent_something_that_a_handler_makes_is_told_as_well(stage: HttpStage) -> None:
+    def handler(_request: Request, reply: Reply) -> None:
+        reply.accept()
+        reply.wait(Event())
+
+    stage.site.add(routes.MP4, handler)
+    stage.get_websocket("/live.mp4")
+    assert stage.head()[0] == 101
     stage.session.dismiss("kicked")
     assert stage.read_to_end() == close_frame(REFUSED, "kicked")
 
