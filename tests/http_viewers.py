@@ -83,6 +83,11 @@ class Viewer:
             self._answer.close()  # it has the socket, too
         self._socket.close()
 
+    def more(self, count: int) -> bytes:
+        """Return more of a stream by HTTP."""
+        assert self._answer is not None
+        return self._answer.read(count)
+
     def wait_for_end(self) -> int:
         """Read to the end of a stream; return the code that ends a WebSocket, 0 for anything else."""
         if self._websocket is not None:
@@ -130,13 +135,15 @@ class Viewer:
         return (int.from_bytes(data[:2]) if opcode == ABNF.OPCODE_CLOSE else 0), data
 
 
-def wait_until_shown(port: int, channel: str, query: str = "") -> None:
+def wait_until_shown(
+    port: int, channel: str, query: str = "", *, context: ssl.SSLContext | None = None
+) -> None:
     """Wait until a channel can be had in every form. Raises AssertionError."""
     until = monotonic() + PATIENCE_S
     for form in FORMS:
         status = 0
         while status != GOOD:
-            with Viewer(port, form, channel, query) as viewer:
+            with Viewer(port, form, channel, query, context=context) as viewer:
                 status = viewer.status
             assert monotonic() < until, f"{form}: {status} {viewer.text}"
             if status != GOOD:
