@@ -133,4 +133,6 @@ def _kept(head: Head, name: str) -> str:
 
 def _shown(path: str) -> str:
     """Return a path for people: nothing that would be another line."""
+    if path.isprintable():
+        return path[:MAX_TEXT]
     return "".join(one if one.isprintable() else "?" for one in path[:MAX_TEXT])

@@ -7,8 +7,10 @@ connection, and the body is never read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
@@ -22,6 +24,11 @@ END: Final = b"\r\n\r\n"
 _METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 ALLOWED: Final = "GET, HEAD, OPTIONS"
 _LISTS: Final = frozenset(("connection", FOR, PROTO, HOST))  # may be there several times, and count all
+
+# A request line that nobody takes for anything else.
+_USUAL: Final = re.compile(rb"(GET|HEAD|OPTIONS) (/[\x21-\x3e\x40-\x7e]*)(\?[\x21-\x7e]*)? HTTP/1\.1")
+MAX_KNOWN: Final = 512  # fields that were read before, of different requests
+MAX_KNOWN_BYTES: Final = 2048  # of each
 
 
 class BadRequest(Exception):
@@ -62,6 +69,22 @@ class Head:
 
 def read_head(raw: bytes) -> Head:
     """Read all up to and with the empty line. Raises BadRequest."""
+    line, _end, fields = raw.partition(b"\r\n")
+    usual = _USUAL.fullmatch(line)
+    if usual is None or len(fields) > MAX_KNOWN_BYTES:
+        return _read_all(raw)
+    known = _read_fields(fields)
+    method, path, query = usual[1].decode(), usual[2].decode(), usual[3]
+    return Head(method, path, query[1:].decode() if query else "", known.headers, False, known.keeps)
+
+
+@lru_cache(maxsize=MAX_KNOWN)
+def _read_fields(fields: bytes) -> Head:
+    """Read what is behind a usual request line: players send the same again and again."""
+    return _read_all(b"GET / HTTP/1.1\r\n" + fields)
+
+
+def _read_all(raw: bytes) -> Head:
     _check_lines(raw)
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
     try:

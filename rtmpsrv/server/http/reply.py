@@ -21,6 +21,7 @@ from .head import BadRequest, Head
 
 UPGRADE: Final = 101
 NO_BODY: Final = frozenset((204, 304))
+MAX_JOINED_BYTES: Final = 65536
 FOR_EVER_S: Final = 1e9
 FIRST_LOOK_S: Final = 0.05  # whether a viewer that waits for an answer is there; then ever less often
 LOOK_EVERY_S: Final = 1.0
@@ -97,12 +98,13 @@ class Reply:
         given = list(headers)
         if status not in NO_BODY:
             given += [("Content-Type", type), ("Content-Length", str(sum(map(len, pieces))))]
-        self._begin(status, given)
+        rest = list(pieces) if self._wants_body and status not in NO_BODY else []
+        first = rest.pop(0) if rest and len(rest[0]) <= MAX_JOINED_BYTES else b""
+        self._begin(status, given, first)
         self._finished = True
-        if self._wants_body and status not in NO_BODY:
-            for piece in pieces:
-                if piece:
-                    self._writer.put(piece)
+        for piece in rest:
+            if piece:
+                self._writer.put(piece)
 
     def begin(self, status: int, type: str, headers: Headers = (), *, chunked: bool = True) -> None:
         """Begin a stream: in chunks, where the viewer can read them, or until the connection ends.
@@ -211,10 +213,11 @@ class Reply:
         if self.left.is_set():
             raise self._writer.errand.why_over()
 
-    def _begin(self, status: int, headers: list[tuple[str, str]]) -> None:
+    def _begin(self, status: int, headers: list[tuple[str, str]], first: bytes = b"") -> None:
+        """Send the head, and what is joined to it so that it goes out in one go."""
         assert not self.begun, "one answer for one request"
         self.begun = True
         given = answers.with_defaults([*headers, *self._shared])
         given.append(("Connection", "keep-alive" if self.keeps else "close"))
         self._told(status)
-        self._writer.put(answers.head(status, given))
+        self._writer.put(answers.head(status, given) + first)

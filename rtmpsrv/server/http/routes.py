@@ -13,6 +13,7 @@ the path has been divided: an encoded slash divides nothing. Whether a channel m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -26,6 +27,8 @@ _STREAMS: Final = {".flv": FLV, ".mp4": MP4, ".jpg": JPG}
 _HLS: Final = (".m3u8", ".m4s")
 _NEVER: Final = frozenset(("", ".", ".."))
 MAX_PARTS: Final = 16
+MAX_KNOWN: Final = 512
+MAX_KNOWN_LENGTH: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,10 @@ def find(path: str, *, has_paths: bool) -> Route | None:
 
     `has_paths`: channels are called APP/NAME.
     """
+    return _known(path, has_paths) if len(path) <= MAX_KNOWN_LENGTH else _find(path, has_paths)
+
+
+def _find(path: str, has_paths: bool) -> Route | None:
     if not path.startswith("/"):
         return None  # of a proxy, or `*`
     if path == "/":
@@ -53,6 +60,9 @@ def find(path: str, *, has_paths: bool) -> Route | None:
     if any(part is None or part in _NEVER or not part.isprintable() for part in parts):
         return None
     return _meant([part for part in parts if part is not None], has_paths)
+
+
+_known = lru_cache(maxsize=MAX_KNOWN)(_find)  # who watch together ask for the same
 
 
 def _meant(parts: list[str], has_paths: bool) -> Route | None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from rtmpsrv.server.http import head as head_module
 from rtmpsrv.server.http.head import MAX_PARAMETERS, BadRequest, Head, read_head
 
 
@@ -78,3 +79,31 @@ def test_a_body_of_no_bytes_is_none() -> None:
 )
 def test_what_is_refused(raw: bytes, status: int) -> None:
     assert refusal(raw) == status
+
+
+def test_fields_that_were_read_before_belong_to_any_request() -> None:
+    fields = b"Host: x\r\nX: 7\r\n\r\n"
+    first = read_head(b"GET /a?b=c HTTP/1.1\r\n" + fields)
+    second = read_head(b"HEAD /d HTTP/1.1\r\n" + fields)
+    assert first.headers is second.headers
+    assert (first.method, first.path, first.query) == ("GET", "/a", "b=c")
+    assert (second.method, second.path, second.query) == ("HEAD", "/d", "")
+    assert first == head_module._read_all(b"GET /a?b=c HTTP/1.1\r\n" + fields)
+    assert not read_head(b"GET / HTTP/1.1\r\nConnection: close\r\n" + fields).keeps
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"GET  / HTTP/1.1", b"GET / HTTP/1.1 ", b"get / HTTP/1.1", b"GET / a HTTP/1.1", b"GET /\x7f HTTP/1.1"],
+)
+def test_unusual_lines_are_refused_as_ever(line: bytes) -> None:
+    fields = b"\r\nHost: x\r\n\r\n"
+    read_head(b"GET / HTTP/1.1" + fields)
+    assert refusal(line + fields) in (400, 405)
+
+
+def test_long_fields_are_not_kept() -> None:
+    fields = b"Host: x\r\nX: " + b"y" * head_module.MAX_KNOWN_BYTES + b"\r\n\r\n"
+    one, other = (read_head(b"GET / HTTP/1.1\r\n" + fields) for _ in range(2))
+    assert one == other
+    assert one.headers is not other.headers

@@ -2,7 +2,19 @@ from __future__ import annotations
 
 import pytest
 
-from rtmpsrv.server.http.routes import FLV, HLS, JPG, LIST, MAX_PARTS, MP4, PAGE, STATIC, Route, find
+from rtmpsrv.server.http.routes import (
+    FLV,
+    HLS,
+    JPG,
+    LIST,
+    MAX_KNOWN_LENGTH,
+    MAX_PARTS,
+    MP4,
+    PAGE,
+    STATIC,
+    Route,
+    find,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,3 +67,8 @@ def test_what_means_nothing(path: str) -> None:
 @pytest.mark.parametrize("path", ["/live", "/live.flv", "/live/index.m3u8", "/live%2fa.flv", "/a%2fb/c.flv"])
 def test_what_means_nothing_in_the_other_layout(path: str) -> None:
     assert find(path, has_paths=True) is None
+
+
+def test_a_long_path_means_the_same() -> None:
+    name = "x" * MAX_KNOWN_LENGTH
+    assert find(f"/{name}.flv", has_paths=False) == Route(FLV, name)

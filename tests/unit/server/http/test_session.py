@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import gevent
 import pytest
-from gevent.event import Event
 
 from rtmpsrv.errors import AccessDenied, CannotMove, NoRoom, NotThere
 from rtmpsrv.server.http import routes, session
