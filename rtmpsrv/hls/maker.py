@@ -7,6 +7,7 @@ itself; the numbering, which is its owner's, outlives it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from time import monotonic, time
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ CLOSE_S: Final = 60.0  # after the last request, or after the publisher has gone
 UNSETTLED_S: Final = 0.1  # between two looks while it is not known which tracks there are
 AGAIN_S: Final = 1.0  # between two questions for a first part; more after each that was lost
 LONGEST_AGAIN_S: Final = 60.0
+SAVED_S: Final = 8.0  # of these pauses that a stream need not make which has not asked for as long
 REST_S: Final = 30.0  # after it was given up: until somebody may try again
 GIVE_WAY_AFTER: Final = 32  # pieces of the log
 MARGIN: Final = 1.1  # of the bandwidth that is told over the peak that was seen: it is not told anew
@@ -257,7 +259,7 @@ class Maker:
 
     def _forget(self) -> None:
         """End the configuration; what was made stays."""
-        self._make()
+        self._make(is_all=True)
         self._source, self._has_begun = None, False
         if not self.given_up:
             self.refusal = ""
@@ -265,12 +267,12 @@ class Maker:
             self._tell()
         self._count()
 
-    def _make(self) -> None:
-        """Cut what has come."""
+    def _make(self, *, is_all: bool = False) -> None:
+        """Cut what has come; with `is_all` no other tracks are waited for."""
         source = self._source
         if source is None or self.refusal:
             return
-        if not source.ready(self._now()) or not (self._has_begun or self._begin(source)):
+        if not source.ready(inf if is_all else self._now()) or not (self._has_begun or self._begin(source)):
             self._count()
             return
         if self._stream.take(source.samples(), self._now(), self._wall_ms()):
@@ -281,7 +283,7 @@ class Maker:
         """Ask for the first part; False where there is none. Blocks for seconds."""
         if self._now() < self._ask_at:
             return False
-        self._ask_at = self._now() + AGAIN_S
+        self._ask_at = max(self._ask_at, self._now() - SAVED_S) + AGAIN_S
         again_s, self._again_s = self._again_s, AGAIN_S
         try:
             init = self._first_part(source.question)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from rtmpsrv.hls.maker import Maker
 from rtmpsrv.media.hls_moved import FORM
-from rtmpsrv.media.hls_numbers import Numbering, restore
+from rtmpsrv.media.hls_numbers import Numbering, first_number, restore
 
 MAX_KEPT: Final = 10_000  # channels whose numbers are known; of others they begin anew, further on
 PREFIX_BYTES: Final = 4
@@ -86,7 +86,7 @@ class Makers:
     def _numbering(self, channel: str) -> Numbering:
         numbering = self._numberings.pop(channel, None)
         if numbering is None:
-            numbering = Numbering(int(self._wall()), secrets.token_hex(PREFIX_BYTES))
+            numbering = Numbering(first_number(self._wall()), secrets.token_hex(PREFIX_BYTES))
         self._numberings[channel] = numbering
         while len(self._numberings) > MAX_KEPT:
             oldest = next((one for one in self._numberings if one not in self._makers), channel)

@@ -22,19 +22,26 @@ LEAST_FILL: Final = 0.85  # of a part, draft-pantos-hls-rfc8216bis, 4.4.4.9
 DEFAULT_PART_MS: Final = 500
 
 
+# GStreamer reads 31 bits: such numbers last until 2042.
+NUMBERS_A_SECOND: Final = 4
+_FROM_S: Final = 1_735_689_600  # the beginning of 2025
+
+
+def first_number(unix_s: float) -> int:
+    """Return a number beyond all that any process before this one can have used: none rises faster."""
+    return max(1, int((unix_s - _FROM_S) * NUMBERS_A_SECOND))
+
+
 class Numbering:
     """Of one channel. Changed by whoever makes its playlists only."""
 
     __slots__ = ("discontinuities", "inits", "next_segment", "part_ms", "prefix", "target_s")
 
-    def __init__(self, unix_s: int, prefix: str) -> None:
-        """Begin beyond all that any process before this one can have used.
-
-        A segment takes more than a second, so the seconds of the clock rise faster than its numbers.
-        """
+    def __init__(self, first: int, prefix: str) -> None:
+        """Begin with a number; see `first_number`."""
         self.prefix = prefix  # of all names: caches know those of a process before this one
-        self.next_segment = unix_s
-        self.discontinuities = unix_s  # so many segments began with one; EXT-X-DISCONTINUITY-SEQUENCE
+        self.next_segment = first
+        self.discontinuities = first  # so many segments began with one; EXT-X-DISCONTINUITY-SEQUENCE
         self.inits = 0
         self.target_s = 0  # 0: not known yet
         self.part_ms = 0

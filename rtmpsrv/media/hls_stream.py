@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from rtmpsrv.media.hls_cutter import Cut, Cutter, PartCut, Rows
+from rtmpsrv.media.hls_numbers import NUMBERS_A_SECOND
 from rtmpsrv.media.hls_survey import Survey
 from rtmpsrv.media.hls_window import Window
 from rtmpsrv.media.mp4 import Part, Run, fragment
 from rtmpsrv.media.mp4_source import Timed
 
 MAX_SURVEY_BYTES: Final = 32 << 20  # kept until it is known how to cut
-# A segment lasts two seconds or more, but where a stream is broken off again and again. After a crash numbers
-# begin with the seconds of the clock: so none may rise faster, and what is more often is left out.
-SEGMENTS_A_SECOND: Final = 1.0
-MAX_SAVED: Final = 8.0  # at the beginning some seconds come at once
+# A segment lasts two seconds or more, but where a stream is broken off again and again, or is sent faster
+# than it plays. After a crash numbers begin with the clock: none may rise faster, and what would is left out.
+MAX_SAVED: Final = 8.0  # some come at once: what was sent before
 
 
 class Wishes(NamedTuple):
@@ -142,7 +142,7 @@ class HlsStream:
 
     def _begin(self, cut: PartCut, now: float, wall_ms: int) -> None:
         """Begin a segment, or leave it out."""
-        earned = (now - self._saved_at) * SEGMENTS_A_SECOND
+        earned = (now - self._saved_at) * NUMBERS_A_SECOND
         self._saved, self._saved_at = min(self._saved + earned, MAX_SAVED), now
         self._left_out = self._left_out or self._leaves_out
         self._leaves_out = self._saved < 1

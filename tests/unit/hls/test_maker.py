@@ -11,7 +11,7 @@ import pytest
 
 from rtmpsrv.errors import MediaLost, MediaRefused
 from rtmpsrv.hls import maker as module
-from rtmpsrv.hls.maker import AGAIN_S, CLOSE_S, FAILED, LONGEST_AGAIN_S, TOO_LARGE
+from rtmpsrv.hls.maker import AGAIN_S, CLOSE_S, FAILED, LONGEST_AGAIN_S, SAVED_S, TOO_LARGE
 from rtmpsrv.live.budget import WINDOWS, Budget, Holder
 from rtmpsrv.live.reading import Batch, Lost, Over, Spliced
 from rtmpsrv.media.hls_numbers import restore
@@ -88,6 +88,15 @@ def test_end_of_a_publication_is_told_and_the_next_is_a_discontinuity(stage: Sta
     stage.play(3)
     assert [one[1] for one in numbers(stage)] == [True, False, True]
     assert numbers(stage)[2][2] == "ab1-init2.m4s\0"
+
+
+def test_stream_of_one_track_that_is_over_at_once_is_made(stage: Stage) -> None:
+    stage.source.headers = ((9, AVC),)
+    stage.begin()
+    stage.send(*[Batch([(VIDEO, 0, 40 * place, KEY, stage.now)]) for place in range(60)])
+    assert stage.asked == []  # there may be sound, too
+    stage.send(Over(1))
+    assert len(numbers(stage)) == 2
 
 
 def test_other_configuration_is_a_discontinuity(stage: Stage) -> None:
@@ -168,13 +177,13 @@ def test_lost_process_is_asked_again_after_longer_and_longer(stage: Stage) -> No
     assert len(numbers(stage)) >= 1
 
 
-def test_first_parts_are_asked_for_once_a_second_at_most(stage: Stage) -> None:
+def test_first_parts_are_asked_for_once_a_second_in_the_long_run(stage: Stage) -> None:
     stage.begin()
-    for number in range(8):
+    for number in range(40):
         stage.source.headers = ((9, AVC + b"%d" % number), (8, AAC))
         stage.send(Batch([(VIDEO, 0, stage.media_ms, AVC + b"%d" % number, stage.now)]))
         stage.play(AGAIN_S / 4)
-    assert 2 <= len(stage.asked) <= 3
+    assert 10 <= len(stage.asked) <= 10 + SAVED_S + 1
 
 
 def test_ends_after_the_last_request_and_numbers_go_on(stage: Stage) -> None:

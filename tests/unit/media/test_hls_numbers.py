@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtmpsrv.media.hls_numbers import Numbering, part_for, restore, target_for
+from rtmpsrv.media.hls_numbers import NUMBERS_A_SECOND, Numbering, first_number, part_for, restore, target_for
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,15 @@ def test_whole_frames_fill_parts_as_the_rules_want(fps: float, wanted_ms: int) -
     assert frames * frame_ms >= 0.85 * part_ms
 
 
-def test_numbers_begin_at_the_second_and_rise() -> None:
+def test_first_number_rises_with_the_clock_and_has_31_bits_for_years() -> None:
+    now = 1_800_000_000.0
+    assert first_number(now + 1.0) == first_number(now) + NUMBERS_A_SECOND
+    assert first_number(now) > 200_000_000
+    assert first_number(2_270_000_000.0) < 1 << 31  # in 2041
+    assert first_number(0.0) == 1  # a clock that was never set
+
+
+def test_numbers_begin_where_they_are_told_and_rise() -> None:
     numbering = Numbering(1_700_000_000, "a")
     assert [numbering.segment(), numbering.segment()] == [1_700_000_000, 1_700_000_001]
     assert [numbering.init(), numbering.init()] == [1, 2]
