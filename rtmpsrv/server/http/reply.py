@@ -23,7 +23,7 @@ UPGRADE: Final = 101
 NO_BODY: Final = frozenset((204, 304))
 MAX_JOINED_BYTES: Final = 65536
 FOR_EVER_S: Final = 1e9
-FIRST_LOOK_S: Final = 0.05  # whether a viewer that waits for an answer is there; then ever less often
+FIRST_LOOK_S: Final = 1.0  # whether a viewer that waits for an answer is there; then ever less often
 LOOK_EVERY_S: Final = 1.0
 
 
