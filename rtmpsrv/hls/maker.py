@@ -33,6 +33,7 @@ UNSETTLED_S: Final = 0.1  # between two looks while it is not known which tracks
 AGAIN_S: Final = 1.0  # between two questions for a first part; more after each that was lost
 LONGEST_AGAIN_S: Final = 60.0
 SAVED_S: Final = 8.0  # of these pauses that a stream need not make which has not asked for as long
+REFUSED_S: Final = 5.0  # then who asks may try again: the first frames were broken, perhaps
 REST_S: Final = 30.0  # after it was given up: until somebody may try again
 GIVE_WAY_AFTER: Final = 32  # pieces of the log
 MARGIN: Final = 1.1  # of the bandwidth that is told over the peak that was seen: it is not told anew
@@ -86,6 +87,7 @@ class Maker:
         self._asked_at = now()
         self._gone_at: float | None = None  # the publisher
         self._ask_at, self._again_s = 0.0, AGAIN_S
+        self._refused_at, self._tries_again = 0.0, False
         self._counted = 0
         self._index = b""
         self._ready: dict[tuple[bool, bool], bytes] = {}  # playlists as they are now
@@ -101,8 +103,11 @@ class Maker:
         return self._running is not None
 
     def asked(self) -> None:
-        """Take note that somebody asks: it goes on. Never blocks."""
-        self._asked_at = self._now()
+        """Take note that somebody asks: it goes on, or is tried again. Never blocks."""
+        self._asked_at = now = self._now()
+        if self.refusal and not self.given_up and now - self._refused_at >= REFUSED_S:
+            self._tries_again = True
+            self._news.set()
 
     def playlist(self, low_latency: bool, skip: bool) -> bytes:
         """Return the media playlist as it is now; made once for all. Never blocks."""
@@ -155,6 +160,8 @@ class Maker:
             reading = self._reading = reading or self._subscribe(self._news.set, NOWHERE)
             while self._is_wanted() and not self.given_up:
                 self._news.clear()
+                if self._tries_again:
+                    self._source, self.refusal, self._tries_again = None, "", False
                 if reading.is_closed:  # a replica goes on in another process; this one for who stays here
                     reading = self._reading = self._subscribe(self._news.set, reading.place)
                 self._read(reading)
@@ -270,7 +277,10 @@ class Maker:
     def _make(self, *, is_all: bool = False) -> None:
         """Cut what has come; with `is_all` no other tracks are waited for."""
         source = self._source
-        if source is None or self.refusal:
+        if source is not None and self.refusal:
+            source.samples()  # are kept for nobody
+            return
+        if source is None:
             return
         if not source.ready(inf if is_all else self._now()) or not (self._has_begun or self._begin(source)):
             self._count()
@@ -290,7 +300,7 @@ class Maker:
             picture = picture_size(init)
             codecs = source.content_type.partition('codecs="')[2].rstrip('"')
         except MediaRefused as exc:
-            self.refusal = str(exc)
+            self.refusal, self._refused_at = str(exc), self._now()
             self._tell()
             return False
         except MediaLost:  # whoever asks has logged it; others need that process, too

@@ -75,7 +75,6 @@ class Viewers(Generic[Granted]):
         `ask` gets what ends a viewer that is sent away. What a viewer shows is part of who it is: nobody else
         gets in with its name alone.
         """
-        self.see_to()
         who = (channel, address, query.get(NAME, ""), tuple([query.get(name) for name in _SHOWN]))
         known = self._viewers.pop(who, None)
         if known is None:

@@ -17,7 +17,7 @@ from rtmpsrv.media.mp4_source import Question
 from rtmpsrv.protocol.messages import AUDIO, VIDEO
 from tests.unit.media.test_mp4_source import HEADERS, INTER, KEY, TONE
 
-WALL_S = 1_700_000_000
+WALL_S = 1_800_000_000
 
 
 class Source:

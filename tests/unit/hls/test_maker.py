@@ -11,7 +11,7 @@ import pytest
 
 from rtmpsrv.errors import MediaLost, MediaRefused
 from rtmpsrv.hls import maker as module
-from rtmpsrv.hls.maker import AGAIN_S, CLOSE_S, FAILED, LONGEST_AGAIN_S, SAVED_S, TOO_LARGE
+from rtmpsrv.hls.maker import AGAIN_S, CLOSE_S, FAILED, LONGEST_AGAIN_S, REFUSED_S, SAVED_S, TOO_LARGE
 from rtmpsrv.live.budget import WINDOWS, Budget, Holder
 from rtmpsrv.live.reading import Batch, Lost, Over, Spliced
 from rtmpsrv.media.hls_numbers import restore
@@ -150,6 +150,22 @@ def test_what_cannot_be_shown_is_said(stage: Stage) -> None:
     stage.play(3)
     assert stage.maker.refusal == ""
     assert len(numbers(stage)) == 1
+
+
+def test_what_could_not_be_shown_is_tried_again_for_who_asks_later(stage: Stage) -> None:
+    stage.failure = MediaRefused("noise")
+    stage.begin()
+    stage.play(1)
+    stage.maker.asked()
+    stage.play(REFUSED_S)
+    assert len(stage.asked) == 1  # nobody has asked since then
+    assert stage.memory.used_bytes < 10 * len(KEY)
+    stage.failure = None
+    stage.maker.asked()
+    stage.play(3)
+    assert len(stage.asked) == 2
+    assert stage.maker.refusal == ""
+    assert len(numbers(stage)) >= 1
 
 
 def test_lost_process_is_asked_again_after_longer_and_longer(stage: Stage) -> None:
