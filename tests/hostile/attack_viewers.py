@@ -235,14 +235,17 @@ def viewers_that_come_and_leave(this: Attack) -> None:
 
 @attack(VIEWERS, not_logged=SECRET)
 def viewers_of_ever_new_channels(this: Attack) -> None:
-    """Ask for channels that nobody publishes, in every form, and leave without the answer; four at a time."""
+    """Ask for channels that nobody publishes, in every form, a thousand times a second, and leave at once."""
     numbers = count()
+    began = monotonic()
 
     def once() -> None:
         name = f"evil{os.getpid()}-{next(numbers)}"
         for path in (".flv?wait=1&", ".mp4?", ".jpg?", "/index.m3u8?", "?"):
             data = asking(f"/{name}{path}key={SECRET}")
             this.open_http(data, source=source(next(numbers))).close()
+        if (ahead_s := began + next(numbers) / EACH_S - monotonic()) > 0:
+            sleep(ahead_s)  # the rate
 
     this.together(SIDE_BY_SIDE, once)
 
