@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from itertools import pairwise
 
 import pytest
@@ -59,9 +59,15 @@ def url(port: int, scheme: str = "http", key: str = KEY) -> str:
     return f"{scheme}://127.0.0.1:{port}/live.flv?key={key}"
 
 
-def connect(url: str) -> closing[WebSocket]:
+@contextmanager
+def connect(url: str) -> Iterator[WebSocket]:
     """Open a WebSocket."""
-    return closing(create_connection(url, timeout=LONG_S))
+    made = create_connection(url, timeout=LONG_S)
+    try:
+        yield made
+    finally:
+        assert made.sock is not None
+        made.sock.close()  # `close` leaves the socket open where the server has said goodbye
 
 
 def received(viewer: WebSocket) -> tuple[int, bytes]:
