@@ -19,6 +19,10 @@ from rtmpsrv.live.tap import Tap
 from rtmpsrv.media.classify import HEADER
 from rtmpsrv.media.headers import HeaderCache
 from rtmpsrv.protocol.amf_values import UNDEFINED, AmfDate, EcmaArray, TypedObject
+from rtmpsrv.server.host import Client
+from rtmpsrv.server.http.state import WS_FLV, HttpState, begin
+from rtmpsrv.server.outlet import OutletState
+from rtmpsrv.server.session_state import SessionSettings
 from tests.unit.live.course import Course
 from tests.unit.live.stage import AVC, HEADERS, Stage, inter, key, tone
 from tests.unit.protocol.peer import CAPTURES, Peer
@@ -58,10 +62,22 @@ def states() -> dict[str, object]:
     course.shift_ms += 5000
     found["vitals"] = course.run(3).stage.channel.contents.vitals.snapshot()
     found["told of vitals"] = course.vitals()
+    found["viewer by HTTP"] = viewer_by_http()
     cache = HeaderCache()
     cache.update(9, b"\x17\0\0\0\0config", HEADER)
     found["headers"] = cache
     return found
+
+
+def viewer_by_http() -> HttpState:
+    """Return a viewer by WebSocket, behind a proxy, in the middle of what it is sent and says."""
+    client = Client(7, "192.0.2.7", 8080, True, id="id", form=WS_FLV, channel="live")
+    state = begin(client, SessionSettings(), 100.0)
+    state.form, state.unread, state.next_ping, state.holds_slot = WS_FLV, b"\x81", 130.0, True
+    state.own, state.bytes_in = ("10.0.0.1", False), 500
+    state.outlet = OutletState(1000, [b"rest of a frame"], [b"pong"], coalescing=True)
+    state.playback = PlayerState(form=FLV, announced=VIDEO, position=1 << 40)
+    return state
 
 
 def differences(written: dict[str, object]) -> list[str]:

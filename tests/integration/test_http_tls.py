@@ -44,8 +44,9 @@ def serial(port: int) -> int:
 
 def watches(program: str, url: str) -> None:
     """Let ffmpeg copy ten packets of the picture."""
-    done = run(program, "-v", "error", "-nostdin", "-tls_verify", "0", "-analyzeduration", "500k", "-i", url, "-map", "0:v", "-c", "copy",
-               "-frames:v", "10", "-f", "framemd5", "-")  # fmt: skip
+    soon = ["-tls_verify", "0", "-analyzeduration", "500k", "-i", url]
+    copy = ["-map", "0:v", "-c", "copy", "-frames:v", "10", "-f", "framemd5", "-"]
+    done = run(program, "-v", "error", "-nostdin", *soon, *copy)
     packets = [line for line in done.stdout.splitlines() if not line.startswith("#")]
     assert len(packets) == 10, done.stderr
 
