@@ -30,7 +30,7 @@ class RecordSettings:
         "Folder of the recordings and their index. Made when there is something to record.")
     record_format: str = setting(RECORD, Kind.CHOICE, "flv",
         "What the files are: `flv`, with all that was sent, or `mp4` in fragments, with one track of video "
-        "and one of audio, which needs the extra `web`.", choices=FORMATS)
+        "and all of audio, which needs the extra `web`.", choices=FORMATS)
     record_segment_seconds: int = setting(RECORD, Kind.NUMBER, 3600,
         "A file ends at the first keyframe after this time, and the next begins. 0: not by time.",
         unit="seconds", high=MAX_SEGMENT_S)
