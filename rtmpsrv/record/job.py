@@ -47,6 +47,7 @@ class Means:
 
     folder: Folder
     threads: Threads
+    finishers: Threads  # where a file may take long until the disk has all of it
     forms: Forms
     memory: Memory
     log: Logger

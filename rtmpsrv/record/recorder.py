@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import gevent
 from gevent.event import Event
 
+from rtmpsrv.access.grants import Grant
 from rtmpsrv.errors import MediaLost, MediaRefused
 from rtmpsrv.live.budget import LOG
 from rtmpsrv.live.reading import NOWHERE, Batch, Lost, Message, Over, Reading
@@ -64,6 +65,7 @@ class Recorder:
         self._ending = Event()
         self._why = STOPPED
         self._take: Take | None = None
+        self._finishing: gevent.Greenlet[[], Exception | None] | None = None
         self._written_at = time.monotonic()
         self._short = 0
         self._counted = 0  # bytes, in the budget
@@ -100,10 +102,11 @@ class Recorder:
                 reason = self._record()
                 if reason == GONE_ON:
                     self._leave()
-                    return
-                self._finish(reason)
+                else:
+                    self._finish(reason)
                 job = self._following() if reason == OVER else None
                 if job is None:
+                    self._settle()
                     return
                 self.grant, self._plan = job.grant, job.plan
         except (OSError, TooFarBehind, TooManyFiles, MediaRefused, MediaLost) as exc:
@@ -239,15 +242,32 @@ class Recorder:
             raise TooManyFiles(f"the stream changed {MAX_SHORT} times, each within {SHORT_S:g} s of the last")
 
     def _close(self, take: Take, reason: str) -> None:
+        self._settle()
         self._take = None
+        entry, grant = take.done(reason, self._means.clock()), self.grant
+        self._finishing = gevent.spawn(lambda: self._made_whole(take, entry, grant))
+
+    def _made_whole(self, take: Take, entry: Entry, grant: Grant) -> Exception | None:
+        """Finish a file while the next one is written: a disk may take long to have all. A greenlet's top."""
+        means = self._means
         patches = take.container.patches(take.times.end_ms, take.file.size)
-        entry = take.done(reason, self._means.clock())
-        self._means.threads.call(files.finish, self._means.folder, take.file, patches, entry)
-        self._log.info(
-            "recorded channel=%s file=%s seconds=%.1f bytes=%d reason=%s",
-            entry.channel, entry.file, entry.seconds, entry.bytes, reason,
-        )  # fmt: skip
-        self._means.done(entry, self.grant)
+        try:
+            means.finishers.call(files.finish, means.folder, take.file, patches, entry)
+            self._log.info(
+                "recorded channel=%s file=%s seconds=%.1f bytes=%d reason=%s",
+                entry.channel, entry.file, entry.seconds, entry.bytes, entry.reason,
+            )  # fmt: skip
+            means.done(entry, grant)
+        except Exception as exc:  # noqa: BLE001 - raised by `_settle`
+            return exc
+        return None
+
+    def _settle(self) -> None:
+        """Wait until the last file is finished. Raises what went wrong."""
+        finishing, self._finishing = self._finishing, None
+        exc = finishing.get() if finishing is not None else None
+        if exc is not None:
+            raise exc
 
     def _drop(self, take: Take) -> None:
         self._take = None
@@ -256,17 +276,17 @@ class Recorder:
     def _save_what_is_there(self, tries_more: bool = False) -> None:
         """Give a file that could not go on its name: what was written is whole."""
         take = self._take
-        if take is None:
-            return
         try:
-            if tries_more:
-                self._write(take)
-            if take.file.size:
-                self._close(take, self.failed)
-            else:
-                self._drop(take)
+            if take is not None:
+                if tries_more:
+                    self._write(take)
+                if take.file.size:
+                    self._close(take, self.failed)
+                else:
+                    self._drop(take)
+            self._settle()
         except OSError as exc:
-            self._log.error("recording not finished file=%s: %s", take.file.name, exc.strerror)
+            self._log.error("recording not finished channel=%s: %s", self.channel, sentence_of(exc))
 
     # --- to and from another process ----------------------------------------------------------------
 

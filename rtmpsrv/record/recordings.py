@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S: Final = 1.0
 TIDY_EVERY_S: Final = 60.0
+FINISH_S: Final = 120.0  # for the disk to have all of a file
 MAX_LISTED: Final = 10_000
 
 Result = TypeVar("Result")
@@ -71,7 +72,8 @@ class Recordings:
         self._told = done
         self._log = log
         self._forms = forms
-        self._means = Means(self.folder, Threads(), forms, registry.budget, log, self._done)
+        finishers = Threads(FINISH_S)
+        self._means = Means(self.folder, Threads(), finishers, forms, registry.budget, log, self._done)
         self._caretaker = Caretaker(self.folder, keeping)
         self._index = Threads(size=1)  # for the caretaker and its ledger
         self._running: dict[str, tuple[Recorder, gevent.Greenlet[[], None]]] = {}

@@ -43,14 +43,25 @@ class Threads:
         running: AsyncResult[Any] | None = None
         try:
             with gevent.Timeout(self._deadline_s, too_slow):
-                running = self._pool.spawn(work, *args, **kwargs)
-                return cast("Result", running.get())
+                running = self._pool.spawn(_tried, lambda: work(*args, **kwargs))
+                result, exc = cast("tuple[object, Exception | None]", running.get())
         except TooSlow:
             if running is None:  # all threads hang, and more than one waits for them
                 late()
             else:
                 running.rawlink(lambda _: late())
             raise
+        if exc is not None:
+            raise exc
+        return cast("Result", result)
+
+
+def _tried(work: Callable[[], object]) -> tuple[object, Exception | None]:
+    """Return what a function returns or raises: the pool would print the latter."""
+    try:
+        return work(), None
+    except Exception as exc:  # noqa: BLE001 - raised where it is waited for
+        return None, exc
 
 
 def _nothing() -> None:

@@ -43,7 +43,7 @@ class RecordedStage(Stage):
         self.jobs: list[Job] = []  # that follow
         self.now = 1000.0
         self.means = Means(
-            self.folder, threads or Threads(), forms, self.registry.budget, log.get("RECORD"),
+            self.folder, threads or Threads(), Threads(), forms, self.registry.budget, log.get("RECORD"),
             lambda entry, grant: self.done.append(entry), lambda: self.now,
         )  # fmt: skip
         self.record(Job(GRANT, plan))

@@ -225,6 +225,42 @@ def test_file_that_cannot_be_finished_is_left_for_the_next_start(
     assert [entry.state for entry in stage.noted()] == [RECORDING]
 
 
+def test_next_file_is_written_while_the_disk_takes_long_to_finish_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = RecordedStage(tmp_path, Plan("flv", "%path", 100, 0))
+    slow, real = NativeEvent(), stage.folder.finish
+    monkeypatch.setattr(stage.folder, "finish", lambda *args: (slow.wait(60.0), real(*args)))
+    stage.publish(*HEADERS, key("0"), inter("1", 100), key("2", 140))
+    with gevent.Timeout(PATIENCE_S):
+        while stage.recorder.files < 2:
+            gevent.sleep(0)
+    assert stage.done == []
+    slow.set()
+    stage.channel.stop()
+    stage.finished()
+    assert [entry.file for entry in stage.done] == ["channel.flv", "channel_2.flv"]
+
+
+def test_file_that_cannot_be_finished_ends_the_recording_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = RecordedStage(tmp_path, Plan("flv", "%path", 100, 0))
+    real, calls = stage.folder.finish, []
+
+    def finish(*args: Any) -> None:
+        calls.append(args)
+        if len(calls) == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(*args)
+
+    monkeypatch.setattr(stage.folder, "finish", finish)
+    stage.publish(*HEADERS, key("0"), inter("1", 100), key("2", 140), inter("3", 240), key("4", 280))
+    stage.finished()
+    assert stage.recorder.failed == "Input/output error"
+    assert [(entry.file, entry.reason) for entry in stage.done] == [("channel_2.flv", "Input/output error")]
+
+
 def test_file_that_cannot_be_made_ends_the_recording(tmp_path: Path) -> None:
     (tmp_path / "channel").write_text("no folder")
     stage = RecordedStage(tmp_path)

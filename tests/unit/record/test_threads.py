@@ -47,3 +47,12 @@ def test_what_was_never_begun_is_cleaned_up_at_once(monkeypatch: pytest.MonkeyPa
     with pytest.raises(TooSlow):
         threads.call_or(lambda: late.append(1), len, "x")
     assert late == [1]
+
+
+def test_what_is_raised_is_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output error"):
+        Threads(size=1).call(fail)
+    assert capfd.readouterr().err == ""
