@@ -13,10 +13,12 @@ from time import monotonic, sleep
 from .attacker import Attack
 from .cases import Surroundings, attack
 from .good import APP, KEY
-from .wire import Closed, Connection
+from .wire import GOOD_ADDRESS, Closed, Connection
 
 SECRET = "Kleinod-7261"
 VIEWERS = Surroundings((("HTTP_PORT", "free"),))
+# A viewer by HLS is there until it has not asked for half a minute: what bounds them is their address.
+LIMITED = Surroundings((("HTTP_PORT", "free"), ("CONCURRENT_LIMIT_WHITELIST", GOOD_ADDRESS)))
 SIDE_BY_SIDE = 4
 ADDRESSES = 40  # that connections come from, where an attacker has many
 AT_ONCE = 800  # connections that an attacker keeps open
@@ -289,11 +291,13 @@ def viewers_by_websocket_that_are_broken(this: Attack) -> None:
                 connection.socket.recv(65536)
                 connection.send(data)
                 connection.socket.recv(65536)
+        lines = ("Upgrade: websocket", "Connection: close, Upgrade", "Origin: http://[x")
+        everything(this.open_http(asking(f"/{APP}.flv", *lines)))
 
     this.together(SIDE_BY_SIDE, once)
 
 
-@attack(VIEWERS)
+@attack(LIMITED)
 def viewers_by_hls_that_wait(this: Attack) -> None:
     """Wait for three hundred playlists that do not come, ask for what there is not, each as a new viewer."""
     far = (1, 10**6, 10**12, -1)

@@ -151,3 +151,15 @@ def test_a_request_as_handlers_see_it(stage: HttpStage) -> None:
     assert not request.is_websocket
     assert request.client is stage.session.client
     assert request.origin_url == "http://tv.example"
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://tv.example", 101), ("https://a.example", 101), ("https://b.example", 403), ("null", 403),
+        ("http://[x", 403), ("tv.example", 403), ("http://tv.example/", 403), ("://", 403),
+    ],
+)  # fmt: skip
+def test_which_pages_may_open_a_websocket(stage: HttpStage, origin: str, status: int) -> None:
+    stage.get_websocket("/live.flv", f"Origin: {origin}")
+    assert stage.head()[0] == status
