@@ -142,4 +142,6 @@ def _flv(tracks: list[Asked] | tuple[Asked, ...]) -> bytes:
 
 
 def _reason(exc: Exception) -> str:
-    return getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    if isinstance(exc, av.FFmpegError):  # "Invalid argument" tells nobody anything
+        return "FFmpeg makes nothing of its headers and first frames"
+    return str(exc) or type(exc).__name__

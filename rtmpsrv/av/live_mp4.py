@@ -26,6 +26,7 @@ LINGER_S: Final = 5.0  # without a viewer: one whose stream was over comes again
 UNSETTLED_S: Final = 0.1  # between two looks while it is not known which tracks there are
 AGAIN_S: Final = 1.0  # between two questions for first parts
 MAX_AGAIN_S: Final = 60.0  # doubled each time what is sent ends the process that is asked
+REFUSED_S: Final = 5.0  # what cannot be shown is tried again then, with other frames
 PIECE: Final = 64  # messages of the log at one go
 SLICE_S: Final = 0.004  # of work; then others have their turn
 
@@ -99,6 +100,7 @@ class LiveMp4:
         self._fragments: LiveFragments | None = None  # once there is a movie
         self._movie: Movie | None = None
         self._refusal = ""  # of what is sent now
+        self._refused_at = 0.0
         self._ask_at = 0.0
         self._again_s = AGAIN_S
         self._alone_since: float | None = None
@@ -111,6 +113,8 @@ class LiveMp4:
 
     def join(self) -> Viewer:
         """Return a new viewer, which sees what there is from the newest keyframe on. Never blocks."""
+        if self._refusal and self._now() - self._refused_at >= REFUSED_S:
+            self._refusal, self._source = "", None  # its first frames were broken, perhaps
         viewer = Viewer()
         self.viewers[viewer] = None
         self._show(viewer)
@@ -271,7 +275,7 @@ class LiveMp4:
             content_type = source.content_type
             init = self._init_of(source)
         except MediaRefused as exc:
-            self._refusal = str(exc)
+            self._refusal, self._refused_at = str(exc), self._now()
             for viewer in list(self.viewers):
                 self._show(viewer)
             return False

@@ -236,11 +236,12 @@ class Mp4Source:
 
     def _take_config(self, config: Config) -> bool:
         key = config.kind, config.track_id
+        if key not in self._configs and len(self._configs) >= 2 * MAX_TRACKS:
+            return True  # more than is looked at
         matters = key in (self._numbers if self._settled else self._seen)
         if matters and self._configs.get(key) != config:
             return False
-        if key in self._configs or len(self._configs) < 2 * MAX_TRACKS:
-            self._configs[key] = config
+        self._configs[key] = config
         return True
 
     def _fits(self, frame: Coded) -> bool:

@@ -211,6 +211,22 @@ def test_a_refusal_is_told_to_all_until_something_else_is_sent() -> None:
     stage.maker.close()
 
 
+def test_a_refusal_is_looked_into_again_after_a_while() -> None:
+    stage = Stage(linger_s=60.0)
+    stage.failure = MediaRefused("a broken frame")
+    viewer = stage.join()
+    stage.source.send(BEGAN, START)
+    until(lambda: viewer.is_over)
+    stage.failure = None
+    stage.now = live_mp4.REFUSED_S
+
+    other = stage.join()
+    stage.source.send(batch((VIDEO, 40, INTER), (VIDEO, 80, KEY), (AUDIO, 80, TONE)))
+
+    assert begun(other) == b"keytone"
+    stage.maker.close()
+
+
 def test_a_lost_process_is_asked_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_mp4, "UNSETTLED_S", 0.001)
     stage = Stage()
