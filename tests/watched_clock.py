@@ -58,6 +58,11 @@ def shown(browser: Browser) -> list[Shown]:
     return [Shown(*one) for one in browser.run("return window.shown")]
 
 
+def opened_at(browser: Browser) -> float:
+    """Return when the page was opened, in ms of the clock."""
+    return float(browser.run("return performance.timeOrigin"))
+
+
 def stalls(browser: Browser) -> int:
     """Return how often there was nothing to show."""
     return int(browser.run("return window.stalls"))

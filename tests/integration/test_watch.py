@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import gevent
 import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser import NARROW, WIDE, Browser
 from tests.watch_stage import WatchStage
-from tests.watched_clock import percentile, shown, stalls, watch
+from tests.watched_clock import shown, watch
 
-PLAYED_S = 30.0
-START_MS = 1500.0
-LATE_MS = 400.0
+PLAYED_S = 4.0
 REFUSED = "Failed to load resource"  # what a browser notes of each answer that is no 200
 
 
@@ -45,6 +42,13 @@ def stage(browser: Browser) -> Iterator[WatchStage]:
         browser.driver.get("about:blank")  # else the page notes that its server goes
 
 
+@pytest.fixture
+def keyed(browser: Browser) -> Iterator[WatchStage]:
+    with WatchStage(key="s3cret") as made:
+        yield made
+        browser.driver.get("about:blank")
+
+
 def opened(browser: Browser, stage: WatchStage, channel: str = "live", query: str = "") -> None:
     browser.driver.get("about:blank")
     browser.driver.get(stage.url(channel, query))
@@ -59,6 +63,15 @@ def moves(browser: Browser) -> None:
     """Wait until time goes on."""
     at = browser.run("return document.getElementById('video').currentTime")
     browser.until(lambda: browser.run("return document.getElementById('video').currentTime") > at + 0.5)
+
+
+def is_muted(browser: Browser) -> bool:
+    return bool(browser.run("return document.getElementById('video').muted"))
+
+
+def look_again(browser: Browser) -> None:
+    """Let the list look without waiting for its time."""
+    browser.run("document.dispatchEvent(new Event('visibilitychange'))")
 
 
 def behind(browser: Browser) -> float:
@@ -79,25 +92,35 @@ def evaluated(browser: Browser, module: str, script: str) -> Any:
     )
 
 
-@pytest.mark.alone
-def test_it_plays_soon_late_by_less_than_the_blink_of_an_eye_and_without_a_stall(
-    browser: Browser, stage: WatchStage
-) -> None:
+def test_it_plays_what_is_published_now_and_says_how_late_it_is(browser: Browser, stage: WatchStage) -> None:
     stage.publish()
     opened(browser, stage)
     watch(browser)
     state(browser, "live")
     browser.until(lambda: browser.run("return window.shown.length > 0"))
-    first = shown(browser)[0]
-    assert first.at - browser.run("return performance.timeOrigin") < START_MS
-    before = stalls(browser)
-    until_s = first.media_s + PLAYED_S
-    browser.until(lambda: browser.run("return window.shown.at(-1)[2] > arguments[0]", until_s), PLAYED_S * 2)
-    late = [one.late_ms for one in shown(browser)]
-    assert len(late) > PLAYED_S * 20
-    assert percentile(late, 0.95) < LATE_MS
-    assert stalls(browser) == before
+    until_s = shown(browser)[0].media_s + PLAYED_S
+    browser.until(lambda: browser.run("return window.shown.at(-1)[2] > arguments[0]", until_s))
+    made = [one.made for one in shown(browser)]
+    assert made == sorted(made)  # no picture after a later one
+    assert made[-1] - made[0] > PLAYED_S * 900
+    assert not browser.one("#message").is_displayed()
     assert browser.shows("#delay", "Live,", "behind")
+
+
+def test_there_is_no_sound_before_a_click_and_then_there_is(browser: Browser, stage: WatchStage) -> None:
+    stage.publish()
+    opened(browser, stage)
+    state(browser, "live")
+    browser.until(browser.one("#sound").is_displayed)
+    assert is_muted(browser)
+    browser.one("#sound").click()
+    browser.until(lambda: not is_muted(browser))
+    moves(browser)
+    browser.until(lambda: not browser.one("#sound").is_displayed())
+    opened(browser, stage, query="?muted")
+    state(browser, "live")
+    assert is_muted(browser)
+    assert not browser.one("#sound").is_displayed()
 
 
 def test_it_waits_for_a_publisher_and_starts_by_itself_each_time(browser: Browser, stage: WatchStage) -> None:
@@ -163,45 +186,43 @@ def test_hls_plays_in_the_same_page(browser: Browser, stage: WatchStage) -> None
     assert stage.asked["/live.mp4"] == 0
 
 
-def test_a_key_is_asked_for_and_leaves_no_trace(browser: Browser) -> None:
+def test_a_key_is_asked_for_and_leaves_no_trace(browser: Browser, keyed: WatchStage) -> None:
     browser.expected = [REFUSED]
-    with WatchStage(key="s3cret") as stage:
-        stage.publish()
-        opened(browser, stage)
-        state(browser, "key")
-        browser.shows("#title", "A key is needed")
-        browser.one("#key").send_keys("wrong", Keys.ENTER)
-        browser.shows("#title", "The key does not fit")
-        browser.one("#key").send_keys("s3cret", Keys.ENTER)
-        state(browser, "live")
-        assert browser.driver.current_url == stage.url()
-        links = browser.run("return [...document.querySelectorAll('#links input')].map((one) => one.value)")
-        assert len(links) == 4
-        assert not any("s3cret" in one for one in links)
-        browser.driver.refresh()  # the tab remembers it
-        state(browser, "live")
+    keyed.publish()
+    opened(browser, keyed)
+    state(browser, "key")
+    browser.shows("#title", "A key is needed")
+    browser.one("#key").send_keys("wrong", Keys.ENTER)
+    browser.shows("#title", "The key does not fit")
+    browser.one("#key").send_keys("s3cret", Keys.ENTER)
+    state(browser, "live")
+    assert browser.driver.current_url == keyed.url()
+    links = browser.run("return [...document.querySelectorAll('#links input')].map((one) => one.value)")
+    assert len(links) == 4
+    assert not any("s3cret" in one for one in links)
+    browser.driver.refresh()  # the tab remembers it
+    state(browser, "live")
 
 
-def test_a_key_in_the_address_is_used_and_taken_out_of_it(browser: Browser) -> None:
-    with WatchStage(key="s3cret") as stage:
-        stage.publish()
-        opened(browser, stage, query="?key=s3cret&embed")
-        state(browser, "live")
-        assert browser.driver.current_url == stage.url(query="?embed")
-        assert not browser.one("header").is_displayed()
+def test_a_key_in_the_address_is_used_and_taken_out_of_it(browser: Browser, keyed: WatchStage) -> None:
+    keyed.publish()
+    opened(browser, keyed, query="?key=s3cret&embed")
+    state(browser, "live")
+    assert browser.driver.current_url == keyed.url(query="?embed")
+    assert not browser.one("header").is_displayed()
 
 
 def test_keys_of_the_keyboard(browser: Browser, stage: WatchStage) -> None:
     stage.publish()
     opened(browser, stage)
     state(browser, "live")
-    was_muted = browser.run("return document.getElementById('video').muted")
+    was_muted = is_muted(browser)
     browser.press("m")
-    assert browser.run("return document.getElementById('video').muted") is not was_muted
+    assert is_muted(browser) is not was_muted
     browser.press("k")
     browser.until(lambda: browser.run("return document.getElementById('video').paused"))
-    assert browser.one("#play").get_attribute("aria-label") == "Play"
-    gevent.sleep(1.5)  # so much is missed
+    browser.until(lambda: browser.one("#play").get_attribute("aria-label") == "Play")
+    browser.until(lambda: behind(browser) > 1.5)
     browser.press(" ")
     moves(browser)
     browser.until(lambda: behind(browser) < 1)
@@ -234,8 +255,10 @@ def test_what_is_on_the_air_is_listed(browser: Browser, stage: WatchStage) -> No
     opened(browser, stage, "")
     browser.shows("#empty-title", "Channels are not listed here")
     stage.listed = []
+    look_again(browser)
     browser.shows("#empty-title", "Nothing is live")
     stage.listed = ["live/<b>two", "one"]
+    look_again(browser)
     browser.until(lambda: browser.texts("#channels .title") == ["live/<b>two", "one"])
     links = browser.run(
         "return [...document.querySelectorAll('#channels a')].map((one) => one.getAttribute('href'))"
