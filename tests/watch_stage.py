@@ -121,6 +121,7 @@ class WatchStage:
         self.listed = listed
         self.now: Publishing | None = None
         self.silent: Publishing | None = None  # the same without sound, for those who want that
+        self.refusal: tuple[str, str] | None = None  # status and sentence, in place of a stream
         self.asked: Counter[str] = Counter()
         self.queries: list[str] = []
         self._changed = Event()
@@ -182,6 +183,10 @@ class WatchStage:
         if path.endswith((".mp4", ".jpg", ".m3u8", ".ts")) and self.key not in ("", query.get("key")):
             start("401 Unauthorized", [("Content-Type", "text/plain; charset=utf-8")])
             return [b"The stream key is needed.\n"]
+        if path.endswith(".mp4") and self.refusal is not None:
+            status, sentence = self.refusal
+            start(status, [("Content-Type", "text/plain; charset=utf-8")])
+            return [sentence.encode()]
         if path.endswith(".mp4"):
             return self._stream(query, start)
         if path.endswith((".m3u8", ".ts")):

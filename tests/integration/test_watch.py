@@ -139,6 +139,32 @@ def test_it_waits_for_a_publisher_and_starts_by_itself_each_time(browser: Browse
     browser.until(lambda: not browser.one("#still").is_displayed())
 
 
+@pytest.mark.parametrize(
+    ("status", "sentence", "wanted", "shown"),
+    [
+        ("503 Unavailable", "Nobody publishes this channel.\n", "offline", "Nobody is broadcasting here"),
+        ("503 Unavailable", "The channel is full (5)\n", "busy", "no room for one more"),
+        ("503 Unavailable", "There is nothing yet.\n", "connecting", ""),
+        ("502 Bad Gateway", "", "lost", "does not answer"),
+        ("403 Forbidden", "Your address may not play", "denied", "Your address may not play"),
+        ("415 Unsupported", "The codec VVC is in no MP4.", "codec", "The codec VVC is in no MP4."),
+    ],
+)
+def test_a_refusal_is_told_in_words_and_most_are_no_end(
+    browser: Browser, stage: WatchStage, status: str, sentence: str, wanted: str, shown: str
+) -> None:
+    browser.expected = [REFUSED]
+    stage.refusal = (status, sentence)
+    opened(browser, stage)
+    asks_again = status.startswith("50")
+    browser.until(lambda: stage.asked["/live.mp4"] == (2 if asks_again else 1))  # those before were told
+    state(browser, wanted)
+    browser.shows("#sentence", shown)
+    if asks_again:
+        stage.refusal = None
+        browser.until(lambda: stage.asked["/live.mp4"] > 2)  # and waits for a publisher
+
+
 def test_it_goes_on_when_the_server_was_away(browser: Browser, stage: WatchStage) -> None:
     browser.expected = [REFUSED, "ERR_"]
     stage.publish()
@@ -189,9 +215,12 @@ def test_hls_plays_in_the_same_page(browser: Browser, stage: WatchStage) -> None
 def test_a_key_is_asked_for_and_leaves_no_trace(browser: Browser, keyed: WatchStage) -> None:
     browser.expected = [REFUSED]
     keyed.publish()
+    browser.resize(NARROW)
     opened(browser, keyed)
     state(browser, "key")
     browser.shows("#title", "A key is needed")
+    assert browser.cut_off("#message") == []
+    browser.resize(WIDE)
     browser.one("#key").send_keys("wrong", Keys.ENTER)
     browser.shows("#title", "The key does not fit")
     browser.one("#key").send_keys("s3cret", Keys.ENTER)

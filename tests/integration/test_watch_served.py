@@ -74,7 +74,7 @@ def browser(window: Browser) -> Iterator[Browser]:
 
 def url_of(server: ServerProcess) -> str:
     """Return the page's address, as the log names it for its example."""
-    (line,) = server.matching("Watch it in a browser: ")
+    (line,) = server.matching("Watch it in a browser")
     return line.rpartition(" ")[2].replace("?key=key", f"?key={KEY}")
 
 

@@ -15,6 +15,8 @@ const UNPLAYABLE_MS = 15000; // until the publisher may have chosen another code
 const ASLEEP_MS = 60000; // hidden and silent, or paused: nothing is fetched any more
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8000;
+const NOBODY = /^nobody publishes/i; // the server has waited for a publisher long enough
+const FULL = /too many|\bfull\b/i;
 const RETRIED = new Set([404, 408, 425, 429, 500, 502, 503, 504]);
 
 export class Player {
@@ -248,10 +250,14 @@ export class Player {
       this.say(isKey ? "key" : "denied", isKey ? { wasWrong: this.place.hasKey } : { sentence });
       return -1; // until there is another key
     }
-    if (response.status === 404) this.say("offline");
-    else if (RETRIED.has(response.status)) this.say("busy");
-    else this.say("codec", { sentence });
-    return RETRIED.has(response.status) ? this.wait() : UNPLAYABLE_MS;
+    if (!RETRIED.has(response.status)) {
+      this.say("codec", { sentence });
+      return UNPLAYABLE_MS;
+    }
+    if (response.status === 404 || NOBODY.test(sentence)) this.say("offline");
+    else if (response.status === 429 || FULL.test(sentence)) this.say("busy");
+    else this.say(response.status === 503 ? "connecting" : "lost"); // a proxy answers for a server that is away
+    return this.wait();
   }
 
   unplayable(turn, codecs, missing) {
