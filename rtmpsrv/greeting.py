@@ -7,6 +7,7 @@ from .config import Config
 from .server.ports import Ports, place_of
 
 EVERYWHERE = ("0.0.0.0", "::")  # addresses that are all of this machine's
+ALONE = ("127.0.0.1", "::1")  # that nobody else reaches
 
 
 def where_to_publish(config: Config, ports: Ports, port: int) -> list[str]:
@@ -21,17 +22,25 @@ def where_to_publish(config: Config, ports: Ports, port: int) -> list[str]:
     return [
         f"Publish to {anywhere}{secure}, for example {here}{asked}",
         f"Watch the same, for example with: ffplay {here}",
+        "In OBS: Settings, Stream, Service Custom; Server {}, Stream Key {}".format(*here.rsplit("/", 1)),
     ]
 
 
 def where_to_watch(config: Config, address: str, port: int) -> str:
     """Return a line for the log; address and port are where the server listens for viewers."""
-    here = "127.0.0.1" if address in EVERYWHERE else address
+    everywhere = address in EVERYWHERE
+    here = "127.0.0.1" if everywhere else address
+    scheme = "https" if config.http_tls else "http"
     channel = "live" if config.url_layout == CHANNEL_KEY else "live/stream"
     key = "?key=key" if config.url_layout == CHANNEL_KEY and config.play_access == "key" else ""
-    return (
-        f"Watch it in a browser: http{'s' if config.http_tls else ''}://{_in_url(here)}:{port}/{channel}{key}"
-    )
+    example = f"{scheme}://{_in_url(here)}:{port}/{channel}{key}"
+    if everywhere:
+        pattern = "CHANNEL" if config.url_layout == CHANNEL_KEY else "APP/NAME"
+        anywhere = f"{scheme}://{_in_url(config.rtmp_host or 'HOST')}:{port}/{pattern}"
+        return f"Watch it in a browser: {anywhere}, here {example}"
+    if address in ALONE:
+        return f"Watch it in a browser, on this machine (HTTP_BIND_ADDRESS): {example}"
+    return f"Watch it in a browser: {example}"
 
 
 def urls(config: Config, address: str, port: int) -> tuple[str, str]:

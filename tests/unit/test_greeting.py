@@ -36,18 +36,29 @@ def test_what_is_said_names_the_other_port_and_the_backend() -> None:
         "Publish to rtmp://HOST:1935/CHANNEL/KEY, or to rtmps://HOST:8443/CHANNEL/KEY, for example "
         "rtmp://127.0.0.1:1935/live/key, if your backend accepts it",
         "Watch the same, for example with: ffplay rtmp://127.0.0.1:1935/live/key",
+        "In OBS: Settings, Stream, Service Custom; Server rtmp://127.0.0.1:1935/live, Stream Key key",
     ]
 
 
 @pytest.mark.parametrize(
     ("settings", "address", "expected"),
     [
-        ({}, "127.0.0.1", "http://127.0.0.1:8080/live?key=key"),
-        ({"play_access": "open"}, "::", "http://127.0.0.1:8080/live"),
-        ({"url_layout": "app-stream", "http_tls": True}, "::1", "https://[::1]:8080/live/stream"),
+        ({}, "127.0.0.1", ", on this machine (HTTP_BIND_ADDRESS): http://127.0.0.1:8080/live?key=key"),
+        (
+            {"url_layout": "app-stream", "http_tls": True},
+            "::1",
+            ", on this machine (HTTP_BIND_ADDRESS): https://[::1]:8080/live/stream",
+        ),
+        ({"play_access": "open"}, "::", ": http://HOST:8080/CHANNEL, here http://127.0.0.1:8080/live"),
+        (
+            {"url_layout": "app-stream", "rtmp_host": "live.example"},
+            "0.0.0.0",
+            ": http://live.example:8080/APP/NAME, here http://127.0.0.1:8080/live/stream",
+        ),
+        ({}, "192.0.2.7", ": http://192.0.2.7:8080/live?key=key"),
     ],
 )
-def test_the_page_to_watch_is_that_of_the_example(
+def test_the_page_to_watch_is_that_of_the_example_and_who_reaches_it_is_said(
     settings: dict[str, Any], address: str, expected: str
 ) -> None:
-    assert where_to_watch(Config(**settings), address, 8080) == f"Watch it in a browser: {expected}"
+    assert where_to_watch(Config(**settings), address, 8080) == f"Watch it in a browser{expected}"
