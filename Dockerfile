@@ -21,7 +21,7 @@ USER 10001:10001
 WORKDIR /app
 
 ENV PYTHONUNBUFFERED=1
-EXPOSE 1935 443
+EXPOSE 1935 443 8080
 
 # Healthy means: a process that serves answers the admin side's /healthz; with API_PORT=0, the RTMP port takes
 # connections. It finds port, TLS and the rest in the server's own variables.

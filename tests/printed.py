@@ -34,7 +34,7 @@ PROGRAMS = frozenset(
 )
 # How blocks begin that are no commands: log lines, units, manifests, messages, results, arrows of drawings.
 NO_COMMANDS = re.compile(
-    r"\[[\w:/ -]+\]|apiVersion:|[A-Z]+-REQUEST$|COMMAND>|ok    |.* -> |[A-Z_]+=\S*$|__main__"
+    r"\[[\w:/ -]+\]|https?://|\{\"|apiVersion:|[A-Z]+-REQUEST$|COMMAND>|ok    |.* -> |[A-Z_]+=\S*$|__main__"
 )
 
 

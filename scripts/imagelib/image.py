@@ -21,7 +21,7 @@ BUILD = "from rtmpsrv.build import compiled; print(compiled())"
 def try_image(store: Store, name: str, project: Path, film: Path, report: Report) -> None:
     """Run a container of the image and look at all of that. Blocks for some 15 s."""
     config = store.config(name)
-    report.check(config.ports == {1935, 443}, f"ports {sorted(config.ports)}, command {config.command}")
+    report.check(config.ports == {1935, 443, 8080}, f"ports {sorted(config.ports)}, command {config.command}")
     certificates = store.directory / "certificates"
     make = [str(project / "scripts/make_certificate"), "-o", str(certificates)]
     subprocess.run(make, check=True, capture_output=True)

@@ -314,7 +314,8 @@ def test_the_settings_of_a_compose_file_are_good(path: Path) -> None:
     config, warnings = Config.load(settings)
     assert [text for text in warnings if "JWT_SECRET" not in text] == []
     ports = {int(str(port).rpartition(":")[2]) for port in server["ports"]}
-    assert ports <= {config.rtmp_port, config.ssl_port}
+    assert ports <= {config.rtmp_port, config.ssl_port, config.http_port}
+    assert config.http_port not in ports or config.http_bind_address == "0.0.0.0"
     assert int(server["stop_grace_period"].rstrip("s")) > config.drain_timeout_seconds
 
 
@@ -341,6 +342,7 @@ def test_the_proxy_of_the_compose_file_asks_where_viewers_are_served() -> None:
     found = services(PROJECT / "config/docker-compose.https.yml")
     config, _warnings = Config.load({k: str(v) for k, v in found["rtmpsrv"]["environment"].items()})
     assert config.http_bind_address == "0.0.0.0"
+    assert "172.18.0.2" in config.http_trusted_proxies
     assert found["caddy"]["command"][-2:] == ["--to", f"rtmpsrv:{config.http_port}"]
     assert "443:443" in found["caddy"]["ports"]
 
