@@ -1,4 +1,4 @@
-"""Writes the pictures of docs/monitoring.md: the page over facts made here, in Debian's Chromium.
+"""Writes the pictures of docs/: the pages over facts and streams made here, in Debian's Chromium.
 
 .venv/bin/python scripts/page_pictures.py [DIRECTORY]
 """
@@ -10,7 +10,10 @@ from gevent import monkey
 monkey.patch_all()
 
 import random
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -22,7 +25,9 @@ from rtmpsrv.monitor.values import ChannelValue, ConnectionValue
 from tests.browser import NARROW, Browser
 from tests.doubles.monitor_source import FakeSource
 from tests.doubles.monitor_values import NOW, audio, connection, event, on_air, player, process, video, vitals
+from tests.media_files import current_ffmpeg
 from tests.page_stage import PageStage
+from tests.server_process import ServerProcess, free_port
 
 SIZE = (1280, 800)
 MINUTE = 60
@@ -40,10 +45,25 @@ CHANNELS = (
 )
 
 
+# name, colours of its picture
+WATCHED = (
+    ("evening-show", ("0x0b1b3a", "0x1f5c99", "0xd98e5f")),
+    ("chess-finals", ("0x2b2118", "0x8a6d4b", "0xe8dcc4")),
+    ("garden-camera", ("0x12331c", "0x3f7d4e", "0xcfe3a8")),
+)
+
+
 def main(directory: Path) -> None:
     """Write all pictures."""
     directory.mkdir(parents=True, exist_ok=True)
-    with PageStage(source()) as stage, Browser(SIZE) as browser:
+    with Browser(SIZE) as browser:
+        pictures_of_operators(browser, directory)
+        pictures_of_viewers(browser, directory)
+
+
+def pictures_of_operators(browser: Browser, directory: Path) -> None:
+    """Write those of docs/monitoring.md."""
+    with PageStage(source()) as stage:
         for name, where, dark, size, selector in (
             ("page-light", "", False, SIZE, "#channels .row"),
             ("page-dark", "", True, SIZE, "#channels .row"),
@@ -56,9 +76,59 @@ def main(directory: Path) -> None:
             browser.driver.get(stage.url + where)
             browser.shows(selector, "")
             gevent.sleep(2.5)  # until the rates of the head are there
-            path = directory / f"{name}.png"
-            browser.driver.save_screenshot(str(path))
-            print(path, path.stat().st_size)
+            save(browser, directory / f"{name}.png")
+        browser.driver.get("about:blank")
+
+
+def pictures_of_viewers(browser: Browser, directory: Path) -> None:
+    """Write those of docs/watch.md."""
+    port = free_port()
+    limits = {"CONCURRENT_LIMIT_WHITELIST": "127.0.0.1", "PLAY_ACCESS": "open"}
+    with ServerProcess(HTTP_PORT=str(port), **limits) as server, published(server):
+        browser.resize(SIZE)
+        browser.scheme(dark=True)
+        browser.driver.get(f"http://127.0.0.1:{port}/{WATCHED[0][0]}")
+        browser.until(browser.one("#delay").is_displayed)
+        gevent.sleep(4)  # until the delay is that of most of the time
+        browser.run("document.dispatchEvent(new Event('pointermove'))")  # the bar was gone
+        gevent.sleep(0.5)
+        save(browser, directory / "watch-dark.png")
+        browser.scheme(dark=False)
+        browser.resize((1280, 420))
+        browser.driver.get(f"http://127.0.0.1:{port}/")
+        browser.until(lambda: len(browser.texts("#channels .title")) == len(WATCHED))
+        gevent.sleep(5)  # until the pictures are there
+        save(browser, directory / "watch-list.png")
+        browser.driver.get("about:blank")
+
+
+@contextmanager
+def published(server: ServerProcess) -> Iterator[None]:
+    """Publish something to look at on each channel."""
+    encoders = []
+    for name, colours in WATCHED:
+        picture = (
+            "gradients=size=640x360:rate=25:x0=60:y0=20:x1=600:y1=340:nb_colors=3:speed=0.001:"
+            + ":".join(f"c{number}={colour}" for number, colour in enumerate(colours))
+        )
+        sources = f"-re -f lavfi -i {picture} -f lavfi -i sine"
+        coding = "-c:v libx264 -preset ultrafast -tune zerolatency -g 25 -pix_fmt yuv420p -c:a aac"
+        command = [current_ffmpeg(), "-v", "error", "-nostdin", *sources.split(), *coding.split()]
+        url = f"rtmp://127.0.0.1:{server.port}/{name}/key"
+        encoders.append(subprocess.Popen([*command, "-f", "flv", url]))
+        server.wait_for_line(f"publish accepted channel={name}", timeout_s=30)
+    try:
+        yield
+    finally:
+        for one in encoders:
+            one.kill()
+            one.wait()
+
+
+def save(browser: Browser, path: Path) -> None:
+    """Write what the window shows."""
+    browser.driver.save_screenshot(str(path))
+    print(path, path.stat().st_size)
 
 
 def source() -> FakeSource:
