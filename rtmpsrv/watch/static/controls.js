@@ -95,7 +95,7 @@ export class Controls {
     byId("mute").setAttribute("aria-label", muted ? "Sound on" : "Sound off");
     byId("mute").dataset.is = muted ? "muted" : "loud";
     byId("volume").value = String(muted ? 0 : volume);
-    byId("sound").hidden = !muted || paused || this.place.isMuted;
+    byId("sound").hidden = !muted || paused || this.place.isMuted || !this.player.withAudio;
   }
 
   moved() {

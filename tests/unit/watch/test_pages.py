@@ -63,6 +63,13 @@ def test_the_list_may_be_in_nobodys_frame() -> None:
 
 
 @pytest.mark.parametrize("page", ["watch.html", "list.html"])
+def test_nothing_of_a_page_is_inline_for_the_policy_forbids_it(page: str) -> None:
+    text = (FILES / page).read_text()
+    assert re.findall(r"<script(?![^>]* src=)|<style|\s(?:on\w+|style)=|javascript:", text) == []
+    assert "unsafe" not in POLICY + EMBEDDED_POLICY
+
+
+@pytest.mark.parametrize("page", ["watch.html", "list.html"])
 def test_each_file_that_a_page_names_is_served(page: str) -> None:
     text = (FILES / page).read_text()
     names = re.findall(r'(?:src|href)="/static/([^"]+)"', text)
