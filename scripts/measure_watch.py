@@ -62,6 +62,7 @@ def main() -> int:
     port = free_port()
     good = True
     with ServerProcess(HTTP_PORT=str(port), PLAY_ACCESS="open") as server, Browser() as browser:
+        browser.expected = ["Failed to load resource"]  # a playlist that is not there yet
         url = f"rtmp://127.0.0.1:{server.port}/clock/{KEY}"
         publisher = subprocess.Popen(
             [
