@@ -108,7 +108,7 @@ class App:
         numbers = Numbers()
         self.listeners: list[Listener] = []
         self.viewers = ViewersSide(config, self.relay.watching, self.listeners, self.av)
-        Pages(Listing(config, self.registry, self._entrance)).add_to(self.viewers.site)
+        Pages(Listing(config, self.registry, self.relay, self._entrance)).add_to(self.viewers.site)
         self._parts = ServerParts(
             session_settings(config), slots, self.registry.budget, clock, turns, ingest, numbers, proxies,
             tally=observer, site=self.viewers.site,

@@ -36,6 +36,9 @@ class Elsewhere(Limits, Protocol):
     def has(self, name: str) -> bool:
         """Tell whether a channel is on the air elsewhere."""
 
+    def names(self) -> list[str]:
+        """Return the channels that are on the air elsewhere."""
+
     def published_here(self, name: str) -> None:
         """Take note that a channel has a publisher here from now on: it is nobody's copy any more."""
 

@@ -27,6 +27,10 @@ class Directory:
         """Return the worker that serves a channel; None when that is this one, or when nobody publishes."""
         return self._owners.get(channel)
 
+    def names(self) -> list[str]:
+        """Return the channels that other workers have on the air."""
+        return list(self._owners)
+
     def max_players(self, channel: str) -> int:
         """Return how many may play a channel of another worker, as its backend says; 0 for any number."""
         return self._limits.get(channel, 0)

@@ -74,6 +74,10 @@ class Elsewhere:
         """Return how many may play a channel of another worker, as its backend says; 0 for any number."""
         return self._directory.max_players(name)
 
+    def names(self) -> list[str]:
+        """Return the channels that are on the air in other workers."""
+        return self._directory.names()
+
     def has(self, name: str) -> bool:
         """Tell whether a channel is on the air in another worker."""
         return self._directory.elsewhere(name) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,11 +18,18 @@ from rtmpsrv.server.turns import Turns
 from tests.unit.live.fakes import FakeClock
 
 
-def listing(**settings: Any) -> tuple[Listing, Registry[str], Entrance]:
+class Others:
+    """Another process."""
+
+    def names(self) -> list[str]:
+        return ["far", "closed", "on"]
+
+
+def listing(others: Any = None, **settings: Any) -> tuple[Listing, Registry[str], Entrance]:
     config = Config(**settings)
     registry: Registry[str] = Registry(FakeClock(), live_limits(config), 1 << 20, 4096)
     entrance = entrance_from(config, Turns(), b"secret")
-    return Listing(config, registry, entrance), registry, entrance
+    return Listing(config, registry, SimpleNamespace(elsewhere=others), entrance), registry, entrance
 
 
 def test_what_is_on_the_air_and_open_is_listed() -> None:
@@ -36,6 +44,14 @@ def test_what_is_on_the_air_and_open_is_listed() -> None:
     assert listed() == ["on"]
     registry.open("on").stop()
     assert listed() == []
+
+
+def test_what_is_on_the_air_in_another_process_is_listed_too() -> None:
+    listed, registry, entrance = listing(Others(), play_access="open")
+    registry.open("on").start()
+    rule = b'[[channel]]\nname = "closed"\nplay_keys = ["a-key-of-players"]'
+    entrance.use(read_rules(rule, has_tokens=False))
+    assert sorted(listed() or []) == ["far", "on"]
 
 
 @pytest.mark.parametrize(

@@ -663,6 +663,9 @@ class Others:
     def has(self, name: str) -> bool:
         return False
 
+    def names(self) -> list[str]:
+        return []
+
     def published_here(self, name: str) -> None:
         self.told.append(("published here", name))
 

@@ -41,6 +41,7 @@ def test_own_channels_are_not_elsewhere(directory: Directory) -> None:
         None, "w2", "w2", None
     ]  # fmt: skip
     assert len(directory) == 2
+    assert sorted(directory.names()) == ["news", "sport"]
 
 
 @pytest.mark.parametrize(
