@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from select import select
 from time import monotonic
 
 import pytest
-from websockets.sync.client import connect
+from websocket import create_connection
 
 from rtmpsrv.media.flv import Tag, TagReader
 from tests.client import AVC_HEADER, Stage, stage
@@ -162,13 +163,15 @@ def test_websockets_and_blocking_reloads_pass(front: Front) -> None:
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     with publishing(front, "two"):
+        plain = socket.create_connection(("127.0.0.1", front.https), PATIENCE_S, (VIEWER, 0))
         url = f"wss://127.0.0.1:{front.https}/two.flv?key={KEY}"
-        with connect(url, ssl=trusting, source_address=(VIEWER, 0), open_timeout=PATIENCE_S) as viewer:
-            reader, tags = TagReader(), 0
-            while tags < 10:
-                data = viewer.recv(timeout=PATIENCE_S)
-                assert isinstance(data, bytes)
-                tags += len(reader.feed(data))
+        viewer = create_connection(url, socket=trusting.wrap_socket(plain))
+        reader, tags = TagReader(), 0
+        while tags < 10:
+            data = viewer.recv()
+            assert isinstance(data, bytes)
+            tags += len(reader.feed(data))
+        viewer.close()
         playlist = live(front)
         for _ in range(3):
             status, version, body = front.get(f"/two/{playlist}")
