@@ -1,10 +1,13 @@
-"""What is remembered of one chunk stream between two chunks (RTMP 1.0 section 5.3.1). Data only."""
+"""What is remembered of one chunk stream between two chunks (RTMP 1.0 section 5.3.1), and whole messages."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from ..pickling import Reduced, by_fields
+
+LARGE_CHUNK: Final = 1024  # bytes, from which on a message is few pieces, so that joining them is cheap
 
 
 @dataclass(slots=True)
@@ -38,3 +41,24 @@ def make_room(streams: dict[int, ChunkStream]) -> bool:
         return False
     del streams[min(idle, key=lambda stream: stream.used).csid]
     return True
+
+
+def joined(data: bytes, position: int, length: int, chunk_size: int, csid: int) -> tuple[bytes | None, int]:
+    """Return a message that is here as a whole, in large chunks one behind the other, and where it ends.
+
+    Otherwise None, and the position as it is.
+    """
+    end = position + length + (length - 1) // chunk_size
+    if end > len(data) or csid > 63:
+        return None, position
+    joint = 0xC0 | csid
+    pieces: list[bytes] = []
+    begin = position
+    while end - begin > chunk_size:
+        until = begin + chunk_size
+        if data[until] != joint:
+            return None, position
+        pieces.append(data[begin:until])
+        begin = until + 1
+    pieces.append(data[begin:end])
+    return b"".join(pieces), end

@@ -15,7 +15,7 @@ from typing import Final
 from ..errors import LocalProtocolError, RemoteProtocolError
 from ..pickling import Reduced, by_fields
 from . import extended as extended_field
-from .chunk_stream import ChunkStream, make_room
+from .chunk_stream import LARGE_CHUNK, ChunkStream, joined, make_room
 
 DEFAULT_CHUNK_SIZE: Final = 128  # bytes, both directions, RTMP 1.0 section 5.4.1
 MAX_CHUNK_SIZE: Final = 0x7FFFFFFF  # bytes; a top bit is an error. Clients do send 134217728
@@ -34,6 +34,7 @@ _CONTROL_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6))
 _MEDIA_TYPES: Final = frozenset((8, 9, 22))
 _HEADER: Final = Struct(">BHBHBB")  # basic header, timestamp and length of 24 bits each, type
 _MSID: Final = Struct("<I")  # the only number that is little-endian
+_FIRST_MSID: Final = _MSID.pack(1)  # which logs are framed for
 _CONTROL_BODY_LIMIT: Final = 64  # bytes; the longest known control body has 44
 
 
@@ -165,16 +166,20 @@ class ChunkReader:
                     type_id = stream.type_id
                     if length > media_limit or type_id not in (_AUDIO, _VIDEO):
                         self._check_length(stream)
+                    # The common case: a whole message, already here.
+                    whole = None
                     if length <= self.chunk_size and end - position >= length:
-                        # The common case: a whole message in one chunk, already here.
-                        payload = data[position : position + length]
+                        whole = data[position : position + length]
                         position += length
-                        messages.append((type_id, stream.timestamp, stream.msid, payload, csid))
+                    elif self.chunk_size >= LARGE_CHUNK and not stream.extended:
+                        whole, position = joined(data, position, length, self.chunk_size, csid)
+                    if whole is not None:
+                        messages.append((type_id, stream.timestamp, stream.msid, whole, csid))
                         if type_id in (_AUDIO, _VIDEO):
                             if len(messages) < most:
                                 continue
                         elif type_id < 3:
-                            self._obey(type_id, payload)
+                            self._obey(type_id, whole)
                         starved = position >= end
                         break
                     stream.partial = bytearray()
@@ -328,17 +333,12 @@ def pack(
     length = len(payload)
     if length > MAX_MESSAGE_LENGTH:
         raise LocalProtocolError(f"message of {length} bytes, limit {MAX_MESSAGE_LENGTH}")
-    if timestamp < EXTENDED:
-        stamp, extended = timestamp, b""
-    else:
-        stamp, extended = EXTENDED, timestamp.to_bytes(4, "big")
-    first = csid if csid <= 63 else 0
-    header = _HEADER.pack(first, stamp >> 8, stamp & 255, length >> 8, length & 255, type_id)
+    extended = b"" if timestamp < EXTENDED else timestamp.to_bytes(4, "big")
+    stamp = min(timestamp, EXTENDED)
+    header = _HEADER.pack(csid & 63, stamp >> 8, stamp & 255, length >> 8, length & 255, type_id)
     if csid > 63:
         header = basic_header(0, csid) + header[1:]
-    header += _MSID.pack(msid)
-    if extended:
-        header += extended
+    header += (_FIRST_MSID if msid == 1 else _MSID.pack(msid)) + extended
     if length <= chunk_size:
         return header + payload
     joint = (basic_header(3, csid) if csid > 63 else bytes((0xC0 | csid,))) + extended
