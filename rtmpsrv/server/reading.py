@@ -24,6 +24,7 @@ from .transport import Transport, lost
 from .waiting import ReadWait
 
 READ_BYTES = 65536  # most that one read takes
+MOST_READS = 4  # of the hub, for one publisher: a keyframe may need more than one
 THROWN_UNITS = 10  # of work, for each read of a peer that keeps sending after its end
 # A wait that ends this late was delayed by this process itself (stopped, or busy). Peers were not silent
 # meanwhile, nobody listened: the whole wait does not count.
@@ -115,8 +116,8 @@ class Reader:
             ):
                 self._rest()
 
-    def take(self, now: float) -> bool:
-        """Read once for a publisher at rest; False when its greenlet has to go on. Never blocks or raises."""
+    def take(self, now: float, reads: int = MOST_READS) -> bool:
+        """Read for a publisher at rest; False when its greenlet has to go on. Never blocks or raises."""
         state = self._state
         if self._stopped:
             return False
@@ -148,7 +149,7 @@ class Reader:
             if connection.outbox:
                 self._requests.answer()
             self._uncounted_bytes += count
-            if self._uncounted_bytes >= HELD_STEP_BYTES:
+            if self._held_bytes or self._uncounted_bytes >= HELD_STEP_BYTES:
                 self._count_held()
             units = connection.work + self._requests.units
             spent, self._units = units - self._units, units
@@ -156,12 +157,11 @@ class Reader:
                 self._share.account.spend(spent, now)
                 or self._left_over is not None
                 or connection.backlog
-                or count >= READ_BYTES
                 or self._transport.has_more
                 or self._outlet.failure is not None
                 or now >= self._look_at
                 or connection.judged
-            )
+            ) and (count < READ_BYTES or (reads > 1 and self.take(now, reads - 1)))
         except Exception as exc:  # noqa: BLE001 - raised again by the greenlet that it belongs to
             self._left_over = exc
             return False

@@ -60,6 +60,9 @@ class Account:
         May be overdrawn by what one call does, and what is owed is waited for as a whole, not unit by unit:
         at most `MAX_DEBT_UNITS`, since whoever waits does not notice that it was told to stop.
         """
+        if units <= self.units:  # what was earned since can wait: it is counted by time
+            self.units -= units
+            return 0.0
         earned = self.units + (now - self.counted_at) * UNITS_PER_S
         self.counted_at = now
         left = (earned if earned < self.burst else self.burst) - units
@@ -97,11 +100,7 @@ class Share:
         """
         account = self.account
         self.now = now = monotonic()
-        if units <= account.units:  # what was earned since can wait: it is counted by time
-            account.units -= units
-            rest_s = 0.0
-        else:
-            rest_s = account.spend(units, now)
+        rest_s = account.spend(units, now)
         if not account.trusted and now - self._began >= OVERSPENT_S:
             rest_s = max(rest_s, min(now - self._began, MOST_PAID_BACK_S))
         if rest_s:

@@ -16,7 +16,7 @@ from rtmpsrv.server import reading
 from rtmpsrv.server import turns as turns_module
 from rtmpsrv.server.ending import Ended
 from rtmpsrv.server.held import UNFINISHED
-from rtmpsrv.server.reading import HELD_STEP_BYTES, READ_BYTES
+from rtmpsrv.server.reading import HELD_STEP_BYTES, MOST_READS, READ_BYTES
 from rtmpsrv.server.requests import CHOICE_UNITS
 from rtmpsrv.server.transport import PlainTransport
 from rtmpsrv.server.turns import Turns
@@ -404,6 +404,27 @@ def test_a_read_that_is_full_is_followed_by_another(stage: Stage) -> None:
     stage.send(pack(4, 0, messages.AUDIO, 1, bytes(3 * READ_BYTES), 128))
     eventually(lambda: len(publication.messages) == 2)
     assert publication.payloads()[1] == bytes(3 * READ_BYTES)
+
+
+def test_a_keyframe_of_several_reads_is_appended_without_a_switch(stage: Stage) -> None:
+    stage.publish()
+    publication = rest(stage)
+    stage.send(pack(4, 0, messages.AUDIO, 1, bytes(2 * READ_BYTES), 128))
+    eventually(lambda: len(publication.messages) == 2)
+    assert publication.in_hub == 1
+    assert len(stage.parts.ingest) == 1
+
+
+def test_the_hub_reads_a_few_times_for_one_publisher_and_no_more(stage: Stage) -> None:
+    stage.publish()
+    rest(stage)
+    message = pack(4, 0, messages.AUDIO, 1, bytes(2 * MOST_READS * READ_BYTES), 128)
+    reads = iter([message[begin : begin + READ_BYTES] for begin in range(0, len(message), READ_BYTES)])
+    reader: Any = stage.session._reader
+    read, reader._read = reader._read, lambda most: next(reads)
+    assert not reader.take(monotonic()), "its greenlet goes on"
+    reader._read = read
+    assert len(list(reads)) == len(message) // READ_BYTES + 1 - MOST_READS
 
 
 def test_the_end_of_a_peer_at_rest_is_seen(stage: Stage, lines: Callable[[], list[str]]) -> None:
