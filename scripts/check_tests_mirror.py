@@ -15,6 +15,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "testing.py": "sockets around an endpoint; tests/integration/test_endpoint_testing.py",
     "access/give_way.py": "only declarations",
     "av/viewing.py": "only declarations",
+    "hls/partners.py": "only declarations",
     "monitor/values.py": "only declarations",
     "web/shapes.py": "only declarations",
     "web/source.py": "only declarations",

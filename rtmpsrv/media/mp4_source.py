@@ -24,9 +24,7 @@ MAX_FRAME_BYTES: Final = 8 << 20  # of what a first part or a picture is made fr
 _HALF: Final = 1 << 31
 _TEMPORAL_DELIMITER: Final = b"\x12\0"  # of AV1; not wanted in MP4
 _NAMES: Final = {VIDEO: "video", AUDIO: "audio"}
-
-
-ALL: Final = -1
+ALL: Final = -1  # tracks
 
 
 class Selection(NamedTuple):

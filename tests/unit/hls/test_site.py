@@ -52,9 +52,13 @@ class Reply:
         self.body = b""
 
     def send(
-        self, status: int, body: bytes = b"", type: str = "", headers: Sequence[tuple[str, str]] = ()
+        self,
+        status: int,
+        body: bytes | Sequence[bytes] = b"",
+        type: str = "",
+        headers: Sequence[tuple[str, str]] = (),
     ) -> None:
-        self.status, self.body = status, body
+        self.status, self.body = status, body if isinstance(body, bytes) else b"".join(body)
 
     def wait(self, event: Event, timeout_s: float | None = None) -> bool:
         return event.wait(timeout_s)
