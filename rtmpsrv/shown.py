@@ -38,7 +38,8 @@ class Shown:
 
     def show_hls(self, registry: Registry[str], parts: ServerParts, window_s: int) -> None:
         """Give the handler of HLS to the site, too, which counts its viewers among connections."""
-        host, process = self._site.host, self.process
+        host: Any = self._site.host  # which knows more of viewers than sessions have to
+        process = self.process
         self.hls = hls_handler(
             registry, host, parts.slots, parts.numbers, process.init, window_ms=window_s * 1000,
             tally=parts.tally,
@@ -50,16 +51,21 @@ class Shown:
     def state_of(self, channel: str) -> dict[str, Any] | None:
         """Return what is made of a channel, for `adopt` there; None for nothing. Never blocks."""
         try:
-            return self.hls.makers.state_of(channel) if self.hls is not None else None
+            return self.hls.state_of(channel) if self.hls is not None else None
         except Exception:  # a bug of ours; it begins anew there, and the channel moves all the same
             self.log.exception("HLS does not go on in another process")
             return None
+
+    def let_go(self, channel: str) -> None:
+        """Take note that another process has adopted what was made of a channel. Never blocks."""
+        if self.hls is not None:
+            self.hls.let_go(channel)
 
     def adopt(self, channel: str, value: dict[str, Any]) -> None:
         """Go on with what was made of a channel that has moved here. Never blocks."""
         try:
             if self.hls is not None:
-                self.hls.makers.adopt(channel, value)
+                self.hls.adopt(channel, value)
         except Exception:  # as above
             self.log.exception("HLS does not go on from another process")
 

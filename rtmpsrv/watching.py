@@ -37,7 +37,7 @@ class Viewing:
         self._watching = watching
         self.peer = peer
         self.name = name
-        self._key = key  # that must be the publisher's; None: any
+        self.key = key  # that must be the publisher's; None: any
         self._unwatch = unwatch
         self._over = False
         self._guest_of = self.channel.readings
@@ -50,7 +50,7 @@ class Viewing:
 
     def began(self) -> None:
         """Somebody begins to publish: a viewer who waited for another one is refused. Never blocks."""
-        if not self._over and self._key is not None and not self.channel.contents.accepts_key(self._key):
+        if not self._over and self.key is not None and not self.channel.contents.accepts_key(self.key):
             denial = wrong_key()
             self.peer.refuse_play(denial.code, denial.description)
 
@@ -64,6 +64,14 @@ class Viewing:
         self._watching.forget(self)
         fields = fields_of("play", self.peer, self.name, self.peer.client.to_play.at, reason)
         self.peer.log.info("PLAY STOP: %s, reason=%s", self.name, reason, extra={"fields": fields})
+
+    def hand_over(self) -> None:
+        """Be done without a word: the viewer goes on in another process. Never blocks."""
+        if not self._over:
+            self._over = True
+            self._unwatch()
+            self._guest_of.dismiss(self)
+            self._watching.forget(self, goes_on=True)
 
     # --- as those see it who look at viewers and end them ---------------------------------------------
 
@@ -121,16 +129,13 @@ class Watching:
     def view(self, peer: Peer, channel: str, query: str) -> Viewing:
         """Let a client watch a channel that others make a stream of. Raises AccessDenied."""
         stream, terms = self._admit(peer, channel, query, waits=True)
-        unwatch = both(
-            self._entrance.watch_player(peer, stream, terms, terms.key),
-            self._visits.watch_player(peer.client, peer.dismiss).cancel,
-        )
-        viewing = Viewing(self, peer, stream.channel, terms.key, unwatch)
-        self._viewings.setdefault(stream.channel, {})[viewing] = None
-        if peer.client.form == HLS:
-            self._apart[peer.client.id] = viewing
-        self._relay.look_elsewhere(stream.channel)
-        return viewing
+        return self._grant(peer, stream, terms, terms.key)
+
+    def resume_view(self, peer: Peer, key: str | None) -> Viewing:
+        """Let a client watch on that did so in another process, with the key of then. Never blocks."""
+        client = peer.client
+        stream = self._visits.resumed(client, self._entrance.resumed(client, client.to_play))
+        return self._grant(peer, stream, None, key)
 
     def resume_playback(self, peer: Peer, frozen: object, sink: Sink) -> RelayPlayback:
         """Take a player over from a frozen session. Never blocks."""
@@ -166,8 +171,8 @@ class Watching:
         """Return how many bytes those were sent who have watched a channel, and do no more."""
         return self._sent.get(name, 0)
 
-    def forget(self, viewing: Viewing) -> None:
-        """Forget who watches no more."""
+    def forget(self, viewing: Viewing, *, goes_on: bool = False) -> None:
+        """Forget who watches no more, or `goes_on` elsewhere."""
         watching = self._viewings[viewing.name]
         del watching[viewing]
         if not watching:
@@ -177,9 +182,22 @@ class Watching:
         self._registry.release(viewing.name)
         if self._registry.find(viewing.name) is None:
             del self._sent[viewing.name]
-        self._visits.left(viewing.peer.client)
+        if not goes_on:
+            self._visits.left(viewing.peer.client)
 
     # --- private ------------------------------------------------------------------------------------
+
+    def _grant(self, peer: Peer, stream: StreamName, terms: Terms | None, key: str | None) -> Viewing:
+        unwatch = both(
+            self._entrance.watch_player(peer, stream, terms, key),
+            self._visits.watch_player(peer.client, peer.dismiss).cancel,
+        )
+        viewing = Viewing(self, peer, stream.channel, key, unwatch)
+        self._viewings.setdefault(stream.channel, {})[viewing] = None
+        if peer.client.form == HLS:
+            self._apart[peer.client.id] = viewing
+        self._relay.look_elsewhere(stream.channel)
+        return viewing
 
     def _admit(self, peer: Peer, channel: str, query: str, *, waits: bool) -> tuple[StreamName, Terms]:
         client = peer.client

@@ -74,15 +74,18 @@ class HlsHandler:
         admit: Callable[[Any, Callable[[], None]], Viewing],
         is_on_air: Callable[[str], bool],
         log: Logger,
+        resume: Callable[[dict[str, Any], Callable[[], None]], Viewing] | None = None,
     ) -> None:
         """`admit` asks who may watch what a request names, given what to call when that one is sent away.
 
-        It may block, and raises AccessDenied. `is_on_air` tells whether somebody publishes a channel.
+        It may block, and raises AccessDenied. `is_on_air` tells whether somebody publishes a channel;
+        `resume` is `admit` for who has watched in another process.
         """
         self.makers = makers
         self.viewers = viewers
         self._admit = admit
         self._is_on_air = is_on_air
+        self._resume = resume
         self.log = log
         self._looking: gevent.Greenlet[[], None] | None = None  # after viewers, while there are any
 
@@ -96,8 +99,7 @@ class HlsHandler:
                 query[NAME] = new_name()
         ip = request.client.ip
         viewing = self.viewers.admit(asked, ip, query, lambda end: self._admit(request, end))
-        if self._looking is None:
-            self._looking = gevent.spawn(self._look_after)
+        self._look()
         channel: str = viewing.name
         maker = self.makers.find(channel)
         if maker is None and name in PLAYLISTS and self._comes_on_air(channel, reply):
@@ -113,6 +115,29 @@ class HlsHandler:
     def describe(self) -> dict[str, Any]:
         """Return what an operator may want to know."""
         return {"channels": self.makers.describe(), "viewers": len(self.viewers)}
+
+    # --- to another process -----------------------------------------------------------------------
+
+    def state_of(self, channel: str) -> dict[str, Any]:
+        """Return what is made of a channel, and who watches, for `adopt` there. Never blocks."""
+        return {"maker": self.makers.state_of(channel), "viewers": self.viewers.states_of(channel)}
+
+    def let_go(self, channel: str) -> None:
+        """Take note that those viewers are another process's now. Never blocks."""
+        self.viewers.hand_over(channel)
+
+    def adopt(self, channel: str, value: dict[str, Any]) -> None:
+        """Go on with what another process had. Never blocks."""
+        if value["maker"] is not None:
+            self.makers.adopt(channel, value["maker"])
+        if (resume := self._resume) is not None:
+            for state in value["viewers"]:
+                self.viewers.adopt(state, lambda end, state=state: resume(state, end))  # type: ignore[misc]
+            self._look()
+
+    def _look(self) -> None:
+        if self._looking is None and len(self.viewers):
+            self._looking = gevent.spawn(self._look_after)
 
     def _comes_on_air(self, channel: str, reply: Reply) -> bool:
         """Wait a little for a channel: it may have to be brought from another process first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from rtmpsrv.errors import AccessDenied, NoRoom, NotThere
@@ -25,6 +25,9 @@ class Slots(Protocol):
     def admit(self, address: str) -> str | None:
         """Take a slot; return why not, None for yes."""
 
+    def arrive(self, slot: int, address: str) -> None:
+        """Take one for who had one in another process."""
+
     def release(self, address: str) -> None:
         """Give it back."""
 
@@ -36,6 +39,13 @@ class Ends(Protocol):
     def name(self) -> str:
         """The channel's."""
 
+    @property
+    def key(self) -> str | None:
+        """What it was granted for."""
+
+    def hand_over(self) -> None:
+        """Be done without a word: the viewer goes on in another process."""
+
     def end(self, reason: str) -> None:
         """Be done. Idempotent, never blocks."""
 
@@ -45,6 +55,9 @@ class Host(Protocol):
 
     def view(self, peer: Peer, channel: str, query: str) -> Ends:
         """Let a peer watch a channel, or raise AccessDenied. May block."""
+
+    def resume_view(self, peer: Peer, key: str | None) -> Ends:
+        """Let a peer watch on that did so in another process. Never blocks."""
 
 
 class HlsPeer:
@@ -103,6 +116,7 @@ class Held:
         self._peer = peer
         self._slots = slots
         self._tally = tally
+        self._before = peer.sent_bytes  # in other processes
         self._over = False
         self.name = viewing.name  # of the channel, which may be another one than was asked for
 
@@ -113,13 +127,32 @@ class Held:
             client, sent_bytes = self._peer.client, self._peer.sent_bytes
             self._slots.release(client.ip)
             self._viewing.end(reason)
-            self._tally.watched(sent_bytes)
+            self._tally.watched(sent_bytes - self._before)
             self._tally.ended("play", client, self._viewing, reason, 0, sent_bytes)
+
+    def state(self) -> dict[str, Any]:
+        """Return plain values with which `resume` goes on in another process. Never blocks."""
+        return {"client": self._peer.client, "sent": self._peer.sent_bytes, "key": self._viewing.key}
+
+    def hand_over(self) -> None:
+        """Be done without a word: it goes on there. Never blocks."""
+        if not self._over:
+            self._over = True
+            self._slots.release(self._peer.client.ip)
+            self._viewing.hand_over()
+            self._tally.watched(self._peer.sent_bytes - self._before)
 
     def sent(self, size: int) -> None:
         """Count the bytes of an answer. Never blocks."""
         if not self._over:
             self._peer.sent_bytes += size
+
+
+def resume(host: Host, slots: Slots, peer: HlsPeer, state: dict[str, Any], tally: Tally = NOBODY) -> Held:
+    """Let a viewer go on that watched in another process. Never blocks."""
+    peer.client, peer.sent_bytes = state["client"], state["sent"]
+    slots.arrive(0, peer.client.ip)
+    return Held(host.resume_view(peer, state["key"]), peer, slots, tally)
 
 
 def admit(host: Host, slots: Slots, peer: HlsPeer, channel: str, query: str, tally: Tally = NOBODY) -> Held:

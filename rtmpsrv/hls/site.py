@@ -9,7 +9,7 @@ from rtmpsrv import log
 from rtmpsrv.hls.handler import HlsHandler
 from rtmpsrv.hls.maker import Maker
 from rtmpsrv.hls.makers import Makers
-from rtmpsrv.hls.peer import NOBODY, Held, HlsPeer, Host, Slots, admit
+from rtmpsrv.hls.peer import NOBODY, Held, HlsPeer, Host, Slots, admit, resume
 from rtmpsrv.hls.viewers import Viewers
 from rtmpsrv.live.registry import Registry
 from rtmpsrv.media.hls_numbers import Numbering
@@ -43,8 +43,13 @@ def hls_handler(
         peer = HlsPeer(request.client, number, log.session_logger("HLS", number), leave)
         return admit(host, slots, peer, request.route.channel, request.head.query, tally)
 
+    def go_on(state: dict[str, Any], leave: Callable[[], None]) -> Held:
+        client = state["client"]
+        peer = HlsPeer(client, client.number, log.session_logger("HLS", client.number), leave)
+        return resume(host, slots, peer, state, tally)
+
     def is_on_air(channel: str) -> bool:
         found = registry.find(channel)
         return found is not None and found.output is not None
 
-    return HlsHandler(Makers(make), Viewers(), let_in, is_on_air, log.get("HLS"))
+    return HlsHandler(Makers(make), Viewers(), let_in, is_on_air, log.get("HLS"), go_on)

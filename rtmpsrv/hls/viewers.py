@@ -34,6 +34,12 @@ class Viewing(Protocol):
     def sent(self, count: int) -> None:
         """Take note of bytes that the viewer was sent."""
 
+    def state(self) -> dict[str, Any]:
+        """Return plain values with which it goes on in another process."""
+
+    def hand_over(self) -> None:
+        """Be done without a word: it goes on there."""
+
     def end(self, reason: str) -> None:
         """Be done. Idempotent, never blocks."""
 
@@ -100,6 +106,25 @@ class Viewers(Generic[Granted]):
                 break
             del self._viewers[who]
             viewer.viewing.end("the viewer has left")
+
+    def states_of(self, channel: str) -> list[dict[str, Any]]:
+        """Return plain values with which the viewers of a channel go on in another process."""
+        return [
+            {"who": who, "asked_at": viewer.asked_at, **viewer.viewing.state()}
+            for who, viewer in self._viewers.items()
+            if viewer.viewing.name == channel
+        ]
+
+    def adopt(self, state: dict[str, Any], resume: Callable[[Callable[[], None]], Granted]) -> None:
+        """Go on with a viewer of another process; `resume` gets what ends one that is sent away."""
+        who: Who = state["who"]
+        if who not in self._viewers:
+            self._viewers[who] = Viewer(resume(lambda: self._send_away(who)), state["asked_at"])
+
+    def hand_over(self, channel: str) -> None:
+        """Forget the viewers of a channel without a word: they go on in another process."""
+        for who in [who for who, viewer in self._viewers.items() if viewer.viewing.name == channel]:
+            self._viewers.pop(who).viewing.hand_over()
 
     def close(self, reason: str) -> None:
         """Let all go. Idempotent, never blocks."""

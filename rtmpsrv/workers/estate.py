@@ -177,6 +177,9 @@ class Made(Protocol):
     def state_of(self, channel: str) -> Any:
         """Return what is made of a channel, for `adopt` in another process; None for nothing."""
 
+    def let_go(self, channel: str) -> None:
+        """Take note that another process has adopted it."""
+
     def adopt(self, channel: str, value: Any) -> None:
         """Go on with what another process made of a channel."""
 

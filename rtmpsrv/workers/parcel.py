@@ -62,6 +62,8 @@ class Parcel:
             estate.gate.abandon(grant)
         left = []
         for moved in self.channels:
+            if estate.made is not None:
+                estate.made.let_go(moved.name)
             channel = estate.registry.find(moved.name)
             if channel is None or moved.owner == os.getpid():
                 continue

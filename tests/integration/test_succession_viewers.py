@@ -58,6 +58,7 @@ def test_viewers_of_all_kinds_go_on_in_three_successions_in_a_row(clip: Path) ->
         check_goes_on(hls.stop())
         assert len(server.matching(r"PLAY \((ws-)?flv\b")) == 2, "nobody came again"
         assert len(server.matching(r"PLAY \((ws-)?mp4\b")) == 2
+        assert len(server.matching(r"PLAY \(hls\b")) == 1
     assert not [line for line in server.everything() if "Traceback" in line or "[ERROR]" in line]
     assert KEY not in "\n".join(server.everything())
 

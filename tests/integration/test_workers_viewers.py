@@ -76,5 +76,6 @@ def test_viewers_of_all_kinds_see_everything_whichever_worker_accepts_them(clip:
         for viewer in viewers:
             viewer.see(SOME)
         check_goes_on(reloading.stop())
+        assert len(family.first.matching(r"PLAY \(hls\b")) == 1, "nor in a reload"
         for viewer in viewers:
             viewer.close()

@@ -41,17 +41,19 @@ def test_what_is_made_goes_on_elsewhere_or_begins_anew() -> None:
     site = Site(cast(ViewerHost, None))
     shown = Shown(site, AvProcess(log.get("AV")))
     assert shown.state_of("a") is None
+    shown.let_go("a")
     shown.adopt("a", {})
     shown.inherit({})
     assert shown.numbers() == {}
     registry: Registry[str] = Registry(LoopClock(), LiveLimits(), 1 << 20, 4096)
     parts = SimpleNamespace(slots=None, numbers=count(1), tally=Tally())
     shown.show_hls(registry, cast(ServerParts, parts), 30)
-    assert shown.state_of("a") is None
+    assert shown.state_of("a") == {"maker": None, "viewers": []}
+    shown.let_go("a")
     numbers = Numbering(7, "ab").snapshot()
     shown.inherit({"a": numbers})
     assert shown.numbers() == {"a": numbers}
-    shown.adopt("a", {"form": FORM})
+    shown.adopt("a", {"maker": {"form": FORM}, "viewers": []})
     assert shown.hls is not None
     assert shown.hls.makers.find("a") is None, "what is broken costs no more than itself"
     shown.hls.makers.state_of = lambda channel: 1 / 0  # type: ignore[method-assign, assignment, return-value]

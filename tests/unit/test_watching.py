@@ -184,3 +184,21 @@ def test_a_viewer_who_waited_for_a_publisher_with_another_key_is_refused() -> No
     assert peer.refusals == []
     gone.began()
     assert peer.refusals == []
+
+
+def test_a_viewing_goes_on_in_another_process_without_a_question() -> None:
+    house, other = House(), House()
+    for one in (house, other):
+        one.publish()
+    viewing, peer = view(house)
+    viewing.hand_over()
+    viewing.hand_over()
+    viewing.end("is over")
+    assert house.relay.watching.count("news") == 0
+    again = FakePeer("", name=None)
+    again.client = peer.client
+    resumed = other.relay.watching.resume_view(again, viewing.key)
+    assert (resumed.name, resumed.key) == ("news", KEY)
+    assert other.relay.watching.viewings("news") == [resumed]
+    assert resumed.granted == (resumed,)
+    resumed.end("left")

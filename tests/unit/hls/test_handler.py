@@ -31,6 +31,12 @@ class Viewing:
     def sent(self, count: int) -> None:
         self.sent_bytes += count
 
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def hand_over(self) -> None:
+        """Be done."""
+
     def end(self, reason: str) -> None:
         """Be done."""
 

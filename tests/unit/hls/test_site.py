@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from itertools import count
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 from gevent.event import Event
 
 from rtmpsrv.errors import AccessDenied
+from rtmpsrv.hls.handler import HlsHandler
 from rtmpsrv.hls.site import hls_handler
 from rtmpsrv.live.output import LiveLimits
 from rtmpsrv.live.registry import Registry
@@ -23,27 +25,48 @@ from tests.unit.media.test_mp4_source import AAC, AVC, INTER, KEY, TONE
 
 class Viewing:
     name = "a"
+    key = "key"
+
+    def __init__(self) -> None:
+        self.ends: list[str] = []
 
     def end(self, reason: str) -> None:
-        """Be done."""
+        self.ends.append(reason)
+
+    def hand_over(self) -> None:
+        self.ends.append("goes on")
 
 
 class Host:
     def __init__(self) -> None:
         self.peers: list[Peer] = []
+        self.resumed: list[Peer] = []
+        self.viewings: list[Viewing] = []
+        self.taken = 0
         self.refuses = False
 
     def view(self, peer: Peer, channel: str, query: str) -> Viewing:
         if self.refuses:
             raise AccessDenied("NetStream.Play.Failed", "no")
         self.peers.append(peer)
-        return Viewing()
+        self.viewings.append(Viewing())
+        return self.viewings[-1]
+
+    def resume_view(self, peer: Peer, key: str | None) -> Viewing:
+        assert key == Viewing.key
+        self.resumed.append(peer)
+        self.viewings.append(Viewing())
+        return self.viewings[-1]
 
     def admit(self, address: str) -> str | None:
+        self.taken += 1
         return None
 
+    def arrive(self, slot: int, address: str) -> None:
+        self.taken += 1
+
     def release(self, address: str) -> None:
-        """Nothing is counted."""
+        self.taken -= 1
 
 
 class Reply:
@@ -101,3 +124,50 @@ def test_channel_on_the_air_is_served_and_viewers_can_be_sent_away() -> None:
     handler.close("the test ends")
     assert registry.budget.describe()
     assert len(registry) == 0
+
+
+def test_viewers_and_what_is_made_for_them_go_on_in_another_process() -> None:
+    registry: Registry[str] = Registry(LoopClock(), LiveLimits(), 1 << 24, 4096)
+    channel = registry.open("a")
+    channel.start()
+    host, other = Host(), Host()
+    old, new = (
+        hls_handler(registry, one, one, count(1), lambda question: b"init", window_ms=8000)
+        for one in (host, other)
+    )
+    client = Client(1, "1.1.1.1", 8080, False)
+
+    def get(handler: HlsHandler, name: str) -> None:
+        request = SimpleNamespace(
+            route=SimpleNamespace(channel="a", rest="none.m4s"),
+            query={"s": name},
+            client=client,
+            head=SimpleNamespace(query=""),
+        )
+        handler(request, Reply())
+
+    old.makers.open("a")
+    gevent.sleep(0)
+    for name in ("0" * 16, "1" * 16):
+        get(old, name)
+    value = pickle.loads(pickle.dumps(old.state_of("a")))
+    assert old.state_of("b") == {"maker": None, "viewers": []}
+    old.let_go("a")
+    new.adopt("a", value)
+    new.adopt("b", {"maker": None, "viewers": []})
+    assert (host.taken, other.taken) == (0, 2)
+    assert [one.ends for one in host.viewings] == [["goes on"], ["goes on"]]
+    get(new, "1" * 16)
+    assert len(new.viewers) == 2
+    assert not other.peers, "nobody is asked again"
+    assert {peer.client.id for peer in other.resumed} == {peer.client.id for peer in host.peers}
+    assert [peer.traffic()[1] > 0 for peer in other.resumed] == [True, True]
+    assert new.makers.find("a") is not None
+    new.adopt("a", value)
+    assert other.taken == 2, "they are there"
+    other.resumed[0].dismiss("a reason")
+    assert len(new.viewers) == 1
+    for one in (old, new):
+        one.close("the test ends")
+    assert other.taken == 0
+    channel.stop()

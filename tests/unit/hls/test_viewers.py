@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,12 @@ class Viewing:
 
     def sent(self, count: int) -> None:
         """Nobody counts."""
+
+    def state(self) -> dict[str, Any]:
+        return {"key": "key"}
+
+    def hand_over(self) -> None:
+        self.ended = "goes on"
 
     def end(self, reason: str) -> None:
         self.ended = reason

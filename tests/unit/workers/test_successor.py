@@ -365,10 +365,14 @@ class Workshop:
 
     def __init__(self, made: dict[str, object] | None = None) -> None:
         self.made = made or {}
+        self.gone: list[str] = []
         self.inherited: list[dict[str, object]] = []
 
     def state_of(self, channel: str) -> object:
         return self.made.get(channel)
+
+    def let_go(self, channel: str) -> None:
+        self.gone.append(channel)
 
     def adopt(self, channel: str, value: object) -> None:
         assert channel not in self.made
@@ -385,7 +389,7 @@ class Workshop:
 def test_what_is_made_of_channels_goes_on_in_the_new_process(handover: Handover, makes: bool) -> None:
     handover.publisher()
     handover.publisher("plain")
-    handover.old.estate.made = Workshop({"app": [b"segment"], "gone": 1})
+    old = handover.old.estate.made = Workshop({"app": [b"segment"], "gone": 1})
     running, following = handover.begin(), handover.succeed()
     new = handover.new
     assert new is not None
@@ -394,4 +398,5 @@ def test_what_is_made_of_channels_goes_on_in_the_new_process(handover: Handover,
     assert running.get(timeout=PATIENCE_S)
     following.join(PATIENCE_S)
     assert workshop.made == ({"app": [b"segment"]} if makes else {})
+    assert sorted(old.gone) == ["app", "plain"]
     assert workshop.inherited == ([{"numbers of": ["app", "gone"]}] if makes else [])
