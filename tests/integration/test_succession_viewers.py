@@ -15,6 +15,7 @@ from tests.viewers import (
     HlsViewer,
     Mp4Viewer,
     Reloading,
+    Watching,
     WsFlvViewer,
     WsMp4Viewer,
     check_goes_on,
@@ -27,7 +28,8 @@ HOST = "127.0.0.1"
 KEY = "Kleinod-7261"
 CHANNEL = "live"
 SUCCESSIONS = 3
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
+SOME = 30  # pictures
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_viewers_of_all_kinds_go_on_in_three_successions_in_a_row(clip: Path) -> None:
     source, port = payloads_of(clip), free_port()
     address = (HOST, port)
-    with Lineage(HTTP_PORT=str(port), LINGER_SECONDS="60") as server, ExitStack() as stack:
+    with Lineage(HTTP_PORT=str(port), LINGER_SECONDS="170") as server, ExitStack() as stack:
         stack.enter_context(publishing(clip, f"rtmp://{HOST}:{server.port}/{CHANNEL}/{KEY}"))
         server.wait_for_line("publish accepted", timeout_s=PATIENCE_S)
         viewers: list[FlvViewer | Mp4Viewer] = [
@@ -47,15 +49,16 @@ def test_viewers_of_all_kinds_go_on_in_three_successions_in_a_row(clip: Path) ->
             Mp4Viewer(address, f"/{CHANNEL}.mp4?key={KEY}"),
             WsMp4Viewer(address, f"/{CHANNEL}.mp4?key={KEY}"),
         ]
-        for viewer in viewers:
-            stack.callback(viewer.close)
+        watching = [Watching(viewer) for viewer in viewers]
         hls = Reloading(HlsViewer(address, CHANNEL, KEY))
         for _ in range(SUCCESSIONS):
             since = server.succeed()
             server.wait_for_line(r"succession: .* done after", since, timeout_s=PATIENCE_S)
-            for viewer in viewers:
-                viewer.see(40)
-        check_goes_on(hls.stop())
+            for one in watching:
+                one.see(SOME)
+        for loop in (*watching, hls):
+            loop.stop()
+        check_goes_on(hls.viewer.lists)
         assert len(server.matching(r"PLAY \((ws-)?flv\b")) == 2, "nobody came again"
         assert len(server.matching(r"PLAY \((ws-)?mp4\b")) == 2
         assert len(server.matching(r"PLAY \(hls\b")) == 1
@@ -73,7 +76,7 @@ def test_viewers_on_tls_stay_and_miss_nothing(clip: Path, tmp_path: Path) -> Non
         "SSL_KEY": str(secret),
         "SSL_PORT": str(free_port()),
     }
-    with Lineage(HTTP_PORT=str(port), LINGER_SECONDS="60", **settings) as server, ExitStack() as stack:
+    with Lineage(HTTP_PORT=str(port), LINGER_SECONDS="170", **settings) as server, ExitStack() as stack:
         stack.enter_context(publishing(clip, f"rtmp://{HOST}:{server.port}/{CHANNEL}/{KEY}"))
         server.wait_for_line("publish accepted", timeout_s=PATIENCE_S)
         viewers: list[FlvViewer | Mp4Viewer] = [
@@ -82,21 +85,20 @@ def test_viewers_on_tls_stay_and_miss_nothing(clip: Path, tmp_path: Path) -> Non
             Mp4Viewer(address, f"/{CHANNEL}.mp4?key={KEY}", tls=True),
             WsMp4Viewer(address, f"/{CHANNEL}.mp4?key={KEY}", tls=True),
         ]
-        for viewer in viewers:
-            stack.callback(viewer.close)
+        watching = [Watching(viewer) for viewer in viewers]
         # One comes anew for each request, the other keeps a connection, as long as it may.
         restless, faithful = (HlsViewer(address, CHANNEL, KEY, tls=True, keeps=k) for k in (False, True))
         loops = [Reloading(restless), Reloading(faithful)]
-        for viewer in viewers:
-            viewer.see(10)
         for _ in range(2):
+            for one in watching:
+                one.see(SOME)
             server.succeed()
-            for viewer in viewers:
-                viewer.see(40)
-        for loop in loops:
-            check_goes_on(loop.stop())
+        for one in watching:
+            one.see(SOME)
+        for loop in (*watching, *loops):
+            loop.stop()
+        for hls in (restless, faithful):
+            check_goes_on(hls.lists)
         assert faithful.connections < faithful.requests
-        for viewer in viewers:
-            viewer.close()
         assert server.process.wait(PATIENCE_S) == 0, "it leaves when its viewers have"
     assert not [line for line in server.everything() if "Traceback" in line or "[ERROR]" in line]

@@ -15,6 +15,7 @@ from tests.viewers import (
     HlsViewer,
     Mp4Viewer,
     Reloading,
+    Watching,
     WsFlvViewer,
     WsMp4Viewer,
     check_goes_on,
@@ -26,8 +27,8 @@ from tests.viewers import (
 HOST = "127.0.0.1"
 KEY = "Kleinod-7261"
 CHANNEL = "live"
-EACH = 4  # viewers of a kind: the system spreads them over the workers
-SOME = 30  # pictures
+EACH = 3  # viewers of a kind: the system spreads them over the workers
+SOME = 20  # pictures
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def serving(**settings: str) -> Iterator[tuple[Family, tuple[str, int]]]:
         WORKERS="2",
         HTTP_PORT=str(port),
         CONCURRENT_LIMIT_WHITELIST="*",
-        LINGER_SECONDS="60",
+        LINGER_SECONDS="170",
         **settings,
     ) as family:
         yield family, (HOST, port)
@@ -54,28 +55,27 @@ def test_viewers_of_all_kinds_see_everything_whichever_worker_accepts_them(clip:
     source = payloads_of(clip)
     with serving() as (family, address), ExitStack() as stack:
         stack.enter_context(publishing(clip, f"rtmp://{HOST}:{family.port}/{CHANNEL}/{KEY}"))
-        family.wait_for_line("publish accepted", timeout_s=30.0)
+        family.wait_for_line("publish accepted", timeout_s=60.0)
         viewers: list[FlvViewer | Mp4Viewer] = []
         for _ in range(EACH):
             viewers.append(FlvViewer(address, f"/{CHANNEL}.flv?key={KEY}", source))
             viewers.append(WsFlvViewer(address, f"/{CHANNEL}.flv?key={KEY}", source))
             viewers.append(Mp4Viewer(address, f"/{CHANNEL}.mp4?key={KEY}"))
             viewers.append(WsMp4Viewer(address, f"/{CHANNEL}.mp4?key={KEY}"))
-        for viewer in viewers:
-            stack.callback(viewer.close)
+        watching = [Watching(viewer) for viewer in viewers]
         hls = HlsViewer(address, CHANNEL, KEY)
         reloading = Reloading(hls)
-        for viewer in viewers:
-            viewer.see(SOME)
+        for one in watching:
+            one.see(SOME)
         for _ in range(EACH):
             status, picture = hls.get(f"/{CHANNEL}.jpg?key={KEY}")
             assert (status, picture[:2]) == (200, b"\xff\xd8")
         makers = len(family.first.matching(r"PLAY \(hls\b"))
         assert makers == 1, "it is one viewer of one worker, whoever accepts its connections"
         family.reload()
-        for viewer in viewers:
-            viewer.see(SOME)
-        check_goes_on(reloading.stop())
+        for one in watching:
+            one.see(SOME)
+        for loop in (*watching, reloading):
+            loop.stop()
+        check_goes_on(hls.lists)
         assert len(family.first.matching(r"PLAY \(hls\b")) == 1, "nor in a reload"
-        for viewer in viewers:
-            viewer.close()
