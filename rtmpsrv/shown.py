@@ -48,13 +48,13 @@ class Shown:
 
     # --- to another process -----------------------------------------------------------------------
 
-    def state_of(self, channel: str) -> dict[str, Any] | None:
-        """Return what is made of a channel, for `adopt` there; None for nothing. Never blocks."""
+    def state_of(self, channel: str, most: int) -> tuple[dict[str, Any] | None, int]:
+        """Return what is made of a channel, for `adopt` there, and its bytes, at `most`. Never blocks."""
         try:
-            return self.hls.state_of(channel) if self.hls is not None else None
+            return self.hls.state_of(channel, most) if self.hls is not None else (None, 0)
         except Exception:  # a bug of ours; it begins anew there, and the channel moves all the same
             self.log.exception("HLS does not go on in another process")
-            return None
+            return None, 0
 
     def let_go(self, channel: str) -> None:
         """Take note that another process has adopted what was made of a channel. Never blocks."""

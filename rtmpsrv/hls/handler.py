@@ -118,9 +118,14 @@ class HlsHandler:
 
     # --- to another process -----------------------------------------------------------------------
 
-    def state_of(self, channel: str) -> dict[str, Any]:
-        """Return what is made of a channel, and who watches, for `adopt` there. Never blocks."""
-        return {"maker": self.makers.state_of(channel), "viewers": self.viewers.states_of(channel)}
+    def state_of(self, channel: str, most: int) -> tuple[dict[str, Any], int]:
+        """Return what is made of a channel, and who watches, for `adopt` there; and its bytes, at `most`.
+
+        Never blocks.
+        """
+        maker = self.makers.state_of(channel, most)
+        size = maker["window"]["size"] if maker is not None else 0
+        return {"maker": maker, "viewers": self.viewers.states_of(channel)}, size
 
     def let_go(self, channel: str) -> None:
         """Take note that those viewers are another process's now. Never blocks."""

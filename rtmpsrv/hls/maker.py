@@ -139,12 +139,15 @@ class Maker:
         if self._running is not None:
             self._running.kill()
 
-    def snapshot(self) -> dict[str, Any] | None:
-        """Return what a maker in another process goes on with; None: it begins anew. Never blocks."""
+    def snapshot(self, most: int = MOST_MOVED) -> dict[str, Any] | None:
+        """Return what a maker in another process goes on with; None: it begins anew. Never blocks.
+
+        No more than so many bytes of segments, in any case.
+        """
         reading = self._reading
         if reading is None or self.given_up:
             return None
-        found = hls_moved.snapshot(self.window, self._stream, self._source, MOST_MOVED)
+        found = hls_moved.snapshot(self.window, self._stream, self._source, min(most, MOST_MOVED))
         return found and {**found, **{name: getattr(self, name) for name in MOVED}, "place": reading.place}
 
     def describe(self) -> dict[str, Any]:

@@ -55,10 +55,13 @@ class Makers:
             if channel not in self._makers:
                 self._numberings[channel] = restore(numbers)
 
-    def state_of(self, channel: str) -> dict[str, Any] | None:
-        """Return what a maker in another process goes on with; None for nothing. Never blocks."""
+    def state_of(self, channel: str, most: int) -> dict[str, Any] | None:
+        """Return what a maker in another process goes on with; None for nothing. Never blocks.
+
+        With `most` bytes of segments.
+        """
         maker = self.find(channel)
-        return maker.snapshot() if maker is not None else None
+        return maker.snapshot(most) if maker is not None else None
 
     def adopt(self, channel: str, value: dict[str, Any]) -> None:
         """Go on as the maker of another process, where there is none here. Never blocks."""

@@ -174,8 +174,8 @@ class Numbers:
 class Made(Protocol):
     """What is made of channels for viewers, beside what they are sent. Never blocks."""
 
-    def state_of(self, channel: str) -> Any:
-        """Return what is made of a channel, for `adopt` in another process; None for nothing."""
+    def state_of(self, channel: str, most: int) -> tuple[Any, int]:
+        """Return what is made of a channel, for `adopt` in another process, and its bytes: `most` so many."""
 
     def let_go(self, channel: str) -> None:
         """Take note that another process has adopted it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from posix import close
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..access.gate import Authority, Grant
 from ..errors import CannotMove
@@ -14,6 +14,8 @@ from ..server.served import Served
 from ..server.session_state import Frozen
 from .estate import Estate, channels_of, published_here, waits
 from .slices import Slice
+
+MOST_MADE_BYTES: Final = 128 << 20  # of what was made of the channels of a slice; it is sent as it is
 
 
 class Moved(NamedTuple):
@@ -107,12 +109,14 @@ def freeze(part: Slice[Served], estate: Estate, *, late: bool = False) -> Parcel
                     del values[name]
     parcel.descriptors += [frozen.descriptor for _listener, frozen in parcel.frozen]
     fixed = published_here(estate, fixed=True)
+    room = MOST_MADE_BYTES
     for name, value in values.items():
         if late and not value["outputs"]:
             continue
         owner = os.getpid() if name in fixed else _elder_that_owns(name, estate)
         if estate.made is not None:
-            value["made"] = estate.made.state_of(name)
+            value["made"], size = estate.made.state_of(name, room)
+            room -= size
         parcel.channels.append(Moved(name, value, len(segments[name]), owner))
         parcel.descriptors += segments[name]
     for _listener, frozen in parcel.frozen:

@@ -40,7 +40,7 @@ def test_nothing_runs_before_somebody_asks() -> None:
 def test_what_is_made_goes_on_elsewhere_or_begins_anew() -> None:
     site = Site(cast(ViewerHost, None))
     shown = Shown(site, AvProcess(log.get("AV")))
-    assert shown.state_of("a") is None
+    assert shown.state_of("a", 100) == (None, 0)
     shown.let_go("a")
     shown.adopt("a", {})
     shown.inherit({})
@@ -48,7 +48,7 @@ def test_what_is_made_goes_on_elsewhere_or_begins_anew() -> None:
     registry: Registry[str] = Registry(LoopClock(), LiveLimits(), 1 << 20, 4096)
     parts = SimpleNamespace(slots=None, numbers=count(1), tally=Tally())
     shown.show_hls(registry, cast(ServerParts, parts), 30)
-    assert shown.state_of("a") == {"maker": None, "viewers": []}
+    assert shown.state_of("a", 100) == ({"maker": None, "viewers": []}, 0)
     shown.let_go("a")
     numbers = Numbering(7, "ab").snapshot()
     shown.inherit({"a": numbers})
@@ -56,6 +56,6 @@ def test_what_is_made_goes_on_elsewhere_or_begins_anew() -> None:
     shown.adopt("a", {"maker": {"form": FORM}, "viewers": []})
     assert shown.hls is not None
     assert shown.hls.makers.find("a") is None, "what is broken costs no more than itself"
-    shown.hls.makers.state_of = lambda channel: 1 / 0  # type: ignore[method-assign, assignment, return-value]
-    assert shown.state_of("a") is None
+    shown.hls.makers.state_of = lambda channel, most: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    assert shown.state_of("a", 100) == (None, 0)
     shown.close()

@@ -95,11 +95,11 @@ def test_numbers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_maker_goes_on_in_another_process_with_its_numbers() -> None:
     crew, other = Crew(), Crew()
-    assert crew.makers.state_of("a") is None
+    assert crew.makers.state_of("a", 1 << 30) is None
     crew.makers.open("a")
     crew.made[0].begin()
     crew.made[0].play(5)
-    value = pickle.loads(pickle.dumps(crew.makers.state_of("a")))
+    value = pickle.loads(pickle.dumps(crew.makers.state_of("a", 1 << 30)))
     other.makers.adopt("a", value)
     other.makers.inherit({"a": Numbering(1, "old").snapshot()})
     (stage,) = other.made

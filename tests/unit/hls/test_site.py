@@ -150,8 +150,8 @@ def test_viewers_and_what_is_made_for_them_go_on_in_another_process() -> None:
     gevent.sleep(0)
     for name in ("0" * 16, "1" * 16):
         get(old, name)
-    value = pickle.loads(pickle.dumps(old.state_of("a")))
-    assert old.state_of("b") == {"maker": None, "viewers": []}
+    value = pickle.loads(pickle.dumps(old.state_of("a", 1 << 20)[0]))
+    assert old.state_of("b", 1 << 20) == ({"maker": None, "viewers": []}, 0)
     old.let_go("a")
     new.adopt("a", value)
     new.adopt("b", {"maker": None, "viewers": []})

@@ -20,6 +20,7 @@ from rtmpsrv.errors import CannotMove
 from rtmpsrv.server.host import Client
 from rtmpsrv.server.session_state import SessionSettings, SessionState, begin
 from rtmpsrv.workers import remainder, schema, successor
+from rtmpsrv.workers.parcel import MOST_MADE_BYTES
 from rtmpsrv.workers.successor import Abandoned, Successor
 from rtmpsrv.workers.wire import Wire, WireLost
 from tests.unit.server.stage import PATIENCE_S, eventually
@@ -366,10 +367,12 @@ class Workshop:
     def __init__(self, made: dict[str, object] | None = None) -> None:
         self.made = made or {}
         self.gone: list[str] = []
+        self.rooms: list[int] = []
         self.inherited: list[dict[str, object]] = []
 
-    def state_of(self, channel: str) -> object:
-        return self.made.get(channel)
+    def state_of(self, channel: str, most: int) -> tuple[object, int]:
+        self.rooms.append(most)
+        return self.made.get(channel), 1000
 
     def let_go(self, channel: str) -> None:
         self.gone.append(channel)
@@ -398,5 +401,6 @@ def test_what_is_made_of_channels_goes_on_in_the_new_process(handover: Handover,
     assert running.get(timeout=PATIENCE_S)
     following.join(PATIENCE_S)
     assert workshop.made == ({"app": [b"segment"]} if makes else {})
+    assert [MOST_MADE_BYTES - room for room in old.rooms] == [0, 1000], "they share what there may be"
     assert sorted(old.gone) == ["app", "plain"]
     assert workshop.inherited == ([{"numbers of": ["app", "gone"]}] if makes else [])
