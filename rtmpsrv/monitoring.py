@@ -65,7 +65,8 @@ def monitor_of_app(
         report.find, publisher_of, relay.give_up, admission.kills.kill, blocks, observer, recordings,
         log.get(PREFIX),
     )  # fmt: skip
-    return Monitor(report, actions, observer, standing, turns, worker)
+    closed = admission.gate.blocks if isinstance(admission, Admission) else dict
+    return Monitor(report, actions, observer, standing, turns, worker, closed)
 
 
 def monitor_of_keeper(admission: Admission) -> KeeperMonitor:
@@ -79,7 +80,9 @@ def monitor_of_keeper(admission: Admission) -> KeeperMonitor:
     def standing() -> Standing:
         return standing_of(admission, [])
 
-    return KeeperMonitor(standing, admission.block, admission.kills.kill, counted, log.get(PREFIX))
+    return KeeperMonitor(
+        standing, admission.block, admission.kills.kill, counted, log.get(PREFIX), admission.gate.blocks
+    )
 
 
 def standing_of(

@@ -5,7 +5,8 @@ Never blocks. Everything that is done has a line in the log, which says that it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 
 from rtmpsrv.access.blocks import MAX_BLOCK_S as MAX_BLOCK_S
@@ -20,6 +21,7 @@ from .recorded import Recordings
 from .texts import clean, one_line
 
 BY_THE_API: Final = "ended by the API"
+MAX_TOLD: Final = 500  # channels that are closed
 OPENED_BY_THE_API: Final = "opened by the API"
 
 
@@ -138,6 +140,12 @@ class Actions:
         session.log.info("kicked: channel=%s %s%s", channel, reason, _closed_for(seconds))
         self._observer.kicked(session.client, channel, reason)
         session.dismiss(reason)
+
+
+def blocked(left: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Return the last channels that were closed, and until when; `left` says for how long each is."""
+    now = time.time()
+    return [(clean(name), round(now + seconds, 3)) for name, seconds in list(left.items())[-MAX_TOLD:]]
 
 
 def why(reason: str) -> str:

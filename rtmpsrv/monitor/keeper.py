@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import gevent
@@ -14,7 +14,7 @@ from rtmpsrv import __version__
 from rtmpsrv.build import compiled
 from rtmpsrv.log import Logger
 
-from .actions import Kill, bounded, why
+from .actions import Kill, blocked, bounded, why
 from .counters import Tallies
 from .lag import LoopLag
 from .packing import pack
@@ -37,6 +37,7 @@ class KeeperMonitor:
         kill: Kill,
         counted: Tallies,
         log: Logger,
+        closed: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         """`block` the publishers of a channel for some seconds; `kill` what is published, or asked about."""
         self._standing = standing
@@ -57,6 +58,7 @@ class KeeperMonitor:
             "stop": self.stop,
             "record": lambda channel, wanted, form="": False,
             "files": lambda channel="": [],
+            "blocks": lambda: blocked(closed()),
         }
 
     def start_watching(self) -> None:

@@ -5,14 +5,14 @@ What comes is a question's name and its arguments, what goes back is bytes (`pac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from gevent.lock import Semaphore
 
 from rtmpsrv.server.turns import Turns
 
-from .actions import Actions
+from .actions import Actions, blocked
 from .lag import EVERY_S, LoopLag
 from .observer import Observer
 from .packing import pack, pieces
@@ -36,7 +36,9 @@ class Monitor:
         standing: Callable[[], Standing],
         turns: Turns,
         worker: str = "",
+        closed: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
+        """`closed` says which channels nobody may publish, and for how long; of a worker its keeper knows."""
         self._worker = worker
         self._report = report
         self._observer = observer
@@ -55,6 +57,7 @@ class Monitor:
             "stop": actions.stop,
             "record": actions.record,
             "files": report.files,
+            "blocks": lambda: blocked(closed()),
         }
 
     def start_watching(self) -> None:

@@ -46,6 +46,7 @@ from .viewed import Made, Viewers
 
 TURN_S: Final = 0.002  # of work at one go
 LOOK_EVERY: Final = 4  # players or channels, between two looks at the time: each takes up to 100 us
+CROWD: Final = 1000
 STILL: Final = "jpg"  # the form of who is no reader
 Item = TypeVar("Item")
 
@@ -201,6 +202,8 @@ class Report:
             yield item
 
     def _channel(self, channel: Channel) -> ChannelValue:
+        if len(channel.players) > CROWD:  # to look at it at all takes milliseconds
+            self._turns.rest(0.0)
         about = channel.describe()
         publisher = self._on_air.publisher_of(channel.name)
         readers: list[tuple[str, Kind]] = []

@@ -118,6 +118,11 @@ class LineSource:
         answers = self._ask_all("record", (channel, wanted, form))
         return _gathered([answers.by_name[name] for name in sorted(answers.by_name)], answers)
 
+    def blocks(self) -> Gathered[tuple[str, float]]:
+        """Return the channels that nobody may publish, and until when."""
+        answers = self._ask("blocks")
+        return _gathered(sorted(dict(_all_of(answers)).items()), answers)
+
     def files(self, channel: str) -> Gathered[FileValue]:
         """Return the files of recordings, the oldest first; processes that serve have one folder."""
         answers = self._ask("files", channel)

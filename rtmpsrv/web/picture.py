@@ -23,6 +23,7 @@ from .verdict import Verdict
 
 CHART_S = 60  # what VitalsValue.bitrates spans
 RATES_OVER_S = 5.0
+BLOCK_HAZE_S = 1.0
 EVENTS = 200  # of each kind
 KINDS = {"unpublish": "publish", "kicked": "publish", "recorded": "publish", "stop": "play"}
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -200,6 +201,14 @@ def changes(old: Mapping[str, Row], new: Mapping[str, Row]) -> Row:
     if gone:
         message["gone"] = gone
     return message
+
+
+def same_blocks(old: Sequence[tuple[str, float]], new: Sequence[tuple[str, float]]) -> bool:
+    """Tell whether the same channels are blocked until the same time, which is told with some haze."""
+    return len(old) == len(new) and all(
+        one == other and abs(until - then) < BLOCK_HAZE_S
+        for (one, until), (other, then) in zip(old, new, strict=True)
+    )
 
 
 class Lately:

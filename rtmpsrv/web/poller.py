@@ -17,7 +17,7 @@ from gevent.queue import Empty, Full, Queue
 from rtmpsrv.monitor.values import ChannelValue, ProcessValue
 
 from .depth import NOTHING, Depths, View
-from .picture import Lately, Rates, Row, changes, channel_row, event_row, server_row
+from .picture import Lately, Rates, Row, changes, channel_row, event_row, same_blocks, server_row
 from .source import Source
 from .verdict import Verdicts
 
@@ -84,6 +84,7 @@ class Poller:
         self._channels: dict[str, Row] = {}
         self._missing: list[str] = []
         self._lately = Lately()
+        self._blocks: list[tuple[str, float]] = []
         self._after: Mapping[str, int] = {}
         self._rates = Rates()
         self._values: dict[str, ChannelValue] = {}
@@ -187,6 +188,9 @@ class Poller:
         if events:
             self._lately.add(events)
             message["events"] = events
+        blocks = self._source.blocks()
+        if not blocks.nobody and not same_blocks(self._blocks, blocks.values):
+            self._blocks = message["blocks"] = blocks.values
         if missing != self._missing or channels.nobody:
             self._missing = message["missing"] = missing
         self._tell_news(message)
@@ -241,6 +245,7 @@ class Poller:
             "server": self._server,
             "channels": list(self._channels.items()),
             "events": self._lately.all(),
+            "blocks": self._blocks,
             "missing": self._missing,
             "silent": self._silent,
         }

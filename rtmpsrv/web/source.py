@@ -81,5 +81,8 @@ class Source(Protocol):
         `form`: flv or mp4, "" for what the settings say.
         """
 
+    def blocks(self) -> Gathered[tuple[str, float]]:
+        """Return the channels that nobody may publish, and until when; some hundreds at most."""
+
     def files(self, channel: str) -> Gathered[FileValue]:
         """Return the files of recordings, the oldest first, of a channel or of all for ""."""

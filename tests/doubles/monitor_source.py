@@ -61,6 +61,7 @@ class FakeSource:
         self.values_of_events = list(_events(house[1]) if events is None else events)
         self.values_of_processes = [process()] if processes is None else list(processes)
         self.values_of_files: list[FileValue] = [file_of(SEVERAL_TRACKS), file_of(HTML_NAME)]
+        self.values_of_blocks: list[tuple[str, float]] = []
         self.missing: list[str] = []
         self.held = Event()  # clear it, and who asks for processes waits
         self.held.set()
@@ -144,6 +145,10 @@ class FakeSource:
             one["recording"] = recording(file=f"{channel}/now.mp4") if wanted and one["live"] else None
         told = self._did(here)
         return Gathered([bool(one) for one in told.values], told.missing, told.answered)
+
+    def blocks(self) -> Gathered[tuple[str, float]]:
+        self.asked.append("blocks")
+        return Gathered(list(self.values_of_blocks), list(self.missing), self.answered)
 
     def files(self, channel: str) -> Gathered[FileValue]:
         self.asked.append("files")

@@ -97,7 +97,7 @@ function render() {
   else channels.render();
 }
 
-/** Channels that this page has blocked may be in no list: nobody publishes them. */
+/** Channels that are blocked may be in no list: nobody publishes them. */
 function showBlocks() {
   const names = [...store.blocks.keys()].filter((name) => store.blockOf(name) !== null);
   const key = JSON.stringify(names);
@@ -105,7 +105,7 @@ function showBlocks() {
   if (key === blocksShown) return;
   blocksShown = key;
   const links = names.map((name) => make("a", { href: `#channel=${encodeURIComponent(name)}` }, make("bdi", {}, name)));
-  byId("blocks").replaceChildren("Blocked from this page: ", ...links.flatMap((one, index) => (index ? [", ", one] : [one])));
+  byId("blocks").replaceChildren("Blocked: ", ...links.flatMap((one, index) => (index ? [", ", one] : [one])));
 }
 
 /** What is wrong with the server itself. */

@@ -29,7 +29,7 @@ export class Store {
     this.late = false; // it is asked, and has not answered yet
     this.silent = false; // it did not answer
     this.stale = false; // what is here is no longer known to be so
-    this.blocks = new Map(); // by name: until when nobody may publish a channel; those that this page made
+    this.blocks = new Map(); // by name: until when nobody may publish a channel
   }
 
   /** The server's time, by the clock here. */
@@ -58,6 +58,7 @@ export class Store {
     for (const [name, fields] of message.channels || []) this.change(name, fields);
     if (message.events) this.happen(message.events);
     if (message.missing) this.missing = message.missing;
+    if (message.blocks) this.blocks = new Map(message.blocks);
   }
 
   change(name, fields) {
@@ -77,7 +78,7 @@ export class Store {
     });
   }
 
-  /** Return until when a channel is blocked as far as this page knows, null where it is not. */
+  /** Return until when a channel is blocked, null where it is not. */
   blockOf(name) {
     const until = this.blocks.get(name);
     if (until !== undefined && until <= this.now) this.blocks.delete(name);

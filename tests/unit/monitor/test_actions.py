@@ -39,6 +39,9 @@ def test_a_publisher_is_told_why_and_stays_out_for_a_while(
         player.fence()
         lines = logged.lines(logging.INFO)
         assert f"kicked: channel=news {TOLD} blocked=60 s" in lines
+        ((blocked, until),) = on.ask("blocks")
+        assert blocked == "news"
+        assert 0 < until - time.time() <= 60
         assert any(line.startswith(f"PUBLISH END: news, reason={TOLD} ") for line in lines)
         assert KEY not in "\n".join(lines)
         events = on.ask("events", {}, "news")["events"]

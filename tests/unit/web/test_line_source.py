@@ -227,3 +227,8 @@ def test_recording_is_asked_of_all_and_done_where_the_channel_is() -> None:
     done = source.record("a", True, "flv")
     assert (done.values, done.missing) == ([False, True], ["w3"])
     assert line.asked == [("record", ("a", True, "flv"))]
+
+
+def test_blocks_are_those_of_all() -> None:
+    source, _ = source_of({"w1": packed([]), "keeper": packed([("b", 2.0), ("a", 1.0)])})
+    assert source.blocks().values == [("a", 1.0), ("b", 2.0)]

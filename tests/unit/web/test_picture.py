@@ -179,3 +179,11 @@ def test_many_players_push_out_no_end_of_a_publisher() -> None:
     assert [one["what"] for one in kept[:3]] == ["unpublish", "refused", "play"]
     assert len(kept) == 2 + picture.EVENTS
     assert kept[-1]["at"] == 1002.0
+
+
+def test_blocks_are_the_same_within_some_haze() -> None:
+    blocks = [("a", 10.0), ("b", 20.0)]
+    assert picture.same_blocks(blocks, [("a", 10.4), ("b", 19.7)])
+    assert not picture.same_blocks(blocks, [("a", 10.0), ("b", 80.0)])
+    assert not picture.same_blocks(blocks, [("a", 10.0)])
+    assert not picture.same_blocks(blocks, [("a", 10.0), ("c", 20.0)])

@@ -312,3 +312,14 @@ def test_a_server_that_is_silent_is_said_to_be_and_asked_nothing_more(
     while (told := page.until("changes", "silent"))["silent"]:
         pass
     assert told["missing"] == []
+
+
+def test_blocks_are_told_whoever_made_them(source: FakeSource, poller: Poller) -> None:
+    source.values_of_blocks = [("live/a", 1000.0)]
+    page = Page(poller)
+    assert page.next()[1]["blocks"] == [["live/a", 1000.0]]
+    source.values_of_blocks = [("live/a", 1000.2)]
+    kind, quiet = page.next()
+    assert (kind, list(quiet)) == ("changes", ["at"])
+    source.values_of_blocks = []
+    assert page.until("changes", "blocks")["blocks"] == []
