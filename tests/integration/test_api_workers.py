@@ -57,9 +57,10 @@ class Crew:
 
 
 @pytest.fixture(scope="module")
-def api() -> Iterator[Crew]:
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
     port = free_port()
-    with WorkerCrew(2, API_PORT=str(port), CONCURRENT_LIMIT_WHITELIST="*") as crew:
+    folder = str(tmp_path_factory.mktemp("recordings"))
+    with WorkerCrew(2, API_PORT=str(port), CONCURRENT_LIMIT_WHITELIST="*", RECORD_DIR=folder) as crew:
         yield Crew(crew, port)
 
 
@@ -132,6 +133,21 @@ def test_a_channel_that_is_closed_is_closed_in_all(api: Crew, on: Stage, channel
         again = on.client().connect(channel)
         again.ask_publish(KEY, again.create_stream())
         assert again.expect_command("onStatus")[2]["level"] == "error"
+
+
+def test_a_recording_is_begun_and_ended_wherever_the_channel_is(api: Crew, on: Stage, channel: str) -> None:
+    on.publisher(channel, KEY)
+
+    def runs() -> bool:
+        recording = api.ask(f"/v3/paths/get/{channel}")["rtmpsrv"]["recording"]
+        return recording is not None and bool(recording["running"])
+
+    record = f"/v3/channels/{channel}/record"
+    api.ask(f"{record}/start", method="POST")
+    api.until(runs, lambda found: found)
+    api.ask(f"{record}/stop", method="POST")
+    api.until(runs, lambda found: not found)
+    api.ask(f"{record}/stop", 404, "POST")
 
 
 def test_who_is_silent_is_named_and_the_others_answer(api: Crew, idle: dict[str, str]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
+import requests
 
 from tests.server_process import free_port
 from tests.succession_process import Family
@@ -29,6 +31,8 @@ KEY = "Kleinod-7261"
 CHANNEL = "live"
 EACH = 3  # viewers of a kind: the system spreads them over the workers
 SOME = 20  # pictures
+API_PORT = free_port()
+FORMS = {"flv": EACH, "ws-flv": EACH, "mp4": EACH, "ws-mp4": EACH, "hls": 1}
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +46,7 @@ def serving(**settings: str) -> Iterator[tuple[Family, tuple[str, int]]]:
     with Family(
         WORKERS="2",
         HTTP_PORT=str(port),
+        API_PORT=str(API_PORT),
         CONCURRENT_LIMIT_WHITELIST="*",
         LINGER_SECONDS="170",
         **settings,
@@ -49,6 +54,20 @@ def serving(**settings: str) -> Iterator[tuple[Family, tuple[str, int]]]:
         yield family, (HOST, port)
         assert family.faults() == []
         assert KEY not in "\n".join(family.first.everything())
+
+
+def forms_told() -> dict[str, int]:
+    """Return how many watch in which form, as the API has it."""
+    path = requests.get(f"http://{HOST}:{API_PORT}/v3/paths/get/{CHANNEL}", timeout=20.0)
+    forms: dict[str, int] = path.json()["rtmpsrv"]["forms"]
+    return forms
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    give_up_at = monotonic() + 20.0
+    while not is_so():
+        assert monotonic() < give_up_at
+        sleep(0.1)
 
 
 def test_viewers_of_all_kinds_see_everything_whichever_worker_accepts_them(clip: Path) -> None:
@@ -72,6 +91,7 @@ def test_viewers_of_all_kinds_see_everything_whichever_worker_accepts_them(clip:
             assert (status, picture[:2]) == (200, b"\xff\xd8")
         makers = len(family.first.matching(r"PLAY \(hls\b"))
         assert makers == 1, "it is one viewer of one worker, whoever accepts its connections"
+        until(lambda: forms_told() == FORMS)
         family.reload()
         for one in watching:
             one.see(SOME)
