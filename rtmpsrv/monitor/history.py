@@ -13,8 +13,9 @@ KEPT: Final = 200  # of each of the kinds below: refusals and players come by th
 KEPT_ENDS: Final = 10  # of each channel
 MAX_CHANNELS: Final = 1000  # the one whose last end is longest ago makes room
 _SHELF: Final[dict[Happening, int]] = {
-    "publish": 0, "unpublish": 0, "kicked": 0, "recorded": 0, "play": 1, "stop": 1, "refused": 2
+    "publish": 0, "unpublish": 0, "kicked": 0, "play": 1, "stop": 1, "refused": 2, "recorded": 3
 }  # fmt: skip
+SHELVES: Final = 4
 _END: Final = "unpublish"
 
 
@@ -26,7 +27,7 @@ class History:
         self._wall_clock = wall_clock
         self.began_at = wall_clock()
         self._last = 0
-        self._shelves: list[deque[EventValue]] = [deque(maxlen=KEPT) for _ in range(3)]
+        self._shelves: list[deque[EventValue]] = [deque(maxlen=KEPT) for _ in range(SHELVES)]
         self._ends: OrderedDict[str, deque[EventValue]] = OrderedDict()
 
     def add(self, event: EventValue) -> None:
@@ -59,8 +60,9 @@ class History:
         own = _sorted(event for shelf in self._shelves for event in shelf)
         self.began_at, self._last = value["began_at"], value["last"]
         self._ends.clear()
-        for shelf, events in zip(self._shelves, value["shelves"], strict=True):
+        for shelf in self._shelves:
             shelf.clear()
+        for shelf, events in zip(self._shelves, value["shelves"], strict=False):  # others had fewer kinds
             shelf.extend(events)
         for event in value["ends"]:
             self._note_end(event)

@@ -25,7 +25,7 @@ CHART_S = 60  # what VitalsValue.bitrates spans
 RATES_OVER_S = 5.0
 BLOCK_HAZE_S = 1.0
 EVENTS = 200  # of each kind
-KINDS = {"unpublish": "publish", "kicked": "publish", "recorded": "publish", "stop": "play"}
+KINDS = {"unpublish": "publish", "kicked": "publish", "stop": "play"}
 TIMES = "\N{MULTIPLICATION SIGN}"
 CODECS = {"MPEG-4 Audio": "AAC", "MPEG-1/2 Audio": "MP3", "MPEG-4 Audio LATM": "AAC"}  # as people say
 

@@ -3,7 +3,7 @@
 const CHART_S = 60;
 const EVENTS = 200; // of each kind: many viewers push out no end of a publisher
 const BEGINNINGS = new Set(["publish", "play"]);
-const KINDS = { unpublish: "publish", kicked: "publish", recorded: "publish", stop: "play" };
+const KINDS = { unpublish: "publish", kicked: "publish", stop: "play" };
 
 /** Whether something ended or was refused, and did not begin. */
 export function isEnd(event) {

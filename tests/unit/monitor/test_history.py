@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from collections import Counter
 
 from rtmpsrv.monitor.history import KEPT, KEPT_ENDS, MAX_CHANNELS, History
 from rtmpsrv.monitor.values import EventValue, Happening
@@ -82,3 +83,18 @@ def test_the_next_process_goes_on_with_what_was_and_puts_its_own_behind() -> Non
     assert [one["what"] for one in second.of("news")["events"]] == ["unpublish"]
     second.add(event("unpublish"))
     assert [one["serial"] for one in second.of("news")["events"]] == [1, 4]
+
+
+def test_what_is_recorded_pushes_out_nothing_else_and_older_processes_had_no_such_thing() -> None:
+    history = History()
+    history.add(event("publish"))
+    for _ in range(KEPT + 1):
+        history.add(event("recorded"))
+    kinds = Counter(one["what"] for one in history.since(0)["events"])
+    assert kinds == {"publish": 1, "recorded": KEPT}
+    value = history.snapshot()
+    del value["shelves"][3]
+    other = History()
+    other.add(event("recorded"))
+    other.adopt(value)
+    assert Counter(one["what"] for one in other.since(0)["events"]) == {"publish": 1, "recorded": 1}
