@@ -7,6 +7,7 @@ from . import (  # noqa: F401
     attack_connections,
     attack_descriptors,
     attack_http,
+    attack_media,
     attack_memory,
     attack_process,
     attack_proxy,
