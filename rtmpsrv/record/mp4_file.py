@@ -180,6 +180,7 @@ class Mp4File:
                 raise
             self._again_at = now + AGAIN_S
             return b""
+        self._source.has_begun()
         self._know_tracks()
         self._size = len(self._init)
         return self._init

@@ -309,7 +309,7 @@ class Recorder:
     def _go_on(self, carried: Carried) -> None:
         """Go on with a file; or let it be as it is, and begin with the newest keyframe."""
         means, entry, reading = self._means, carried.entry, self._reading
-        if reading.place == carried.place:
+        if reading.place == carried.place and reading.position == carried.place[1]:  # it is there
             form = means.forms[self._plan.format]
             self._take = means.threads.call(files.take_up, means.folder, carried, form, reading.headers)
         if self._take is not None:
