@@ -40,6 +40,8 @@ BLOCK_BYTES: Final = 1 << 19  # written at once
 LAG_BYTES: Final = 32 << 20  # how far it may be behind: the disk may pause for some seconds
 LAG_S: Final = 15.0
 SHORT_S: Final = 2.0  # a file of less, that ended because the stream changed
+MAX_REFUSED: Final = 3  # files one after the other
+AGAIN_S: Final = 5.0
 MAX_SHORT: Final = 30  # of these one after the other
 
 OVER, STOPPED, CLOSING, GONE_ON = "the publication ended", "stopped", "server is shutting down", "moved"
@@ -68,6 +70,7 @@ class Recorder:
         self._finishing: gevent.Greenlet[[], Exception | None] | None = None
         self._written_at = time.monotonic()
         self._short = 0
+        self._refused, self._not_before = 0, 0.0
         self._counted = 0  # bytes, in the budget
         place = job.carried.place if job.carried is not None else NOWHERE
         self._subscribe: Callable[..., Reading] = channel.subscribe
@@ -158,12 +161,24 @@ class Recorder:
         if take is not None and not take.container.goes_on(headers):
             take.want_next(BY_HEADERS)
         for message in batch:
-            self._message(message, headers)
+            try:
+                self._message(message, headers)
+            except MediaRefused as exc:
+                self._begin_anew(exc)
         take = self._take
         if take is not None:
             self._count(take.held)
             if take.size - take.file.size >= BLOCK_BYTES:
                 self._write(take)
+
+    def _begin_anew(self, exc: MediaRefused) -> None:
+        """Try another file later on: what a stream begins with may be broken, and what follows not."""
+        self._refused += 1
+        if self._refused >= MAX_REFUSED or self._take is None:
+            raise exc
+        self._log.warning("recording channel=%s is tried again: %s", self.channel, exc)
+        self._drop(self._take)
+        self._not_before = time.monotonic() + AGAIN_S
 
     def _message(self, message: Message, headers: Headers) -> None:
         type_id, flags, timestamp, payload, _arrival = message
@@ -179,6 +194,8 @@ class Recorder:
                 take = None
             if flags & VIDEO and not flags & KEYFRAME and (take is None or not take.has_keyframe):
                 return  # nobody could decode it
+            if take is None and time.monotonic() < self._not_before:
+                return
             if take is None:
                 take = self._begin(headers)
             take.has_keyframe = take.has_keyframe or bool(flags & VIDEO)
@@ -243,7 +260,7 @@ class Recorder:
 
     def _close(self, take: Take, reason: str) -> None:
         self._settle()
-        self._take = None
+        self._take, self._refused = None, 0
         entry, grant = take.done(reason, self._means.clock()), self.grant
         self._finishing = gevent.spawn(lambda: self._made_whole(take, entry, grant))
 

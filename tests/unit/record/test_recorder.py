@@ -13,13 +13,14 @@ import gevent.event
 import gevent.monkey
 import pytest
 
+from rtmpsrv.errors import MediaRefused
 from rtmpsrv.protocol import amf0
 from rtmpsrv.record import recorder as recorder_module
 from rtmpsrv.record.flv_file import FlvFile
 from rtmpsrv.record.index import DONE, MOVED, RECORDING, Entry
 from rtmpsrv.record.job import Job, Plan
 from rtmpsrv.record.recorder import BLOCK_BYTES, MAX_SHORT, OVER
-from rtmpsrv.record.take import BY_HEADERS, BY_JUMP, BY_SIZE, BY_TIME, Carried, take_up
+from rtmpsrv.record.take import BY_HEADERS, BY_JUMP, BY_SIZE, BY_TIME, Carried, Form, take_up
 from rtmpsrv.record.threads import Threads
 from rtmpsrv.record.troubles import DISK_ERROR, MEDIA
 from tests.unit.live.stage import AAC, AVC, AVC_2, HEADERS, data, inter, key, tone
@@ -434,6 +435,51 @@ def test_stream_that_changes_all_the_time_ends_its_recording(tmp_path: Path) -> 
     assert len(stage.done) == MAX_SHORT
     assert stage.recorder.trouble == MEDIA
     assert stage.channel.live
+
+
+class Refusing(FlvFile):
+    """Refuses its first message."""
+
+    def begin(self, headers: Any, metadata: Any) -> bytes:
+        return b""
+
+    def frame(self, type_id: int, time_ms: int, payload: bytes) -> bytes:
+        raise MediaRefused("no")
+
+
+def refusing(count: int) -> dict[str, Form]:
+    made: list[FlvFile] = []
+
+    def new(headers: Any) -> FlvFile:
+        made.append(Refusing(headers) if len(made) < count else FlvFile(headers))
+        return made[-1]
+
+    return {"flv": FORMS["flv"]._replace(new=new)}
+
+
+def test_stream_whose_beginning_is_refused_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "AGAIN_S", 0.0)
+    stage = RecordedStage(tmp_path, forms=refusing(2))
+    stage.publish(*HEADERS, key("0"), key("1", 40), key("2", 80))
+    stage.channel.stop()
+    (tags,) = stage.finished()
+    assert of(tags)[2:] == sent(key("2"))
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_stream_that_is_refused_again_is_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = RecordedStage(tmp_path, forms=refusing(9))
+    stage.publish(*HEADERS, key("0"), key("1", 40))  # that is too soon to try again
+    stage.channel.stop()
+    assert (stage.finished(), stage.recorder.failed) == ([], "")
+    monkeypatch.setattr(recorder_module, "AGAIN_S", 0.0)
+    stage = RecordedStage(tmp_path, forms=refusing(9))
+    stage.publish(*HEADERS, *[key(str(at), at) for at in range(5)])
+    assert (stage.finished(), stage.recorder.failed, stage.recorder.trouble) == ([], "no", MEDIA)
 
 
 def test_what_is_held_is_counted_and_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
