@@ -61,16 +61,19 @@ class Config(HttpSettings):
         "Longest audio or video message accepted from a client; a longer one closes its connection.",
         unit="MiB", low=1, high=16)
     proxy_protocol_from: IpRules = setting(LISTEN, IP_RULES, NOBODY,
-        "Addresses of proxies that send the PROXY protocol (1 or 2), on both ports: the client's address is "
-        "the one they tell. Connections of theirs without it are refused, and others that send it.")
+        "Addresses of proxies that send the PROXY protocol (1 or 2), on all ports but that of the API: the "
+        "client's address is the one they tell. Connections of theirs without it are refused, and others that "
+        "send it.")
 
     max_connections: int = setting(ACCESS, NUMBER, 10000,
-        "Connections at one time, all addresses together. More are closed at once.", low=1, high=1_000_000)
+        "Connections at one time, all addresses together. More are closed at once. By HTTP there may be as "
+        "many besides, up to a fifth of the descriptors; idle ones make room.", low=1, high=1_000_000)
     max_ip_concurrent_connections: int = setting(ACCESS, NUMBER, 4,
-        "Connections at one time from one address (IPv6: from one /64), RTMP and RTMPS together. "
-        "0 admits only CONCURRENT_LIMIT_WHITELIST.")
+        "Connections at one time from one address (IPv6: from one /64), RTMP, RTMPS and viewers by HTTP "
+        "together. 0 admits only CONCURRENT_LIMIT_WHITELIST.")
     concurrent_limit_whitelist: IpRules = setting(ACCESS, IP_RULES, NOBODY,
-        "Addresses that MAX_IP_CONCURRENT_CONNECTIONS does not apply to.")
+        "Addresses that MAX_IP_CONCURRENT_CONNECTIONS does not apply to, nor the 64 connections of HTTP that "
+        "others may have.")
     rtmp_play_whitelist: IpRules = setting(ACCESS, IP_RULES, NOBODY,
         "Addresses that may play. Empty: everybody. What PLAY_ACCESS asks for is needed in any case.",
         aliases=("PLAY_ALLOWED_FROM",))

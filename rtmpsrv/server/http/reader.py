@@ -26,6 +26,7 @@ THROWN_UNITS: Final = 10  # for each read of what nobody wants
 MAX_THROWN_BYTES: Final = 65536  # of a viewer who has nothing to say, and does
 LATE_S: Final = 1.0  # a wait that ends this late was delayed by this process itself
 HELD_STEP_BYTES: Final = 1024
+COPIES: Final = 2  # of a head: its bytes, and its fields as texts
 GONE: Final = "closed by the peer"
 
 
@@ -40,7 +41,8 @@ class HttpReader:
     """Reads one socket. One greenlet at a time."""
 
     __slots__ = (
-        "_held", "_holder", "_outlet", "_parts", "_places", "_read", "_share", "_state", "_stopped", "_wait",
+        "_answered_bytes", "_held", "_holder", "_outlet", "_parts", "_places", "_read", "_share", "_state",
+        "_stopped", "_wait",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +54,7 @@ class HttpReader:
         self._parts = parts
         assert parts.site is not None, "there is something to be seen"
         self._places = parts.site.places
+        self._answered_bytes = 0  # of the request that is answered
         self._held = 0  # bytes, as the budget knows it
         self._read = transport.read
         self._share = parts.turns.share(state.account, transport.has_left)
@@ -90,15 +93,18 @@ class HttpReader:
         return end
 
     def take(self, count: int) -> bytes:
-        """Take so many bytes of what came: a head that `head` has found."""
+        """Take so many bytes of what came: a head that `head` has found, and that is answered now."""
         state = self._state
         taken, state.unread = state.unread[:count], state.unread[count:]
+        self._answered_bytes = COPIES * count
         self._count()
         return taken
 
     def expect_another(self) -> None:
         """Give the peer its time to ask for something else."""
         state = self._state
+        self._answered_bytes = 0
+        self._count()
         now = monotonic()
         if state.unread:  # it has begun to
             state.deadline = now + self._parts.settings.handshake_s
@@ -107,7 +113,9 @@ class HttpReader:
 
     def watch_out(self) -> NoReturn:
         """Wait until a viewer has left. Blocks; Ended and PeerLost tell how."""
-        thrown = len(self.take(len(self._state.unread)))
+        thrown = len(self._state.unread)
+        self._state.unread = b""
+        self._count()
         while True:
             data = self._next(NEVER)
             assert data is not None, "there is no deadline"
@@ -176,8 +184,8 @@ class HttpReader:
     # --- private ----------------------------------------------------------------------------------
 
     def _count(self) -> None:
-        """Let the process count what waits to be understood, unless it is little."""
-        count = len(self._state.unread)
+        """Let the process count what came, until it is answered; unless it is little."""
+        count = len(self._state.unread) + self._answered_bytes
         self._hold(count if count >= HELD_STEP_BYTES else 0)
 
     def _hold(self, count: int) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from gevent.event import Event
 
 from rtmpsrv.server.held import UNFINISHED
 from rtmpsrv.server.http import reader, routes
 from rtmpsrv.server.http.frames import PING, frame
+from rtmpsrv.server.http.reply import Reply
+from rtmpsrv.server.http.request import Request
 from tests.unit.server.http.stage import HttpStage, eventually, said
 from tests.unit.server.stage import FakeBudget
 
@@ -106,20 +109,40 @@ def test_what_waits_to_be_understood_is_counted_unless_it_is_little() -> None:
     assert len(stage.state.unread) > 2000
     stage.send(b"\r\n\r\n")
     assert stage.answer() == PAGE
-    assert not budget.held
+    eventually(lambda: not budget.held)
     stage.send(b"GET /live HTTP/1.1\r\nX: " + b"y" * 2000)
     eventually(lambda: budget.held)
     stage.close()
     assert not budget.held
 
 
+def test_a_head_is_counted_until_it_is_answered() -> None:
+    stage, may_go = HttpStage(), Event()
+
+    def handler(_request: Request, reply: Reply) -> None:
+        may_go.wait()
+        reply.send(200, b"page")
+
+    stage.site.add(routes.PAGE, handler)
+    budget = stage.parts.budget
+    assert isinstance(budget, FakeBudget)
+    head = b"GET /live HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 2000 + b"\r\n\r\n"
+    stage.send(head)
+    eventually(lambda: budget.held == {(UNFINISHED, stage.session): reader.COPIES * len(head)})
+    may_go.set()
+    assert stage.answer() == PAGE
+    eventually(lambda: not budget.held)
+    stage.close()
+
+
 def test_what_a_viewer_said_before_it_watches_is_forgotten() -> None:
     stage = staged()
     budget = stage.parts.budget
     assert isinstance(budget, FakeBudget)
-    stage.send(b"GET /live.flv HTTP/1.1\r\nHost: x\r\n\r\n" + b"x" * 2000)
+    head = b"GET /live.flv HTTP/1.1\r\nHost: x\r\n\r\n"
+    stage.send(head + b"x" * 2000)
     assert stage.head()[0] == 200
     eventually(lambda: not stage.state.unread)
-    assert (UNFINISHED, 2000) in budget.calls
+    assert (UNFINISHED, 2000 + reader.COPIES * len(head)) in budget.calls
     assert not budget.held
     stage.close()
