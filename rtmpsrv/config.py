@@ -62,8 +62,7 @@ class Config(HttpSettings):
         unit="MiB", low=1, high=16)
     proxy_protocol_from: IpRules = setting(LISTEN, IP_RULES, NOBODY,
         "Addresses of proxies that send the PROXY protocol (1 or 2), on all ports but that of the API: the "
-        "client's address is the one they tell. Connections of theirs without it are refused, and others that "
-        "send it.")
+        "client's address is the one they tell. Theirs without it are refused, and others that send it.")
 
     max_connections: int = setting(ACCESS, NUMBER, 10000,
         "Connections at one time, all addresses together. More are closed at once. By HTTP there may be as "

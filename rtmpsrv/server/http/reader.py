@@ -25,7 +25,7 @@ FRAMES_UNITS: Final = 200  # for some frames of a viewer
 THROWN_UNITS: Final = 10  # for each read of what nobody wants
 MAX_THROWN_BYTES: Final = 65536  # of a viewer who has nothing to say, and does
 LATE_S: Final = 1.0  # a wait that ends this late was delayed by this process itself
-HELD_STEP_BYTES: Final = 1024
+HELD_STEP_BYTES: Final = 4096  # what is less belongs to what any connection costs
 COPIES: Final = 2  # of a head: its bytes, and its fields as texts
 GONE: Final = "closed by the peer"
 
