@@ -66,7 +66,7 @@ class _Door(Listener):
             super()._serve(sock, peer)
 
     def _serve_client(self, sock: gsocket.socket, address: str, secure: bool, accepted_at: float) -> None:
-        if _queued(self.socket) > MAX_QUEUED and has_left(sock):
+        if _queued(getattr(self, "socket", None)) > MAX_QUEUED and has_left(sock):
             sock.close()  # others wait: nobody is here for an answer
             return
         places = self._site.places
@@ -96,9 +96,13 @@ class _Door(Listener):
 
 
 def _queued(sock: Any) -> int:
-    """Return how many connections wait to be accepted."""
-    # Of a socket that listens, the kernel says so where it tells of segments that are not acknowledged.
-    return int(_INFO.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size))[0])
+    """Return how many connections wait to be accepted; 0 where nobody listens any more."""
+    try:
+        # Of a socket that listens, the kernel says so where it tells of segments that are not acknowledged.
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
+    except (AttributeError, OSError):
+        return 0
+    return int(_INFO.unpack(info)[0])
 
 
 class HttpListener(_Door):

@@ -157,3 +157,14 @@ def test_when_many_wait_who_has_left_is_not_served(
         assert one.recv(100).startswith(b"HTTP/1.1 200 OK")
     assert "left 0" not in told.events
     assert len(listener.sessions) == 2
+
+
+def test_who_was_accepted_before_the_end_is_served_all_the_same(listener: HttpListener) -> None:
+    listener.pause()
+    with gsocket.create_server(("127.0.0.1", 0)) as other:
+        DIALLED.append(gsocket.create_connection(other.getsockname(), timeout=PATIENCE_S))
+        accepted, peer = other.accept()
+    listener.close()
+    listener.greenlets.spawn(listener._serve, accepted, peer)
+    DIALLED[-1].sendall(GET)
+    assert DIALLED[-1].recv(100).startswith(b"HTTP/1.1 200 OK")
