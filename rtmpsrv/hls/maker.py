@@ -15,13 +15,14 @@ import gevent
 from gevent.event import Event
 
 from rtmpsrv.errors import MediaLost, MediaRefused
+from rtmpsrv.hls.pace import SLICE_S, Pace
 from rtmpsrv.hls.partners import Headers, Memory, Reading
 from rtmpsrv.live.budget import WINDOWS
 from rtmpsrv.live.reading import NOWHERE, Batch, Began, Item, Lost, Over, Place, Spliced
 from rtmpsrv.log import Logger
 from rtmpsrv.media import hls_moved
 from rtmpsrv.media.hls_numbers import Numbering
-from rtmpsrv.media.hls_playlist import media_playlist, multivariant
+from rtmpsrv.media.hls_playlist import index_of, media_playlist
 from rtmpsrv.media.hls_stream import AS_USUAL, HlsStream, Wishes
 from rtmpsrv.media.hls_window import Window
 from rtmpsrv.media.mp4_init import picture_size
@@ -35,16 +36,14 @@ LONGEST_AGAIN_S: Final = 60.0
 SAVED_S: Final = 8.0  # of these pauses that a stream need not make which has not asked for as long
 REFUSED_S: Final = 5.0  # then who asks may try again: the first frames were broken, perhaps
 REST_S: Final = 30.0  # after it was given up: until somebody may try again
-GIVE_WAY_AFTER: Final = 32  # pieces of the log
-MARGIN: Final = 1.1  # of the bandwidth that is told over the peak that was seen: it is not told anew
-BANDWIDTH_STEP: Final = 10_000
+AT_ONCE: Final = 64  # messages
+LAG_BYTES: Final = 8 << 20  # behind the publisher; more, and it goes on at the newest keyframe
+LAG_S: Final = 5.0
 TOO_LARGE: Final = "This stream needs more memory for HLS than there is; the other formats play it"
 FAILED: Final = "HLS of this channel failed; the log says why"
 
 MOST_MOVED: Final = 48 << 20  # bytes of a window that another process gets; of more it makes a new one
-MOVED: Final = (
-    "on_air", "refusal", "codecs", "picture", "is_sound", "_has_begun", "_gone_at", "_index",
-)  # fmt: skip
+MOVED: Final = ("on_air", "refusal", "codecs", "picture", "is_sound", "_has_begun", "_gone_at", "_index")
 
 
 class Maker:
@@ -61,6 +60,7 @@ class Maker:
         *,
         wishes: Wishes = AS_USUAL,
         moved: dict[str, Any] | None = None,
+        pace: Pace | None = None,
         now: Callable[[], float] = monotonic,
         wall: Callable[[], float] = time,
     ) -> None:
@@ -88,6 +88,8 @@ class Maker:
         self._gone_at: float | None = None  # the publisher
         self._ask_at, self._again_s = 0.0, AGAIN_S
         self._refused_at, self._tries_again = 0.0, False
+        self._pace = pace or Pace()
+        self._worked_s = self._waited_s = 0.0  # since it rested; for first parts, meanwhile
         self._counted = 0
         self._index = b""
         self._ready: dict[tuple[bool, bool], bytes] = {}  # playlists as they are now
@@ -120,11 +122,7 @@ class Maker:
     def multivariant(self) -> bytes:
         """Return the playlist that names the media playlist; there is a segment. Never blocks."""
         if not self._index:  # the same for as long as the configuration is
-            bandwidth = -int(-self.window.peak_bits * MARGIN // BANDWIDTH_STEP) * BANDWIDTH_STEP
-            fps = 0.0 if self.is_sound else self.window.peak_fps
-            self._index = multivariant(
-                self.codecs, max(bandwidth, BANDWIDTH_STEP), self.picture, fps
-            ).encode()
+            self._index = index_of(self.window, self.codecs, self.picture, self.is_sound).encode()
         return self._index
 
     def drop(self, reason: str) -> None:
@@ -160,13 +158,13 @@ class Maker:
         """Read and make as long as somebody asks; the top of a greenlet."""
         reading = self._reading
         try:
-            reading = self._reading = reading or self._subscribe(self._news.set, NOWHERE)
+            reading = self._reading = reading or self._begin_to_read(NOWHERE)
             while self._is_wanted() and not self.given_up:
                 self._news.clear()
                 if self._tries_again:
                     self._source, self.refusal, self._tries_again = None, "", False
                 if reading.is_closed:  # a replica goes on in another process; this one for who stays here
-                    reading = self._reading = self._subscribe(self._news.set, reading.place)
+                    reading = self._reading = self._begin_to_read(reading.place)
                 self._read(reading)
                 self._make()
                 self._news.wait(self._patience_s())
@@ -190,8 +188,13 @@ class Maker:
         for name in MOVED:
             setattr(self, name, moved[name])
         self._count()
-        self._reading = self._subscribe(self._news.set, moved["place"])
+        self._reading = self._begin_to_read(moved["place"])
         self._news.set()
+
+    def _begin_to_read(self, place: Place) -> Reading:
+        reading = self._subscribe(self._news.set, place)
+        reading.allow(LAG_BYTES, LAG_S)
+        return reading
 
     def _give_up(self, why: str) -> None:
         """Hold nothing any more; the greenlet ends when it comes to it."""
@@ -222,13 +225,18 @@ class Maker:
         return UNSETTLED_S
 
     def _read(self, reading: Reading) -> None:
-        count = 0
-        while not self.given_up and (item := reading.read()) is not None:
-            count += 1
+        pace = self._pace
+        began, self._waited_s = pace.now(), 0.0
+        while not self.given_up and (item := reading.read(AT_ONCE)) is not None:
             self._on(item, reading)
-            if count % GIVE_WAY_AFTER == 0:
-                self._make()
-                gevent.sleep(0)
+            self._make()  # all of it, before others come: what is moved is at a place
+            now = pace.now()
+            self._worked_s += now - began - self._waited_s
+            began, self._waited_s = now, 0.0
+            if self._worked_s >= SLICE_S:
+                rest_s, self._worked_s = pace.rest_s(self._worked_s), 0.0
+                gevent.sleep(rest_s)
+                began = pace.now()
 
     def _on(self, item: Item, reading: Reading) -> None:
         if isinstance(item, Batch):
@@ -280,10 +288,10 @@ class Maker:
     def _make(self, *, is_all: bool = False) -> None:
         """Cut what has come; with `is_all` no other tracks are waited for."""
         source = self._source
-        if source is not None and self.refusal:
-            source.samples()  # are kept for nobody
-            return
         if source is None:
+            return
+        if self.refusal:
+            source.samples()  # are kept for nobody
             return
         if not source.ready(inf if is_all else self._now()) or not (self._has_begun or self._begin(source)):
             self._count()
@@ -298,6 +306,7 @@ class Maker:
             return False
         self._ask_at = max(self._ask_at, self._now() - SAVED_S) + AGAIN_S
         again_s, self._again_s = self._again_s, AGAIN_S
+        began = self._pace.now()
         try:
             init = self._first_part(source.question)
             picture = picture_size(init)
@@ -310,6 +319,8 @@ class Maker:
             self._ask_at = self._now() + again_s
             self._again_s = min(2 * again_s, LONGEST_AGAIN_S)
             return False
+        finally:
+            self._waited_s += self._pace.now() - began
         if self.given_up:  # meanwhile
             return False
         leading = next((one.number for one in source.tracks if one.kind == VIDEO), source.tracks[0].number)

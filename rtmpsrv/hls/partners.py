@@ -25,8 +25,11 @@ class Reading(Protocol):
     def headers(self) -> Headers:
         """Those in force at what is read next."""
 
-    def read(self) -> Item | None:
-        """Return what comes next."""
+    def read(self, most: int = 256) -> Item | None:
+        """Return what comes next, so many messages at most."""
+
+    def allow(self, lag_bytes: int, lag_s: float) -> None:
+        """Set how far behind it may be."""
 
     def close(self) -> None:
         """Be done."""

@@ -9,6 +9,7 @@ from rtmpsrv import log
 from rtmpsrv.hls.handler import HlsHandler
 from rtmpsrv.hls.maker import Maker
 from rtmpsrv.hls.makers import Makers
+from rtmpsrv.hls.pace import Pace
 from rtmpsrv.hls.peer import NOBODY, Held, HlsPeer, Host, Slots, admit, resume
 from rtmpsrv.hls.viewers import Viewers
 from rtmpsrv.live.registry import Registry
@@ -31,11 +32,14 @@ def hls_handler(
 ) -> HlsHandler:
     """Return what answers requests for HLS; `first_part` makes the beginnings of MP4, and blocks."""
 
+    pace = Pace()
+
     def make(channel: str, numbering: Numbering, moved: dict[str, Any] | None = None) -> Maker:
         # The channel as it is then: one that nobody wants is forgotten.
         return Maker(
             lambda notify, place: registry.open(channel).subscribe(notify, place),
             first_part, numbering, window_ms, registry.budget, log.get("HLS"), wishes=wishes, moved=moved,
+            pace=pace,
         )  # fmt: skip
 
     def let_in(request: Any, leave: Callable[[], None]) -> Held:

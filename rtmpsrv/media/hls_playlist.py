@@ -17,6 +17,8 @@ MEDIA: Final = "live.m3u8"
 HOLD_BACK_TARGETS: Final = 3
 HOLD_BACK_PARTS: Final = 3
 SKIP_TARGETS: Final = 6
+MARGIN: Final = 1.1  # of the bandwidth that is told over the peak that was seen: it is not told anew
+BANDWIDTH_STEP: Final = 10_000
 _PLAIN_VERSION: Final = 6  # the first with EXT-X-MAP in ordinary playlists
 _LOW_LATENCY_VERSION: Final = 9  # the first with EXT-X-SKIP
 
@@ -78,6 +80,13 @@ def skippable(window: Window) -> int:
         count -= 1
     # The one that the boundary goes through is in; so is at least one before the end.
     return max(0, count - 1)
+
+
+def index_of(window: Window, codecs: str, picture: tuple[int, int] | None, is_sound: bool) -> str:
+    """Return the playlist that names the media playlist, by what the window holds now."""
+    bandwidth = -int(-window.peak_bits * MARGIN // BANDWIDTH_STEP) * BANDWIDTH_STEP
+    fps = 0.0 if is_sound else window.peak_fps
+    return multivariant(codecs, max(bandwidth, BANDWIDTH_STEP), picture, fps)
 
 
 def multivariant(

@@ -6,6 +6,7 @@ from . import (  # noqa: F401
     attack_commands,
     attack_connections,
     attack_descriptors,
+    attack_hls,
     attack_http,
     attack_media,
     attack_memory,

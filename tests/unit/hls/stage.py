@@ -10,6 +10,7 @@ from gevent.event import Event
 
 from rtmpsrv import log
 from rtmpsrv.hls.maker import Maker
+from rtmpsrv.hls.pace import Pace
 from rtmpsrv.live.budget import Budget
 from rtmpsrv.live.reading import NOWHERE, Batch, Began, Item, Place
 from rtmpsrv.media.hls_numbers import Numbering
@@ -40,7 +41,10 @@ class Source:
         self.subscribed += 1
         return self
 
-    def read(self) -> Item | None:
+    def allow(self, lag_bytes: int, lag_s: float) -> None:
+        """It has what it has."""
+
+    def read(self, most: int = 256) -> Item | None:
         if self.failure is not None:
             raise self.failure
         return self.items.pop(0) if self.items else None
@@ -67,11 +71,12 @@ class Stage:
         self.asked: list[Question] = []
         self.failure: Exception | None = None
         self.first = b""
+        self.work_s = 0.0  # by the clock that tells how long makers work
         self.numbering = numbering or Numbering(WALL_S, "ab1")
         self.media_ms = 0
         self.maker = Maker(
             self.source.subscribe, self.first_part, self.numbering, 8000, self.memory, log.get("HLS"),
-            moved=moved, now=self.clock, wall=lambda: WALL_S + self.now,
+            moved=moved, pace=Pace(lambda: self.work_s), now=self.clock, wall=lambda: WALL_S + self.now,
         )  # fmt: skip
 
     def clock(self) -> float:

@@ -12,8 +12,9 @@ import pytest
 from rtmpsrv.errors import MediaLost, MediaRefused
 from rtmpsrv.hls import maker as module
 from rtmpsrv.hls.maker import AGAIN_S, CLOSE_S, FAILED, LONGEST_AGAIN_S, REFUSED_S, SAVED_S, TOO_LARGE
+from rtmpsrv.hls.pace import SLICE_S
 from rtmpsrv.live.budget import WINDOWS, Budget, Holder
-from rtmpsrv.live.reading import Batch, Lost, Over, Spliced
+from rtmpsrv.live.reading import Batch, Item, Lost, Over, Spliced
 from rtmpsrv.media.hls_numbers import restore
 from rtmpsrv.media.mp4_source import Question
 from rtmpsrv.protocol.messages import VIDEO
@@ -387,7 +388,38 @@ def test_stream_that_is_given_up_at_a_change(stage: Stage) -> None:
     assert stage.maker.refusal == TOO_LARGE
 
 
-def test_much_that_waits_is_read_in_turns(stage: Stage) -> None:
+def test_maker_rests_when_it_has_worked_for_a_while(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    real = stage.source.read
+
+    def read(most: int = 256) -> Item | None:
+        stage.work_s += SLICE_S / 4
+        return real(most)
+
+    def sleep(seconds: float) -> None:
+        rests.append(seconds)
+        stage.work_s += seconds
+
+    monkeypatch.setattr(stage.source, "read", read)
+    monkeypatch.setattr(module, "gevent", SimpleNamespace(sleep=sleep))
     stage.begin()
     stage.send(*[Batch([(VIDEO, 0, 40 * place, KEY, 0.0)]) for place in range(100)])
     assert stage.source.items == []
+    assert len(rests) == 25
+    assert rests == pytest.approx([9 * SLICE_S] * 25)
+
+
+def test_time_that_others_take_for_the_first_part_is_no_work(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = stage.first_part
+
+    def first_part(question: Question) -> bytes:
+        stage.work_s += 3.0
+        return make(question)
+
+    stage.maker._first_part = first_part
+    monkeypatch.setattr(module, "gevent", None)  # nothing sleeps
+    stage.begin()
+    stage.play(3)
+    assert len(numbers(stage)) == 1

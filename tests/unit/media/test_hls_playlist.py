@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rtmpsrv.media.hls_numbers import Numbering
-from rtmpsrv.media.hls_playlist import QUERY, media_playlist, multivariant, skippable
+from rtmpsrv.media.hls_playlist import QUERY, index_of, media_playlist, multivariant, skippable
 from rtmpsrv.media.hls_window import Window
 from tests.hls_rules import Playlist, check_series, merge, parse
 
@@ -148,3 +148,16 @@ def test_multivariant_says_what_is_in_it() -> None:
         f"live.m3u8{QUERY}\n"
     )
     assert '#EXT-X-STREAM-INF:BANDWIDTH=1,CODECS="opus"\n' in multivariant("opus", 1)
+
+
+def test_index_tells_what_is_in_the_window() -> None:
+    made = Channel()
+    assert "BANDWIDTH=10000," in index_of(made.window, "x", None, True)
+    for size, frames in ((1000, 25), (3000, 50)):
+        made.window.begin(made.init, 0, False)
+        made.window.add_part(bytes(size), 1000, True, frames)
+        made.window.end(0.0)
+    said = index_of(made.window, "avc1.x,mp4a.40.2", (640, 360), False)
+    # 24,000 bits in a second, a tenth more, in whole steps.
+    assert 'BANDWIDTH=30000,CODECS="avc1.x,mp4a.40.2",RESOLUTION=640x360,FRAME-RATE=50.000\n' in said
+    assert 'BANDWIDTH=30000,CODECS="mp4a.40.2"\n' in index_of(made.window, "mp4a.40.2", None, True)
