@@ -81,6 +81,7 @@ class Browser:
         options.binary_location = system_tool("chromium")
         for argument in ARGUMENTS:
             options.add_argument(argument)
+        options.accept_insecure_certs = True  # that tests have made
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver = webdriver.Chrome(options=options, service=Service(system_tool("chromedriver")))
         self.expected: list[str] = []  # pieces of errors that a test provokes

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import gevent
 import pytest
 from gevent.pywsgi import WSGIServer
 
 from tests.browser import Browser
+from tests.doubles.pairs import issue
 from tests.server_process import PROJECT, ServerProcess, environment, free_port
 from tests.watched_clock import shown, watch
 
@@ -93,6 +95,29 @@ def test_it_plays_and_goes_on_with_the_next_publisher(browser: Browser, server: 
     with publisher(server, "av1", "opus"):
         state(browser, "live")
         moves(browser)
+
+
+def test_it_plays_by_https(browser: Browser, tmp_path: Path) -> None:
+    issued = issue()
+    (tmp_path / "chain.pem").write_bytes(issued.chain)
+    (tmp_path / "key.pem").write_bytes(issued.key)
+    with (
+        ServerProcess(
+            HTTP_PORT=str(free_port()),
+            HTTP_TLS="YES",
+            SSL_PORT=str(free_port()),
+            SSL_CERT=str(tmp_path / "chain.pem"),
+            SSL_KEY=str(tmp_path / "key.pem"),
+        ) as server,
+        publisher(server),
+    ):
+        server.wait_for_line(r"\[SERVER:HTTPS?\] \[INFO\] Listening on ", timeout_s=20.0)
+        assert url_of(server).startswith("https://")
+        browser.driver.get(url_of(server))
+        state(browser, "live")
+        moves(browser)
+        assert browser.run("return document.getElementById('link-page').value").startswith("https://")
+        browser.driver.get("about:blank")
 
 
 def test_hls_plays_in_the_same_page(browser: Browser, server: ServerProcess) -> None:
