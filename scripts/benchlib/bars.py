@@ -15,6 +15,8 @@ ENDPOINT_CPU_BAR = 1.25  # times that of the stand-alone server in the same run
 STALLED_P99_BAR = 2.0  # times the p99 without a stalled player
 WORKERS_CPU_BAR = 1.35  # times that of one process in the same run, several workers and their keeper together
 WORKERS_P99_BAR = 1.3  # times the p99 of one process
+FLV_CPU_BAR = 1.1  # times that of RTMP players in the same run
+UNWATCHED_CPU_BAR = 1.02  # times that of a server without HTTP in the same run
 CAPACITY_BAR = 2.5  # times the players that nginx-rtmp carries
 BASE = "nginx"
 
@@ -78,6 +80,7 @@ def verdicts(scenario: Scenario, middle: dict[str, Row], builds: dict[str, str])
             lines.append(verdict(name, "p99 beside a stalled player / without", got, STALLED_P99_BAR, "x"))
             lines.append(verdict(name, "messages lost beside it", stalled.values["lost"], 0, ""))
         lines += _workers_verdicts(name, row, middle.get(f"{name}+workers"))
+        lines += _http_verdicts(name, row, middle.get(f"{name}+flv"), middle.get(f"{name}+nohttp"))
     return [*lines, *_endpoint_verdicts(middle)]
 
 
@@ -109,6 +112,18 @@ def _workers_verdicts(name: str, alone: Row, several: Row | None) -> list[str]:
         verdict(name, "p99 of several workers / of one process", p99, WORKERS_P99_BAR, "x"),
         verdict(name, "messages lost with several workers", several.values["lost"], 0, ""),
     ]
+
+
+def _http_verdicts(name: str, plain: Row, flv: Row | None, no_http: Row | None) -> list[str]:
+    lines = []
+    if flv is not None:
+        got = _share(flv.values["ms_per_player_s"], plain.values["ms_per_player_s"])
+        lines.append(verdict(name, "CPU of HTTP-FLV / of RTMP", got, FLV_CPU_BAR, "x"))
+        lines.append(verdict(name, "messages lost by HTTP-FLV", flv.values["lost"], 0, ""))
+    if no_http is not None:
+        got = _share(plain.values["cpu_percent"], no_http.values["cpu_percent"])
+        lines.append(verdict(name, "CPU with HTTP that nobody asks / without", got, UNWATCHED_CPU_BAR, "x"))
+    return lines
 
 
 def _endpoint_verdicts(middle: dict[str, Row]) -> list[str]:

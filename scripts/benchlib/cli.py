@@ -95,8 +95,9 @@ def _load(bench: Bench, scenario: Scenario) -> dict[str, object]:
 
 def _variants(scenario: Scenario, ours: bool) -> list[Scenario]:
     """Give the loads of one server in one round: the plain one, and what a preset compares with it."""
-    plain = dataclasses.replace(scenario, stalled=False, workers=1)
-    return [plain, scenario] if scenario.stalled or (scenario.workers > 1 and ours) else [plain]
+    plain = dataclasses.replace(scenario, stalled=False, workers=1, flv=False, no_http=False)
+    only_ours = scenario.workers > 1 or scenario.flv or scenario.no_http
+    return [plain, scenario] if scenario.stalled or (only_ours and ours) else [plain]
 
 
 def _capacity(bench: Bench, scenario: Scenario) -> dict[str, object]:
@@ -192,6 +193,8 @@ def _described(scenario: Scenario) -> str:
     extras = [f"MSG_BUFFER_SIZE={scenario.merge}"] if scenario.merge else []
     extras += [name for name in ("tls", "stalled") if getattr(scenario, name)]
     extras += [f"and WORKERS={scenario.workers}"] if scenario.workers > 1 else []
+    extras += ["and by HTTP-FLV"] if scenario.flv else []
+    extras += ["and with HTTP_PORT=0"] if scenario.no_http else []
     return ", ".join((text, *extras))
 
 

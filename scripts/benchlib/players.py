@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
+from benchlib.flvclient import FlvClient
 from benchlib.lateness import Lateness
 from benchlib.rtmpclient import RECEIVE_BUFFER, TYPE_ACK, Client, Target, pack_message
 
@@ -32,9 +33,10 @@ Receive = Callable[[bytearray, int, int], int]
 class Players:
     """All discarding players of a run; lists of them are by descriptor, with holes."""
 
-    def __init__(self, target: Target) -> None:
-        """Connect nobody yet; `join` commands do."""
+    def __init__(self, target: Target, flv: bool = False) -> None:
+        """Connect nobody yet; `join` commands do, by HTTP-FLV if asked."""
         self._target = target
+        self._client = FlvClient if flv else Client
         self._scratch = bytearray(READ_BYTES)
         # In the order of joining: the socket, and that above TLS. Nothing else of a client is kept: what it
         # has parsed in joining would be gigabytes of thousands.
@@ -94,7 +96,9 @@ class Players:
     def _join(self, channels: list[int], stalled: bool) -> None:
         for first in range(0, len(channels), BATCH):
             batch = [
-                Client(self._target, channel, receive_buffer=STALLED_BUFFER if stalled else RECEIVE_BUFFER)
+                self._client(
+                    self._target, channel, receive_buffer=STALLED_BUFFER if stalled else RECEIVE_BUFFER
+                )
                 for channel in channels[first : first + BATCH]
             ]
             for client in batch:
@@ -107,7 +111,7 @@ class Players:
                 self._take_up(client, stalled)
             self._serve(0.0)
 
-    def _take_up(self, client: Client, stalled: bool) -> None:
+    def _take_up(self, client: Client | FlvClient, stalled: bool) -> None:
         descriptor = client.raw.fileno()
         missing = descriptor + 1 - len(self._received)
         if missing > 0:
@@ -116,7 +120,8 @@ class Players:
         self._received[descriptor] = 0
         self._receive[descriptor] = client.raw.recv_into
         self._sockets[descriptor] = (client.raw, client.sock)
-        self._acked[descriptor] = (0, time.monotonic())
+        if client.acknowledges:
+            self._acked[descriptor] = (0, time.monotonic())
         if stalled:
             self._stalled.add(descriptor)
         self._readable.register(descriptor, select.EPOLLIN)

@@ -8,6 +8,7 @@ from array import array
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+from benchlib.flvclient import FlvClient
 from benchlib.rtmpclient import (
     MEDIA,
     TYPE_USER_CONTROL,
@@ -29,7 +30,7 @@ BEAT_NS = 10_000_000  # the probe's own clock check: how late does it wake?
 class Probe:
     """One measuring player."""
 
-    client: Client
+    client: Client | FlvClient
     last: int = -1
     received: int = 0
     gaps: int = 0
@@ -39,9 +40,10 @@ class Probe:
 class Probes:
     """All probes of a run, on one epoll."""
 
-    def __init__(self, target: Target) -> None:
-        """Connect nobody yet; `join` commands do."""
+    def __init__(self, target: Target, flv: bool = False) -> None:
+        """Connect nobody yet; `join` commands do, by HTTP-FLV if asked."""
         self._target = target
+        self._client = FlvClient if flv else Client
         self._epoll = select.epoll()
         self._probes: dict[int, Probe] = {}
         self._window = (0, 0)
@@ -88,7 +90,7 @@ class Probes:
         return False
 
     def _join(self, channels: list[int]) -> None:
-        clients = [Client(self._target, channel, STAMPED_HEAD) for channel in channels]
+        clients = [self._client(self._target, channel, STAMPED_HEAD) for channel in channels]
         for client in clients:
             client.command_connect()
         for client in clients:

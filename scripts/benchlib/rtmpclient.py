@@ -47,6 +47,7 @@ class Target:
     port: int
     tls: bool = False
     channel_is_app: bool = True
+    http_port: int = 0  # of viewers by HTTP
 
     def names(self, channel: int) -> tuple[str, str]:
         """Give (app, stream name) of a channel: `/bench7/key` or `/live/bench7`."""
@@ -71,6 +72,8 @@ def _with_floats(value: Amf) -> Any:
 
 class Client:
     """One connection, joined in stages so that many can be joined side by side; blocking until `go`."""
+
+    acknowledges = True
 
     def __init__(
         self, target: Target, channel: int, head_bytes: int = 0, receive_buffer: int = RECEIVE_BUFFER

@@ -94,6 +94,17 @@ def join(scenario: Scenario, players: Worker, probes: Worker) -> None:
             players.answer()
 
 
+def variant_of(scenario: Scenario) -> str:
+    """Give what stands behind a server's name where it runs a second time."""
+    suffixes = {
+        "+stalled": scenario.stalled,
+        "+workers": scenario.workers > 1,
+        "+flv": scenario.flv,
+        "+nohttp": scenario.no_http,
+    }
+    return next((suffix for suffix, is_one in suffixes.items() if is_one), "")
+
+
 def _wait(server: Running, scenario: Scenario, until: float) -> int:
     """Sleep to the end of the window; gives the most memory seen beside a stalled player, else 0."""
     peak = 0
@@ -123,7 +134,7 @@ def _row(
     wanted = scenario.bytes_per_second * scenario.seconds
     counted = players["bytes"]
     return Row(
-        server=name + ("+stalled" if scenario.stalled else "+workers" if scenario.workers > 1 else ""),
+        server=name + variant_of(scenario),
         scenario=scenario.name,
         round_number=round_number,
         values={

@@ -27,6 +27,8 @@ class Scenario:
     stalled: bool = False
     probes: int | None = None
     workers: int = 1  # above 1: our server a second time with so many processes
+    flv: bool = False  # our server a second time, with players by HTTP-FLV
+    no_http: bool = False  # our server a second time, without its port for viewers by HTTP
     ramp: bool = False  # players are added until the server fails; `players` is the first step
     ramp_to: int | None = None  # players at most; None: as many as descriptors allow
 
@@ -48,6 +50,9 @@ def presets() -> dict[str, Scenario]:
         Scenario("fanout300", players=300),
         Scenario("fanout1000", players=1000),
         Scenario("fanout1000-low", players=1000, bitrate_mbit=0.6),
+        Scenario("flv300", players=300, flv=True),
+        Scenario("flv1000", players=1000, flv=True),
+        Scenario("unwatched50", 50, 1, no_http=True),
         Scenario("merge1", players=300, merge=1),
         Scenario("ingest100", 100, 1),
         Scenario("ingest100-128", 100, 1, chunk_size=128),

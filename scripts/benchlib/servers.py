@@ -110,9 +110,12 @@ def ours(name: str, python: str | None, scenario: Scenario, launch: Launch) -> I
     """Run our server for the time of the block: these sources, or what another interpreter has installed."""
     with TemporaryDirectory(prefix=f"bench-{name}-") as path:
         directory = Path(path)
-        port, tls_port = _free_port(), _free_port()
+        port, tls_port, http_port = _free_port(), _free_port(), _free_port()
         environment = _environment(python) | {
             "RTMP_PORT": str(port),
+            "HTTP_PORT": str(0 if scenario.no_http else http_port),
+            "HTTP_BIND_ADDRESS": HOST,
+            "API_PORT": "0",
             "BIND_ADDRESS": HOST,
             "MAX_CONNECTIONS": str(MOST_CONNECTIONS),
             "MAX_IP_CONCURRENT_CONNECTIONS": str(MOST_CONNECTIONS),
@@ -132,7 +135,7 @@ def ours(name: str, python: str | None, scenario: Scenario, launch: Launch) -> I
         environment |= launch.environment
         command = [python or sys.executable, "-m", "rtmpsrv"]
         with _process(command, directory, environment, launch.cpus) as process:
-            target = Target(HOST, tls_port if scenario.tls else port, scenario.tls)
+            target = Target(HOST, tls_port if scenario.tls else port, scenario.tls, http_port=http_port)
             _await_ready(process, target, directory)
             yield Running(name, process.pid, target)
 

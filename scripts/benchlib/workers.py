@@ -170,8 +170,8 @@ def _work(
     gc.disable()
     start: dict[str, Callable[[], Publishers | Players | Probes]] = {
         "publishers": lambda: Publishers(target, scenario),
-        "players": lambda: Players(target),
-        "probes": lambda: Probes(target),
+        "players": lambda: Players(target, scenario.flv),
+        "probes": lambda: Probes(target, scenario.flv),
     }
     try:
         load = start[role]()

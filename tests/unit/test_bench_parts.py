@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import select
+import socket
 import sys
 from pathlib import Path
 
@@ -15,6 +17,7 @@ bars = importlib.import_module("benchlib.bars")
 capacity = importlib.import_module("benchlib.capacity")
 cli = importlib.import_module("benchlib.cli")
 client = importlib.import_module("benchlib.rtmpclient")
+flvclient = importlib.import_module("benchlib.flvclient")
 lateness = importlib.import_module("benchlib.lateness")
 options = importlib.import_module("benchlib.options")
 ramp = importlib.import_module("benchlib.ramp")
@@ -130,6 +133,77 @@ def test_several_workers_are_held_against_one_process(
     lines = [line for line in _verdicts("workers1000", rows, ours="pure") if "several workers" in line]
     assert [line.split()[0] for line in lines] == verdicts
     assert any(line.startswith("ours+workers / ours:") for line in report.ratios(report.medians(rows)))
+
+
+@pytest.mark.parametrize(
+    ("preset", "name", "figures", "kept"),
+    [
+        ("flv300", "ours+flv", {"ms_per_player_s": 1.1}, True),
+        ("flv300", "ours+flv", {"ms_per_player_s": 1.2}, False),
+        ("flv300", "ours+flv", {"ms_per_player_s": 1.0, "lost": 1}, False),
+        ("unwatched50", "ours+nohttp", {"cpu_percent": 0.99}, True),
+        ("unwatched50", "ours+nohttp", {"cpu_percent": 0.97}, False),
+    ],
+)
+def test_http_is_held_against_rtmp(preset: str, name: str, figures: dict[str, float], kept: bool) -> None:
+    rows = [_row("ours", ms_per_player_s=1.0, cpu_percent=1.0), _row(name, **figures)]
+    lines = [line for line in _verdicts(preset, rows, ours="pure") if "HTTP" in line]
+    assert all(line.startswith("ok") for line in lines) == kept, lines
+
+
+def test_only_our_servers_run_with_http() -> None:
+    preset = scenarios.presets()["flv1000"]
+    assert [(one.flv, run.variant_of(one)) for one in cli._variants(preset, ours=True)] == [
+        (False, ""),
+        (True, "+flv"),
+    ]
+    assert len(cli._variants(preset, ours=False)) == 1
+    unwatched = scenarios.presets()["unwatched50"]
+    assert [run.variant_of(one) for one in cli._variants(unwatched, ours=True)] == ["", "+nohttp"]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 5, 100])
+def test_a_viewer_takes_the_frames_of_chunked_transfer_away(cut: int) -> None:
+    wire = b"5\r\nhello\r\n1A\r\n" + bytes(range(26)) + b"\r\n"
+    chunks = flvclient.Chunks()
+    assert b"".join(chunks.take(wire[at : at + cut]) for at in range(0, len(wire), cut)) == b"hello" + bytes(
+        range(26)
+    )
+
+
+@pytest.mark.parametrize("head", [b"", b"Transfer-Encoding: chunked\r\n"])
+def test_a_viewer_finds_stamps_in_tags(head: bytes) -> None:
+    body = bytes(stream.templates(scenarios.Scenario()).audio[stream.CHUNK_HEADER :])
+    tag = b"\x08" + len(body).to_bytes(3) + bytes(7) + body + bytes(4)
+    wire = b"FLV\1\5\0\0\0\x09\0\0\0\0" + tag + tag + tag[:50]
+    if head:
+        wire = f"{len(wire):x}\r\n".encode() + wire
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        target = client.Target("127.0.0.1", 0, http_port=listener.getsockname()[1])
+        viewer = flvclient.FlvClient(target, 7, stream.STAMPED_HEAD)
+        peer, _ = listener.accept()
+        with peer:
+            viewer.command_connect()
+            assert peer.recv(1000).startswith(b"GET /bench7.flv?key=key HTTP/1.1\r\n")
+            peer.sendall(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + wire)
+            viewer.go()
+            found: list[object] = []
+            while len(found) < 2:
+                select.select([viewer.raw], [], [], 0.1)
+                found += viewer.messages()
+            assert found == [(8, len(body), body[: stream.STAMPED_HEAD])] * 2
+        viewer.close()
+
+
+def test_a_viewer_that_is_refused_says_so() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        viewer = flvclient.FlvClient(client.Target("127.0.0.1", 0, http_port=listener.getsockname()[1]), 7)
+        peer, _ = listener.accept()
+        with peer:
+            peer.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+            with pytest.raises(client.ClientError, match="403 Forbidden"):
+                viewer.go()
+        viewer.close()
 
 
 def test_only_our_servers_run_with_several_workers() -> None:
