@@ -195,7 +195,8 @@ class Contents:
     def before_trim(self, log: Log) -> None:
         """Learn from the log what it is about to forget."""
         if not log.closed:
-            self.vitals.take(log)
+            if self.vitals.lacks(log.segment_at(log.first).base):
+                self.vitals.take(log)
             self._kinds = self.frame_kinds_of(log)
 
     def frame_kinds_of(self, log: Log) -> int:

@@ -71,6 +71,10 @@ class Vitals:
 
     # --- called while messages are added ----------------------------------------------------------
 
+    def lacks(self, position: int) -> bool:
+        """Tell whether something before a position of the log was not read."""
+        return self._position < position
+
     def take(self, log: Log) -> None:
         """Read what was added to the log since the last time. A mirror's and an ended one's are left."""
         if log.closed or log.is_mirror:
@@ -185,26 +189,29 @@ class Vitals:
         """Read messages of a segment that arrived in one second."""
         flags = segment.flags[first:until]
         times, arrivals = segment.timestamps[first:until].tolist(), segment.arrivals[first:until]
-        places = segment.offsets[first : until + 1].tolist()
-        if len(places) == until - first:
-            places.append(segment.size)
         audio, video = flags.translate(_IS_AUDIO), flags.translate(_IS_VIDEO)
         audio_frames, video_frames = audio.count(1), video.count(1)
-        size = places[-1] - places[0] - HEADER_BYTES * len(flags)
+        size = segment.offset_of(until) - segment.offset_of(first) - HEADER_BYTES * len(flags)
         self._bytes.add(second, size)
         if not (audio_frames or video_frames):
             return
+        is_all = audio_frames + video_frames == len(flags)
+        is_one = is_all and not (audio_frames and video_frames)
+        places: list[int] = []
+        if not is_one:
+            places = segment.offsets[first : until + 1].tolist()
+            if len(places) == until - first:
+                places.append(segment.size)
         media = audio if not video_frames else video if not audio_frames else flags.translate(_IS_MEDIA)
         self._note_pause(arrivals[media.find(1)], arrivals[media.rfind(1)])
         heard_at, audio_size = self._audio.last, 0
         if audio_frames:
-            audio_size = _size(places, audio, audio_frames)
+            audio_size = size if is_one else _size(places, audio, audio_frames)
             self.tracks.count(AUDIO, second, audio_frames, audio_size)
             self._take_kind(AUDIO, second, times, arrivals, audio, not video_frames)
             if self._audio.uneven:
                 self._uneven.add(second, self._audio.uneven)
         if video_frames:
-            is_all = audio_frames + video_frames == len(flags)
             video_size = size - audio_size if is_all else _size(places, video, video_frames)
             self.tracks.count(VIDEO, second, video_frames, video_size)
             steady = self._take_kind(VIDEO, second, times, arrivals, video, True)
@@ -241,7 +248,8 @@ class Vitals:
     ) -> bool:
         """Take note of the frames of a kind, at least one; tell whether no time jumped."""
         pace = self._video if kind == VIDEO else self._audio
-        jumps = pace.take(second, list(compress(times, selector)), arrivals, selector, measures)
+        chosen = list(compress(times, selector)) if 0 in selector else times
+        jumps = pace.take(second, chosen, arrivals, selector, measures)
         if not jumps:
             return True
         at = pace.arrived_at
