@@ -138,10 +138,7 @@ class Maker:
             self._running.kill()
 
     def snapshot(self, most: int = MOST_MOVED) -> dict[str, Any] | None:
-        """Return what a maker in another process goes on with; None: it begins anew. Never blocks.
-
-        No more than so many bytes of segments, in any case.
-        """
+        """Return what a maker elsewhere goes on with, `most` bytes; None: it begins anew. Never blocks."""
         reading = self._reading
         if reading is None or self.given_up:
             return None

@@ -39,6 +39,12 @@ _CSIDS = {8: 4, 9: 6, 18: 4}
 class Viewing:
     name = "a"
 
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def hand_over(self) -> None:
+        """Nobody takes over."""
+
     def sent(self, count: int) -> None:
         """Nobody counts."""
 
