@@ -34,6 +34,7 @@ THERE_S: Final = 2.0  # to say that it is there
 IDLE_S: Final = 60.0  # without a question; then it ends
 REAP_S: Final = 2.0
 MAX_WAITING: Final = 100  # that wait for their turn
+MAX_WAITING_BYTES: Final = 64 << 20  # of their questions: nobody else counts these
 BLAME_S: Final = 10.0  # for how long what ended it is not asked again
 MAX_BLAMED: Final = 100
 MAX_ANSWER_BYTES: Final = 8 << 20
@@ -68,6 +69,7 @@ class AvProcess:
         self._warming: gevent.Greenlet[[], None] | None = None
         self._start_at = 0.0  # not before
         self._waiting = 0
+        self._waiting_bytes = 0
         self._running: _Running | None = None
         self._asked_at = 0.0
         self._resting: gevent.Greenlet[[_Running], None] | None = None
@@ -108,14 +110,17 @@ class AvProcess:
     # --- private ----------------------------------------------------------------------------------
 
     def _ask(self, name: str, question: Question) -> bytes:
-        if self._waiting >= MAX_WAITING:
+        size = sum([len(asked.config) + len(asked.frame) for asked in question.tracks])
+        if self._waiting >= MAX_WAITING or (self._waiting and self._waiting_bytes + size > MAX_WAITING_BYTES):
             raise MediaLost("too many wait for a first part or a picture")
         self._waiting += 1
+        self._waiting_bytes += size
         try:
             with self._turn:
                 answer = self._answer(name, question)
         finally:
             self._waiting -= 1
+            self._waiting_bytes -= size
         good, found = answer
         if not good:
             raise MediaRefused(str(found))

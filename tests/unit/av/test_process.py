@@ -225,6 +225,23 @@ def test_only_so_many_wait() -> None:
     one.close()
 
 
+def test_only_so_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING_BYTES", 15)
+    one = process()
+    one._turn.acquire()
+    waiting = gevent.spawn(one.init, question(b"this"))  # twice: its configuration and its frame
+    gevent.sleep(0)
+
+    with pytest.raises(MediaLost, match="too many"):
+        one.init(question(b"that"))
+
+    one._turn.release()
+    assert waiting.get(timeout=20) == b"made of this"
+    assert one._waiting_bytes == 0
+    assert one.init(question(b"what alone is too much")) == b"made of what alone is too much"
+    one.close()
+
+
 def test_what_is_blamed_is_bounded() -> None:
     one = process()
     now = monotonic()
