@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from rtmpsrv.protocol import messages
 
-from .attack_viewers import LITTLE, VIEWERS, asking, source, upgrade
+from .attack_viewers import LITTLE, VIEWERS
 from .attacker import Attack
 from .cases import attack
 from .good import AAC_HEADER, AUDIO_HEAD, AVC_HEADER, NAL_HEADERS, VIDEO_HEADS
+from .viewing import asking, source, upgrade
 from .wire import Connection, whole
 
 KINDS = (

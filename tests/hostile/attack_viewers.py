@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import random
 import threading
@@ -13,6 +12,7 @@ from time import monotonic, sleep
 from .attacker import Attack
 from .cases import Surroundings, attack
 from .good import APP, KEY
+from .viewing import BINARY, CLOSE, PING, SHOWN, TEXT, asking, everything, framed, shown, source, upgrade
 from .wire import GOOD_ADDRESS, Closed, Connection
 
 SECRET = "Kleinod-7261"
@@ -20,7 +20,6 @@ VIEWERS = Surroundings((("HTTP_PORT", "free"),))
 # A viewer by HLS is there until it has not asked for half a minute: what bounds them is their address.
 LIMITED = Surroundings((("HTTP_PORT", "free"), ("CONCURRENT_LIMIT_WHITELIST", GOOD_ADDRESS)))
 SIDE_BY_SIDE = 4
-ADDRESSES = 40  # that connections come from, where an attacker has many
 AT_ONCE = 800  # connections that an attacker keeps open
 HALF_OPEN = 10_000  # that it opens, where there is time for so many
 EACH_S = 1000.0  # of them a second
@@ -67,46 +66,6 @@ PATHS = (
     "/%ff%fe.flv", "/good%0d%0aX:%20y.flv", "/%2e%2e/index.m3u8", "/good/..%2findex.m3u8", "/.flv", "/%",
 )  # fmt: skip
 OF_FILES = (b"root:", b"import ", b"[settings]")
-TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
-
-
-def asking(path: str, *lines: str, method: str = "GET") -> bytes:
-    """Return a request."""
-    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", *lines, "", ""]).encode()
-
-
-def upgrade(path: str) -> bytes:
-    """Return a request for a WebSocket."""
-    key = base64.b64encode(os.urandom(16)).decode()
-    return asking(
-        path, "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
-        f"Sec-WebSocket-Key: {key}",
-    )  # fmt: skip
-
-
-def framed(opcode: int, data: bytes, *, first: int = 0x80, length: int | None = None) -> bytes:
-    """Return a frame with a mask of zeros; `length` is what it says to have."""
-    told = len(data) if length is None else length
-    if told < 126:
-        size = bytes((0x80 | told,))
-    elif told < 1 << 16:
-        size = b"\xfe" + told.to_bytes(2)
-    else:
-        size = b"\xff" + told.to_bytes(8)
-    return bytes((first | opcode,)) + size + bytes(4) + data
-
-
-def everything(connection: Connection, most: int = 1 << 20) -> bytes:
-    """Read until the server closes."""
-    found = b""
-    while len(found) < most and (piece := connection.socket.recv(65536)):
-        found += piece
-    return found
-
-
-def source(number: int) -> str:
-    """Return one of the attacker's addresses."""
-    return f"127.0.66.{number % ADDRESSES + 1}"
 
 
 def crowd(this: Attack, data: bytes, *, answered: bool) -> None:
@@ -212,14 +171,14 @@ def viewers_with_requests_by_the_thousand(this: Attack) -> None:
 
 @attack(VIEWERS)
 def viewers_that_read_nothing(this: Attack) -> None:
-    """Watch the good stream in every form on two hundred connections, and read none of it."""
+    """Watch in every form on two hundred connections, and read none of it."""
     query = f"key={KEY}"
-    paths = [f"/{APP}.flv?{query}", f"/{APP}.mp4?{query}", f"/{APP}/index.m3u8?{query}"]
+    paths = [f"/{APP}.flv?{query}", f"/{SHOWN}.mp4?{query}", f"/{SHOWN}/index.m3u8?{query}"]
     asks = [asking(path) for path in paths] + [upgrade(path) for path in paths[:2]]
-    for number in range(UNREAD * len(asks)):
-        if not this.over:
+    with shown(this):
+        for number in range(UNREAD * len(asks)):
             this.open_http(asks[number % len(asks)], source=source(number), receive_buffer=LITTLE)
-    this.watch()
+        this.watch()
 
 
 @attack(VIEWERS)
@@ -304,30 +263,30 @@ def viewers_by_hls_that_wait(this: Attack) -> None:
 
     def once() -> None:
         for number in far:
-            path = f"/{APP}/live.m3u8?key={KEY}&s={os.urandom(8).hex()}&_HLS_msn={number}&_HLS_part=0"
+            path = f"/{SHOWN}/live.m3u8?key={KEY}&s={os.urandom(8).hex()}&_HLS_msn={number}&_HLS_part=0"
             this.open_http(asking(path)).socket.recv(65536)
 
-    held: list[Connection] = []
-    with this.may_be_cut():
-        index = everything(this.open_http(asking(f"/{APP}/index.m3u8?key={KEY}", "Connection: close")))
-        named = index.rpartition(b"\nlive.m3u8?")[2].split(b"\n")[0].decode() or f"key={KEY}"
-        at = everything(this.open_http(asking(f"/{APP}/live.m3u8?{named}", "Connection: close")))
-        newest = at.count(b"#EXTINF") + int((at.partition(b"MEDIA-SEQUENCE:")[2].split() or [b"0"])[0])
-        for number in range(RELOADS):
-            path = f"/{APP}/live.m3u8?{named}&_HLS_msn={newest + 1}"
-            held.append(this.open_http(asking(path), source=source(number)))
-    this.together(SIDE_BY_SIDE, once)
+    with shown(this) as index:
+        named = index.rpartition(b"\nlive.m3u8?")[2].split(b"\n")[0].decode()
+        at = everything(this.open_http(asking(f"/{SHOWN}/live.m3u8?{named}", "Connection: close")))
+        newest = at.count(b"#EXTINF") + int(at.partition(b"MEDIA-SEQUENCE:")[2].split()[0])
+        path = f"/{SHOWN}/live.m3u8?{named}&_HLS_msn={newest + 1}"
+        held = [this.open_http(asking(path), source=source(number)) for number in range(RELOADS)]
+        this.together(SIDE_BY_SIDE, once)
+        for one in held:
+            one.close()
 
 
 @attack(VIEWERS)
 def viewers_of_stills(this: Attack) -> None:
-    """Ask for stills of the good stream as fast as can be, eight side by side."""
+    """Ask for stills of a stream as fast as can be, eight side by side."""
 
     def once() -> None:
         connection = this.open_http()
         for _ in range(50):
-            connection.send(asking(f"/{APP}.jpg?key={KEY}"))
+            connection.send(asking(f"/{SHOWN}.jpg?key={KEY}"))
             if not connection.socket.recv(65536):
                 raise Closed("end")
 
-    this.together(2 * SIDE_BY_SIDE, once)
+    with shown(this):
+        this.together(2 * SIDE_BY_SIDE, once)
