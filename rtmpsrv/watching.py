@@ -40,6 +40,7 @@ class Viewing:
         self.key = key  # that must be the publisher's; None: any
         self._unwatch = unwatch
         self._over = False
+        self._before = peer.traffic()[1]
         self._guest_of = self.channel.readings
         self._guest_of.welcome(self)
 
@@ -91,6 +92,11 @@ class Viewing:
     def granted(self) -> tuple[Viewing, ...]:
         """What it was granted."""
         return () if self._over else (self,)
+
+    @property
+    def sent_here(self) -> int:
+        """How many bytes it was sent by this process."""
+        return self.peer.traffic()[1] - self._before
 
     def is_unwanted(self) -> bool:
         """Tell whether somebody has ended it. Never blocks."""

@@ -100,7 +100,7 @@ class Report:
             received_bytes += received
             form = session.client.form
             sent_bytes[form] = sent_bytes.get(form, 0) + sent
-        hls_bytes = sum([viewer.peer.traffic()[1] for viewer in self._in_turns(self._viewers.apart())])
+        hls_bytes = sum([viewer.sent_here for viewer in self._in_turns(self._viewers.apart())])
         budget, made, recordings = self._registry.budget.describe(), self._made(), self._recordings
         here = Here(
             received_bytes, sent_bytes, hls_bytes, self._registry.left_out.by_kind(), made["ffmpeg_ends"],

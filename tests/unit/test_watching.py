@@ -202,3 +202,13 @@ def test_a_viewing_goes_on_in_another_process_without_a_question() -> None:
     assert other.relay.watching.viewings("news") == [resumed]
     assert resumed.granted == (resumed,)
     resumed.end("left")
+
+
+def test_what_another_process_has_sent_is_none_of_ours() -> None:
+    house = House()
+    peer = FakePeer("", name=None)
+    viewing = house.relay.watching.resume_view(peer, "k")
+    assert viewing.sent_here == 0
+    before = peer.traffic()[1]
+    peer.traffic = lambda: (0, before + 5)  # type: ignore[method-assign]
+    assert viewing.sent_here == 5
