@@ -18,6 +18,8 @@ from rtmpsrv.live.segment import AUDIO, VIDEO
 from rtmpsrv.live.tap import Tap
 from rtmpsrv.media.classify import HEADER
 from rtmpsrv.media.headers import HeaderCache
+from rtmpsrv.media.hls_moved import snapshot
+from rtmpsrv.media.mp4_source import Mp4Source
 from rtmpsrv.protocol.amf_values import UNDEFINED, AmfDate, EcmaArray, TypedObject
 from rtmpsrv.server.host import Client
 from rtmpsrv.server.http.state import WS_FLV, HttpState, begin
@@ -25,6 +27,7 @@ from rtmpsrv.server.outlet import OutletState
 from rtmpsrv.server.session_state import SessionSettings
 from tests.unit.live.course import Course
 from tests.unit.live.stage import AVC, HEADERS, Stage, inter, key, tone
+from tests.unit.media.test_hls_moved import Line
 from tests.unit.protocol.peer import CAPTURES, Peer
 from tests.unit.protocol.test_events import EVENTS
 
@@ -66,6 +69,13 @@ def states() -> dict[str, object]:
     cache = HeaderCache()
     cache.update(9, b"\x17\0\0\0\0config", HEADER)
     found["headers"] = cache
+    line = Line(Mp4Source())
+    line.begin()
+    line.play(111)
+    found["HLS"] = snapshot(line.window, line.stream, line.source, 1 << 30)
+    other = line.move()
+    other.play(111)
+    found["HLS that goes on"] = snapshot(other.window, other.stream, other.source, 1 << 30)
     return found
 
 

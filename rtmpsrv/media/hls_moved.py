@@ -95,7 +95,7 @@ def taken(one: Any) -> Any:
     fields = FIELDS.get(type(one).__name__)
     if fields is not None:
         return {_KIND: type(one).__name__, **{name: taken(getattr(one, name)) for name in fields}}
-    if isinstance(one, list | deque):
+    if isinstance(one, (list, deque)):
         return type(one)([taken(item) for item in one]) if _has_states(one) else one
     if isinstance(one, dict):
         return {key: taken(item) for key, item in one.items()}
@@ -108,7 +108,7 @@ def given(value: Any) -> Any:
         if _KIND in value:
             return _fill(_NEW[value[_KIND]](), value)
         return {key: given(item) for key, item in value.items()}
-    if isinstance(value, list | deque):
+    if isinstance(value, (list, deque)):
         return type(value)([given(item) for item in value]) if _has_values(value) else value
     return value
 

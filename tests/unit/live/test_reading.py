@@ -403,3 +403,12 @@ def test_place_that_was_given_before_anything_was_there_is_honoured() -> None:
     other.channel.stop()
     other.start()
     assert [type(item) for item in early.items()] == [Over, Began]
+
+
+def test_reading_that_has_nothing_to_read_moves_with_its_channel() -> None:
+    stage = Stage(live=False)
+    reader = Reader(stage)
+    stage.channel.readings.hand_over()
+    assert reader.reading.is_closed
+    assert reader.reading.place == (0, 0)
+    assert not stage.channel.is_wanted

@@ -58,8 +58,9 @@ class Line:
 
 
 def names_in(one: object) -> set[str]:
-    slots: Any = getattr(type(one), "__slots__", ())
-    return set(slots) | set(getattr(one, "__dict__", {}))
+    kind: Any = type(one)
+    declared = getattr(kind, "__mypyc_attrs__", ()) or getattr(kind, "__slots__", ())
+    return set(declared) | set(getattr(one, "__dict__", {}))
 
 
 def test_all_that_they_consist_of_goes_along() -> None:
