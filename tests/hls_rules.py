@@ -166,7 +166,9 @@ def check(playlist: Playlist, *, fills: bool = True) -> None:
             "6.2.2: parts within three targets of the end, no others"
         )
         if segment.parts:
-            assert abs(sum(part.duration for part in segment.parts) - segment.duration) < 1e-6
+            whole = sum(part.duration for part in segment.parts)
+            assert whole <= segment.duration + 1e-6
+            assert not fills or whole >= segment.duration - 1e-6, "parts and segment hold the same"
             check_parts(segment.parts, part_target, is_whole=True, fills=fills)
     if playlist.tail is not None:
         check_parts(playlist.tail.parts, part_target, is_whole=False, fills=fills)
@@ -204,12 +206,28 @@ def check_series(playlists: list[Playlist]) -> None:
             if heir is not None and heir.parts:
                 assert heir.parts[: len(before.tail.parts)] == before.tail.parts, "parts may only be added"
     for playlist in playlists:
+        for segment, following in pairwise(playlist.segments):
+            check_following(segment, following, playlist.target)
         for segment in playlist.segments:
             same = known.setdefault(segment.number, segment)
             assert (same.uri, same.duration, same.map_uri, same.discontinuity, same.date) == (
                 segment.uri, segment.duration, segment.map_uri, segment.discontinuity, segment.date
             ), "6.2.1: a segment changed"  # fmt: skip
             assert uris.setdefault(segment.uri, segment.number) == segment.number, "a name was used again"
+
+
+def check_following(segment: SegmentLine, following: SegmentLine, target: int) -> None:
+    """4.4.4.3: what changes tracks or encoding is a discontinuity; 4.4.4.6: dates go with durations."""
+    assert following.number == segment.number + 1
+    if following.discontinuity:
+        return
+    assert following.map_uri == segment.map_uri, "4.4.4.3: another beginning without a discontinuity"
+    assert segment.date, "each has a date"
+    assert following.date, "each has a date"
+    step = (following.date - segment.date).total_seconds()
+    # A frame that lasts too long for the segment: the target comes first.
+    is_cut = segment.duration >= target + 0.399 and step > segment.duration
+    assert is_cut or abs(step - segment.duration) < 0.002, f"4.4.4.6: {step} s and {segment.duration} s"
 
 
 def merge(whole: Playlist, delta: Playlist) -> Playlist:

@@ -34,7 +34,7 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "HlsStream": (
         "_sequence", "_leading", "_is_video", "_init", "_cutter", "_survey", "_kept", "_kept_bytes",
-        "_wall_ms", "_saved", "_saved_at", "_leaves_out", "_left_out",
+        "_wall_ms", "_saved", "_saved_at", "_leaves_out", "_left_out", "_segment_time",
     ),
     "Cutter": (
         "_leading", "_is_video", "_target_ms", "_part_ms", "_discontinuity", "_frames", "_newest", "_last",

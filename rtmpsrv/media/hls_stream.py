@@ -54,6 +54,7 @@ class HlsStream:
         self._kept_bytes = 0
         self._wall_ms: int | None = None  # by the wall clock, when the time of the stream was 0
         self._saved, self._saved_at = MAX_SAVED, 0.0  # segments that may begin now
+        self._segment_time = 0  # of the leading track, when the segment under way began
         self._leaves_out = self._left_out = False  # the segment under way; the one before it
 
     def begin(self, init: bytes, leading: int, is_video: bool) -> None:
@@ -136,7 +137,7 @@ class HlsStream:
                 window.add_part(data, cut.duration, cut.is_independent, frames)
                 changed = True
             elif not self._leaves_out:
-                window.end(now)
+                window.end(now, min(cut.time - self._segment_time, window.numbering.target_ms))
                 changed = True
         return changed
 
@@ -148,6 +149,7 @@ class HlsStream:
         self._leaves_out = self._saved < 1
         if not self._leaves_out:
             self._saved -= 1
+            self._segment_time = cut.time
             if self._left_out:
                 cut = cut._replace(discontinuity=True)
                 self._left_out = False

@@ -93,11 +93,15 @@ class Window:
         self.open = segment = Segment(numbering.segment(), init, wall_ms, discontinuity)
         self._by_number[segment.number] = segment
 
-    def end(self, now: float) -> None:
-        """Complete the open segment, and let the oldest go."""
+    def end(self, now: float, duration_ms: int = 0) -> None:
+        """Complete the open segment, and let the oldest go.
+
+        It may last longer than its parts say, where a frame lasts longer than a part may.
+        """
         segment = self.open
         assert segment is not None, "there is one"
         assert segment.parts, "with something in it"
+        segment.duration_ms = max(segment.duration_ms, duration_ms)
         self.open = None
         self.segments.append(segment)
         self._trim(now, self._window_ms)

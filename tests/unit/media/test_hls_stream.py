@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtmpsrv.media.hls_cutter import Rows
@@ -89,7 +89,7 @@ def test_targets_are_known_before_the_first_playlist() -> None:
     assert (studio.numbering.target_s, studio.numbering.part_ms) == (3, 485)
     assert studio.stream.kept_bytes < 100  # a part
     assert studio.lists[0].segments == [] or studio.lists[0].target == 3
-    studio.pictures(8, begin=4000)
+    studio.pictures(8, begin=3000)
     studio.finish()
     studio.check()
     assert studio.window.segments[-1].size > 0
@@ -221,6 +221,17 @@ def test_segment_behind_one_that_was_left_out_is_a_discontinuity() -> None:
     studio.check()
 
 
+def test_segment_lasts_as_long_as_its_frames_though_no_part_may() -> None:
+    studio = Studio(wishes=Wishes(target_s=3), fills=False)
+    studio.begin()
+    studio.pictures(3)
+    studio.send(1, 3900, b"v")  # the picture before lasts 940 ms
+    studio.pictures(3, begin=3940)
+    studio.finish()
+    studio.check()
+    assert [one.duration for one in studio.lists[-1].segments][:2] == [2.0, 1.9]
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("video"), st.integers(1, 700), st.booleans()),
@@ -231,6 +242,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)  # a hundred playlists are read for each
 @given(STEPS)
 def test_any_stream_keeps_the_rules_of_reloads(steps: list[tuple[str, int, bool]]) -> None:
     """But for how full parts are: frames of any length fill none."""

@@ -180,3 +180,11 @@ def test_frame_rate_is_that_of_the_segment_with_most() -> None:
         made.window.add_part(b"x", 1001, True, frames)
         made.window.end(made.now)
     assert f"{made.window.peak_fps:.3f}" == "29.970"
+
+
+def test_segment_may_last_longer_than_its_parts() -> None:
+    made = Filled()
+    for told_ms, duration_ms in ((0, 2000), (1500, 2000), (2300, 2300)):
+        made.begin(b"x", b"y")
+        made.window.end(made.now, told_ms)
+        assert made.window.segments[-1].duration_ms == duration_ms
