@@ -80,11 +80,13 @@ class HlsStream:
         return changed
 
     def finish(self, now: float, wall_ms: int) -> bool:
-        """End a configuration, a publication, or what is before a loss; tell whether there is more now."""
+        """End a configuration, a publication, or what is before a loss; tell whether there is more now.
+
+        What is too short to tell the targets for good is left out: no player has seen any of it.
+        """
         if self._survey is not None:
-            if not self._kept:
-                return False  # nothing has begun
-            self._settle(self._survey, now, wall_ms)
+            self._survey, self._kept, self._kept_bytes = Survey(self._is_video), [], 0
+            return False
         changed = self._cutter is not None and self._add(self._cutter.finish(), now, wall_ms)
         self._wall_ms = None
         return changed

@@ -134,8 +134,12 @@ def test_end_before_anything_is_known() -> None:
     studio.begin()
     studio.pictures(0.5)
     studio.finish()
-    assert studio.numbering.target_s == 10
+    assert not studio.numbering.is_fixed
+    assert studio.stream.kept_bytes == 0
+    studio.pictures(5, begin=1000)  # behind a loss: it tells more
+    assert studio.numbering.target_s == 3
     assert studio.window.segments[0].size > 0
+    studio.check()
 
 
 def test_other_publisher_is_a_discontinuity() -> None:
@@ -182,7 +186,9 @@ def test_parts_are_fragments_of_mp4() -> None:
     made = mp4_part(7, [(1, 5, rows), (2, 6, [(21, 0, True, b"a")])])
     expected = [Run(1, 5, [Part(*row) for row in rows]), Run(2, 6, [Part(21, 0, True, b"a")])]
     assert made == mp4_fragment(7, expected)
-    stream = HlsStream(Window(Numbering(1, "a"), 0))
+    numbering = Numbering(1, "a")
+    numbering.fix(1000, 40)
+    stream = HlsStream(Window(numbering, 0))
     stream.begin(b"init", 1, True)
     stream.take([Timed(1, 0, 0, True, b"v0")], 0, 0)
     stream.finish(0, 0)
