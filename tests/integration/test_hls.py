@@ -48,12 +48,6 @@ class Viewing:
     def sent(self, count: int) -> None:
         """Nobody counts."""
 
-    def state(self) -> dict[str, object]:
-        return {}
-
-    def hand_over(self) -> None:
-        """Be done."""
-
     def end(self, reason: str) -> None:
         """Be done."""
 
