@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypedDict
 
 from rtmpsrv.access.grants import Grant
@@ -12,6 +12,7 @@ from rtmpsrv.log import Logger
 
 from .disk import Folder
 from .index import Entry
+from .pace import Pace
 from .take import Carried, Forms
 from .threads import Threads
 
@@ -53,6 +54,7 @@ class Means:
     log: Logger
     done: Callable[[Entry, Grant], None]
     clock: Callable[[], float] = time.time
+    pace: Pace = field(default_factory=Pace)
 
 
 class Running(TypedDict):

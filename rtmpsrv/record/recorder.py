@@ -144,8 +144,8 @@ class Recorder:
                 if isinstance(item, Lost):
                     raise TooFarBehind(f"the disk is too slow: {item.messages} messages could not be kept")
                 if isinstance(item, Batch):
+                    self._means.pace.wait()
                     self._add(item.messages, headers)
-                    gevent.sleep(0)  # others have their turn
                 headers = reading.headers
             if reading.is_closed:
                 return GONE_ON

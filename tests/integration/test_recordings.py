@@ -247,7 +247,7 @@ def test_workers_record_what_they_have_and_go_on_with_it(tmp_path: Path) -> None
     with Family(
         WORKERS="2", RECORD="YES", RECORD_DIR=str(folder), MAX_IP_CONCURRENT_CONNECTIONS="99"
     ) as family:
-        publishers = [publish(sample, family.port, "0.7", at=name) for name in names]
+        publishers = [publish(sample, family.port, "0.5", at=name) for name in names]
         family.wait_for_line("recording channel=", count=len(names), timeout_s=TIMEOUT_S)
         players = [
             subprocess.Popen(
