@@ -6,7 +6,8 @@ from rtmpsrv.record.pace import REST_S, TURN_S, Pace
 
 
 def test_turn_is_shared_until_it_is_over() -> None:
-    now, slept = [0.0], []
+    now = [0.0]
+    slept: list[float] = []
     pace = Pace(lambda: now[0], slept.append)
     pace.wait()
     now[0] += TURN_S / 2
