@@ -31,7 +31,6 @@ KEY = "Kleinod-7261"
 CHANNEL = "live"
 EACH = 3  # viewers of a kind: the system spreads them over the workers
 SOME = 20  # pictures
-API_PORT = free_port()
 FORMS = {"flv": EACH, "ws-flv": EACH, "mp4": EACH, "ws-mp4": EACH, "hls": 1}
 
 
@@ -41,24 +40,25 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def serving(**settings: str) -> Iterator[tuple[Family, tuple[str, int]]]:
-    port = free_port()
+def serving(**settings: str) -> Iterator[tuple[Family, tuple[str, int], int]]:
+    """Give a server of two workers, and its ports for viewers and of the API."""
+    port, api_port = free_port(), free_port()
     with Family(
         WORKERS="2",
         HTTP_PORT=str(port),
-        API_PORT=str(API_PORT),
+        API_PORT=str(api_port),
         CONCURRENT_LIMIT_WHITELIST="*",
         LINGER_SECONDS="170",
         **settings,
     ) as family:
-        yield family, (HOST, port)
+        yield family, (HOST, port), api_port
         assert family.faults() == []
         assert KEY not in "\n".join(family.first.everything())
 
 
-def forms_told() -> dict[str, int]:
+def forms_told(api_port: int) -> dict[str, int]:
     """Return how many watch in which form, as the API has it."""
-    path = requests.get(f"http://{HOST}:{API_PORT}/v3/paths/get/{CHANNEL}", timeout=20.0)
+    path = requests.get(f"http://{HOST}:{api_port}/v3/paths/get/{CHANNEL}", timeout=20.0)
     forms: dict[str, int] = path.json()["rtmpsrv"]["forms"]
     return forms
 
@@ -72,7 +72,7 @@ def until(is_so: Callable[[], bool]) -> None:
 
 def test_viewers_of_all_kinds_see_everything_whichever_worker_accepts_them(clip: Path) -> None:
     source = payloads_of(clip)
-    with serving() as (family, address), ExitStack() as stack:
+    with serving() as (family, address, api_port), ExitStack() as stack:
         stack.enter_context(publishing(clip, f"rtmp://{HOST}:{family.port}/{CHANNEL}/{KEY}"))
         family.wait_for_line("publish accepted", timeout_s=60.0)
         viewers: list[FlvViewer | Mp4Viewer] = []
@@ -91,7 +91,7 @@ def test_viewers_of_all_kinds_see_everything_whichever_worker_accepts_them(clip:
             assert (status, picture[:2]) == (200, b"\xff\xd8")
         makers = len(family.first.matching(r"PLAY \(hls\b"))
         assert makers == 1, "it is one viewer of one worker, whoever accepts its connections"
-        until(lambda: forms_told() == FORMS)
+        until(lambda: forms_told(api_port) == FORMS)
         family.reload()
         for one in watching:
             one.see(SOME)
