@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 LOOK_EVERY_S: Final = 0.25  # at what was sent: one look for many flushes
 WRITE_EVERY_S: Final = 0.5  # what a crash may cost
 BLOCK_BYTES: Final = 1 << 19  # written at once
+MESSAGES_AT_ONCE: Final = 16  # taken in one turn: a fraction of a millisecond
 LAG_BYTES: Final = 32 << 20  # how far it may be behind: the disk may pause for some seconds
 LAG_S: Final = 15.0
 SHORT_S: Final = 2.0  # a file of less, that ended because the stream changed
@@ -138,7 +139,7 @@ class Recorder:
             self._wake.clear()
             reading = self._reading
             headers = reading.headers
-            while (item := reading.read()) is not None:
+            while (item := reading.read(MESSAGES_AT_ONCE)) is not None:
                 if isinstance(item, Over):
                     return OVER
                 if isinstance(item, Lost):
