@@ -14,6 +14,7 @@ import gevent.monkey
 import pytest
 
 from rtmpsrv.errors import MediaRefused
+from rtmpsrv.live.budget import Budget
 from rtmpsrv.protocol import amf0
 from rtmpsrv.record import recorder as recorder_module
 from rtmpsrv.record.flv_file import FlvFile
@@ -482,19 +483,25 @@ def test_stream_that_is_refused_again_is_not_recorded(
     assert (stage.finished(), stage.recorder.failed, stage.recorder.trouble) == ([], "no", MEDIA)
 
 
+class NotedMemory:
+    """A budget whose changes are noted."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self.changes: list[int] = []
+
+    def change(self, kind: str, by: int) -> None:
+        self.changes.append(by)
+        self._budget.change(kind, by)
+
+
 def test_what_is_held_is_counted_and_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = RecordedStage(tmp_path)
     stage.publish(*HEADERS, key(b"x" * 100_000))
-    changes: list[int] = []
-    real = stage.registry.budget.change
-
-    def change(kind: str, by: int) -> None:
-        changes.append(by)
-        real(kind, by)
-
-    monkeypatch.setattr(stage.registry.budget, "change", change)
+    memory = NotedMemory(stage.registry.budget)
+    monkeypatch.setattr(stage.recorder, "_means", replace(stage.means, memory=memory))
     stage.channel.stop()
     stage.finished()
-    assert max(changes) > 100_000
+    assert max(memory.changes) > 100_000
     gevent.sleep(0)
     assert stage.used_bytes() == 0
