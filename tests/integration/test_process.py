@@ -105,9 +105,11 @@ def test_s01_s08_s11_a_server_with_one_tls_file_listens_on_one_port_only() -> No
     with ServerProcess(BIND_ADDRESS="0.0.0.0", SSL_CERT="/none") as server:
         listening = server.matching("Listening on ")
         assert [line.rpartition("] ")[2] for line in listening] == [f"Listening on 0.0.0.0:{server.port}"]
-        assert len(server.matching("WARNING.*JWT_SECRET")) == 1
-        assert len(server.matching("WARNING.*SSL_CERT is set but SSL_KEY is not")) == 1
-        (_banner,) = server.matching(rf"\[INFO\] .*\({re.escape(__version__)}\)$")
+        banner = rf"\[INFO\] .*\({re.escape(__version__)}\)$"
+        once = ["WARNING.*JWT_SECRET", "WARNING.*SSL_CERT is set but SSL_KEY is not", banner]
+        for pattern in once:
+            server.wait_for_line(pattern)
+        assert [len(server.matching(pattern)) for pattern in once] == [1, 1, 1]
         server.check_log()
 
 
