@@ -40,6 +40,7 @@ STRINGS = {
     "opus": "opus",
     "mp3": "mp3",
 }
+HLS = "application/vnd.apple.mpegurl"
 Start = Callable[[str, list[tuple[str, str]]], Any]
 
 
@@ -122,6 +123,7 @@ class WatchStage:
         self.now: Publishing | None = None
         self.silent: Publishing | None = None  # the same without sound, for those who want that
         self.refusal: tuple[str, str] | None = None  # status and sentence, in place of a stream
+        self.canned: dict[str, tuple[str, bytes]] = {}  # by path: type and body in place of all else
         self.asked: Counter[str] = Counter()
         self.queries: list[str] = []
         self._changed = Event()
@@ -183,6 +185,10 @@ class WatchStage:
         if path.endswith((".mp4", ".jpg", ".m3u8", ".ts")) and self.key not in ("", query.get("key")):
             start("401 Unauthorized", [("Content-Type", "text/plain; charset=utf-8")])
             return [b"The stream key is needed.\n"]
+        if path in self.canned:
+            kind, body = self.canned[path]
+            start("200 OK", [("Content-Type", kind), ("Cache-Control", "no-store")])
+            return [body]
         if path.endswith(".mp4") and self.refusal is not None:
             status, sentence = self.refusal
             start(status, [("Content-Type", "text/plain; charset=utf-8")])
@@ -229,7 +235,7 @@ class WatchStage:
         if not file.exists():
             start("404 Not Found", [])
             return [b""]
-        kind = "application/vnd.apple.mpegurl" if file.suffix == ".m3u8" else "video/mp2t"
+        kind = HLS if file.suffix == ".m3u8" else "video/mp2t"
         start("200 OK", [("Content-Type", kind), ("Cache-Control", "no-store")])
         return [file.read_bytes()]
 

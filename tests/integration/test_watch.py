@@ -9,7 +9,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser import NARROW, WIDE, Browser
-from tests.watch_stage import WatchStage
+from tests.watch_stage import HLS, WatchStage
 from tests.watched_clock import shown, watch
 
 PLAYED_S = 4.0
@@ -153,7 +153,8 @@ def test_it_waits_for_a_publisher_and_starts_by_itself_each_time(browser: Browse
         ("503 Unavailable", "There is nothing yet.\n", "connecting", ""),
         ("502 Bad Gateway", "", "lost", "does not answer"),
         ("403 Forbidden", "Your address may not play", "denied", "Your address may not play"),
-        ("415 Unsupported", "The codec VVC is in no MP4.", "codec", "The codec VVC is in no MP4."),
+        ("403 Forbidden", "Invalid channel name: it is empty", "name", "cannot have this name. It is empty."),
+        ("415 Unsupported", "the codec VVC is in no MP4", "codec", "The codec VVC is in no MP4."),
     ],
 )
 def test_a_refusal_is_told_in_words_and_most_are_no_end(
@@ -210,6 +211,23 @@ def test_a_picture_is_played_without_a_sound_that_cannot_be(browser: Browser, st
     assert not browser.one("#sound").is_displayed()  # there is none to be had by a click
     stage.unpublish()
     state(browser, "offline")
+
+
+def test_what_the_browsers_own_hls_cannot_play_either_is_asked_for_once(
+    browser: Browser, stage: WatchStage
+) -> None:
+    browser.expected = [REFUSED]
+    stage.canned = {
+        "/live.mp4": ('audio/mp4; codecs="mp3"', b"?"),
+        "/live/index.m3u8": (HLS, b'#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,CODECS="mp3"\nl.m3u8?s=00aa\n'),
+        "/live/l.m3u8": (HLS, b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n1.mp3\n#EXTINF:2,\n2.mp3\n"),
+        "/live/1.mp3": ("audio/mpeg", b"no sound at all"),
+    }
+    opened(browser, stage)
+    state(browser, "codec")
+    browser.shows("#sentence", "The sound is MP3, which this browser cannot play.")
+    assert stage.asked["/live/index.m3u8"] <= 2  # by the page, and by the video
+    assert "ll=no&s=00aa" in stage.queries  # which are one viewer
 
 
 def test_hls_plays_in_the_same_page(browser: Browser, stage: WatchStage) -> None:
@@ -269,6 +287,7 @@ def test_keys_of_the_keyboard(browser: Browser, stage: WatchStage) -> None:
     browser.press(Keys.ESCAPE)
     browser.one("#share").click()
     links = browser.run("return [...document.querySelectorAll('#links input')].map((one) => one.value)")
+    browser.shows("#only-here", "These work on this machine alone")
     assert links[:3] == [stage.url(), stage.url("live.flv"), stage.url("live/index.m3u8")]
     assert f'<iframe src="{stage.url()}?embed"' in links[3]
     browser.press(Keys.ESCAPE)

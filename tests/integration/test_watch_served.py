@@ -14,6 +14,7 @@ from gevent.pywsgi import WSGIServer
 
 from tests.browser import Browser
 from tests.doubles.pairs import issue
+from tests.media_files import system_tool
 from tests.server_process import PROJECT, ServerProcess, environment, free_port
 from tests.watched_clock import shown, watch
 
@@ -35,6 +36,26 @@ def publisher(server: ServerProcess, codec: str = "h264", audio: str = "aac") ->
         yield
     finally:
         process.stdin.close()  # it ends with that
+        process.wait(20)
+
+
+@contextmanager
+def sorenson(server: ServerProcess, audio: str) -> Iterator[None]:
+    """Publish a picture of old FLV, which is in no MP4, with a sound."""
+    since = server.mark()
+    video = "testsrc2=size=160x120:rate=15"
+    command = [
+        system_tool("ffmpeg"), "-v", "error", "-re", "-f", "lavfi", "-i", video,
+        "-f", "lavfi", "-i", "sine=440", "-t", "60", "-c:v", "flv", "-c:a", audio,
+        "-ar", "44100", "-f", "flv",
+        f"rtmp://127.0.0.1:{server.port}/live/{KEY}",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        server.wait_for_line("publish accepted channel=live", since, timeout_s=60.0)
+        yield
+    finally:
+        process.terminate()
         process.wait(20)
 
 
@@ -157,6 +178,31 @@ def test_a_codec_that_the_browser_cannot_play_is_named(browser: Browser, server:
         browser.driver.get(url_of(server))
         state(browser, "codec")
         browser.shows("#sentence", "The picture is HEVC (H.265), which this browser cannot play.")
+
+
+def test_old_codecs_are_no_silence_and_no_darkness(browser: Browser, server: ServerProcess) -> None:
+    with sorenson(server, "libmp3lame"):
+        browser.driver.get(url_of(server))
+        state(browser, "codec")
+        browser.shows("#sentence", "The sound is MP3, which this browser cannot play.")
+        asked = browser.run("return performance.getEntriesByType('resource').map((one) => one.name)")
+        # By the page, by the video of the page; and by both where it was another's codec at that moment.
+        assert sum("index.m3u8" in one for one in asked) <= 4
+    with sorenson(server, "aac"):
+        browser.driver.get(url_of(server))
+        state(browser, "live")
+        browser.shows("#title", "Sound only")
+        browser.shows("#sentence", "No picture comes that a browser could play.")
+
+
+def test_a_name_that_no_channel_can_have_is_no_question_of_a_key(
+    browser: Browser, server: ServerProcess
+) -> None:
+    browser.driver.get(url_of(server).partition("?")[0] + "%21")
+    state(browser, "name")
+    browser.shows("#sentence", "A channel cannot have this name. Only letters, digits, - and _ are allowed")
+    assert not browser.one("#key-form").is_displayed()
+    assert browser.too_faint() == []
 
 
 def test_a_key_is_asked_for(browser: Browser, server: ServerProcess) -> None:

@@ -109,6 +109,7 @@ export class Controls {
   }
 
   dressLinks() {
+    byId("only-here").hidden = !/^(localhost|127\.[\d.]+|\[::1\])$/.test(location.hostname);
     const page = this.place.link("");
     const texts = {
       "link-page": page,

@@ -13,7 +13,8 @@ export function sourceClass() {
 /** Tell whether this browser can take such a stream. */
 export function canTake(codec) {
   const Source = sourceClass();
-  return Source !== null && Source.isTypeSupported(`video/mp4; codecs="${codec}"`);
+  const type = `video/mp4; codecs="${codec}"`;
+  return Source !== null ? Source.isTypeSupported(type) : document.createElement("video").canPlayType(type) !== "";
 }
 
 export class Feed {

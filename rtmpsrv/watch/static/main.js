@@ -4,7 +4,7 @@ import { Controls } from "./controls.js";
 import { byId, setText } from "./dom.js";
 import { Place } from "./place.js";
 import { Player } from "./player.js";
-import { cannotPlay, delayInWords, inWords } from "./words.js";
+import { SOUND_ONLY, delayInWords, inWords } from "./words.js";
 
 const SILENT_STATES = new Set(["live"]); // nothing lies over the picture
 const place = new Place();
@@ -21,14 +21,15 @@ const controls = new Controls(video, player, place);
 
 /** Show a state: in the badge, and over the picture where it does not move. */
 function tell(state, said) {
+  const isBare = state === "live" && said.isSound; // there is no picture to lie over
   const [title, sentence] = inWords(state, said);
   document.body.dataset.state = state;
   setText(byId("state"), title);
-  setText(byId("title"), title);
-  setText(byId("sentence"), sentence);
-  setText(byId("note"), said.note ? `${cannotPlay(said.note)} Picture only.` : "");
+  setText(byId("title"), isBare ? SOUND_ONLY[0] : title);
+  setText(byId("sentence"), isBare ? SOUND_ONLY[1] : sentence);
+  setText(byId("note"), said.note);
   byId("note").hidden = !said.note;
-  byId("message").hidden = SILENT_STATES.has(state);
+  byId("message").hidden = SILENT_STATES.has(state) && !isBare;
   byId("key-form").hidden = state !== "key" && state !== "denied";
   byId("sound-only").hidden = !(state === "codec" && said.hasSound);
   if (state === "key" && !place.isEmbedded) byId("key").focus();

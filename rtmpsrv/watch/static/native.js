@@ -1,19 +1,33 @@
 // HLS by the browser itself: where there are no media sources, or one that cannot take the codec.
 
+import { codecsOf } from "./words.js";
+
 const STUCK_MS = 12000; // nothing moved for so long: a browser that waits on gives no error
 const LOOK_MS = 500;
 
 export class NativeHls {
-  constructor(video, place) {
+  /** `viewer`: the name that the server gave with the first playlist; one page is one viewer. */
+  constructor(video, place, viewer) {
     this.video = video;
     this.fault = false;
     video.addEventListener("error", () => (this.fault = true), { once: true });
-    video.src = place.request("/index.m3u8", NativeHls.wanted());
+    video.src = place.request("/index.m3u8", { ...NativeHls.wanted(), ...(viewer === "" ? {} : { s: viewer }) });
   }
 
   /** Tell whether the browser says it can. */
   static isThere(video) {
     return video.canPlayType("application/vnd.apple.mpegurl") !== "";
+  }
+
+  /** Tell whether the browser may play a codec by it, though not otherwise. */
+  static mayTake(video, codec) {
+    return video.canPlayType(`video/mp4; codecs="${codec}"`) !== "";
+  }
+
+  /** Return what a multivariant playlist says: the codecs, and the name of this viewer. */
+  static read(playlist) {
+    const viewer = /[?&]s=([0-9a-f]+)/.exec(playlist);
+    return { codecs: codecsOf(playlist), viewer: viewer === null ? "" : viewer[1] };
   }
 
   /** Chromium ends at the tags of low latency; Safari is what they are for. */

@@ -3,7 +3,8 @@
 import { Feed, canTake, sourceClass } from "./feed.js";
 import { NativeHls } from "./native.js";
 import { Pace, placeToPlay } from "./pace.js";
-import { codecsOf, isPicture } from "./words.js";
+import { LATER, NEVER, meaning } from "./refusal.js";
+import { codecsOf, isPicture, pictureOnly } from "./words.js";
 
 const TICK_MS = 100;
 const OFFLINE_MS = 1500; // no head of a response by then: nobody is on the air
@@ -15,9 +16,6 @@ const UNPLAYABLE_MS = 15000; // until the publisher may have chosen another code
 const ASLEEP_MS = 60000; // hidden and silent, or paused: nothing is fetched any more
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8000;
-const NOBODY = /^nobody publishes/i; // the server has waited for a publisher long enough
-const FULL = /too many|\bfull\b/i;
-const RETRIED = new Set([404, 408, 425, 429, 500, 502, 503, 504]);
 
 export class Player {
   /** `tell(state, said)` is called when the state changes; `said.note` is a sentence beside a playing stream. */
@@ -40,6 +38,8 @@ export class Player {
     this.starts = 0; // jumps to the live end before the first frame
     this.hasFrame = false;
     this.note = "";
+    this.isSound = false; // what is played has no picture
+    this.brokenHls = ""; // the codecs with which the browser's own HLS failed: once is enough
     this.onFrame = () => {};
     for (const [name, heard] of [["playing", this.playing], ["waiting", this.stands], ["error", this.broken]]) {
       video.addEventListener(name, heard.bind(this));
@@ -133,6 +133,7 @@ export class Player {
       abort.abort();
       return this.unplayable(turn, codecsOf(type), missing);
     }
+    this.isSound = this.withVideo && !codecsOf(type).some(isPicture);
     return this.play(turn, response, type);
   }
 
@@ -158,6 +159,7 @@ export class Player {
     }
     this.withAudio = true; // the next one may have another codec
     this.note = "";
+    this.isSound = false;
     // A response that ends at once, again and again, is none to be asked for at once.
     if (performance.now() - began > 1000) this.waitMs = FIRST_WAIT_MS;
     return performance.now() - began > 1000 ? 0 : this.wait();
@@ -244,46 +246,54 @@ export class Player {
   async refused(turn, response) {
     const text = (response.headers.get("Content-Type") ?? "").startsWith("text/plain") ? await response.text() : "";
     if (turn !== this.turn) return -1;
-    const sentence = text.trim();
-    if (response.status === 401 || response.status === 403) {
-      const isKey = response.status === 401 || this.place.hasKey || /\b(key|token)\b/i.test(sentence);
-      this.say(isKey ? "key" : "denied", isKey ? { wasWrong: this.place.hasKey } : { sentence });
-      return -1; // until there is another key
-    }
-    if (!RETRIED.has(response.status)) {
-      this.say("codec", { sentence });
-      return UNPLAYABLE_MS;
-    }
-    if (response.status === 404 || NOBODY.test(sentence)) this.say("offline");
-    else if (response.status === 429 || FULL.test(sentence)) this.say("busy");
-    else this.say(response.status === 503 ? "connecting" : "lost"); // a proxy answers for a server that is away
-    return this.wait();
+    const [state, said, when] = meaning(response.status, text.trim(), this.place.hasKey);
+    if (state === "codec") this.onFrame("none");
+    this.say(state, said);
+    if (when === NEVER) return -1;
+    return when === LATER ? UNPLAYABLE_MS : this.wait();
   }
 
   unplayable(turn, codecs, missing) {
     const rest = codecs.filter((one) => !missing.includes(one));
     if (rest.some(isPicture) && this.withAudio) {
       this.withAudio = false;
-      this.note = missing;
+      this.note = pictureOnly(missing);
       return 0;
     }
-    if (missing.every((one) => this.video.canPlayType(`video/mp4; codecs="${one}"`) !== "") && NativeHls.isThere(this.video)) {
-      return this.hls(turn);
+    const isNew = this.brokenHls !== missing.join();
+    if (isNew && missing.every((one) => NativeHls.mayTake(this.video, one)) && NativeHls.isThere(this.video)) {
+      return this.hls(turn, codecs, missing);
     }
+    return this.cannot(codecs, missing);
+  }
+
+  cannot(codecs, missing) {
     this.onFrame("none");
-    this.say("codec", { codecs: missing, hasSound: rest.length > 0 });
+    this.say("codec", { codecs: missing, hasSound: codecs.length > missing.length });
     return UNPLAYABLE_MS;
   }
 
-  async hls(turn) {
+  /** Play by the browser's own HLS; `codecs` and those that are `missing` otherwise, where they are known. */
+  async hls(turn, codecs = null, missing = null) {
     const response = await fetch(this.place.request("/index.m3u8", NativeHls.wanted()), { cache: "no-store" });
     if (turn !== this.turn) return -1;
     if (!response.ok) return this.refused(turn, response);
+    const said = NativeHls.read(await response.text());
+    if (turn !== this.turn) return -1;
     this.hasFrame = false;
-    const native = new NativeHls(this.video, this.place);
+    const began = performance.now();
+    const native = new NativeHls(this.video, this.place, said.viewer);
     this.begin();
     await native.ended(() => turn !== this.turn);
-    if (turn === this.turn) this.say("offline");
+    if (turn !== this.turn) return -1;
+    const all = codecs ?? said.codecs;
+    const wrong = missing ?? all.filter((one) => !canTake(one));
+    const isShort = performance.now() - began < UNPLAYABLE_MS; // what played may have been another publisher's
+    if (!this.video.ended && isShort && wrong.length > 0) {
+      this.brokenHls = wrong.join();
+      return this.cannot(all, wrong);
+    }
+    this.say("offline");
     return this.wait();
   }
 
@@ -294,7 +304,7 @@ export class Player {
   }
 
   say(state, said = {}) {
-    const all = { ...said, note: this.note };
+    const all = { ...said, note: this.note, isSound: this.isSound };
     const words = JSON.stringify([state, all]);
     if (words === this.toldWords) return;
     this.toldWords = words;

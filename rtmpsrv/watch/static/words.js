@@ -15,6 +15,10 @@ const CODECS = [
   [/^ec-3/i, "E-AC-3"],
 ];
 const PICTURES = /^(avc|hvc1|hev1|av01|vp0|vvc|vvi)/i;
+/** How the server's sentence about a name begins that no channel can have. */
+export const BAD_NAME = /^invalid (application|channel|stream) name:\s*/i;
+/** [title, sentence] where sound is played, and no picture comes that can be in MP4. */
+export const SOUND_ONLY = ["Sound only", "No picture comes that a browser could play."];
 const LONGEST = 200; // characters of a server's own sentence
 
 /** Return the name of a codec as people know it. */
@@ -43,6 +47,7 @@ const STATES = {
   lost: ["No connection", "The server does not answer. Trying again."],
   busy: ["Please wait", "The server has no room for one more viewer right now. Trying again."],
   key: ["A key is needed", "This channel is only for those who have its key."],
+  name: ["No such channel", "A channel cannot have this name."],
   denied: ["No access", "This channel may not be watched from here."],
   codec: ["Cannot be played here", ""],
 };
@@ -52,13 +57,25 @@ export function inWords(state, said = {}) {
   const [title, sentence] = STATES[state];
   if (state === "codec" && said.codecs !== undefined) return [title, cannotPlay(said.codecs)];
   if (state === "key" && said.wasWrong) return ["The key does not fit", "It is wrong, or no longer good."];
-  return [title, said.sentence ? said.sentence.slice(0, LONGEST) : sentence];
+  if (state === "name") return [title, `${sentence} ${asSentence(said.sentence.replace(BAD_NAME, ""))}`];
+  return [title, said.sentence ? asSentence(said.sentence) : sentence];
+}
+
+/** Return the server's words with a capital and a full stop. */
+function asSentence(words) {
+  const text = words.slice(0, LONGEST);
+  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?)]$/.test(text) || words.length >= LONGEST ? "" : ".");
 }
 
 /** Say which part of a stream this browser cannot play. */
 export function cannotPlay(codecs) {
   const parts = codecs.map((one) => `${isPicture(one) ? "picture" : "sound"} is ${codecName(one)}`);
   return `The ${parts.join(" and the ")}, which this browser cannot play.`;
+}
+
+/** Say that the sound is left out, and why. */
+export function pictureOnly(codecs) {
+  return `${cannotPlay(codecs)} Picture only.`;
 }
 
 /** Return a delay in words. */
