@@ -10,7 +10,7 @@ from typing import Final
 
 from rtmpsrv.access import json_answer
 from rtmpsrv.access.facts import KINDS, STOP, UPDATE, Answer, Decision, Event, Message
-from rtmpsrv.access.tokens import callback_token
+from rtmpsrv.access.tokens import Claim, callback_token
 
 ANSWER_HEADER = "rtmp-answer"  # by which a backend says that its body counts
 
@@ -33,7 +33,7 @@ class JwtForm:
     def message(self, event: Event) -> Message:
         """Return the token as a header."""
         facts = event.facts
-        more: dict[str, str | int | None] = {}
+        more: dict[str, Claim] = {}
         if self.wants_facts:
             query = "&".join(text for text in (facts.query, facts.app_query) if text)
             more = {"query": query, "client_id": facts.id}
@@ -43,7 +43,7 @@ class JwtForm:
                 file = event.file
                 more |= {
                     "file": file.name,
-                    "seconds": int(file.seconds),
+                    "seconds": round(file.seconds, 3),
                     "bytes": file.bytes,
                     "reason": file.reason,
                 }

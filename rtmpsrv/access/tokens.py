@@ -17,7 +17,7 @@ CONTROL_LIFETIME_S = 3600  # docs/control.md, "Connection"
 DEFAULT_CALLBACK_SUBJECT = "rtmp_event"
 CONTROL_SUBJECT = "rtmp-control"
 
-Claim = str | int | None
+Claim = str | int | float | None
 
 
 def sign(claims: Mapping[str, Claim], secret: str) -> str:

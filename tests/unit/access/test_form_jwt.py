@@ -27,9 +27,9 @@ def test_with_more_events_the_query_and_the_connection_are_told() -> None:
     play = claims(True, Event("play", "news", KEY, "192.0.2.1", None, FACTS))
     assert (play["event"], play["query"], play["client_id"]) == ("play", "a=1&b=2", "4711")
     assert (len(play), play["client_ip"]) == (TEN + 2, "192.0.2.1")
-    file = RecordedFile("/r", "a.flv", 7.9, 10, "time")
+    file = RecordedFile("/r", "a.flv", 7.9004, 10, "time")
     done = claims(True, Event("record_done", "news", KEY, "192.0.2.1", "s1", FACTS, file=file))
-    assert [done[one] for one in ("file", "seconds", "bytes", "reason")] == ["a.flv", 7, 10, "time"]
+    assert [done[one] for one in ("file", "seconds", "bytes", "reason")] == ["a.flv", 7.9, 10, "time"]
     update = claims(True, Event("update", "news", KEY, "192.0.2.1", "s1", FACTS, True, 31))
     assert update["seconds"] == 31
     assert claims(True, Event("stop", "news", KEY, "192.0.2.1", "s1"))["query"] == ""
