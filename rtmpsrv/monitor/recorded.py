@@ -105,8 +105,9 @@ def recording(recordings: Recordings, channel: str) -> RecordingValue | None:
     }
 
 
-def file_value(entry: Entry, worker: str) -> FileValue:
-    """Return a file as it is told of."""
+def file_value(entry: Entry, worker: str, running: Mapping[str, Any] | None = None) -> FileValue:
+    """Return a file as it is told of; of the one that is written now `running` knows how long it is."""
+    now = running if running is not None and running.get("file") == entry.file else {}
     return {
         "worker": worker,
         "file": clean(entry.file),
@@ -115,8 +116,8 @@ def file_value(entry: Entry, worker: str) -> FileValue:
         "whole": entry.state == DONE,
         "began_at": entry.start,
         "ended_at": entry.end or None,
-        "seconds": entry.seconds,
-        "size_bytes": entry.bytes,
+        "seconds": round(now.get("seconds", entry.seconds), 3),
+        "size_bytes": now.get("bytes", entry.bytes),
         "reason": clean(entry.reason),
     }
 

@@ -171,7 +171,8 @@ class Report:
         Raises OSError.
         """
         entries = self._in_turns(self._recordings.entries(channel))
-        return [file_value(entry, self._worker) for entry in entries]
+        running = self._recordings.running
+        return [file_value(one, self._worker, None if one.end else running(one.channel)) for one in entries]
 
     # --- private ----------------------------------------------------------------------------------
 

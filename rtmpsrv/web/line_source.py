@@ -124,9 +124,13 @@ class LineSource:
         return _gathered(sorted(dict(_all_of(answers)).items()), answers)
 
     def files(self, channel: str) -> Gathered[FileValue]:
-        """Return the files of recordings, the oldest first; processes that serve have one folder."""
+        """Return the files of recordings, the oldest first; processes that serve have one folder.
+
+        Of a file that is written now the process that does so says the most.
+        """
         answers = self._ask("files", channel)
-        found: dict[str, FileValue] = {one["file"]: one for one in _all_of(answers)}
+        told = sorted(_all_of(answers), key=lambda one: one["size_bytes"])
+        found: dict[str, FileValue] = {one["file"]: one for one in told}
         in_order = sorted(found.values(), key=lambda one: (one["began_at"], one["file"]))
         return _gathered(in_order, answers)
 

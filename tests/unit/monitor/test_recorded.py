@@ -59,3 +59,10 @@ def test_files() -> None:
     }  # fmt: skip
     value = file_value(Entry(RECORDING, "a/2.flv", "a", start=12.0), "")
     assert (value["whole"], value["ended_at"]) == (False, None)
+
+
+def test_the_file_that_is_written_now_is_as_long_as_it_is_by_now() -> None:
+    value = file_value(Entry(RECORDING, "a/1.mp4", "a", start=12.0), "", NOW)
+    assert (value["whole"], value["seconds"], value["size_bytes"]) == (False, 2.0, 5)
+    left = file_value(Entry(RECORDING, "a/0.mp4", "a", start=12.0), "", NOW)
+    assert (left["seconds"], left["size_bytes"]) == (0.0, 0)  # of a process that was killed

@@ -222,6 +222,13 @@ def test_files_of_one_folder_are_told_of_once_and_in_order() -> None:
     assert line.asked == [("files", ("",))]
 
 
+def test_of_a_file_that_is_written_its_own_process_tells() -> None:
+    written, elsewhere = [values.file_of("a", whole=False, size_bytes=size) for size in (9, 0)]
+    for answers in ([written], [elsewhere]), ([elsewhere], [written]):
+        source, _line = source_of({"w1": packed(answers[0]), "w2": packed(answers[1])})
+        assert source.files("").values == [written]
+
+
 def test_recording_is_asked_of_all_and_done_where_the_channel_is() -> None:
     source, line = source_of({"w1": packed(False), "w2": packed(True), "w3": None})
     done = source.record("a", True, "flv")
