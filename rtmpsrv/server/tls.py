@@ -20,6 +20,7 @@ from .parts import ServerParts
 from .tally import TLS
 from .transport import coalesce, has_left, has_unread, limit_unsent
 
+MAX_PLAIN_BYTES = 4096  # that are read of a request without TLS
 RECORD_BYTES = 16384  # most that a TLS record carries, RFC 8446 5.1
 # Most that one read decrypts: a peer may send a record for each byte, and each costs some 5 us.
 RECORDS_PER_READ = 64
@@ -176,6 +177,7 @@ class TlsListener(Listener):
 
     prefix = "SERVER:TLS"
     secure = True
+    plain_answer = b""  # to who speaks no TLS, and in the letters of HTTP
 
     def __init__(
         self,
@@ -205,9 +207,14 @@ class TlsListener(Listener):
         try:
             # Not the socket's own timeout: that starts again with each byte of a slow peer.
             with gevent.Timeout(left_s, TimeoutError(f"no TLS handshake within {limit_s:g} s")):
-                if _says_nothing(sock):
+                first = _first_byte(sock)
+                if not first:
                     self.log.debug("%s connected and left without a byte", address)
                     return None
+                if self.plain_answer and first.isalpha():
+                    sock.recv(MAX_PLAIN_BYTES)  # what is unread at a close takes the answer with it
+                    sock.sendall(self.plain_answer)
+                    raise ConnectionError("plain HTTP")
                 assert self.context is not None, "nobody listens without one"
                 tls = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
                 tls.do_handshake()
@@ -224,12 +231,12 @@ class TlsListener(Listener):
         return opened
 
 
-def _says_nothing(sock: gsocket.socket) -> bool:
-    """Wait for the first byte; True when the peer leaves without one, as probes do."""
+def _first_byte(sock: gsocket.socket) -> bytes:
+    """Wait for the first byte, and leave it there; nothing when the peer leaves without one, as probes do."""
     try:
-        return not sock.recv(1, gsocket.MSG_PEEK)
+        return sock.recv(1, gsocket.MSG_PEEK)
     except ConnectionError:
-        return True
+        return b""
 
 
 def _reason(exc: OSError) -> str:

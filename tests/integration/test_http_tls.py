@@ -106,7 +106,6 @@ def test_a_new_certificate_is_for_newcomers_and_cuts_nobody(https: Https) -> Non
             assert other.status == GOOD
 
 
-def test_who_speaks_no_tls_is_refused(https: Https) -> None:
+def test_who_speaks_no_tls_is_told_so(https: Https) -> None:
     answer = run(system_tool("curl"), "-sS", f"http://127.0.0.1:{https.port}/live")
-    assert answer.returncode != 0
-    assert "HTTP/1.1" not in answer.stdout
+    assert answer.stdout == "This port speaks HTTPS: begin the address with https://\n"

@@ -19,6 +19,7 @@ from ..listener import Listener
 from ..session_state import Frozen
 from ..tls import TlsListener
 from ..transport import has_left
+from .answers import TEXT, head
 from .routes import ANY
 from .site import Site
 from .state import HttpState, begin
@@ -32,6 +33,12 @@ KEEPALIVE: Final = (
 )
 
 MAX_QUEUED: Final = 16
+_NO_TLS: Final = b"This port speaks HTTPS: begin the address with https://\n"
+_OF_NO_TLS: Final = (
+    ("Content-Type", TEXT),
+    ("Content-Length", str(len(_NO_TLS))),
+    ("Connection", "close"),
+)
 _INFO: Final = struct.Struct("=24xI")
 
 
@@ -115,3 +122,4 @@ class HttpTlsListener(_Door, TlsListener):
     """The port with TLS."""
 
     prefix = "SERVER:HTTPS"
+    plain_answer = head(400, _OF_NO_TLS) + _NO_TLS

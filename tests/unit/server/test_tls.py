@@ -358,6 +358,21 @@ def test_bytes_that_are_not_tls_end_the_connection_with_a_line(
     far.close()
 
 
+def test_who_speaks_plain_http_is_answered_where_that_is_understood(
+    listening: Listening, lines: Callable[[], list[str]]
+) -> None:
+    listener = listening(5.0)
+    listener.plain_answer = b"use https\n"
+    near, far = socket.socketpair()
+    far.settimeout(5)
+    far.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    assert listener._open(near, "192.0.2.1", monotonic()) is None
+    assert far.recv(100) == b"use https\n"
+    assert far.recv(100) == b""
+    far.close()
+    assert lines()[0] == "DEBUG TLS handshake failed with 192.0.2.1: plain HTTP"
+
+
 @pytest.mark.parametrize("resets", [False, True])
 def test_a_probe_that_says_nothing_is_a_line_of_debug(
     listening: Listening, resets: bool, lines: Callable[[], list[str]]
