@@ -388,6 +388,7 @@ def test_states_and_codecs_have_words(browser: Browser, stage: WatchStage) -> No
           m.inWords("busy")[0],
           m.inWords("codec", { sentence: "x".repeat(999) })[1].length,
           m.delayInWords(12.4),
+          m.inWords("codec", { sentence: "H263 and SPEEX cannot be in MP4" })[1],
         ];
         """,
     )
@@ -401,4 +402,5 @@ def test_states_and_codecs_have_words(browser: Browser, stage: WatchStage) -> No
         "Please wait",
         200,
         "12 s",
+        "The stream is H263 and SPEEX, which no browser plays.",
     ]

@@ -57,6 +57,8 @@ export function inWords(state, said = {}) {
   const [title, sentence] = STATES[state];
   if (state === "codec" && said.codecs !== undefined) return [title, cannotPlay(said.codecs)];
   if (state === "key" && said.wasWrong) return ["The key does not fit", "It is wrong, or no longer good."];
+  const old = /^(.+) cannot be in MP4$/.exec(said.sentence ?? "");
+  if (state === "codec" && old !== null) return [title, `The stream is ${old[1].slice(0, LONGEST)}, which no browser plays.`];
   if (state === "name") return [title, `${sentence} ${asSentence(said.sentence.replace(BAD_NAME, ""))}`];
   return [title, said.sentence ? asSentence(said.sentence) : sentence];
 }
