@@ -21,6 +21,7 @@ from .flv_file import Headers, Patch
 
 SUFFIX: Final = ".mp4"
 FRAGMENT_MS: Final = 1000  # or half of it, before a keyframe
+FRAGMENT_BYTES: Final = 4 << 20  # what is held of any stream, whatever times its frames have, but one frame
 USUAL_MS: Final = 40  # a frame's duration where nothing follows
 HEAD_SIZE: Final = 8
 MAX_BOX: Final = 1 << 31  # what we write is far below
@@ -77,7 +78,8 @@ class Mp4File:
             return b""
         begun = self._begun(now)
         self._collect()
-        if not any(self._is_due(number, track.waiting) for number, track in self._tracks.items()):
+        is_much = self._held >= FRAGMENT_BYTES
+        if not is_much and not any(self._is_due(number, one.waiting) for number, one in self._tracks.items()):
             return begun
         return begun + self._fragment()
 

@@ -10,7 +10,7 @@ from rtmpsrv.errors import MediaLost, MediaRefused
 from rtmpsrv.media import mp4
 from rtmpsrv.media.mp4_source import Question
 from rtmpsrv.record import mp4_file
-from rtmpsrv.record.mp4_file import AGAIN_S, Mp4File, Scan
+from rtmpsrv.record.mp4_file import AGAIN_S, FRAGMENT_BYTES, Mp4File, Scan
 from tests.unit.live.stage import AAC, AVC, AVC_2, HEADERS, inter, key, tone
 
 FORCE = ((8, AAC[3]), (9, AVC[3]))
@@ -249,6 +249,25 @@ def test_what_waits_is_counted() -> None:
     assert 0 < file.held <= sum(len(message[3]) for message in messages)
     file.end()
     assert file.held == 0
+
+
+def test_frames_of_one_moment_are_not_kept_until_time_goes_on() -> None:
+    file, size = Maker().file(), 1 << 20
+    data = sent(file, *second()[:2])
+    for number in range(40):
+        data += sent(file, _ordered(inter(str(number) * (size // len(str(number))), 0)))
+        assert file.held <= FRAGMENT_BYTES + size
+    data += file.end()
+    assert len(data) > 39 * size
+    assert scanned(data).end_ms == 41
+
+
+def test_newest_frame_is_kept_however_large() -> None:
+    file = Maker().file()
+    data = sent(file, *second()[:2], _ordered(inter("x" * FRAGMENT_BYTES, 10)), _ordered(inter("y", 20)))
+    assert data.count(b"moof") == 2
+    assert data.count(b"x" * FRAGMENT_BYTES) == 1
+    assert file.held < 1000
 
 
 def test_sound_is_written_while_no_pictures_come() -> None:
