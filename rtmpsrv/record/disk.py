@@ -19,6 +19,7 @@ from .names import INDEX, PART, is_below
 FILE_MODE: Final = 0o640
 FOLDER_MODE: Final = 0o750
 MAX_SAME: Final = 1000  # files of one name, told apart by a counter
+MAX_TRIES: Final = 10  # to make a file while somebody removes the folder, which is empty, again and again
 MAX_INDEX_BYTES: Final = 64 << 20  # read at one go; older lines are passed over
 MIN_FREE: Final = 1 << 30  # bytes; or a share, of a small file system
 MIN_FREE_SHARE: Final = 20  # a twentieth
@@ -84,22 +85,10 @@ class Folder:
     def create(self, name: str, suffix: str) -> OpenFile:
         """Make a file that nobody has, under a name that says that it is not whole. Raises OSError."""
         self.check_room()
-        with self._parent(name, make=True) as (folder, last):
-            for number in range(1, MAX_SAME + 1):
-                counted = last if number == 1 else f"{last}_{number}"
-                try:
-                    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _PLAIN
-                    fd = os.open(counted + suffix + PART, flags, FILE_MODE, dir_fd=folder)
-                except FileExistsError:
-                    continue
-                if _exists(counted + suffix, folder):  # looked at only now that nobody else can make it
-                    os.close(fd)
-                    os.unlink(counted + suffix + PART, dir_fd=folder)
-                    continue
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it is in use while we live
-                parent, slash, _ = name.rpartition("/")
-                return OpenFile(parent + slash + counted + suffix, fd)
-        raise OSError(errno.EEXIST, "too many files of one name", name)
+        for _ in range(1, MAX_TRIES):
+            with suppress(FileNotFoundError):
+                return self._create(name, suffix)
+        return self._create(name, suffix)
 
     def take(self, name: str) -> OpenFile | None:
         """Open a file that was left unfinished; None where somebody writes it.
@@ -231,6 +220,24 @@ class Folder:
             except OSError:
                 os.unlink(INDEX + PART, dir_fd=self._fd)
                 raise
+
+    def _create(self, name: str, suffix: str) -> OpenFile:
+        with self._parent(name, make=True) as (folder, last):
+            for number in range(1, MAX_SAME + 1):
+                counted = last if number == 1 else f"{last}_{number}"
+                try:
+                    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _PLAIN
+                    fd = os.open(counted + suffix + PART, flags, FILE_MODE, dir_fd=folder)
+                except FileExistsError:
+                    continue
+                if _exists(counted + suffix, folder):  # looked at only now that nobody else can make it
+                    os.close(fd)
+                    os.unlink(counted + suffix + PART, dir_fd=folder)
+                    continue
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it is in use while we live
+                parent, slash, _ = name.rpartition("/")
+                return OpenFile(parent + slash + counted + suffix, fd)
+        raise OSError(errno.EEXIST, "too many files of one name", name)
 
     @contextmanager
     def _index(self, flags: int) -> Iterator[int]:

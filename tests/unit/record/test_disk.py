@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,6 +114,34 @@ def test_deleted_file_takes_its_empty_folders_along(folder: Folder) -> None:
     assert folder.remove("a/2.flv")
     assert os.listdir(folder.path) == []
     assert not folder.remove("2.flv")
+
+
+def removing(folder: Folder, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Let somebody remove the folder `a` between two steps of who makes a file in it."""
+    real, left = os.open, [times]
+
+    def opened(path: str, *args: Any, **kwargs: Any) -> int:
+        if path.endswith(".part") and left[0]:
+            left[0] -= 1
+            os.rmdir(Path(folder.path) / "a")
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", opened)
+
+
+def test_file_is_made_while_its_empty_folder_is_removed(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removing(folder, monkeypatch, disk.MAX_TRIES - 1)
+    file = folder.create("a/b", ".flv")
+    assert (Path(folder.path) / "a" / "b.flv.part").exists()
+    file.close()
+
+
+def test_file_is_not_tried_to_be_made_for_ever(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    removing(folder, monkeypatch, disk.MAX_TRIES)
+    with pytest.raises(FileNotFoundError):
+        folder.create("a/b", ".flv")
 
 
 def test_no_room_is_told_before_the_disk_is_full(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
