@@ -17,16 +17,17 @@ from rtmpsrv.av.mp4_shelf import Memory
 from rtmpsrv.av.mp4_viewer import Viewer
 from rtmpsrv.av.viewing import Channel, Reply, Request
 from rtmpsrv.log import Logger
-from rtmpsrv.media.mp4_source import MAX_TRACKS, Selection
+from rtmpsrv.media.mp4_source import EVERYTHING, MAX_TRACKS, Selection
 
 WAIT_S: Final = 50.0  # for a publisher; proxies end a request without an answer after a minute
-MAX_SELECTIONS: Final = 6  # of one channel that are made at the same time
+MAX_SELECTIONS: Final = 6  # of one channel that are made at the same time, beside the usual one
 UNSUITABLE: Final = 415  # Unsupported Media Type
 OF_WEBSOCKETS: Final = 4000  # the close code is this and the status
 _TEXT: Final = "text/plain; charset=utf-8"
 _NO: Final = frozenset({"no", "0", "false", "off"})
 _YES: Final = frozenset({"", "yes", "1", "true", "on"})
 _AGAIN: Final = (("Retry-After", "1"),)
+_TOO_MANY: Final = "Too many ask for different tracks of this channel."
 
 
 class Mp4Site:
@@ -48,9 +49,14 @@ class Mp4Site:
         if selection is None:
             reply.send(400, b"audio is a number or no, video is yes or no, and not both are no.\n", _TEXT)
             return
-        maker = self._maker(request.admit().name, selection)
-        if maker is None:
-            reply.send(503, b"Too many ask for different tracks of this channel.\n", _TEXT, _AGAIN)
+        channel = request.admit().name
+        if request.is_websocket:
+            reply.accept()  # before there is a maker: this may fail, and one that nobody joins never ends
+        maker = self._maker(channel, selection)
+        if maker is None and request.is_websocket:
+            reply.close(OF_WEBSOCKETS + 503, _TOO_MANY)
+        elif maker is None:
+            reply.send(503, f"{_TOO_MANY}\n".encode(), _TEXT, _AGAIN)
         elif request.is_websocket:
             self._converse(maker, reply)
         else:
@@ -75,12 +81,14 @@ class Mp4Site:
     # --- private ----------------------------------------------------------------------------------
 
     def _maker(self, channel: str, selection: Selection) -> LiveMp4 | None:
-        by_selection = self._makers.setdefault(channel, {})
+        """Return one, which is to be joined at once: it leaves by its end. None: there are too many."""
+        by_selection = self._makers.get(channel, {})
         maker = by_selection.get(selection)
         if maker is None:
-            if len(by_selection) >= MAX_SELECTIONS:
+            others = len(by_selection.keys() - {EVERYTHING})
+            if others >= MAX_SELECTIONS and selection != EVERYTHING:
                 return None
-            maker = by_selection[selection] = LiveMp4(
+            maker = self._makers.setdefault(channel, by_selection)[selection] = LiveMp4(
                 lambda notify, place: self._channel(channel).subscribe(notify, place),
                 selection,
                 self._first_parts,
@@ -117,7 +125,6 @@ class Mp4Site:
             maker.leave(viewer)
 
     def _converse(self, maker: LiveMp4, reply: Reply) -> None:
-        reply.accept()
         while True:
             viewer = maker.join()
             try:

@@ -140,13 +140,35 @@ def test_a_query_that_says_nothing_is_refused() -> None:
     assert [one[:2] for one in stage.reply.said] == [("send", 400)]
 
 
-def test_only_so_many_selections_of_a_channel_are_made() -> None:
+def test_only_so_many_selections_of_a_channel_are_made_beside_the_usual_one() -> None:
     stage = Stage()
-    running = [stage.ask(audio=str(number)) for number in range(MAX_SELECTIONS)]
+    running = [stage.ask(audio=str(number)) for number in range(2, 2 + MAX_SELECTIONS)]
     stage.ask(video="no").get(timeout=5)
+    stage.ask(is_websocket=True, video="no").get(timeout=5)
 
-    assert [one[:2] for one in stage.reply.said] == [("send", 503)]
+    too_many = "Too many ask for different tracks of this channel."
+    assert [one[:3] for one in stage.reply.said] == [
+        ("send", 503, f"{too_many}\n".encode()),
+        ("accept",),
+        ("close", 4503, too_many),
+    ]
     assert stage.site.describe()["makers"] == MAX_SELECTIONS
+    running.append(stage.ask())
+    assert stage.site.describe() == {"makers": MAX_SELECTIONS + 1, "viewers": MAX_SELECTIONS + 1}
     stage.site.close()
     gevent.joinall(running, timeout=5)
     assert stage.site.describe()["makers"] == 0
+
+
+def test_what_is_no_websocket_costs_no_place() -> None:
+    class Refusing(Reply):
+        def accept(self) -> None:
+            raise PeerLost("this is no request for a WebSocket")
+
+    stage = Stage()
+    stage.reply = Refusing()
+    for number in range(2, 2 + MAX_SELECTIONS):
+        with pytest.raises(PeerLost):
+            stage.ask(is_websocket=True, audio=str(number)).get(timeout=5)
+
+    assert stage.site._makers == {}
