@@ -254,9 +254,12 @@ class LiveMp4:
     def _make(self) -> None:
         """Give all viewers what has come."""
         source = self._source
-        if source is None or self._refusal:
+        if source is None:
             return
-        if self._movie is None and not (source.ready(self._now()) and self._begin(source)):
+        if self._refusal:
+            source.samples()  # are kept for nobody
+            return
+        if self._movie is None and not self._has_begun(source):
             # Not this one's any more, where that took a while.
             self._memory.hold(WINDOWS, self, source.waiting_bytes if self._source is source else 0)
             return
@@ -269,6 +272,11 @@ class LiveMp4:
             for viewer in self.viewers:
                 viewer.news.set()
 
+    def _has_begun(self, source: Mp4Source) -> bool:
+        """Tell whether there is a movie, which may begin now. Blocks for seconds."""
+        self._memory.hold(WINDOWS, self, source.waiting_bytes)  # while others wait; may drop it
+        return self._source is source and source.ready(self._now()) and self._begin(source)
+
     def _begin(self, source: Mp4Source) -> bool:
         """Ask for the first part, and show it to all; False where there is none. Blocks for seconds."""
         try:
@@ -276,6 +284,8 @@ class LiveMp4:
             init = self._init_of(source)
         except MediaRefused as exc:
             self._refusal, self._refused_at = str(exc), self._now()
+            source.has_begun()  # nobody asks about these frames again
+            source.samples()
             for viewer in list(self.viewers):
                 self._show(viewer)
             return False

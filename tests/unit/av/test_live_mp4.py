@@ -211,6 +211,24 @@ def test_a_refusal_is_told_to_all_until_something_else_is_sent() -> None:
     stage.maker.close()
 
 
+def test_what_was_refused_is_not_kept() -> None:
+    stage = Stage(linger_s=60.0)
+    stage.failure = MediaRefused("it cannot be")
+    viewer = stage.join()
+    stage.source.send(BEGAN, START)
+    until(lambda: viewer.is_over)
+    source = stage.maker._source
+    assert source is not None
+    assert (source.waiting_bytes, stage.memory.held) == (0, {})
+
+    stage.source.send(batch((VIDEO, 40, INTER)), batch((VIDEO, 80, KEY), (AUDIO, 80, TONE)))
+    until(lambda: not stage.source.items)
+
+    assert stage.maker._source is source
+    assert (source.waiting_bytes, stage.memory.held) == (0, {})
+    stage.maker.close()
+
+
 def test_a_refusal_is_looked_into_again_after_a_while() -> None:
     stage = Stage(linger_s=60.0)
     stage.failure = MediaRefused("a broken frame")
@@ -371,6 +389,30 @@ def test_what_waits_for_a_first_part_is_counted_and_can_be_dropped(monkeypatch: 
     stage.maker.close()
     stage.maker.leave(viewer)
     assert stage.memory.held == {}
+
+
+def test_what_waits_is_counted_while_the_process_is_asked() -> None:
+    stage = Stage()
+    held: list[int] = []
+    stage.during = lambda: held.append(stage.memory.used)
+    viewer = stage.join()
+    stage.source.send(BEGAN, START)
+
+    begun(viewer)
+
+    assert held == [2 * len(b"keytone")]
+    stage.maker.close()
+
+
+def test_what_is_dropped_as_it_is_counted_is_not_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage()
+    stage.join()
+    monkeypatch.setattr(stage.memory, "hold", lambda kind, holder, count: count and holder.drop("too much"))
+    stage.source.send(BEGAN, START)
+    until(lambda: not stage.source.items)
+
+    assert (stage.maker._source, stage.asked) == (None, [])
+    stage.maker.close()
 
 
 def test_an_answer_about_what_was_dropped_meanwhile_is_none() -> None:
