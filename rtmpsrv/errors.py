@@ -18,6 +18,7 @@
     |-- HandleClosed           a registration, or a client of one, has given its last message
     |-- MediaRefused         a stream cannot be had in a form; the text is a sentence for whoever asked
     |-- MediaLost            the process that makes first parts and pictures died or was late: ask again
+    |   `-- MediaBusy            too many wait for it, which says nothing of this stream
     `-- CannotMove             a session cannot be handed over now, or ever; it goes on where it is
 
 Anything else that comes out of this package is a bug.
@@ -131,6 +132,10 @@ class MediaRefused(RtmpsrvError):
 
 class MediaLost(RtmpsrvError):
     """There is no first part or picture now: the process that makes them died or was late. Ask again."""
+
+
+class MediaBusy(MediaLost):
+    """Too many wait for a first part or a picture; this stream has nothing to do with it. Ask again."""
 
 
 class CannotMove(RtmpsrvError):

@@ -15,7 +15,7 @@ from gevent.event import Event
 
 from rtmpsrv.av.mp4_shelf import Memory, Shelf
 from rtmpsrv.av.mp4_viewer import Movie, Viewer
-from rtmpsrv.errors import MediaLost, MediaRefused
+from rtmpsrv.errors import MediaBusy, MediaLost, MediaRefused
 from rtmpsrv.live.budget import WINDOWS
 from rtmpsrv.live.reading import NOWHERE, Batch, Began, Item, Lost, Over, Place
 from rtmpsrv.log import Logger
@@ -288,6 +288,9 @@ class LiveMp4:
             source.samples()
             for viewer in list(self.viewers):
                 self._show(viewer)
+            return False
+        except MediaBusy:
+            self._ask_at = self._now() + AGAIN_S
             return False
         except MediaLost:  # whoever asks has logged it
             self._ask_at = self._now() + self._again_s

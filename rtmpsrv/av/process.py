@@ -13,13 +13,13 @@ from contextlib import suppress
 from hashlib import blake2b
 from importlib.util import find_spec
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import gevent
 from gevent import socket as gsocket
-from gevent.lock import Semaphore
 
-from rtmpsrv.errors import MediaLost, MediaRefused
+from rtmpsrv.av.turns import Turns
+from rtmpsrv.errors import MediaBusy, MediaLost, MediaRefused
 from rtmpsrv.log import Logger
 from rtmpsrv.media.mp4_source import Question
 from rtmpsrv.monitor.spawning import Spawned, spawn
@@ -33,8 +33,7 @@ DEADLINE_S: Final = 5.0  # for an answer
 THERE_S: Final = 2.0  # to say that it is there
 IDLE_S: Final = 60.0  # without a question; then it ends
 REAP_S: Final = 2.0
-MAX_WAITING: Final = 100  # that wait for their turn
-MAX_WAITING_BYTES: Final = 64 << 20  # of their questions: nobody else counts these
+USUAL_BYTES: Final = 1 << 20  # of a question; what is larger takes its time
 BLAME_S: Final = 10.0  # for how long what ended it is not asked again
 MAX_BLAMED: Final = 100
 MAX_ANSWER_BYTES: Final = 8 << 20
@@ -45,6 +44,21 @@ BLOCKED: Final = (
 # All that it is told of the environment: no secret is among these.
 _TOLD: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 MISSING: Final = "PyAV is not installed on this server (pip install rtmpsrv[web])"
+
+
+class Line(NamedTuple):
+    """Those who wait for answers of one kind."""
+
+    rank: int  # which line comes first
+    most: int  # that wait
+    most_bytes: int  # of their questions: nobody else counts these
+
+
+# Somebody waits for a first part to begin at all; and no line fills up for another's sake.
+USUAL: Final = Line(0, 100, 32 << 20)
+LARGE: Final = Line(1, 100, 32 << 20)
+PICTURES: Final = Line(2, 32, 16 << 20)
+LINES: Final = (USUAL, LARGE, PICTURES)
 
 
 class AvProcess:
@@ -65,11 +79,10 @@ class AvProcess:
         self._command = command
         self._idle_s = idle_s
         self._deadline_s = deadline_s
-        self._turn = Semaphore(1)
+        self._turns = Turns(len(LINES))
         self._warming: gevent.Greenlet[[], None] | None = None
         self._start_at = 0.0  # not before
-        self._waiting = 0
-        self._waiting_bytes = 0
+        self._waiting: dict[Line, list[int]] = {line: [] for line in LINES}  # the bytes of each
         self._running: _Running | None = None
         self._asked_at = 0.0
         self._resting: gevent.Greenlet[[_Running], None] | None = None
@@ -81,22 +94,27 @@ class AvProcess:
         """Its number; None while there is none."""
         return self._running.pid if self._running is not None else None
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for an answer."""
+        return sum(map(len, self._waiting.values()))
+
     def warm(self) -> None:
         """Start it, if need be: a question will come soon. Never blocks."""
-        if self._warming is None and not self._waiting and not self._closed:
+        if self._warming is None and not self.waiting and not self._closed:
             self._warming = gevent.spawn(self._warm)
 
     def init(self, question: Question) -> bytes:
-        """Return the first part of an MP4. Blocks for seconds at most. Raises MediaRefused, MediaLost."""
-        return self._ask("init", question)
+        """Return the first part of an MP4. Blocks for seconds. Raises MediaRefused, MediaLost, MediaBusy."""
+        return self._ask("init", question, USUAL if _size(question) <= USUAL_BYTES else LARGE)
 
     def picture(self, question: Question) -> bytes:
-        """Return a JPEG of a keyframe. Blocks for seconds at most. Raises MediaRefused, MediaLost."""
-        return self._ask("picture", question)
+        """Return a JPEG of a keyframe. Blocks for seconds. Raises MediaRefused, MediaLost, MediaBusy."""
+        return self._ask("picture", question, PICTURES)
 
     def describe(self) -> dict[str, Any]:
         """Return what an operator may want to know."""
-        return {"pid": self.pid, "questions": self.questions, "ended": self.ended, "waiting": self._waiting}
+        return {"pid": self.pid, "questions": self.questions, "ended": self.ended, "waiting": self.waiting}
 
     def close(self) -> None:
         """End it; who waits gets MediaLost. Idempotent. Blocks for seconds at most."""
@@ -109,18 +127,16 @@ class AvProcess:
 
     # --- private ----------------------------------------------------------------------------------
 
-    def _ask(self, name: str, question: Question) -> bytes:
-        size = sum([len(asked.config) + len(asked.frame) for asked in question.tracks])
-        if self._waiting >= MAX_WAITING or (self._waiting and self._waiting_bytes + size > MAX_WAITING_BYTES):
-            raise MediaLost("too many wait for a first part or a picture")
-        self._waiting += 1
-        self._waiting_bytes += size
+    def _ask(self, name: str, question: Question, line: Line) -> bytes:
+        size, waiting = _size(question), self._waiting[line]
+        if len(waiting) >= line.most or (waiting and sum(waiting) + size > line.most_bytes):
+            raise MediaBusy("too many wait for a first part or a picture")
+        waiting.append(size)
         try:
-            with self._turn:
+            with self._turns.take(line.rank):
                 answer = self._answer(name, question)
         finally:
-            self._waiting -= 1
-            self._waiting_bytes -= size
+            waiting.remove(size)
         good, found = answer
         if not good:
             raise MediaRefused(str(found))
@@ -137,7 +153,10 @@ class AvProcess:
         except NoAnswer as exc:
             self._blame(_hash(name, question), now)
             raise MediaLost("FFmpeg's process does not answer what this stream sends") from exc
-        except CallLost:
+        except CallLost as lost:
+            if name == "picture":  # others wait
+                self._blame(_hash(name, question), now)
+                raise MediaLost("FFmpeg's process ended at what this stream sends") from lost
             try:  # it may have died of something else, just before
                 answer = self._told(name, question)
             except CallLost as exc:
@@ -164,7 +183,7 @@ class AvProcess:
     def _warm(self) -> None:
         """The top of a greenlet."""
         try:
-            with suppress(MediaLost, MediaRefused), self._turn:
+            with suppress(MediaLost, MediaRefused), self._turns.take(USUAL.rank):
                 self._started()
                 self._asked_at = monotonic()
         finally:
@@ -213,7 +232,7 @@ class AvProcess:
             if left_s > 0:
                 gevent.sleep(left_s)
                 continue
-            with self._turn:
+            with self._turns.take(PICTURES.rank):
                 if self._running is running and monotonic() >= self._asked_at + self._idle_s:
                     self._end("nobody asks")
 
@@ -260,6 +279,10 @@ class _Running:
         self._process.kill()
         self._process.reap(REAP_S)
         self._reading.kill()
+
+
+def _size(question: Question) -> int:
+    return sum([len(asked.config) + len(asked.frame) for asked in question.tracks])
 
 
 def _hash(name: str, question: Question) -> bytes:

@@ -68,7 +68,9 @@ class StillSite:
         if still.jpeg:
             reply.send(200, still.jpeg, "image/jpeg", (("Cache-Control", f"private, max-age={EVERY_S:g}"),))
         else:
-            reply.send(still.status, f"{still.why}\n".encode(), _TEXT, (("Cache-Control", "no-store"),))
+            again = (("Retry-After", f"{EVERY_S:g}"),) if still.status == 503 else ()
+            headers = (("Cache-Control", "no-store"), *again)
+            reply.send(still.status, f"{still.why}\n".encode(), _TEXT, headers)
 
     def describe(self) -> dict[str, Any]:
         """Return what an operator may want to know."""

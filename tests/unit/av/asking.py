@@ -101,10 +101,12 @@ class Reply:
         self.left = Event()
         self.news = Event()
         self.said: list[tuple[object, ...]] = []
+        self.headers: list[tuple[str, str]] = []  # of all answers
 
     def send(
         self, status: int, body: bytes = b"", type: str = "", headers: Sequence[tuple[str, str]] = ()
     ) -> None:
+        self.headers += headers
         self._say("send", status, body, type)
 
     def begin(self, status: int, type: str, headers: Sequence[tuple[str, str]] = ()) -> None:

@@ -10,7 +10,7 @@ from rtmpsrv import log
 from rtmpsrv.av import live_mp4
 from rtmpsrv.av.live_mp4 import LiveMp4
 from rtmpsrv.av.mp4_viewer import Viewer
-from rtmpsrv.errors import MediaLost, MediaRefused
+from rtmpsrv.errors import MediaBusy, MediaLost, MediaRefused
 from rtmpsrv.live.reading import NOWHERE, Batch, Began, Item, Lost, Over, Spliced
 from rtmpsrv.media.mp4_source import EVERYTHING, SETTLE_S, Question
 from rtmpsrv.protocol.messages import AUDIO, VIDEO
@@ -348,12 +348,19 @@ def test_what_changes_all_the_time_is_asked_about_once_a_second(monkeypatch: pyt
     stage.maker.close()
 
 
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (MediaLost("it died"), [1, 2, 4, 8, 16, 32, 60, 60, 60]),
+        (MediaBusy("others wait"), [1] * 9),
+    ],
+)
 def test_what_ends_the_process_again_and_again_is_asked_about_ever_less(
-    monkeypatch: pytest.MonkeyPatch,
+    failure: Exception, expected: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_mp4, "UNSETTLED_S", 0.001)
     stage = Stage()
-    stage.failure = MediaLost("it died")
+    stage.failure = failure
     stage.join()
     stage.source.send(BEGAN, START)
     waits = []
@@ -362,7 +369,7 @@ def test_what_ends_the_process_again_and_again_is_asked_about_ever_less(
         waits.append(stage.maker._ask_at - stage.now)
         stage.now = stage.maker._ask_at
 
-    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert waits == expected
     stage.maker.close()
 
 

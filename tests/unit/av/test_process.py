@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from collections.abc import Callable
 from time import monotonic
 
 import gevent
@@ -11,7 +12,7 @@ import pytest
 from rtmpsrv import log
 from rtmpsrv.av import process as module
 from rtmpsrv.av.process import AvProcess, _hash
-from rtmpsrv.errors import MediaLost, MediaRefused
+from rtmpsrv.errors import MediaBusy, MediaLost, MediaRefused
 from rtmpsrv.media.mp4_source import Asked, Question
 from rtmpsrv.protocol.messages import VIDEO
 
@@ -22,7 +23,7 @@ import gevent, os, sys
 from rtmpsrv import log
 from rtmpsrv.av.life import Life, inherited
 from rtmpsrv.errors import MediaRefused
-def made(question):
+def made(question, found=b"made of "):
     what = question.tracks[0].frame
     if what == b"die": os._exit(9)
     if what == b"sleep": gevent.sleep(60)
@@ -32,8 +33,8 @@ def made(question):
     if what == b"huge": return bytes(10 << 20)
     if what == b"class": return question
     if what == b"bug": raise KeyError(what)
-    return b"made of " + what
-Life(inherited(), log.get(), made, lambda question: b"picture").run()
+    return found + what[:20]
+Life(inherited(), log.get(), made, lambda question: made(question, b"picture of ")).run()
 """
 COMMAND = ("-c", DOUBLE)
 SILENT = ("-c", "import sys; sys.exit(3)")
@@ -62,7 +63,7 @@ def test_it_starts_at_the_first_question_and_serves_the_next() -> None:
     assert one.init(question(b"this")) == b"made of this"
     pid = one.pid
     assert pid is not None
-    assert one.picture(question(b"that")) == b"picture"
+    assert one.picture(question(b"that")) == b"picture of that"
     assert one.pid == pid
     assert one.describe() == {"pid": pid, "questions": 2, "ended": 0, "waiting": 0}
 
@@ -210,35 +211,66 @@ def test_without_pyav_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         process().init(question(b"this"))
 
 
-def test_only_so_many_wait() -> None:
+def test_what_ends_it_at_a_picture_is_not_asked_twice() -> None:
     one = process()
-    one._turn.acquire()
-    waiting = [gevent.spawn(one.init, question(b"this")) for _ in range(module.MAX_WAITING)]
-    gevent.sleep(0)
-
-    with pytest.raises(MediaLost, match="too many"):
-        one.init(question(b"this"))
-
-    one._turn.release()
-    gevent.joinall(waiting, timeout=20)
-    assert {greenlet.value for greenlet in waiting} == {b"made of this"}
+    with pytest.raises(MediaLost, match="at what this stream sends"):
+        one.picture(question(b"die"))
+    assert (one.ended, one.questions) == (1, 1)
+    with pytest.raises(MediaLost, match="has ended"):
+        one.picture(question(b"die"))
+    assert one.questions == 1
     one.close()
 
 
-def test_only_so_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_WAITING_BYTES", 15)
+def usual(one: AvProcess) -> bytes:
+    return one.init(question(b"this"))
+
+
+def large(one: AvProcess) -> bytes:
+    return one.init(question(bytes(module.USUAL_BYTES)))
+
+
+def picture(one: AvProcess) -> bytes:
+    return one.picture(question(b"that"))
+
+
+def test_first_parts_come_before_pictures_and_usual_ones_before_large_ones() -> None:
     one = process()
-    one._turn.acquire()
-    waiting = gevent.spawn(one.init, question(b"this"))  # twice: its configuration and its frame
-    gevent.sleep(0)
+    order: list[str] = []
 
-    with pytest.raises(MediaLost, match="too many"):
-        one.init(question(b"that"))
+    def run(ask: Callable[[AvProcess], bytes]) -> None:
+        ask(one)
+        order.append(ask.__name__)
 
-    one._turn.release()
-    assert waiting.get(timeout=20) == b"made of this"
-    assert one._waiting_bytes == 0
-    assert one.init(question(b"what alone is too much")) == b"made of what alone is too much"
+    with one._turns.take(0):
+        waiting = [gevent.spawn(run, ask) for ask in (picture, large, usual)]
+        gevent.sleep(0)
+    gevent.joinall(waiting, timeout=20, raise_error=True)
+
+    assert order == ["usual", "large", "picture"]
+    one.close()
+
+
+@pytest.mark.parametrize(("ask", "line"), [(usual, "USUAL"), (large, "LARGE"), (picture, "PICTURES")])
+@pytest.mark.parametrize("bound", ["most", "most_bytes"])
+def test_only_so_much_of_a_kind_waits_whatever_else_does(
+    ask: Callable[[AvProcess], bytes], line: str, bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, line, getattr(module, line)._replace(**{bound: 1}))
+    monkeypatch.setattr(module, "LINES", (module.USUAL, module.LARGE, module.PICTURES))
+    one = process()
+    with one._turns.take(0):
+        waiting = [gevent.spawn(ask, one)]
+        gevent.sleep(0)
+        with pytest.raises(MediaBusy, match="too many"):
+            ask(one)
+        waiting += [gevent.spawn(other, one) for other in (usual, large, picture) if other is not ask]
+        gevent.sleep(0)
+        assert one.waiting == 3
+    gevent.joinall(waiting, timeout=20, raise_error=True)
+
+    assert one.waiting == 0
+    assert ask(one)  # what is too much is none where nobody waits
     one.close()
 
 

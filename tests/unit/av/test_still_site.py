@@ -28,6 +28,7 @@ class Stage:
         self.now = 0.0
         self.asked: list[Question] = []
         self.failure: Exception | None = None
+        self.headers: dict[str, str] = {}  # of the last answer
         self.watched: dict[str, Watched] = {}
         self.memory = Memory()
         self.site = StillSite(self.watched.__getitem__, self.picture, self.memory, now=lambda: self.now)
@@ -44,6 +45,7 @@ class Stage:
         self.watched[watched.name] = watched
         self.site.handle(Request(watched.name), reply)
         (said,) = reply.said
+        self.headers = dict(reply.headers)
         return said[1:]
 
 
@@ -106,6 +108,7 @@ def test_what_fails_is_said_and_not_asked_again_at_once(failure: Exception, stat
     assert stage.ask(watched)[:2] == (status, b"broken\n")
     assert stage.ask(watched)[:2] == (status, b"broken\n")
     assert len(stage.asked) == 1
+    assert stage.headers.get("Retry-After") == {415: None, 503: "5"}[status]
 
 
 def test_one_that_is_too_large_is_not_asked_about() -> None:
