@@ -13,9 +13,10 @@ from .access.grants import Grant, Recorded
 from .config import Config
 from .errors import ConfigError
 from .record.caretaker import Keeping
+from .record.first_part import Init
 from .record.flv_file import FlvFile
 from .record.job import Plan
-from .record.mp4_file import Init, Mp4File
+from .record.mp4_file import Mp4File
 from .record.recordings import Recordings
 from .record.take import Form, Forms
 

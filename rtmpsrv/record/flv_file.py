@@ -34,6 +34,7 @@ class FlvFile:
     """One file. Changed by its writer."""
 
     suffix = SUFFIX
+    lost_frames = 0
 
     def __init__(self, headers: Headers) -> None:
         self._headers = frozenset(headers)

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Final, Self
 
-from rtmpsrv.errors import MediaLost, RemoteProtocolError
+from rtmpsrv.errors import RemoteProtocolError
 from rtmpsrv.media import mp4
 from rtmpsrv.media.mp4_init import MAX_INIT_BYTES, is_init, set_duration
 from rtmpsrv.media.mp4_source import ALL, Mp4Source, Question, Selection, Timed
 from rtmpsrv.protocol.messages import AUDIO, VIDEO
 
+from .first_part import FirstPart, Init
 from .flv_file import Headers, Patch
 
 SUFFIX: Final = ".mp4"
@@ -26,12 +27,8 @@ USUAL_MS: Final = 40  # a frame's duration where nothing follows
 HEAD_SIZE: Final = 8
 MAX_BOX: Final = 1 << 31  # what we write is far below
 MAX_PLACES: Final = 4096  # of keyframes; then every other one is left out
-MAX_ATTEMPTS: Final = 3
-AGAIN_S: Final = 2.0
 
 _TRACKS: Final = Selection(video=True, audio=ALL)
-
-Init = Callable[[Question], bytes]
 
 
 @dataclass(slots=True)
@@ -50,7 +47,7 @@ class Mp4File:
     def __init__(self, headers: Headers, init: Init, clock: Callable[[], float] = monotonic) -> None:
         """`init` makes the first part; it may block, and raise MediaRefused or MediaLost."""
         self._source = Mp4Source(headers, _TRACKS)
-        self._make_init = init
+        self._first_part = FirstPart(init)
         self._clock = clock
         self._init = b""
         self._tracks: dict[int, _Track] = {}
@@ -59,8 +56,6 @@ class Mp4File:
         self._size = 0  # of all that was returned
         self._end_ms = 0
         self._places: list[tuple[int, int]] = []
-        self._attempts = 0
-        self._again_at = 0.0
         self._held = 0  # bytes of frames that wait for their fragment
 
     def begin(self, headers: Headers, metadata: tuple[bytes, ...]) -> bytes:
@@ -68,7 +63,11 @@ class Mp4File:
         return b""
 
     def frame(self, type_id: int, time_ms: int, payload: bytes) -> bytes | None:
-        """Take a message in; return what is to be written. None: it begins another file. May block."""
+        """Take a message in; return what is to be written. None: it begins another file.
+
+        Never blocks: until the first part is there frames are kept; of more than 32 MiB the newest, from a
+        keyframe on. Raises MediaRefused, MediaLost.
+        """
         if type_id not in (AUDIO, VIDEO):
             return b""
         now = self._clock()
@@ -76,7 +75,7 @@ class Mp4File:
             return None
         if not self._source.ready(now):
             return b""
-        begun = self._begun(now)
+        begun = b"" if self._init else self._begin(self._first_part.look(self._question, now))
         self._collect()
         is_much = self._held >= FRAGMENT_BYTES
         if not is_much and not any(self._is_due(number, one.waiting) for number, one in self._tracks.items()):
@@ -88,20 +87,26 @@ class Mp4File:
         return True
 
     def end(self) -> bytes:
-        """Return the last fragment, and where the keyframes are. May block."""
+        """Return the last fragment, and where the keyframes are.
+
+        Blocks for seconds where the first part is not there yet. Raises MediaRefused, MediaLost.
+        """
         if not self._source.ready(float("inf")):
             return b""
-        begun = self._begun(float("inf"))
+        begun = b"" if self._init else self._begin(self._first_part.wait(self._question))
         self._collect()
         last = self._fragment(is_last=True)
-        if not (begun or self._init):
-            return b""
         number = self._source.tracks[0].number
         return begun + last + mp4.random_access(number, self._places)
 
     def patches(self, end_ms: int, size: int) -> list[Patch]:
         """Return the first part again, with the duration."""
         return [(0, set_duration(self._init, self._end_ms))] if self._init else []
+
+    @property
+    def lost_frames(self) -> int:
+        """How many nobody could keep until there was a first part."""
+        return self._source.lost_frames
 
     @property
     def held(self) -> int:
@@ -170,22 +175,17 @@ class Mp4File:
                 least //= 2
         return waiting[-1].time - waiting[0].time >= least
 
-    def _begun(self, now: float) -> bytes:
-        """Return the first part, once. Raises MediaRefused, MediaLost after some attempts."""
-        if self._init or now < self._again_at:
-            return b""
-        try:
-            self._init = self._make_init(self._source.question)
-        except MediaLost:
-            self._attempts += 1
-            if self._attempts >= MAX_ATTEMPTS or now == float("inf"):
-                raise
-            self._again_at = now + AGAIN_S
-            return b""
-        self._source.has_begun()
-        self._know_tracks()
-        self._size = len(self._init)
-        return self._init
+    def _question(self) -> Question:
+        return self._source.question
+
+    def _begin(self, first_part: bytes) -> bytes:
+        """Take it, if it is there; return it."""
+        if first_part:
+            self._init = first_part
+            self._source.has_begun()
+            self._know_tracks()
+            self._size = len(first_part)
+        return first_part
 
     def _know_tracks(self) -> None:
         tracks = self._source.tracks

@@ -15,7 +15,7 @@ import gevent
 from gevent.event import Event
 
 from rtmpsrv.access.grants import Grant
-from rtmpsrv.errors import MediaLost, MediaRefused
+from rtmpsrv.errors import MediaBusy, MediaLost, MediaRefused
 from rtmpsrv.live.budget import LOG
 from rtmpsrv.live.reading import NOWHERE, Batch, Lost, Message, Over, Reading
 from rtmpsrv.live.segment import AUDIO, DATA, HEADER, KEYFRAME, VIDEO
@@ -143,7 +143,7 @@ class Recorder:
                 if isinstance(item, Over):
                     return OVER
                 if isinstance(item, Lost):
-                    raise TooFarBehind(f"the disk is too slow: {item.messages} messages could not be kept")
+                    raise TooFarBehind(f"the disk or this machine is too slow: {item.messages} messages lost")
                 if isinstance(item, Batch):
                     self._means.pace.wait()
                     self._add(item.messages, headers)
@@ -164,7 +164,7 @@ class Recorder:
         for message in batch:
             try:
                 self._message(message, headers)
-            except MediaRefused as exc:
+            except (MediaRefused, MediaLost) as exc:
                 self._begin_anew(exc)
         take = self._take
         if take is not None:
@@ -172,9 +172,9 @@ class Recorder:
             if take.size - take.file.size >= BLOCK_BYTES:
                 self._write(take)
 
-    def _begin_anew(self, exc: MediaRefused) -> None:
+    def _begin_anew(self, exc: MediaRefused | MediaLost) -> None:
         """Try another file later on: what a stream begins with may be broken, and what follows not."""
-        self._refused += 1
+        self._refused += not isinstance(exc, MediaBusy)
         if self._refused >= MAX_REFUSED or self._take is None:
             raise exc
         self._log.warning("recording channel=%s is tried again: %s", self.channel, exc)
@@ -272,8 +272,8 @@ class Recorder:
         try:
             means.finishers.call(files.finish, means.folder, take.file, patches, entry)
             self._log.info(
-                "recorded channel=%s file=%s seconds=%.1f bytes=%d reason=%s",
-                entry.channel, entry.file, entry.seconds, entry.bytes, entry.reason,
+                "recorded channel=%s file=%s seconds=%.1f bytes=%d reason=%s%s",
+                entry.channel, entry.file, entry.seconds, entry.bytes, entry.reason, take.lost,
             )  # fmt: skip
             means.done(entry, grant)
         except Exception as exc:  # noqa: BLE001 - raised by `_settle`

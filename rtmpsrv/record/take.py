@@ -24,6 +24,8 @@ class Container(Protocol):
 
     suffix: str
 
+    @property
+    def lost_frames(self) -> int: ...
     def begin(self, headers: Headers, metadata: tuple[bytes, ...]) -> bytes: ...
     def frame(self, type_id: int, time_ms: int, payload: bytes) -> bytes | None: ...
     def end(self) -> bytes: ...
@@ -100,12 +102,21 @@ class Take:
         self.wanted = self.wanted or why
 
     def ends(self, segment_ms: int, segment_bytes: int) -> str:
-        """Say why it ends here, at a place where another may begin; "" where it does not. 0: no bound."""
-        if not self.wanted and self.times.end_ms >= min(segment_ms or MAX_FILE_MS, MAX_FILE_MS):
+        """Say why it ends here, at a place where another may begin; "" where it does not. 0: no bound.
+
+        Not where nothing of it is there yet: it waits for its first part.
+        """
+        if self.wanted or not self.size:
+            return self.wanted
+        if self.times.end_ms >= min(segment_ms or MAX_FILE_MS, MAX_FILE_MS):
             return BY_TIME
-        if not self.wanted and segment_bytes and self.size >= segment_bytes:
-            return BY_SIZE
-        return self.wanted
+        return BY_SIZE if segment_bytes and self.size >= segment_bytes else ""
+
+    @property
+    def lost(self) -> str:
+        """What the log says of frames that are not in it."""
+        count = self.container.lost_frames
+        return f" ({count} frames that came before its first part was made are lost)" if count else ""
 
     def done(self, reason: str, now: float) -> Entry:
         """Return its entry once it is whole."""

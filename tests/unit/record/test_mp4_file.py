@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 
+import gevent
 import pytest
+from gevent.event import Event
 
 from rtmpsrv.errors import MediaLost, MediaRefused
-from rtmpsrv.media import mp4
+from rtmpsrv.media import mp4, mp4_source
 from rtmpsrv.media.mp4_source import Question
 from rtmpsrv.record import mp4_file
-from rtmpsrv.record.mp4_file import AGAIN_S, FRAGMENT_BYTES, Mp4File, Scan
+from rtmpsrv.record.first_part import AGAIN_S
+from rtmpsrv.record.mp4_file import FRAGMENT_BYTES, Mp4File, Scan
 from tests.unit.live.stage import AAC, AVC, AVC_2, HEADERS, inter, key, tone
 
 FORCE = ((8, AAC[3]), (9, AVC[3]))
@@ -36,9 +39,14 @@ class Maker:
 
 
 def sent(file: Mp4File, *messages: tuple[int, int, int, bytes]) -> bytes:
-    written = [file.frame(kind, at, payload) for kind, at, _, payload in [_ordered(one) for one in messages]]
-    assert None not in written
-    return b"".join([one or b"" for one in written])
+    """Send messages, and let others run behind each."""
+    written = b""
+    for kind, at, _, payload in [_ordered(one) for one in messages]:
+        found = file.frame(kind, at, payload)
+        assert found is not None
+        written += found
+        gevent.sleep(0)
+    return written
 
 
 def _ordered(message: tuple[int, ...] | tuple[object, ...]) -> tuple[int, int, int, bytes]:
@@ -133,6 +141,33 @@ def test_first_part_that_is_never_had_is_an_error() -> None:
         sent(file, *second(2000))
     with pytest.raises(MediaLost):
         file.end()
+
+
+def test_frames_are_kept_while_the_first_part_is_made() -> None:
+    maker, made = Maker(), Event()
+    file = Mp4File(FORCE, lambda question: maker.init(question) if made.wait() else b"", lambda: maker.now)
+    assert sent(file, *second(), *second(1000), *second(2000)) == b""
+    assert file.held > 0
+    made.set()
+    gevent.sleep(0)
+    whole = sent(file, *second(3000)) + file.end()
+    assert kinds(whole)[:2] == [b"ftyp", b"moov"]
+    for message in [one for begin in range(0, 4000, 1000) for one in second(begin)]:
+        assert message[3][5 if message[0] == 9 else 2 :] in whole
+    assert (len(maker.asked), file.lost_frames, file.held) == (1, 0, 0)
+
+
+def test_frames_that_cannot_be_kept_so_long_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mp4_source, "MAX_WAITING_FRAMES", 100)
+    made = Event()
+    file = Mp4File(FORCE, lambda question: INIT if made.wait() else b"", lambda: 0.0)
+    assert sent(file, *second(), *second(1000), *second(2000)) == b""
+    assert file.lost_frames == 100
+    made.set()
+    whole = file.end()
+    assert kinds(whole)[:2] == [b"ftyp", b"moov"]
+    assert key("2000")[3][5:] in whole
+    assert key("0")[3][5:] not in whole
 
 
 def test_what_cannot_be_mp4_is_refused() -> None:

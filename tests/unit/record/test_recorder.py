@@ -13,20 +13,23 @@ import gevent.event
 import gevent.monkey
 import pytest
 
-from rtmpsrv.errors import MediaRefused
+from rtmpsrv.errors import MediaBusy, MediaRefused
 from rtmpsrv.live.budget import Budget
+from rtmpsrv.media import mp4
 from rtmpsrv.protocol import amf0
 from rtmpsrv.record import recorder as recorder_module
 from rtmpsrv.record.flv_file import FlvFile
 from rtmpsrv.record.index import DONE, MOVED, RECORDING, Entry
 from rtmpsrv.record.job import Job, Plan
-from rtmpsrv.record.recorder import BLOCK_BYTES, MAX_SHORT, OVER
+from rtmpsrv.record.mp4_file import Mp4File
+from rtmpsrv.record.recorder import BLOCK_BYTES, MAX_REFUSED, MAX_SHORT, OVER
 from rtmpsrv.record.take import BY_HEADERS, BY_JUMP, BY_SIZE, BY_TIME, Carried, Form, take_up
 from rtmpsrv.record.threads import Threads
 from rtmpsrv.record.troubles import DISK_ERROR, MEDIA
 from tests.unit.live.stage import AAC, AVC, AVC_2, HEADERS, data, inter, key, tone
 from tests.unit.record.stage import FORMS, GRANT, PATIENCE_S, PLAN, RecordedStage
 
+INIT = mp4.box(b"ftyp", b"isom") + mp4.box(b"moov", mp4.box(b"mvhd", bytes(100)))
 NativeEvent = gevent.monkey.get_original("threading", "Event")
 
 
@@ -295,7 +298,7 @@ def test_slow_disk_ends_the_recording_when_it_is_too_far_behind(
     stage.clock.time_s += 16.0
     stage.publish(key("2", 80))
     (tags,) = stage.finished()
-    assert stage.recorder.failed.startswith("the disk is too slow")
+    assert stage.recorder.failed.startswith("the disk or this machine is too slow")
     assert of(tags)[2:] == sent(key("0"))
 
 
@@ -481,6 +484,71 @@ def test_stream_that_is_refused_again_is_not_recorded(
     stage = RecordedStage(tmp_path, forms=refusing(9))
     stage.publish(*HEADERS, *[key(str(at), at) for at in range(5)])
     assert (stage.finished(), stage.recorder.failed, stage.recorder.trouble) == ([], "no", MEDIA)
+
+
+class Making:
+    """Makes first parts of MP4, as soon as it may; before it does, it is busy so often."""
+
+    def __init__(self, busy: int = 0) -> None:
+        self.may = gevent.event.Event()
+        self.asked = 0
+        self.busy = busy
+
+    def init(self, question: Any) -> bytes:
+        self.asked += 1
+        if self.asked <= self.busy:
+            raise MediaBusy("too many")
+        self.may.wait()
+        return INIT
+
+    def forms(self) -> dict[str, Form]:
+        return {"mp4": Form(lambda headers: Mp4File(headers, self.init), FORMS["flv"].resumed)}
+
+    def awaited(self, count: int = 1) -> None:
+        with gevent.Timeout(PATIENCE_S):
+            while self.asked < count:
+                gevent.sleep(0)
+
+
+MP4 = Plan("mp4", "%path", 0, 0)
+
+
+def test_stream_is_read_while_its_first_part_is_made(tmp_path: Path) -> None:
+    making = Making()
+    stage = RecordedStage(tmp_path, MP4, forms=making.forms())
+    stage.publish(*HEADERS, key("0"), tone("a"))
+    making.awaited()
+    for at in range(1000, 40_000, 1000):  # as long as nothing may wait
+        stage.clock.time_s += 1.0
+        stage.publish(key(str(at), at))
+        with gevent.Timeout(PATIENCE_S):
+            while stage.recorder.running()["seconds"] * 1000 < at:
+                gevent.sleep(0)
+    making.may.set()
+    stage.channel.stop()
+    stage.greenlet.get(timeout=PATIENCE_S)
+    assert stage.recorder.failed == ""
+    data = (tmp_path / "channel.mp4").read_bytes()
+    for at in range(1000, 40_000, 1000):
+        assert key(str(at))[3][5:] in data
+
+
+def test_file_whose_first_part_is_not_made_in_time_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(recorder_module, "AGAIN_S", 0.0)
+    making = Making(busy=2 * MAX_REFUSED)
+    stage = RecordedStage(tmp_path, MP4, forms=making.forms())
+    for number in range(making.busy):  # each is another file
+        stage.publish((AVC_2, AVC)[number % 2], key(str(number), 40 * number), tone("a", 40 * number))
+        making.awaited(number + 1)
+    making.may.set()
+    stage.publish(AVC_2, key("last", 400), tone("b", 400))
+    stage.channel.stop()
+    stage.greenlet.get(timeout=PATIENCE_S)
+    assert stage.recorder.failed == ""
+    assert caplog.text.count("is tried again: too many") > MAX_REFUSED
+    assert key("last")[3][5:] in (tmp_path / stage.done[-1].file).read_bytes()
 
 
 class NotedMemory:

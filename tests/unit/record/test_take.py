@@ -42,6 +42,19 @@ def test_it_ends_by_time_by_size_or_because_it_must(take: Take) -> None:
     assert (entry.state, entry.end, entry.seconds, entry.reason) == (DONE, 9.0, MAX_FILE_MS / 1000, "first")
 
 
+def test_it_does_not_end_by_time_before_its_first_part_is_there(take: Take) -> None:
+    take.times.end_ms = 1000
+    assert take.ends(1000, 1) == ""
+    take.want_next("because")
+    assert take.ends(1000, 1) == "because"
+
+
+def test_frames_that_are_not_in_it_are_told_of(take: Take, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert take.lost == ""
+    monkeypatch.setattr(FlvFile, "lost_frames", 3)
+    assert take.lost == " (3 frames that came before its first part was made are lost)"
+
+
 def left(take: Take, folder: Folder) -> Entry:
     folder.write(take.file, [take.container.begin(HEADERS_OF, ())])
     take.has_keyframe = True
