@@ -161,7 +161,7 @@ class LiveMp4:
                 ):  # the channel is another process's, which sends it here from that place on
                     reading = self._subscribe(self._news.set, reading.place)
                 self._read(reading)
-                self._make()
+                self._make(self._now())
                 self._news.wait(self._patience_s())
         except Exception:  # a bug of ours costs the viewers, not the stream
             self.log.exception("live MP4 failed")
@@ -251,15 +251,15 @@ class LiveMp4:
         self._refusal = ""
         self._memory.hold(WINDOWS, self, 0)
 
-    def _make(self) -> None:
-        """Give all viewers what has come."""
+    def _make(self, now: float = 0.0) -> None:
+        """Give all viewers what has come; `now` where that is all there is."""
         source = self._source
         if source is None:
             return
         if self._refusal:
             source.samples()  # are kept for nobody
             return
-        if self._movie is None and not self._has_begun(source):
+        if self._movie is None and not self._has_begun(source, now):
             # Not this one's any more, where that took a while.
             self._memory.hold(WINDOWS, self, source.waiting_bytes if self._source is source else 0)
             return
@@ -272,10 +272,10 @@ class LiveMp4:
             for viewer in self.viewers:
                 viewer.news.set()
 
-    def _has_begun(self, source: Mp4Source) -> bool:
+    def _has_begun(self, source: Mp4Source, now: float) -> bool:
         """Tell whether there is a movie, which may begin now. Blocks for seconds."""
         self._memory.hold(WINDOWS, self, source.waiting_bytes)  # while others wait; may drop it
-        return self._source is source and source.ready(self._now()) and self._begin(source)
+        return self._source is source and source.ready(now) and self._begin(source)
 
     def _begin(self, source: Mp4Source) -> bool:
         """Ask for the first part, and show it to all; False where there is none. Blocks for seconds."""

@@ -19,6 +19,7 @@ PLAYLIST_TYPE: Final = "application/vnd.apple.mpegurl"
 MEDIA_TYPE: Final = "video/mp4"
 SOUND_TYPE: Final = "audio/mp4"
 TEXT: Final = "text/plain; charset=utf-8"
+UNSUITABLE: Final = 415
 START_S: Final = 12.0  # for the first segment; the longest target and what it takes
 GO_ALONG: Final = ("key", "token", "user", "pass", "ll", "s")  # of a query, into the URIs of a playlist
 
@@ -68,8 +69,8 @@ def _started(maker: Maker, viewer: Waits, now: Callable[[], float]) -> Answer | 
     """Wait for the first segment; return what is wrong if none comes."""
     until = now() + START_S
     while not maker.window.segments:
-        if maker.refusal:
-            return Answer(503, f"{maker.refusal}\n".encode())
+        if maker.refusal:  # of what is sent, or of ours
+            return Answer(503 if maker.given_up else UNSUITABLE, f"{maker.refusal}\n".encode())
         if not maker.is_running:
             return OFF_AIR
         if not _wait(maker, viewer, until, now):

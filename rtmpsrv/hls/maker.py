@@ -163,7 +163,7 @@ class Maker:
                 if reading.is_closed:  # a replica goes on in another process; this one for who stays here
                     reading = self._reading = self._begin_to_read(reading.place)
                 self._read(reading)
-                self._make()
+                self._make(self._now())
                 self._news.wait(self._patience_s())
             if self.given_up:
                 self._rest(reading)
@@ -274,7 +274,7 @@ class Maker:
 
     def _forget(self) -> None:
         """End the configuration; what was made stays."""
-        self._make(is_all=True)
+        self._make(inf)
         self._source, self._has_begun = None, False
         if not self.given_up:
             self.refusal = ""
@@ -282,15 +282,15 @@ class Maker:
             self._tell()
         self._count()
 
-    def _make(self, *, is_all: bool = False) -> None:
-        """Cut what has come; with `is_all` no other tracks are waited for."""
+    def _make(self, now: float = 0.0) -> None:
+        """Cut what has come; `now` where that is all there is, later where no other tracks are waited for."""
         source = self._source
         if source is None:
             return
         if self.refusal:
             source.samples()  # are kept for nobody
             return
-        if not source.ready(inf if is_all else self._now()) or not (self._has_begun or self._begin(source)):
+        if not source.ready(now) or not (self._has_begun or self._begin(source)):
             self._count()
             return
         if self._stream.take(source.samples(), self._now(), self._wall_ms()):

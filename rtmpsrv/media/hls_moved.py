@@ -10,13 +10,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from rtmpsrv.media import mp4_source
 from rtmpsrv.media.hls_cutter import Cutter
 from rtmpsrv.media.hls_numbers import Numbering
 from rtmpsrv.media.hls_stream import HlsStream
 from rtmpsrv.media.hls_survey import Survey
 from rtmpsrv.media.hls_window import Segment, Window
 from rtmpsrv.media.mp4_source import Mp4Source
+from rtmpsrv.media.mp4_times import Times
 
 FORM: Final = 1  # of these values; another one is not read
 
@@ -42,10 +42,10 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "Survey": ("_is_video", "_times", "_keyframes"),
     "Mp4Source": (
-        "tracks", "lost_frames", "_selection", "_configs", "_first", "_seen", "_has_others", "_settled",
-        "_began", "_times", "_waiting", "_waiting_bytes", "_numbers", "_last", "_starts_with",
+        "tracks", "lost_frames", "_selection", "_configs", "_first", "_seen", "_others", "_settled",
+        "_began", "_arrived", "_times", "_waiting", "_waiting_bytes", "_numbers", "_last", "_starts_with",
     ),
-    "_Times": ("_raw", "_now", "_top"),
+    "Times": ("_raw", "_now", "_top"),
 }  # fmt: skip
 # What is another process's own: the window's length, wishes, how parts are packed.
 OWN: Final = frozenset({"_window_ms", "_most", "window", "_pack", "_wishes"})
@@ -56,7 +56,7 @@ _NEW: Final[dict[str, Callable[[], object]]] = {
     "Cutter": lambda: Cutter(1, True, 1, 1, discontinuity=False),
     "Survey": lambda: Survey(True),
     "Mp4Source": lambda: Mp4Source(),
-    "_Times": lambda: mp4_source._Times(),
+    "Times": Times,
 }
 
 

@@ -13,7 +13,8 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from rtmpsrv.media.mp4 import Part, Run, fragment
-from rtmpsrv.media.mp4_source import MAX_JUMP_MS, Timed, TrackFacts
+from rtmpsrv.media.mp4_source import Timed, TrackFacts
+from rtmpsrv.media.mp4_times import MAX_JUMP_MS
 from rtmpsrv.protocol.messages import VIDEO
 
 FIRST_DURATION_MS: Final = 30  # of a track's first frame, where no other tells

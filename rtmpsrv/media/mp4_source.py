@@ -12,19 +12,19 @@ from typing import Any, Final, NamedTuple
 from rtmpsrv.errors import MediaRefused, RemoteProtocolError
 from rtmpsrv.media.codec_strings import can_be_in_mp4, codec_string, normal_config
 from rtmpsrv.media.coded import Coded, Config, configs_of, frames_of
+from rtmpsrv.media.mp4_times import Times
+from rtmpsrv.media.tracks import frame_tracks
 from rtmpsrv.protocol.messages import AUDIO, VIDEO
 
 SETTLE_S: Final = 1.0  # after the first message: what has no frame by then is not waited for
-MAX_JUMP_MS: Final = 10_000  # between two messages; more is an error of the publisher's, and bridged
-BRIDGE_MS: Final = 20
 MAX_WAITING_BYTES: Final = 32 << 20  # frames that nobody has taken; then it goes on at a keyframe
 MAX_WAITING_FRAMES: Final = 20_000
 MAX_TRACKS: Final = 8  # of each kind that are looked at; real streams have up to 6
 MAX_FRAME_BYTES: Final = 8 << 20  # of what a first part or a picture is made from
-_HALF: Final = 1 << 31
 _TEMPORAL_DELIMITER: Final = b"\x12\0"  # of AV1; not wanted in MP4
 _NAMES: Final = {VIDEO: "video", AUDIO: "audio"}
 ALL: Final = -1  # tracks
+MAX_NAMED: Final = 3  # codecs that are named as such that cannot be had
 
 
 class Selection(NamedTuple):
@@ -83,10 +83,11 @@ class Mp4Source:
         self._configs: dict[tuple[int, int], Config] = {}
         self._first: dict[tuple[int, int], Coded] = {}  # of each track: a keyframe
         self._seen: set[tuple[int, int]] = set()  # tracks with frames, keyframes or not
-        self._has_others = False  # frames that cannot be in MP4
+        self._others: dict[str, None] = {}  # codecs with frames that cannot be in MP4
         self._settled = False
-        self._began: float | None = None
-        self._times = _Times()
+        self._began: float | None = None  # when the first message arrived, and the last one
+        self._arrived = 0.0
+        self._times = Times()
         self._waiting: list[tuple[int, Coded]] = []
         self._waiting_bytes = 0
         self._numbers: dict[tuple[int, int], int] = {}
@@ -109,13 +110,24 @@ class Mp4Source:
         time = self._times.place(timestamp)
         if self._began is None:
             self._began = arrival
+        self._arrived = arrival
         for frame in frames:
-            self._take_frame(time, frame)
+            if can_be_in_mp4(frame.fourcc):
+                self._take_frame(time, frame)
+            elif not self._settled and len(self._others) < MAX_NAMED:
+                self._others.update(
+                    {one.codec or "an unknown codec": None for one in frame_tracks(type_id, payload)}
+                )
         return True
 
-    def ready(self, now: float) -> bool:
-        """Tell whether it is known what it consists of, or that it cannot be; once True it stays so."""
-        if not self._settled and self._began is not None and self._is_known(now - self._began >= SETTLE_S):
+    def ready(self, now: float = 0.0) -> bool:
+        """Tell whether it is known what it consists of, or that it cannot be; once True it stays so.
+
+        `now` is for who has read all that there is. Of what is further back only arrivals tell how much was
+        seen: what has come since may be the track that is missing.
+        """
+        newest = max(now, self._arrived)
+        if not self._settled and self._began is not None and self._is_known(newest - self._began >= SETTLE_S):
             self._settle()
         return self._settled
 
@@ -256,9 +268,6 @@ class Mp4Source:
         return any(kind == frame.kind for kind, _ in self._numbers)
 
     def _take_frame(self, time: int, frame: Coded) -> None:
-        if not can_be_in_mp4(frame.fourcc):
-            self._has_others = True
-            return
         if frame.fourcc == b"av01" and frame.data.startswith(_TEMPORAL_DELIMITER):
             frame = frame._replace(data=frame.data[len(_TEMPORAL_DELIMITER) :])
             if not frame.data:
@@ -282,15 +291,19 @@ class Mp4Source:
         if VIDEO not in kinds and any(kind == VIDEO for kind, _ in self._seen):
             return False  # a keyframe comes
         if has_waited:
-            return bool(self._first) or self._has_others
+            return bool(self._first or self._others)
         announced = {key for key in self._configs if self._wants(key[0])}
         wanted = {kind for kind in _NAMES if self._wants(kind)}
-        return wanted <= kinds and announced <= self._first.keys()
+        sounds = sum([kind == AUDIO for kind, _ in self._first])
+        return wanted <= kinds and announced <= self._first.keys() and sounds >= self._selection.audio
 
     def _settle(self) -> None:
         video = min([number for kind, number in self._first if kind == VIDEO], default=None)
         sounds = sorted([number for kind, number in self._first if kind == AUDIO])
         chosen: list[tuple[int, int]] = []
+        self._settled = True
+        if self._selection.audio > max(1, len(sounds)):
+            return  # no silent picture for who asked for another sound
         if video is not None:
             chosen.append((VIDEO, video))
         if self._selection.audio == ALL:
@@ -305,7 +318,6 @@ class Mp4Source:
             facts.append(TrackFacts(number, *key, fourcc, normal_config(fourcc, body)))
             self._numbers[key] = number
         self.tracks = tuple(facts)
-        self._settled = True
         self._starts_with = self._leading_kind()
 
     def _leading_kind(self) -> int:
@@ -314,36 +326,4 @@ class Mp4Source:
     def _why_not(self) -> str:
         if self._first:
             return f"there is no audio track {self._selection.audio}"
-        return "what is sent cannot be in MP4" if self._has_others else "nothing was sent yet"
-
-
-class _Times:
-    """The publisher's times, 32 bits that wrap and may jump, as one that goes on."""
-
-    def __init__(self) -> None:
-        self._raw: int | None = None
-        self._now = 0
-        self._top = 0
-
-    def snapshot(self) -> list[int]:
-        """Return plain values for `resume`; there was a message."""
-        assert self._raw is not None, "what was settled has had frames"
-        return [self._raw, self._now, self._top]
-
-    def resume(self, value: list[int]) -> None:
-        """Go on from there."""
-        raw, now, top = value
-        self._raw, self._now, self._top = int(raw), int(now), int(top)
-
-    def place(self, timestamp: int) -> int:
-        """Return the time of a message."""
-        if self._raw is None:
-            self._now = self._top = timestamp
-        else:
-            step = (timestamp - self._raw + _HALF) % (2 * _HALF) - _HALF
-            self._now += step
-            if step > MAX_JUMP_MS or self._now < self._top - MAX_JUMP_MS:
-                self._now = self._top + BRIDGE_MS
-            self._top = max(self._top, self._now)
-        self._raw = timestamp
-        return self._now
+        return f"{' and '.join(self._others)} cannot be in MP4" if self._others else "nothing was sent yet"

@@ -70,12 +70,12 @@ class Mp4File:
         """
         if type_id not in (AUDIO, VIDEO):
             return b""
-        now = self._clock()
-        if not self._source.take(type_id, time_ms, payload, now):
+        # By the stream's time: a writer that was held up has not waited for a track.
+        if not self._source.take(type_id, time_ms, payload, time_ms / 1000):
             return None
-        if not self._source.ready(now):
+        if not self._source.ready():
             return b""
-        begun = b"" if self._init else self._begin(self._first_part.look(self._question, now))
+        begun = b"" if self._init else self._begin(self._first_part.look(self._question, self._clock()))
         self._collect()
         is_much = self._held >= FRAGMENT_BYTES
         if not is_much and not any(self._is_due(number, one.waiting) for number, one in self._tracks.items()):

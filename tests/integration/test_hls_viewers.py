@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -22,7 +24,7 @@ class Published:
 
     def __init__(self, clip: Path) -> None:
         self.http = free_port()
-        self.server = ServerProcess(HTTP_PORT=str(self.http), MAX_IP_CONCURRENT_CONNECTIONS="50")
+        self.server = ServerProcess(HTTP_PORT=str(self.http), MAX_IP_CONCURRENT_CONNECTIONS="80")
         self.clip = clip
         self.publisher: subprocess.Popen[bytes] | None = None
 
@@ -30,6 +32,21 @@ class Published:
         url = f"rtmp://127.0.0.1:{self.server.port}/channel/key"
         command = [current_ffmpeg(), "-v", "error", "-nostdin", "-re", "-stream_loop", "-1"]
         self.publisher = subprocess.Popen([*command, "-i", str(self.clip), "-c", "copy", "-f", "flv", url])
+
+    @contextmanager
+    def publishing(self, channels: list[str], clip: Path) -> Iterator[Iterator[float]]:
+        """Publish a clip to other channels, all at once; yield how many seconds were sent, now and then."""
+        command = [current_ffmpeg(), "-v", "error", "-nostdin", "-progress", "pipe:1", "-stats_period", "0.3"]
+        command += ["-re", "-stream_loop", "-1", "-i", str(clip)]
+        for channel in channels:
+            command += ["-c", "copy", "-f", "flv", f"rtmp://127.0.0.1:{self.server.port}/{channel}/key"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as publisher:
+            assert publisher.stdout is not None
+            said = (re.match(rb"out_time_us=(\d+)", line) for line in publisher.stdout)
+            try:
+                yield (int(found[1]) / 1e6 for found in said if found is not None)
+            finally:
+                publisher.kill()
 
     def stop(self) -> None:
         if self.publisher is not None:
@@ -96,6 +113,50 @@ def test_key_is_needed_for_all_of_it(published: Published) -> None:
     wrong = piece.replace("key=key", "key=wrong")
     assert published.get(f"/channel/{wrong}")[0] in (401, 403)
     assert published.get("/channel/index.m3u8?key=wrong")[0] in (401, 403)
+
+
+def test_whatever_the_moment_of_the_first_request_there_is_sound(
+    published: Published, tmp_path: Path
+) -> None:
+    channels = [f"cold{number}" for number in range(8)]
+    with (
+        published.publishing(channels, usual_clip(tmp_path / "usual.flv")) as sent,
+        ThreadPoolExecutor(len(channels)) as pool,
+    ):
+        assert any(seconds > 3 for seconds in sent)
+        # Each a little later behind a keyframe; a request waits for the first segment.
+        asked = [
+            pool.submit(first_of, published, channel) for channel, _ in zip(channels, sent, strict=False)
+        ]
+        for answer in asked:
+            index, playlist, init = answer.result(PATIENCE_S)
+            assert b"mp4a.40.2" in index
+            rate = re.search(rb"FRAME-RATE=([\d.]+)", index)
+            assert rate is not None
+            assert 23 < float(rate[1]) < 27
+            assert init.count(b"trak") == 2
+            assert "-init1.m4s" in playlist.segments[0].map_uri  # no other beginning was made before
+            assert len({one.map_uri for one in playlist.segments}) == 1
+
+
+def usual_clip(path: Path) -> Path:
+    """Write what many encoders send: a keyframe every two seconds, and many bytes of it."""
+    command = [current_ffmpeg(), "-v", "error", "-nostdin", "-t", "16", "-f", "lavfi"]
+    command += ["-i", "testsrc2=size=640x360:rate=25", "-f", "lavfi", "-i", "sine=440", "-shortest"]
+    command += ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "50"]
+    command += ["-pix_fmt", "yuv420p", "-c:a", "aac", "-f", "flv", str(path)]
+    subprocess.run(command, timeout=3 * PATIENCE_S, check=True)
+    return path
+
+
+def first_of(published: Published, channel: str) -> tuple[bytes, Playlist, bytes]:
+    """Return what the first viewer of a channel gets: both playlists, and how it begins."""
+    status, index = published.get(f"/{channel}/index.m3u8?key=key")
+    assert status == 200
+    link = re.search(rb"^live\.m3u8\?\S+$", index, re.M)
+    assert link is not None
+    playlist = parse(published.get(f"/{channel}/{link[0].decode()}")[1].decode())
+    return index, playlist, published.get(f"/{channel}/{playlist.segments[0].map_uri}")[1]
 
 
 def test_ffmpeg_plays(published: Published) -> None:

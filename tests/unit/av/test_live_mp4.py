@@ -437,6 +437,17 @@ def test_an_answer_about_what_was_dropped_meanwhile_is_none() -> None:
     stage.maker.close()
 
 
+def test_tracks_that_are_still_to_be_read_are_no_late_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_mp4, "SLICE_S", -1.0)  # a look after each item
+    stage = Stage()
+    viewer = stage.join()
+    stage.now = 1.8  # after the first message of a tail
+    stage.source.send(BEGAN, batch((VIDEO, 0, KEY)), batch((AUDIO, 5, TONE)))
+    assert begun(viewer) == b"keytone"
+    assert [one.kind for one in stage.asked[0].tracks] == [VIDEO, AUDIO]
+    stage.maker.close()
+
+
 def test_much_that_waits_is_read_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_mp4, "SLICE_S", 0.0)
     stage = Stage()

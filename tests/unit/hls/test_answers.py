@@ -79,7 +79,7 @@ def test_what_cannot_be_shown_is_said(stage: Stage) -> None:
     stage.failure = MediaRefused("no MP4 of this")
     stage.begin()
     stage.play(1)
-    assert ask(stage, "live.m3u8")[:2] == (503, b"no MP4 of this\n")
+    assert ask(stage, "live.m3u8")[:2] == (415, b"no MP4 of this\n")
 
 
 def test_maker_that_ended_is_503(stage: Stage) -> None:

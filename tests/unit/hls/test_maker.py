@@ -14,14 +14,16 @@ from rtmpsrv.hls import maker as module
 from rtmpsrv.hls.maker import AGAIN_S, CLOSE_S, FAILED, LONGEST_AGAIN_S, REFUSED_S, SAVED_S, TOO_LARGE
 from rtmpsrv.hls.pace import SLICE_S
 from rtmpsrv.live.budget import WINDOWS, Budget, Holder
-from rtmpsrv.live.reading import Batch, Item, Lost, Over, Spliced
+from rtmpsrv.live.reading import Batch, Began, Item, Lost, Over, Spliced
 from rtmpsrv.media.hls_numbers import restore
 from rtmpsrv.media.mp4_source import Question
-from rtmpsrv.protocol.messages import VIDEO
+from rtmpsrv.protocol.messages import AUDIO, VIDEO
 from tests.hls_rules import parse
 from tests.unit.hls.stage import WALL_S, Stage
 from tests.unit.media.test_mp4_init import FTYP, WIDE_PICTURE, movie
-from tests.unit.media.test_mp4_source import AAC, AVC, KEY
+from tests.unit.media.test_mp4_source import AAC, AVC, HEADERS, INTER, KEY, TONE
+
+MORE = ((VIDEO, INTER), (AUDIO, TONE))
 
 
 @pytest.fixture
@@ -98,6 +100,26 @@ def test_stream_of_one_track_that_is_over_at_once_is_made(stage: Stage) -> None:
     assert stage.asked == []  # there may be sound, too
     stage.send(Over(1))
     assert len(numbers(stage)) == 2
+
+
+def test_tail_whose_first_batch_is_a_keyframe_alone_has_sound(stage: Stage) -> None:
+    came = stage.now - 1.8  # the tail is older than what anything is waited for
+    stage.source.items += [Began(1, HEADERS, ()), Batch([(VIDEO, 0, 0, KEY, came)])]
+    later = [(kind, 0, 40 * n, data, came + 0.04 * n) for n in range(1, 45) for kind, data in MORE]
+    stage.send(Batch(later))
+    stage.media_ms = 1800
+    stage.play(4)
+    assert [one.kind for one in stage.asked[0].tracks] == [VIDEO, AUDIO]
+    assert len(stage.asked) == 1
+    assert stage.maker.codecs == "avc1.640020,mp4a.40.2"
+    assert [one[1] for one in numbers(stage)][:2] == [True, False]
+
+
+def test_tail_without_sound_is_made_when_enough_was_seen(stage: Stage) -> None:
+    came = stage.now - 3
+    stage.source.items += [Began(1, HEADERS, ()), Batch([(VIDEO, 0, 0, KEY, came)])]
+    stage.send(Batch([(VIDEO, 0, 40 * n, INTER if n % 25 else KEY, came + 0.04 * n) for n in range(1, 75)]))
+    assert [one.kind for one in stage.asked[0].tracks] == [VIDEO]
 
 
 def test_other_configuration_is_a_discontinuity(stage: Stage) -> None:

@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 
 from rtmpsrv.media.mp4_live import FIRST_DURATION_MS, Cut, LiveFragments
-from rtmpsrv.media.mp4_source import MAX_JUMP_MS, Timed, TrackFacts
+from rtmpsrv.media.mp4_source import Timed, TrackFacts
+from rtmpsrv.media.mp4_times import MAX_JUMP_MS
 from rtmpsrv.protocol.messages import AUDIO, VIDEO
 from tests.unit.media.test_mp4 import boxes
 

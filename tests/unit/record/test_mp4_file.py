@@ -106,6 +106,16 @@ def test_other_configuration_is_another_file() -> None:
     assert file.frame(9, 1000, AVC_2[3]) is None
 
 
+def test_writer_that_is_held_up_does_not_lose_the_sound() -> None:
+    maker = Maker()
+    file = maker.file()
+    pictures, sounds = second()[::2], second()[1::2]
+    sent(file, pictures[0])
+    maker.now = 5.0  # a disk that hung
+    sent(file, pictures[1], *sounds[:2])
+    assert [one.kind for one in maker.asked[0].tracks] == [9, 8]
+
+
 def test_what_never_had_a_keyframe_leaves_nothing() -> None:
     file = Maker().file()
     assert sent(file, _ordered(inter("1", 0))) + file.end() == b""
