@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import gevent
 from gevent.event import Event
 
-from rtmpsrv.hls.answers import INDEX, NOT_THERE, answer
+from rtmpsrv.hls.answers import INDEX, NOT_THERE, Answer, answer
 from rtmpsrv.hls.makers import Makers
 from rtmpsrv.hls.viewers import NAME, Viewers, Viewing, is_name, new_name
 from rtmpsrv.log import Logger
@@ -21,7 +21,7 @@ PLAYLISTS: Final = frozenset((INDEX, MEDIA))
 
 LOOKS: Final = 20  # for a channel that nobody publishes here
 LOOK_S: Final = 0.1
-LOOK_AFTER_S: Final = 5.0  # between two looks for viewers that have left
+LOOK_AFTER_S: Final = 2.0  # between two looks for viewers that have left
 
 
 class Route(Protocol):
@@ -100,17 +100,12 @@ class HlsHandler:
         ip = request.client.ip
         viewing = self.viewers.admit(asked, ip, query, lambda end: self._admit(request, end))
         self._look()
-        channel: str = viewing.name
-        maker = self.makers.find(channel)
-        if maker is None and name in PLAYLISTS and self._comes_on_air(channel, reply):
-            maker = self.makers.open(channel)
-        if maker is None:
-            found = NOT_THERE
-        else:
-            maker.asked()
-            found = answer(maker, name, query, reply)
-        viewing.sent(len(found.body) if isinstance(found.body, bytes) else sum(map(len, found.body)))
-        reply.send(found.status, found.body, found.type, found.headers)
+        try:
+            found = self._answer(viewing.name, name, query, reply)
+            viewing.sent(len(found.body) if isinstance(found.body, bytes) else sum(map(len, found.body)))
+            reply.send(found.status, found.body, found.type, found.headers)
+        finally:
+            self.viewers.answered(asked, ip, query)
 
     def describe(self) -> dict[str, Any]:
         """Return what an operator may want to know."""
@@ -139,6 +134,15 @@ class HlsHandler:
             for state in value["viewers"]:
                 self.viewers.adopt(state, lambda end, state=state: resume(state, end))  # type: ignore[misc]
             self._look()
+
+    def _answer(self, channel: str, name: str, query: Mapping[str, str], reply: Reply) -> Answer:
+        maker = self.makers.find(channel)
+        if maker is None and name in PLAYLISTS and self._comes_on_air(channel, reply):
+            maker = self.makers.open(channel)
+        if maker is None:
+            return NOT_THERE
+        maker.asked()
+        return answer(maker, name, query, reply)
 
     def _look(self) -> None:
         if self._looking is None and len(self.viewers):

@@ -1,7 +1,7 @@
 """Who watches by HLS: many requests, one viewer each, who counts and may be sent away like any player.
 
 A viewer is known by the name that it was given with its first playlist, which stands in all URIs of that, by
-its address and by what it shows. It has left when it has not asked for a while.
+its address and by what it shows. It has left when it has not asked for a while; soon if it asked once.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from rtmpsrv.errors import AccessDenied, NoRoom
 
-LEFT_S: Final = 30.0  # without a request: some target durations
-IDLE_S: Final = 5.0  # whoever reloads a page is not to wait until who it was before has left
+LEFT_S: Final = 15.0  # without a request: half as much again as the longest target duration
+LOOKED_S: Final = 4.0  # for who asked once only: players ask on at once
+IDLE_S: Final = 3.0  # whoever reloads a page is not to wait until who it was before has left
 MAX_VIEWERS: Final = 10_000
 AWAY_S: Final = 30.0  # for who was sent away: players ask on as if nothing had been
 MAX_AWAY: Final = 1_000
@@ -51,11 +52,17 @@ Who = tuple[str, str, str, tuple[str | None, ...]]  # channel, address, name, wh
 class Viewer(Generic[Granted]):
     """One of them."""
 
-    __slots__ = ("asked_at", "viewing")
+    __slots__ = ("asked_at", "plays", "under_way", "viewing")
 
-    def __init__(self, viewing: Granted, now: float) -> None:
+    def __init__(self, viewing: Granted, now: float, *, plays: bool = False) -> None:
         self.viewing = viewing
-        self.asked_at = now
+        self.asked_at = now  # last, or got its answer
+        self.plays = plays  # has asked more than once
+        self.under_way = 0  # requests; some wait longer for their answer than anybody stays who asks nothing
+
+    def has_left(self, now: float) -> bool:
+        """Tell whether it asks no more."""
+        return not self.under_way and now - self.asked_at >= (LEFT_S if self.plays else LOOKED_S)
 
 
 class Viewers(Generic[Granted]):
@@ -63,7 +70,7 @@ class Viewers(Generic[Granted]):
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._now = now
-        self._viewers: dict[Who, Viewer[Granted]] = {}  # who has not asked for longest first
+        self._viewers: dict[Who, Viewer[Granted]] = {}  # who asked last is last
         self._away: dict[Who, float] = {}  # who was sent away, and until when; the longest ago first
 
     def __len__(self) -> int:
@@ -78,10 +85,11 @@ class Viewers(Generic[Granted]):
     ) -> Granted:
         """Return what a viewer may watch; asks, if it is not known. Blocks then. Raises AccessDenied.
 
+        `answered` is called when the request is over.
         `ask` gets what ends a viewer that is sent away. What a viewer shows is part of who it is: nobody else
         gets in with its name alone.
         """
-        who = (channel, address, query.get(NAME, ""), tuple([query.get(name) for name in _SHOWN]))
+        who = _who(channel, address, query)
         known = self._viewers.pop(who, None)
         if known is None:
             if self._away.get(who, 0.0) > self._now():
@@ -93,19 +101,25 @@ class Viewers(Generic[Granted]):
             if other is not None:
                 viewing.end("another request of this viewer was first")
             known = other or Viewer(viewing, 0.0)
+        else:
+            known.plays = True
         known.asked_at = self._now()
+        known.under_way += 1
         self._viewers[who] = known
         return known.viewing
 
+    def answered(self, channel: str, address: str, query: Mapping[str, str]) -> None:
+        """Take note that a request is over, in whatever way. Never blocks."""
+        known = self._viewers.get(_who(channel, address, query))
+        if known is not None and known.under_way:  # not of one that came meanwhile
+            known.under_way -= 1
+            known.asked_at = self._now()
+
     def see_to(self) -> None:
         """Let those go who have left. Never blocks."""
-        until = self._now() - LEFT_S
-        while self._viewers:
-            who, viewer = next(iter(self._viewers.items()))
-            if viewer.asked_at > until:
-                break
-            del self._viewers[who]
-            viewer.viewing.end("the viewer has left")
+        now = self._now()
+        for who in [who for who, viewer in self._viewers.items() if viewer.has_left(now)]:
+            self._viewers.pop(who).viewing.end("the viewer has left")
 
     def states_of(self, channel: str) -> list[dict[str, Any]]:
         """Return plain values with which the viewers of a channel go on in another process."""
@@ -119,7 +133,7 @@ class Viewers(Generic[Granted]):
         """Go on with a viewer of another process; `resume` gets what ends one that is sent away."""
         who: Who = state["who"]
         if who not in self._viewers:
-            self._viewers[who] = Viewer(resume(lambda: self._send_away(who)), state["asked_at"])
+            self._viewers[who] = Viewer(resume(lambda: self._send_away(who)), state["asked_at"], plays=True)
 
     def hand_over(self, channel: str) -> None:
         """Forget the viewers of a channel without a word: they go on in another process."""
@@ -142,7 +156,9 @@ class Viewers(Generic[Granted]):
         except NoRoom:
             until = self._now() - IDLE_S
             idle = [
-                one for one, viewer in self._viewers.items() if one[1] == who[1] and viewer.asked_at <= until
+                one
+                for one, viewer in self._viewers.items()
+                if one[1] == who[1] and viewer.asked_at <= until and not viewer.under_way
             ]
             if not idle:
                 raise
@@ -157,6 +173,10 @@ class Viewers(Generic[Granted]):
             if len(self._away) > MAX_AWAY:
                 del self._away[next(iter(self._away))]
             viewer.viewing.end("sent away")
+
+
+def _who(channel: str, address: str, query: Mapping[str, str]) -> Who:
+    return channel, address, query.get(NAME, ""), tuple([query.get(name) for name in _SHOWN])
 
 
 def new_name() -> str:

@@ -12,7 +12,7 @@ import pytest
 from gevent.event import Event
 
 from rtmpsrv import log
-from rtmpsrv.errors import AccessDenied
+from rtmpsrv.errors import AccessDenied, PeerLost
 from rtmpsrv.hls import handler as module
 from rtmpsrv.hls.handler import HlsHandler
 from rtmpsrv.hls.maker import Maker
@@ -185,6 +185,20 @@ def test_viewers_that_have_left_are_let_go_though_nobody_asks(
     house.get("index.m3u8")  # looked after anew
     assert house.handler.describe()["viewers"] == 1
     assert list(house.handler.describe()["channels"]) == ["a"]
+
+
+def test_request_that_fails_is_over_all_the_same(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    over: list[str] = []
+    monkeypatch.setattr(house.handler.viewers, "answered", lambda channel, ip, query: over.append(ip))
+    house.get("live.m3u8", ip="1.1.1.1")
+
+    def fail(*args: object) -> None:
+        raise PeerLost("gone")
+
+    monkeypatch.setattr(Reply, "send", fail)
+    with pytest.raises(PeerLost):
+        house.get("live.m3u8", ip="2.2.2.2")
+    assert over == ["1.1.1.1", "2.2.2.2"]
 
 
 def test_bytes_of_a_viewer_are_counted(house: House) -> None:

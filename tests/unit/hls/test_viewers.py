@@ -9,7 +9,7 @@ import pytest
 
 from rtmpsrv.errors import AccessDenied, NoRoom
 from rtmpsrv.hls import viewers as module
-from rtmpsrv.hls.viewers import AWAY_S, IDLE_S, LEFT_S, Viewers, is_name, new_name
+from rtmpsrv.hls.viewers import AWAY_S, IDLE_S, LEFT_S, LOOKED_S, Viewers, is_name, new_name
 
 
 class Viewing:
@@ -47,7 +47,10 @@ class Door:
         return viewing
 
     def admit(self, address: str = "1.1.1.1", **query: str) -> Viewing:
-        return self.viewers.admit("a", address, query, self.ask)
+        """Let a request in that is answered at once."""
+        viewing = self.viewers.admit("a", address, query, self.ask)
+        self.viewers.answered("a", address, query)
+        return viewing
 
 
 def test_viewer_is_asked_about_once() -> None:
@@ -70,13 +73,37 @@ def test_others_are_others() -> None:
 
 def test_viewer_leaves_when_it_asks_no_more() -> None:
     door = Door()
-    first, second = door.admit(s="1"), door.admit(s="2")
-    door.now = LEFT_S - 1
+    first, second, looked = door.admit(s="1"), door.admit(s="2"), door.admit(s="3")
+    door.admit(s="2")
+    door.now = LOOKED_S - 0.1
     door.admit(s="1")
+    door.viewers.see_to()
+    assert looked.ended == ""
+    door.now = LOOKED_S
+    door.viewers.see_to()
+    assert looked.ended == "the viewer has left"
     door.now = LEFT_S
     door.viewers.see_to()
     assert (first.ended, second.ended) == ("", "the viewer has left")
     assert len(door.viewers) == 1
+
+
+def test_viewer_that_waits_for_its_answer_stays() -> None:
+    door = Door()
+    who: dict[str, str] = {"s": "1"}
+    viewing = door.viewers.admit("a", "1.1.1.1", who, door.ask)
+    door.viewers.admit("a", "1.1.1.1", who, door.ask)
+    door.now = 2 * LEFT_S
+    door.viewers.answered("a", "1.1.1.1", who)
+    door.now = 4 * LEFT_S
+    door.viewers.see_to()
+    assert viewing.ended == ""
+    door.viewers.answered("a", "1.1.1.1", who)
+    door.viewers.answered("a", "1.1.1.1", who)  # of a viewer of that name before
+    door.viewers.answered("a", "1.1.1.1", {})
+    door.now = 5 * LEFT_S
+    door.viewers.see_to()
+    assert viewing.ended == "the viewer has left"
 
 
 def test_viewer_that_is_sent_away_is_refused_for_a_while_and_then_asked_about_again() -> None:
@@ -124,7 +151,9 @@ def test_room_is_made_where_another_of_the_address_is_idle() -> None:
         return door.ask(send_away)
 
     def admit(address: str, name: str) -> Viewing:
-        return door.viewers.admit("a", address, {"s": name}, ask)
+        viewing = door.viewers.admit("a", address, {"s": name}, ask)
+        door.viewers.answered("a", address, {"s": name})
+        return viewing
 
     first, other = admit("1.1.1.1", "1"), admit("2.2.2.2", "2")
     door.now = IDLE_S - 1
