@@ -165,14 +165,20 @@ class Report:
         session = next((session for session in found if session is not None), None)
         return session if session is not None else self._viewers.find_apart(connection_id)
 
-    def files(self, channel: str = "") -> list[FileValue]:
-        """Return the files of recordings, of one channel or of all. Blocks for the disk, and gives way.
+    def files(self, channel: str = "") -> list[FileValue] | str:
+        """Return the files of recordings, of one channel or of all; a sentence where the disk does not tell.
 
-        Raises OSError.
+        Blocks for the disk, and gives way.
         """
-        entries = self._in_turns(self._recordings.entries(channel))
         running = self._recordings.running
-        return [file_value(one, self._worker, None if one.end else running(one.channel)) for one in entries]
+        try:
+            entries = self._recordings.entries(channel)
+        except OSError as exc:
+            return f"the files of recordings cannot be read: {exc.strerror or 'the disk failed'}"
+        return [
+            file_value(one, self._worker, None if one.end else running(one.channel))
+            for one in self._in_turns(entries)
+        ]
 
     # --- private ----------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ FOLDER_MODE: Final = 0o750
 MAX_SAME: Final = 1000  # files of one name, told apart by a counter
 MAX_TRIES: Final = 10  # to make a file while somebody removes the folder, which is empty, again and again
 MAX_INDEX_BYTES: Final = 64 << 20  # read at one go; older lines are passed over
+FIRST_LINE: Final = 1 << 10  # by which an index is known: numbers of files are given again
 MIN_FREE: Final = 1 << 30  # bytes; or a share, of a small file system
 MIN_FREE_SHARE: Final = 20  # a twentieth
 
@@ -58,33 +59,17 @@ class Folder:
 
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(path)
-        self._opened = -1
-
-    @property
-    def _fd(self) -> int:
-        """Open it, and make it if need be. Raises OSError."""
-        if self._opened < 0:
-            os.makedirs(self.path, FOLDER_MODE, exist_ok=True)
-            self._opened = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        return self._opened
 
     def open(self) -> None:
-        """Open it now, and make it if need be. Raises OSError."""
-        os.fstat(self._fd)
+        """Look whether it can be opened, and make it if need be. Raises OSError."""
+        os.close(self._opened(make=True))
 
     def is_there(self) -> bool:
         """Tell whether there is such a folder."""
         return os.path.isdir(self.path)
 
-    def close(self) -> None:
-        """Let go of it."""
-        opened, self._opened = self._opened, -1
-        if opened >= 0:
-            os.close(opened)
-
     def create(self, name: str, suffix: str) -> OpenFile:
         """Make a file that nobody has, under a name that says that it is not whole. Raises OSError."""
-        self.check_room()
         for _ in range(1, MAX_TRIES):
             with suppress(FileNotFoundError):
                 return self._create(name, suffix)
@@ -111,7 +96,9 @@ class Folder:
 
     def write(self, file: OpenFile, blocks: Sequence[bytes]) -> None:
         """Append. Raises OSError; `size` then is what was whole before."""
-        self.check_room()
+        if not os.fstat(file.fd).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, "the file was deleted", file.name)
+        self._check_room(file.fd)
         data = memoryview(b"".join(blocks))
         size, at = len(data), file.size
         while data:
@@ -131,6 +118,7 @@ class Folder:
                 os.pwrite(file.fd, data, place)
             os.fdatasync(file.fd)
             with self._parent(file.name) as (folder, last):
+                _check_same(file, last + PART, folder)
                 os.rename(last + PART, last, src_dir_fd=folder, dst_dir_fd=folder)
         finally:
             file.close()
@@ -139,6 +127,7 @@ class Folder:
         """Remove a file that holds nothing. Raises OSError."""
         try:
             with self._parent(file.name) as (folder, last):
+                _check_same(file, last + PART, folder)
                 os.unlink(last + PART, dir_fd=folder)
         finally:
             file.close()
@@ -161,20 +150,13 @@ class Folder:
         except OSError:
             return None
 
-    def check_room(self) -> None:
-        """Raise TooFull where no more may be written."""
-        found = os.fstatvfs(self._fd)
-        free, total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
-        if free < min(MIN_FREE, total // MIN_FREE_SHARE):
-            raise TooFull(errno.ENOSPC, "the disk is almost full", self.path)
-
     def part_size_of(self, name: str) -> int:
         """Return the size of a file that is not whole; 0 where there is none."""
         return self.size_of(name + PART) or 0
 
     def note(self, lines: Sequence[bytes]) -> None:
         """Append lines to the index, at one go. Raises OSError."""
-        with self._index(os.O_RDWR | os.O_APPEND) as fd:
+        with self._index(os.O_RDWR | os.O_APPEND) as (fd, _):
             data = b"".join(lines)
             size = os.fstat(fd).st_size
             if size and os.pread(fd, 1, size - 1) != b"\n":  # somebody could not write all of a line
@@ -193,36 +175,38 @@ class Folder:
         Raises OSError.
         """
         number, at = mark
-        with self._index(os.O_RDONLY) as fd:
+        with self._index(os.O_RDONLY) as (fd, _):
             found = os.fstat(fd)
-            if found.st_ino != number or found.st_size < at:
+            this = hash((found.st_dev, found.st_ino, os.pread(fd, FIRST_LINE, 0).partition(b"\n")[0]))
+            if this != number or found.st_size < at:
                 at = 0
             at = max(at, found.st_size - MAX_INDEX_BYTES)
             data = os.pread(fd, MAX_INDEX_BYTES, at)
             whole = data[: data.rfind(b"\n") + 1]
-            return whole, (found.st_ino, at + len(whole))
+            return whole, (this, at + len(whole))
 
     def rewrite(self, shorten: Callable[[bytes], bytes | None]) -> None:
         """Put another index in the place of this one, while nobody else does anything with it."""
-        with self._index(os.O_RDONLY) as fd:
+        with self._index(os.O_RDONLY) as (fd, root):
             size = os.fstat(fd).st_size
             shorter = shorten(os.pread(fd, MAX_INDEX_BYTES, max(0, size - MAX_INDEX_BYTES)))
             if shorter is None:
                 return
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _PLAIN
-            new = os.open(INDEX + PART, flags, FILE_MODE, dir_fd=self._fd)
+            new = os.open(INDEX + PART, flags, FILE_MODE, dir_fd=root)
             try:
                 with os.fdopen(new, "wb") as stream:
                     stream.write(shorter)
                     stream.flush()
                     os.fdatasync(new)
-                os.rename(INDEX + PART, INDEX, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+                os.rename(INDEX + PART, INDEX, src_dir_fd=root, dst_dir_fd=root)
             except OSError:
-                os.unlink(INDEX + PART, dir_fd=self._fd)
+                os.unlink(INDEX + PART, dir_fd=root)
                 raise
 
     def _create(self, name: str, suffix: str) -> OpenFile:
         with self._parent(name, make=True) as (folder, last):
+            self._check_room(folder)
             for number in range(1, MAX_SAME + 1):
                 counted = last if number == 1 else f"{last}_{number}"
                 try:
@@ -239,19 +223,35 @@ class Folder:
                 return OpenFile(parent + slash + counted + suffix, fd)
         raise OSError(errno.EEXIST, "too many files of one name", name)
 
+    def _opened(self, *, make: bool) -> int:
+        """Open it as it is now: it may have been removed, or be on another disk than a moment ago."""
+        if make:
+            os.makedirs(self.path, FOLDER_MODE, exist_ok=True)
+        return os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def _check_room(self, fd: int) -> None:
+        """Raise TooFull where no more may be written."""
+        found = os.fstatvfs(fd)
+        free, total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+        if free < min(MIN_FREE, total // MIN_FREE_SHARE):
+            raise TooFull(errno.ENOSPC, "the disk is almost full", self.path)
+
     @contextmanager
-    def _index(self, flags: int) -> Iterator[int]:
-        """Open the index and keep others out; it may have been replaced while we waited."""
-        while True:
-            fd = os.open(INDEX, flags | os.O_CREAT | _PLAIN, FILE_MODE, dir_fd=self._fd)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX)
-                mine, now = os.fstat(fd), os.stat(INDEX, dir_fd=self._fd, follow_symlinks=False)
-                if (mine.st_ino, mine.st_dev) == (now.st_ino, now.st_dev):
-                    yield fd
-                    return
-            finally:
-                os.close(fd)
+    def _index(self, flags: int) -> Iterator[tuple[int, int]]:
+        """Open the index and this folder, and keep others out; it may have been replaced while we waited."""
+        root = self._opened(make=True)
+        try:
+            while True:
+                fd = os.open(INDEX, flags | os.O_CREAT | _PLAIN, FILE_MODE, dir_fd=root)
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX)
+                    if _is_same(fd, INDEX, root):
+                        yield fd, root
+                        return
+                finally:
+                    os.close(fd)
+        finally:
+            os.close(root)
 
     @contextmanager
     def _parent(self, name: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
@@ -259,7 +259,7 @@ class Folder:
         if not is_below(name):
             raise OSError(errno.EINVAL, "not a file of this folder", name)
         *folders, last = name.split("/")
-        fd = os.dup(self._fd)
+        fd = self._opened(make=make)
         try:
             for part in folders:
                 if make:
@@ -289,3 +289,14 @@ def _exists(name: str, folder: int) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _is_same(fd: int, name: str, folder: int) -> bool:
+    mine, there = os.fstat(fd), os.stat(name, dir_fd=folder, follow_symlinks=False)
+    return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _check_same(file: OpenFile, name: str, folder: int) -> None:
+    """Raise FileNotFoundError where another file has that name now."""
+    if not _is_same(file.fd, name, folder):
+        raise FileNotFoundError(errno.ENOENT, "the file was deleted", file.name)

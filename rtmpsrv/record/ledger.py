@@ -38,9 +38,7 @@ class Ledger:
 
     def entries(self) -> dict[str, Entry]:
         """Return what there is by file, in the order in which files were begun; not to be changed."""
-        if not self._folder.is_there():
-            return {}
-        text, mark = self._folder.noted_since(self._mark)
+        text, mark = self._folder.noted_since(self._mark) if self._folder.is_there() else (b"", NOTHING_READ)
         if mark[0] != self._mark[0] or mark[1] - len(text) < self._mark[1]:
             self._entries, self._open, self._ended, self._lines = {}, {}, {}, 0
         self._mark = mark

@@ -26,7 +26,7 @@ from rtmpsrv.monitor.values import (
     ProcessValue,
 )
 from rtmpsrv.web.merging import merge_channels
-from rtmpsrv.web.source import Gathered, Happened
+from rtmpsrv.web.source import Gathered, Happened, Listed
 from rtmpsrv.workers.calls import CallLost
 
 ANSWER_S: Final = 2.0  # for a process that serves
@@ -123,16 +123,18 @@ class LineSource:
         answers = self._ask("blocks")
         return _gathered(sorted(dict(_all_of(answers)).items()), answers)
 
-    def files(self, channel: str) -> Gathered[FileValue]:
+    def files(self, channel: str) -> Listed:
         """Return the files of recordings, the oldest first; processes that serve have one folder.
 
         Of a file that is written now the process that does so says the most.
         """
         answers = self._ask("files", channel)
-        told = sorted(_all_of(answers), key=lambda one: one["size_bytes"])
+        troubles = [said for said in answers.by_name.values() if isinstance(said, str)]
+        lists = {name: said for name, said in answers.by_name.items() if not isinstance(said, str)}
+        told = sorted(_all_of(Answers(lists, [])), key=lambda one: one["size_bytes"])
         found: dict[str, FileValue] = {one["file"]: one for one in told}
         in_order = sorted(found.values(), key=lambda one: (one["began_at"], one["file"]))
-        return _gathered(in_order, answers)
+        return Listed(in_order, answers.missing, _serving(answers), troubles[0] if troubles else "")
 
     # --- private ----------------------------------------------------------------------------------
 

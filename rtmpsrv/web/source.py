@@ -42,6 +42,13 @@ class Happened(Gathered[EventValue]):
     last: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Listed(Gathered[FileValue]):
+    """Files, the oldest first; why some could not be listed, a sentence."""
+
+    trouble: str = ""
+
+
 class Source(Protocol):
     """Ask. Each blocks up to a few seconds and raises nothing: who is silent is in `missing`."""
 
@@ -84,5 +91,5 @@ class Source(Protocol):
     def blocks(self) -> Gathered[tuple[str, float]]:
         """Return the channels that nobody may publish, and until when; some hundreds at most."""
 
-    def files(self, channel: str) -> Gathered[FileValue]:
+    def files(self, channel: str) -> Listed:
         """Return the files of recordings, the oldest first, of a channel or of all for ""."""

@@ -32,6 +32,8 @@ def add(routes: Blueprint, source: Source) -> None:
     def list_recordings() -> Response:
         told = source.files("")
         of_somebody(told)
+        if told.trouble:
+            raise Refused(503, told.trouble)
         by_channel: dict[str, list[FileValue]] = {}
         for file in told.values:
             by_channel.setdefault(file["channel"], []).append(file)
@@ -48,6 +50,8 @@ def add(routes: Blueprint, source: Source) -> None:
     def get_recordings(name: str) -> Response:
         told, now = source.files(name), source.channels([name])
         recording = next((channel["recording"] for channel in now.values), None)
+        if told.trouble and not told.values:
+            raise Refused(503, told.trouble)
         if not told.values and recording is None:
             raise not_found(told, "recording not found")
         return answer({**of_path(name, told.values, recording)}, sorted({*told.missing, *now.missing}))

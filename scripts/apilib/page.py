@@ -37,7 +37,7 @@ All answers are JSON. A refusal has a status of 400 or above and says why:
 | 404 | no such thing; what may be in a worker that did not answer is a 503 |
 | 405 | it is there, but not for this method; `Allow` says for which |
 | 429 | 10,000 channels are blocked: nothing is done, since the block would open another one |
-| 503 | no process answered in time |
+| 503 | no process answered in time, or the files of recordings cannot be read |
 
 This page as an OpenAPI 3.1 document is at `/v3/openapi.json`.
 

@@ -19,7 +19,7 @@ from rtmpsrv.monitor.values import (
     Kind,
     ProcessValue,
 )
-from rtmpsrv.web.source import Gathered, Happened
+from rtmpsrv.web.source import Gathered, Happened, Listed
 from tests.doubles.monitor_values import (
     NOW,
     audio,
@@ -61,6 +61,7 @@ class FakeSource:
         self.values_of_events = list(_events(house[1]) if events is None else events)
         self.values_of_processes = [process()] if processes is None else list(processes)
         self.values_of_files: list[FileValue] = [file_of(SEVERAL_TRACKS), file_of(HTML_NAME)]
+        self.trouble_of_files = ""
         self.values_of_blocks: list[tuple[str, float]] = []
         self.missing: list[str] = []
         self.held = Event()  # clear it, and who asks for processes waits
@@ -150,10 +151,10 @@ class FakeSource:
         self.asked.append("blocks")
         return Gathered(list(self.values_of_blocks), list(self.missing), self.answered)
 
-    def files(self, channel: str) -> Gathered[FileValue]:
+    def files(self, channel: str) -> Listed:
         self.asked.append("files")
         found = [one for one in self.values_of_files if channel in ("", one["channel"])]
-        return Gathered(found, list(self.missing), self.answered)
+        return Listed(found, list(self.missing), self.answered, self.trouble_of_files)
 
     def _did(self, here: bool) -> Gathered[bool | None]:
         return Gathered([here, *[False] * (len(self.answered) - 1)], list(self.missing), self.answered)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -11,6 +12,7 @@ from rtmpsrv import __version__
 from rtmpsrv.access.names import APP_STREAM
 from rtmpsrv.monitor import report
 from rtmpsrv.monitor.values import ChannelValue, ConnectionValue, ProcessValue, VitalsValue
+from rtmpsrv.record.recordings import Recordings
 from tests.client import keyframe
 from tests.server_process import free_port
 from tests.unit.monitor.stage import by_hls, stage
@@ -256,3 +258,15 @@ def test_files_of_recordings_are_told_of(monkeypatch: pytest.MonkeyPatch) -> Non
     with stage(monkeypatch) as on:
         assert on.ask("files") == on.ask("files", "news") == []
         assert on.ask("record", "news", True) is False
+
+
+def test_files_that_cannot_be_read_are_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def entries(recordings: object, channel: str = "") -> list[object]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/secret")
+
+    monkeypatch.setattr(Recordings, "entries", entries)
+    with stage(monkeypatch) as on:
+        assert on.ask("files") == "the files of recordings cannot be read: Permission denied"
+    assert "Traceback" not in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,34 @@ def test_folder_is_made_when_it_is_needed(folder: Folder) -> None:
     assert not folder.is_there()
     folder.open()
     assert folder.is_there()
-    folder.close()
-    folder.close()
+
+
+@pytest.mark.parametrize("is_made_anew", [True, False])
+def test_folder_that_takes_the_place_of_another_is_used(folder: Folder, is_made_anew: bool) -> None:
+    old, other = folder.create("a", ".flv"), folder.create("b", ".flv")
+    shutil.rmtree(folder.path)
+    if is_made_anew:
+        os.mkdir(folder.path)
+    with pytest.raises(FileNotFoundError, match="was deleted"):
+        folder.write(old, [b"x"])
+    new = folder.create("a", ".flv")
+    folder.write(new, [b"new"])
+    with pytest.raises(FileNotFoundError):  # neither is in the new one
+        folder.finish(old, [])
+    with pytest.raises(FileNotFoundError):
+        folder.drop(other)
+    folder.note([b"1\n"])
+    folder.finish(new, [])
+    assert (folder.size_of("a.flv"), folder.noted()) == (3, b"1\n")
+
+
+def test_file_of_the_same_name_is_not_finished_for_another(folder: Folder) -> None:
+    old = folder.create("a", ".flv")
+    os.unlink(Path(folder.path) / "a.flv.part")
+    new = folder.create("a", ".flv")
+    with pytest.raises(FileNotFoundError, match="was deleted"):
+        folder.finish(old, [])
+    folder.drop(new)
 
 
 def test_file_has_its_name_when_it_is_whole(folder: Folder) -> None:

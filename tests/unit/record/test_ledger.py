@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,24 @@ def test_other_index_is_read_from_its_beginning(folder: Folder) -> None:
     folder.rewrite(lambda text: line_of(Entry(DONE, "d", "two")))
     assert list(ledger.entries()) == ["d"]
     assert ledger.ended("one") is None
+
+
+def test_index_of_another_folder_is_read_from_its_beginning(folder: Folder) -> None:
+    ledger = Ledger(folder)
+    note(folder, Entry(RECORDING, "a", "one"))
+    assert [one.file for one in ledger.open()] == ["a"]
+    index = Path(folder.path) / "index.jsonl"  # the same number of a file, as disks give them again
+    index.write_bytes(b"".join([line_of(Entry(DONE, name, "two")) for name in "bcd"]))
+    assert list(ledger.entries()) == ["b", "c", "d"]
+    assert ledger.open() == []
+
+
+def test_folder_that_is_gone_holds_nothing_and_is_not_made_anew(folder: Folder) -> None:
+    ledger = Ledger(folder)
+    note(folder, Entry(RECORDING, "a", "one"))
+    assert ledger.open() != []
+    shutil.rmtree(folder.path)
+    assert (ledger.open(), ledger.ended("one"), folder.is_there()) == ([], None, False)
 
 
 def test_index_is_shortened_when_most_of_it_counts_no_more(folder: Folder) -> None:

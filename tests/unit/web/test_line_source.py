@@ -222,6 +222,13 @@ def test_files_of_one_folder_are_told_of_once_and_in_order() -> None:
     assert line.asked == [("files", ("",))]
 
 
+def test_that_files_cannot_be_read_is_told_beside_what_others_say() -> None:
+    one = values.file_of("a")
+    source, _line = source_of({"w1": packed("no disk"), "w2": packed([one]), "keeper": packed([])})
+    found = source.files("")
+    assert (found.values, found.trouble, found.answered) == ([one], "no disk", ["w1", "w2"])
+
+
 def test_of_a_file_that_is_written_its_own_process_tells() -> None:
     written, elsewhere = [values.file_of("a", whole=False, size_bytes=size) for size in (9, 0)]
     for answers in ([written], [elsewhere]), ([elsewhere], [written]):

@@ -49,6 +49,13 @@ def test_files_are_listed_by_channel_in_pages(api: Api) -> None:
     assert api.ask("/v3/recordings/list?itemsPerPage=0", 400)["status"] == "error"
 
 
+def test_why_files_cannot_be_read_is_told(api: Api) -> None:
+    api.source.trouble_of_files = "the files of recordings cannot be read: Permission denied"
+    assert api.ask("/v3/recordings/list", 503)["error"] == api.source.trouble_of_files
+    api.source.values_of_files = []
+    assert api.ask("/v3/recordings/get/a", 503)["error"] == api.source.trouble_of_files
+
+
 def test_one_channel_has_its_files_and_what_is_written_now() -> None:
     api = Api(FakeSource([on_air("a/b", recording=recording())], [], []))
     api.source.values_of_files = [file_of("a/b"), file_of("c")]
