@@ -7,11 +7,12 @@ written when it is whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Final, Self
 
-from rtmpsrv.errors import RemoteProtocolError
+from rtmpsrv.errors import MediaLost, MediaRefused, RemoteProtocolError
 from rtmpsrv.media import mp4
 from rtmpsrv.media.mp4_init import MAX_INIT_BYTES, is_init, set_duration
 from rtmpsrv.media.mp4_source import ALL, Mp4Source, Question, Selection, Timed
@@ -116,13 +117,17 @@ class Mp4File:
     def leave(self) -> tuple[bytes, dict[str, Any] | None]:
         """Return what is still to be written, and plain values with which `resumed` goes on behind it.
 
-        None: nobody can.
+        None: nobody can, and `end` follows. Blocks as `end` does.
         """
+        begun = b""
+        if not self._init and self._source.ready(self._clock()):
+            with suppress(MediaRefused, MediaLost):
+                begun = self._begin(self._first_part.wait(self._question))
         self._collect()
         source = self._source.snapshot() if self._init else None
         if source is None:
-            return b"", None
-        last = self._fragment(is_last=True)
+            return begun, None
+        last = begun + self._fragment(is_last=True)
         usual = [[number, track.usual_ms] for number, track in self._tracks.items()]
         return last, {
             "source": source,

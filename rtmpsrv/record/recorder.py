@@ -314,10 +314,10 @@ class Recorder:
         if take is None:
             return
         data, container = take.container.leave()
+        take.add(data)
         if container is None:
             self._finish(GONE_ON)
             return
-        take.add(data)
         self._write(take)
         self._take = None
         entry = take.left(self._reading.place, self._means.clock(), container)

@@ -261,6 +261,33 @@ def test_other_process_goes_on_in_the_same_file(cut: int) -> None:
     assert other.patches(0, 0) == other_file.patches(0, 0)
 
 
+def test_file_is_left_as_soon_as_its_first_part_is_made() -> None:
+    made = Event()
+    file = Mp4File(FORCE, lambda question: INIT if made.wait() else b"", lambda: 0.0)
+    assert sent(file, *second()) == b""
+    gevent.spawn(made.set)
+    data, state = file.leave()
+    assert kinds(data) == [b"ftyp", b"moov", b"moof", b"mdat"]
+    assert state is not None
+    assert (state["init"], state["size"]) == (len(INIT), len(data))
+
+
+def test_file_that_waits_for_a_keyframe_is_not_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mp4_source, "MAX_WAITING_FRAMES", 30)
+    made = Event()
+    file = Mp4File(FORCE, lambda question: INIT if made.wait() else b"", lambda: 0.0)
+    assert sent(file, *second()[:40]) == b""
+    gevent.spawn(made.set)
+    assert file.leave() == (INIT, None)
+    assert kinds(file.end()) == [b"mfra"]
+
+
+def test_file_whose_first_part_fails_is_not_left() -> None:
+    file = Maker(failures=9).file()
+    sent(file, *second())
+    assert file.leave() == (b"", None)
+
+
 def test_file_without_its_first_part_is_not_left() -> None:
     file = Maker().file()
     assert file.leave() == (b"", None)
