@@ -38,10 +38,13 @@ class Playing:
         self._visits = visits
         self._room = room
 
-    def admit(self, peer: Peer, name: str | None, stream: StreamName, told: str) -> tuple[StreamName, Terms]:
+    def admit(
+        self, peer: Peer, name: str | None, stream: StreamName, told: str, *, is_player: bool = True
+    ) -> tuple[StreamName, Terms]:
         """Return what a client plays, and on what terms; `told` is the number or form for the log.
 
-        Blocks as long as the entrance and a backend do. Raises AccessDenied.
+        Others than players, to whom what is kept is shown at once, need the key also of a publisher who may
+        come back. Blocks as long as the entrance and a backend do. Raises AccessDenied.
         """
         client = peer.client
         client.channel, client.user = stream.channel, stream.who
@@ -51,7 +54,7 @@ class Playing:
                 raise AccessDenied(PLAY_CODE, description, "RTMP_PLAY_WHITELIST")
             terms = self._entrance.play(client, stream)
             peer.log.info("PLAY (%s): %s", told, stream.channel)
-            check = partial(self._check, client, terms)
+            check = partial(self._check, client, terms, is_player)
             check(stream)
             stream = self._visits.play(client, name, stream, check)
             channel = self._registry.find(stream.channel)
@@ -59,13 +62,14 @@ class Playing:
             peer.log.debug("= player %s", "starts" if is_live else "waits for a publisher")
             return stream, terms
 
-    def _check(self, client: Client, terms: Terms, stream: StreamName) -> None:
+    def _check(self, client: Client, terms: Terms, is_player: bool, stream: StreamName) -> None:
         """Raise AccessDenied for a key that is not the publisher's, and where there are enough players."""
         self._entrance.check_channel(stream.channel, PLAY_CODE)
         self._room.check_address(client, stream.channel)
         channel = self._registry.find(stream.channel)
         if channel is None:
             return
-        if channel.live and terms.key is not None and not channel.contents.accepts_key(terms.key):
+        is_asked = channel.live or (channel.suspended and not is_player)
+        if is_asked and terms.key is not None and not channel.contents.accepts_key(terms.key):
             raise wrong_key()
         self._room.check(client, stream.channel, self._room.players(channel), terms.max_players)

@@ -134,7 +134,7 @@ class Watching:
 
     def view(self, peer: Peer, channel: str, query: str) -> Viewing:
         """Let a client watch a channel that others make a stream of. Raises AccessDenied."""
-        stream, terms = self._admit(peer, channel, query, waits=True)
+        stream, terms = self._admit(peer, channel, query, waits=True, is_player=False)
         return self._grant(peer, stream, terms, terms.key)
 
     def resume_view(self, peer: Peer, key: str | None) -> Viewing:
@@ -205,10 +205,12 @@ class Watching:
         self._relay.look_elsewhere(stream.channel)
         return viewing
 
-    def _admit(self, peer: Peer, channel: str, query: str, *, waits: bool) -> tuple[StreamName, Terms]:
+    def _admit(
+        self, peer: Peer, channel: str, query: str, *, waits: bool, is_player: bool = True
+    ) -> tuple[StreamName, Terms]:
         client = peer.client
         stream = self._entrance.watched(client, channel, query)
         if not waits and not self._relay.is_on(stream.channel):
             raise NotThere(PLAY_CODE, "Nobody publishes this channel now")
         told = f"{client.form}, {client.ip}"  # no line before has said who it is
-        return self._playing.admit(peer, client.to_play.name, stream, told)
+        return self._playing.admit(peer, client.to_play.name, stream, told, is_player=is_player)

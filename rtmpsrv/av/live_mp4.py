@@ -48,6 +48,10 @@ class Reading(Protocol):
     def headers(self) -> Headers:
         """Those in force at what is read next."""
 
+    @property
+    def lock(self) -> bytes | None:
+        """What stands for the publisher's key, since the last Began or Spliced."""
+
     def read(self, most: int = ...) -> Item | None:
         """Return what comes next."""
 

@@ -14,6 +14,7 @@ from rtmpsrv.av.mp4_shelf import Memory
 from rtmpsrv.av.viewing import Channel, Reply, Request
 from rtmpsrv.errors import MediaLost, MediaRefused
 from rtmpsrv.live.budget import WINDOWS
+from rtmpsrv.live.lock import fits
 from rtmpsrv.live.reading import Batch, Began
 from rtmpsrv.media.mp4_source import SETTLE_S, Mp4Source, Question, Selection
 
@@ -23,6 +24,7 @@ MAX_KEPT_BYTES: Final = 16 << 20
 MAX_PIECES: Final = 8  # of the log that are looked at for a keyframe
 _VIDEO: Final = Selection(video=True, audio=0)
 _TEXT: Final = "text/plain; charset=utf-8"
+NOTHING: Final = "There is no picture now."
 
 
 class _Still(NamedTuple):
@@ -30,6 +32,7 @@ class _Still(NamedTuple):
     jpeg: bytes
     status: int
     why: str  # why there is none
+    lock: bytes | None  # who has a key that fits may see it
 
 
 class _Turn:
@@ -64,7 +67,8 @@ class StillSite:
 
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer one viewer. Blocks for seconds at most. Raises AccessDenied, PeerLost."""
-        still = self._still(request.admit().name)
+        viewing = request.admit()
+        still = self._still(viewing.name, viewing.key)
         if still.jpeg:
             reply.send(200, still.jpeg, "image/jpeg", (("Cache-Control", f"private, max-age={EVERY_S:g}"),))
         else:
@@ -95,39 +99,40 @@ class StillSite:
 
     # --- private ----------------------------------------------------------------------------------
 
-    def _still(self, channel: str) -> _Still:
+    def _still(self, channel: str, key: str | None) -> _Still:
         turn = self._turns.setdefault(channel, _Turn())
         turn.waiting += 1
         try:
             with turn.lock:
                 still = self._kept.get(channel)
-                if still is None or self._now() - still.made_at >= EVERY_S:
+                if still is None or self._now() - still.made_at >= EVERY_S or not _opens(still, key):
                     still = self._make(channel)
                     self._keep(channel, still)
-                return still
+                return still if _opens(still, key) else _Still(self._now(), b"", 404, NOTHING, None)
         finally:
             turn.waiting -= 1
             if not turn.waiting:
                 del self._turns[channel]
 
     def _make(self, channel: str) -> _Still:
+        lock: bytes | None = None
         try:
-            question = self._question(self._channel(channel))
+            question, lock = self._question(self._channel(channel))
             if question is None:
-                return _Still(self._now(), b"", 404, "There is no picture now.")
+                return _Still(self._now(), b"", 404, NOTHING, None)
             jpeg = self._picture(question)
         except MediaRefused as exc:
-            return _Still(self._now(), b"", 415, str(exc))
+            return _Still(self._now(), b"", 415, str(exc), lock)
         except MediaLost as exc:
-            return _Still(self._now(), b"", 503, str(exc))
+            return _Still(self._now(), b"", 503, str(exc), lock)
         self.made += 1
-        return _Still(self._now(), jpeg, 200, "")
+        return _Still(self._now(), jpeg, 200, "", lock)
 
-    def _question(self, channel: Channel) -> Question | None:
-        """Return the newest keyframe with what a decoder needs; None where there is none."""
+    def _question(self, channel: Channel) -> tuple[Question | None, bytes | None]:
+        """Return the newest keyframe with what a decoder needs, if there is one, and whose it is."""
         reading = channel.subscribe(lambda: None)
         try:
-            return self._first_picture(reading)
+            return self._first_picture(reading), reading.lock
         finally:
             reading.close()
 
@@ -175,3 +180,8 @@ class StillSite:
         still = self._kept.pop(channel, None)
         if still is not None:
             self._kept_bytes -= len(still.jpeg)
+
+
+def _opens(still: _Still, key: str | None) -> bool:
+    """Tell whether it is for who came with a key, which has to be the publisher's; None: nobody has to."""
+    return key is None or fits(key, still.lock)

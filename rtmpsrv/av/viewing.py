@@ -27,6 +27,10 @@ class Watching(Protocol):
     def name(self) -> str:
         """Of the channel that it watches."""
 
+    @property
+    def key(self) -> str | None:
+        """What has to be the publisher's; None: nothing has."""
+
 
 class Request(Protocol):
     """What a viewer asks for."""

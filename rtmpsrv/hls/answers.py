@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from gevent.event import Event
 
+from rtmpsrv.live.lock import fits
 from rtmpsrv.media.hls_playlist import MEDIA, QUERY
 from rtmpsrv.media.hls_reload import BAD, NOW, WAIT_TARGETS, decide, read
 
@@ -54,21 +55,34 @@ WRONG: Final = Answer(400, b"These directives make no sense for this playlist.\n
 
 
 def answer(
-    maker: Maker, name: str, query: Mapping[str, str], viewer: Waits, now: Callable[[], float] = monotonic
+    maker: Maker,
+    name: str,
+    query: Mapping[str, str],
+    key: str | None,
+    viewer: Waits,
+    now: Callable[[], float] = monotonic,
 ) -> Answer:
-    """Answer a request for what is called `name`. Blocks for seconds at most. Raises PeerLost."""
+    """Answer a request for what is called `name`. Blocks for seconds at most. Raises PeerLost.
+
+    `key` is what the viewer was let in with, where it has to be the publisher's: of others it gets nothing.
+    """
     if name == INDEX:
-        early = _started(maker, viewer, now)
+        early = _started(maker, key, viewer, now)
         return early or Answer(200, _with(maker.multivariant(), query), PLAYLIST_TYPE)
     if name == MEDIA:
-        return _started(maker, viewer, now) or _playlist(maker, query, viewer, now)
-    return _media(maker, name, query, viewer, now)
+        return _started(maker, key, viewer, now) or _playlist(maker, query, key, viewer, now)
+    return _media(maker, name, query, key, viewer, now)
 
 
-def _started(maker: Maker, viewer: Waits, now: Callable[[], float]) -> Answer | None:
-    """Wait for the first segment; return what is wrong if none comes."""
+def opens(maker: Maker, key: str | None) -> bool:
+    """Tell whether what is in the window is for who came with a key."""
+    return key is None or any(fits(key, lock) for lock in maker.window.locks)
+
+
+def _started(maker: Maker, key: str | None, viewer: Waits, now: Callable[[], float]) -> Answer | None:
+    """Wait for the first segment of what the viewer may have; return what is wrong if none comes."""
     until = now() + START_S
-    while not maker.window.segments:
+    while not (maker.window.segments and opens(maker, key)):
         if maker.refusal:  # of what is sent, or of ours
             return Answer(503 if maker.given_up else UNSUITABLE, f"{maker.refusal}\n".encode())
         if not maker.is_running:
@@ -78,7 +92,9 @@ def _started(maker: Maker, viewer: Waits, now: Callable[[], float]) -> Answer | 
     return None
 
 
-def _playlist(maker: Maker, query: Mapping[str, str], viewer: Waits, now: Callable[[], float]) -> Answer:
+def _playlist(
+    maker: Maker, query: Mapping[str, str], key: str | None, viewer: Waits, now: Callable[[], float]
+) -> Answer:
     asked = read(query)
     if asked is None:
         return WRONG
@@ -91,12 +107,19 @@ def _playlist(maker: Maker, query: Mapping[str, str], viewer: Waits, now: Callab
             return OFF_AIR  # never the old playlist: Safari ends there
         if not _wait(maker, viewer, until, now):
             return LATE
+        if not opens(maker, key):  # any more
+            return OFF_AIR
     low_latency = query.get("ll") != "no"
     return Answer(200, _with(maker.playlist(low_latency, asked.skip), query), PLAYLIST_TYPE)
 
 
 def _media(
-    maker: Maker, name: str, query: Mapping[str, str], viewer: Waits, now: Callable[[], float]
+    maker: Maker,
+    name: str,
+    query: Mapping[str, str],
+    key: str | None,
+    viewer: Waits,
+    now: Callable[[], float],
 ) -> Answer:
     window = maker.window
     until = now() + WAIT_TARGETS * max(window.numbering.target_s, 1)
@@ -106,7 +129,7 @@ def _media(
         if not _wait(maker, viewer, until, now):
             return LATE
         data = window.find(name)
-    if data is None:
+    if data is None or not opens(maker, key):
         return NOT_THERE
     is_private = any(name in query for name in GO_ALONG)
     kind = SOUND_TYPE if maker.is_sound else MEDIA_TYPE

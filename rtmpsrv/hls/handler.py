@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import gevent
 from gevent.event import Event
 
-from rtmpsrv.hls.answers import INDEX, NOT_THERE, Answer, answer
+from rtmpsrv.hls.answers import INDEX, NOT_THERE, Answer, answer, opens
 from rtmpsrv.hls.makers import Makers
 from rtmpsrv.hls.viewers import NAME, Viewers, Viewing, is_name, new_name
 from rtmpsrv.log import Logger
@@ -101,7 +101,7 @@ class HlsHandler:
         viewing = self.viewers.admit(asked, ip, query, lambda end: self._admit(request, end))
         self._look()
         try:
-            found = self._answer(viewing.name, name, query, reply)
+            found = self._answer(viewing, name, query, reply)
             viewing.sent(len(found.body) if isinstance(found.body, bytes) else sum(map(len, found.body)))
             reply.send(found.status, found.body, found.type, found.headers)
         finally:
@@ -135,14 +135,16 @@ class HlsHandler:
                 self.viewers.adopt(state, lambda end, state=state: resume(state, end))  # type: ignore[misc]
             self._look()
 
-    def _answer(self, channel: str, name: str, query: Mapping[str, str], reply: Reply) -> Answer:
+    def _answer(self, viewing: Viewing, name: str, query: Mapping[str, str], reply: Reply) -> Answer:
+        channel, key = viewing.name, viewing.key
         maker = self.makers.find(channel)
-        if maker is None and name in PLAYLISTS and self._comes_on_air(channel, reply):
-            maker = self.makers.open(channel)
-        if maker is None:
+        is_there = maker is not None and opens(maker, key)
+        if not is_there and name in PLAYLISTS and self._comes_on_air(channel, reply):
+            maker, is_there = self.makers.open(channel), True
+        if maker is None or not is_there:
             return NOT_THERE
-        maker.asked()
-        return answer(maker, name, query, reply)
+        maker.asked(key)
+        return answer(maker, name, query, key, reply)
 
     def _look(self) -> None:
         if self._looking is None and len(self.viewers):

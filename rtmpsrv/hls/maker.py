@@ -15,7 +15,7 @@ import gevent
 from gevent.event import Event
 
 from rtmpsrv.errors import MediaLost, MediaRefused
-from rtmpsrv.hls.pace import SLICE_S, Pace
+from rtmpsrv.hls.pace import AT_ONCE, LAG_BYTES, LAG_S, SLICE_S, Pace
 from rtmpsrv.hls.partners import Headers, Memory, Reading
 from rtmpsrv.live.budget import WINDOWS
 from rtmpsrv.live.reading import NOWHERE, Batch, Began, Item, Lost, Over, Place, Spliced
@@ -36,9 +36,6 @@ LONGEST_AGAIN_S: Final = 60.0
 SAVED_S: Final = 8.0  # of these pauses that a stream need not make which has not asked for as long
 REFUSED_S: Final = 5.0  # then who asks may try again: the first frames were broken, perhaps
 REST_S: Final = 30.0  # after it was given up: until somebody may try again
-AT_ONCE: Final = 64  # messages
-LAG_BYTES: Final = 8 << 20  # behind the publisher; more, and it goes on at the newest keyframe
-LAG_S: Final = 5.0
 TOO_LARGE: Final = "This stream needs more memory for HLS than there is; the other formats play it"
 FAILED: Final = "HLS of this channel failed; the log says why"
 
@@ -104,8 +101,10 @@ class Maker:
         """Whether it makes something; one that has ended is of no use any more."""
         return self._running is not None
 
-    def asked(self) -> None:
-        """Take note that somebody asks: it goes on, or is tried again. Never blocks."""
+    def asked(self, key: str | None = None) -> None:
+        """Take note that somebody asks, perhaps with a key: it goes on, or is tried again. Never blocks."""
+        if key is not None:
+            self.window.be_locked()
         self._asked_at = now = self._now()
         if self.refusal and not self.given_up and now - self._refused_at >= REFUSED_S:
             self._tries_again = True
@@ -247,6 +246,8 @@ class Maker:
             self._gone_at, self.on_air = None, True
             if isinstance(item, Began) or self._source is None or not self._goes_on(self._source, reading):
                 self._change(reading.headers)
+            if self.window.change_lock(reading.lock, goes_on=not isinstance(item, Began)):
+                self._tell()
 
     def _take(self, batch: Batch, reading: Reading) -> None:
         for type_id, _flags, timestamp, payload, arrival in batch.messages:

@@ -13,6 +13,10 @@ SLICE_S: Final = 0.002  # that a maker works at a time
 SHARE: Final = 0.4  # of the time, that all makers together may work
 OWN_SHARE: Final = 0.1  # that one may
 
+AT_ONCE: Final = 64  # messages
+LAG_BYTES: Final = 8 << 20  # behind the publisher; more, and it goes on at the newest keyframe
+LAG_S: Final = 5.0
+
 
 class Pace:
     """One for all makers of a process. Never blocks."""

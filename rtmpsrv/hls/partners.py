@@ -18,6 +18,10 @@ class Reading(Protocol):
         """Whether the channel is another process's now."""
 
     @property
+    def lock(self) -> bytes | None:
+        """What stands for the publisher's key, since the last Began or Spliced."""
+
+    @property
     def place(self) -> Place:
         """Where it is, also for another process."""
 

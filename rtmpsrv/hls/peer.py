@@ -119,6 +119,7 @@ class Held:
         self._before = peer.sent_bytes  # in other processes
         self._over = False
         self.name = viewing.name  # of the channel, which may be another one than was asked for
+        self.key = viewing.key  # that must be the publisher's; None: any
 
     def end(self, reason: str) -> None:
         """Be done. Idempotent, never blocks."""

@@ -32,6 +32,10 @@ class Viewing(Protocol):
     def name(self) -> str:
         """The channel's, which may be another one than was asked for."""
 
+    @property
+    def key(self) -> str | None:
+        """What has to be the publisher's; None: nothing has."""
+
     def sent(self, count: int) -> None:
         """Take note of bytes that the viewer was sent."""
 

@@ -39,8 +39,8 @@ class Contents:
     """What is known of one publication beside its log. Changed by its channel only."""
 
     __slots__ = (
-        "_budget", "_framing", "_headers_end", "_keep_stream", "_key", "_kinds", "_kinds_from", "_last",
-        "_splice", "_video_at", "has_frames", "is_flagged", "joints", "origin", "preamble", "publisher_at",
+        "_budget", "_framing", "_headers_end", "_keep_stream", "_kinds", "_kinds_from", "_last", "_splice",
+        "_video_at", "has_frames", "is_flagged", "joints", "key", "origin", "preamble", "publisher_at",
         "spliced_at", "vitals", "waits",
     )  # fmt: skip
 
@@ -57,7 +57,7 @@ class Contents:
         self.origin: int | None = None  # timestamp of the first frame of all
         self.publisher_at = now  # when the present publisher came
         self.spliced_at: int | None = None  # where the log goes on with what is the last publisher's
-        self._key = _encoded(key)  # what players must have; None: nothing
+        self.key = _encoded(key)  # what players must have; None: nothing
         self._budget = budget
         self._framing = framing
         self._keep_stream = keep_stream
@@ -69,11 +69,11 @@ class Contents:
 
     def accepts_key(self, key: str) -> bool:
         """Tell whether a player may come with a key; compares in constant time."""
-        return self._key is None or hmac.compare_digest(key.encode("utf-8", "surrogateescape"), self._key)
+        return self.key is None or hmac.compare_digest(key.encode("utf-8", "surrogateescape"), self.key)
 
     def close(self) -> None:
         """Hold nothing any more."""
-        self._key = None
+        self.key = None
         self.preamble.close()
 
     def append(self, output: Output, batch: Iterable[Message], now: float) -> None:
@@ -229,7 +229,7 @@ class Contents:
 
     def go_on(self, now: float, key: str | None) -> None:
         """Take note of the next publisher."""
-        self._key = _encoded(key)
+        self.key = _encoded(key)
         self.joints = Joints(now, self._keep_stream)
         self.publisher_at = now
 
@@ -284,7 +284,7 @@ class Contents:
     def marks(self) -> dict[str, Any]:
         """Return what a flush may change: numbers, and the key."""
         return {
-            "key": self._key,
+            "key": self.key,
             "waits": self.waits,
             "joints": self.joints.snapshot(),
             "video_at": self._video_at,
@@ -299,7 +299,7 @@ class Contents:
 
     def follow(self, marks: dict[str, Any]) -> None:
         """Know what another process knows by its marks, and its preamble if that comes with them."""
-        self._key, self.waits = marks["key"], marks["waits"]
+        self.key, self.waits = marks["key"], marks["waits"]
         self.joints.adopt(marks["joints"])
         self._video_at = marks["video_at"]
         self.has_frames = marks["has_frames"]

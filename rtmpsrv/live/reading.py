@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from ..protocol import messages
 from .clock import Clock
 from .header_history import Headers
+from .lock import NOBODYS, lock_of
 from .log import Log
 from .segment import AUDIO, DATA, VIDEO
 
@@ -80,7 +81,8 @@ class Reading:
 
     __slots__ = (
         "_beside", "_channel", "_clock", "_divided_at", "_items", "_lag_bytes", "_lag_s", "_metadata",
-        "_output", "_place", "_rest_spliced_at", "_spliced_at", "is_closed", "notify", "position",
+        "_output", "_place", "_rest_lock", "_rest_spliced_at", "_spliced_at", "is_closed", "lock", "notify",
+        "position",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +96,7 @@ class Reading:
         self.notify = notify
         self.position = 0  # in the log of the publication that is read
         self.is_closed = False  # by its reader; or the channel is another process's now
+        self.lock: bytes | None = NOBODYS  # of the publisher, since the last Began or Spliced
         self._channel = channel
         self._lag_bytes, self._lag_s = LAG_BYTES, LAG_S
         self._output: Output | None = None  # that is read
@@ -102,6 +105,7 @@ class Reading:
         self._items: list[Item] = []  # to be told before messages
         self._spliced_at: int | None = None  # the last splice that was told
         self._rest_spliced_at: int | None = None  # the last one there is, of a publication that is over
+        self._rest_lock: bytes | None = NOBODYS  # and of its last publisher
         self._metadata: tuple[bytes, ...] = ()  # and what was its last
         self._divided_at = -1
 
@@ -122,6 +126,8 @@ class Reading:
         if spliced_at is not None and spliced_at != self._spliced_at:
             if self.position >= spliced_at:
                 self._spliced_at = spliced_at
+                is_newest = output is self._channel.output
+                self.lock = lock_of(self._channel.contents.key) if is_newest else self._rest_lock
                 return Spliced(self.headers)
             limit = min(limit, spliced_at)
         if self.position < self._divided_at:
@@ -180,6 +186,8 @@ class Reading:
         log, contents = output.log, self._channel.contents
         self._output = output
         self._divided_at, self._rest_spliced_at, self._metadata = -1, None, ()
+        self._rest_lock = NOBODYS
+        self.lock = lock_of(contents.key) if output is self._channel.output else NOBODYS
         output.flush()
         self._beside = self._channel.beside(output)
         self._beside.add(self)
@@ -197,6 +205,7 @@ class Reading:
         """Take note of what only its contents know of a publication that is over."""
         contents = self._channel.contents
         self._rest_spliced_at, self._metadata = contents.spliced_at, contents.preamble.stored()
+        self._rest_lock = lock_of(contents.key)
 
     def skip_if_behind(self, log: Log, now: float) -> None:
         """Go to the newest keyframe if it is further behind than it may be; or, far behind, to the end."""

@@ -26,7 +26,8 @@ _KIND: Final = "kind of state"  # a key that no dictionary of a state has
 FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "Numbering": ("prefix", "next_segment", "discontinuities", "inits", "target_s", "part_ms"),
     "Window": (
-        "numbering", "segments", "open", "inits", "discontinuity_sequence", "size", "_left", "_by_number",
+        "numbering", "segments", "open", "inits", "discontinuity_sequence", "size", "locks", "_is_locked",
+        "_left", "_by_number",
     ),
     "Segment": (
         "number", "init", "wall_ms", "discontinuity", "parts", "size", "duration_ms", "frames", "lines",

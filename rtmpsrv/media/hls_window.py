@@ -59,6 +59,8 @@ class Window:
         self.inits: dict[int, bytes] = {}
         self.discontinuity_sequence = numbering.discontinuities
         self.size = 0  # bytes held
+        self.locks: tuple[bytes | None, ...] = ()  # that stand for the keys of those who published it
+        self._is_locked = False
         self._window_ms = window_ms
         self._most = max(LEAST_SEGMENTS, window_ms // 1000)
         self._left: deque[Segment] = deque()  # left the playlist
@@ -112,6 +114,22 @@ class Window:
         for segment in self._left:
             segment.until = now
         self._forget(now)
+
+    def be_locked(self) -> None:
+        """From now on hold nothing of two publishers who have different keys."""
+        self._is_locked = True
+
+    def change_lock(self, lock: bytes | None, *, goes_on: bool) -> bool:
+        """Take note of the lock of what comes; tell whether there was another one. No segment is open.
+
+        Where it `goes_on` with what another publisher has sent, who has either key may have all of it.
+        """
+        if lock in self.locks:
+            return False
+        before, self.locks = self.locks, (*self.locks, lock) if goes_on else (lock,)
+        if self._is_locked and not goes_on:
+            self._clear()
+        return bool(before)
 
     # --- playlists --------------------------------------------------------------------------------
 
@@ -174,6 +192,15 @@ class Window:
         return part_name(self.numbering.prefix, self.last + 1, self.open_parts)
 
     # --- private ----------------------------------------------------------------------------------
+
+    def _clear(self) -> None:
+        """Hold nothing, as if there never had been any; numbers go on."""
+        self.segments.clear()
+        self._left.clear()
+        self._by_number.clear()
+        self.inits.clear()
+        self.size = 0
+        self.discontinuity_sequence = self.numbering.discontinuities
 
     def _trim(self, now: float, window_ms: int) -> None:
         """Take segments out of the playlist from the front, and forget those that have been out for long."""

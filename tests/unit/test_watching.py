@@ -62,6 +62,18 @@ def test_nobody_is_there() -> None:
     assert house.player.refusals == []
 
 
+def test_the_key_is_asked_for_also_while_a_publisher_may_come_back() -> None:
+    house = House()
+    house.publish()
+    channel = house.registry.find("news")
+    assert channel is not None
+    channel.suspend(10)
+    with pytest.raises(AccessDenied, match="the publisher has another one"):
+        view(house, "key=wrong")
+    view(house)
+    watch(house, "key=wrong", waits=True)  # is shown nothing before one comes
+
+
 @pytest.mark.parametrize("query", ["", "key=wrong", "key=", "Key=x"])
 def test_the_key_is_the_publishers(query: str) -> None:
     house = House()

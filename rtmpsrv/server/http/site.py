@@ -28,6 +28,10 @@ class Viewing(Protocol):
     def name(self) -> str:
         """The channel's, which may be another one than was asked for."""
 
+    @property
+    def key(self) -> str | None:
+        """What has to be the publisher's; None: nothing has."""
+
     def end(self, reason: str) -> None:
         """Be done. Idempotent, never blocks."""
 

@@ -23,6 +23,7 @@ class Source:
         self.notify: Callable[[], None] = lambda: None
         self.place: Place = NOWHERE
         self.places: list[Place] = []  # that were subscribed to
+        self.lock: bytes | None = None
 
     def subscribe(self, notify: Callable[[], None], place: Place = NOWHERE) -> Source:
         self.notify = notify
@@ -78,20 +79,24 @@ class Watched:
 
 
 class Viewing:
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, key: str | None) -> None:
+        self.name, self.key = name, key
 
 
 class Request:
     def __init__(
-        self, channel: str, is_websocket: bool = False, query: Mapping[str, str] | None = None
+        self,
+        channel: str,
+        is_websocket: bool = False,
+        query: Mapping[str, str] | None = None,
+        key: str | None = None,
     ) -> None:
         self.query = query or {}
         self.is_websocket = is_websocket
-        self._channel = channel
+        self._channel, self._key = channel, key
 
     def admit(self) -> Viewing:
-        return Viewing(self._channel)
+        return Viewing(self._channel, self._key)
 
 
 class Reply:

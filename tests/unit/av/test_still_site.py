@@ -6,6 +6,7 @@ import pytest
 from rtmpsrv.av import still_site
 from rtmpsrv.av.still_site import EVERY_S, MAX_KEPT, StillSite
 from rtmpsrv.errors import MediaLost, MediaRefused
+from rtmpsrv.live.lock import lock_of
 from rtmpsrv.live.reading import Began, Item
 from rtmpsrv.media.mp4_source import MAX_FRAME_BYTES, Question
 from rtmpsrv.protocol.messages import AUDIO, VIDEO
@@ -14,9 +15,10 @@ from tests.unit.av.test_live_mp4 import AVC_2, BEGAN, START, batch
 from tests.unit.media.test_mp4_source import AVC, INTER, KEY, TONE
 
 
-def channel(*items: Item, name: str = "channel") -> Watched:
+def channel(*items: Item, name: str = "channel", key: bytes | None = None) -> Watched:
     def make() -> Source:
         one = Source()
+        one.lock = lock_of(key)
         one.items = list(items)
         return one
 
@@ -40,10 +42,10 @@ class Stage:
             raise self.failure
         return b"jpeg%d" % len(self.asked)
 
-    def ask(self, watched: Watched) -> tuple[object, ...]:
+    def ask(self, watched: Watched, key: str | None = None) -> tuple[object, ...]:
         reply = Reply()
         self.watched[watched.name] = watched
-        self.site.handle(Request(watched.name), reply)
+        self.site.handle(Request(watched.name, key=key), reply)
         (said,) = reply.said
         self.headers = dict(reply.headers)
         return said[1:]
@@ -62,6 +64,21 @@ def test_a_still_is_made_at_most_once_in_five_seconds() -> None:
     assert stage.ask(watched)[1] == b"jpeg2"
     assert all(reading.is_closed for reading in watched.readings)
     assert stage.site.describe() == {"made": 2, "kept": 1, "bytes": 5}
+
+
+def test_a_still_is_for_who_has_the_key_of_its_publisher() -> None:
+    stage = Stage()
+    first = channel(BEGAN, START, key=b"first")
+    assert stage.ask(first, "first")[1] == b"jpeg1"
+    assert stage.ask(first, "first")[1] == b"jpeg1"
+    assert stage.ask(first)[1] == b"jpeg1", "nobody asks for a key"
+
+    assert stage.ask(channel(BEGAN, START, key=b"second"), "second")[1] == b"jpeg2"
+    nobody = channel()
+    assert stage.ask(nobody, "wrong")[:2] == (404, b"There is no picture now.\n")
+    stage.ask(first, "first")
+    assert stage.ask(first, "wrong")[0] == 404
+    stage.site.close()
 
 
 def test_all_who_ask_at_the_same_time_get_the_same() -> None:

@@ -12,6 +12,7 @@ from rtmpsrv import log
 from rtmpsrv.hls.maker import Maker
 from rtmpsrv.hls.pace import Pace
 from rtmpsrv.live.budget import Budget
+from rtmpsrv.live.lock import lock_of
 from rtmpsrv.live.reading import NOWHERE, Batch, Began, Item, Place
 from rtmpsrv.media.hls_numbers import Numbering
 from rtmpsrv.media.mp4_source import Question
@@ -33,6 +34,7 @@ class Source:
         self.cannot = False  # be read
         self.place = NOWHERE
         self.subscribed = 0
+        self.lock: bytes | None = None
 
     def subscribe(self, notify: Callable[[], None], place: Place = NOWHERE) -> Source:
         if self.cannot:
@@ -98,8 +100,9 @@ class Stage:
         for _ in range(5):
             gevent.sleep(0)
 
-    def begin(self) -> None:
-        self.send(Began(1, self.source.headers, ()))
+    def begin(self, number: int = 1, key: bytes | None = None) -> None:
+        self.source.lock = lock_of(key)
+        self.send(Began(number, self.source.headers, ()))
 
     def play(self, seconds: float, fps: int = 25, gop: int = 25) -> None:
         """Send pictures and sound."""

@@ -8,7 +8,8 @@ import pytest
 
 from rtmpsrv.errors import MediaRefused, PeerLost
 from rtmpsrv.hls.answers import PRIVATE, PUBLIC, START_S, Answer, answer
-from rtmpsrv.live.reading import Over
+from rtmpsrv.live.lock import lock_of
+from rtmpsrv.live.reading import Over, Spliced
 from tests.unit.hls.stage import WALL_S, Stage, Viewer
 
 
@@ -29,7 +30,13 @@ def running(stage: Stage) -> Stage:
 
 
 def ask(stage: Stage, name: str, viewer: Viewer | None = None, **query: str) -> Answer:
-    return answer(stage.maker, name, query, viewer or Viewer(), stage.clock)
+    return answer(stage.maker, name, query, None, viewer or Viewer(), stage.clock)
+
+
+def show(stage: Stage, name: str, key: str, viewer: Viewer | None = None, **query: str) -> Answer:
+    """Ask as somebody whose key has to be the publisher's."""
+    stage.maker.asked(key)
+    return answer(stage.maker, name, query, key, viewer or Viewer(), stage.clock)
 
 
 def whole(found: Answer) -> bytes:
@@ -152,3 +159,67 @@ def test_viewer_that_leaves_is_let_go(running: Stage) -> None:
 
     with pytest.raises(PeerLost):
         ask(running, "live.m3u8", Viewer(leave), _HLS_msn=str(running.maker.window.last + 1))
+
+
+def test_what_is_left_of_a_publisher_is_for_who_has_its_key(stage: Stage) -> None:
+    stage.begin(1, b"first")
+    stage.play(5)
+    stage.send(Over(1))
+    for name in ("live.m3u8", "index.m3u8", f"ab1-{WALL_S}.m4s", "ab1-init1.m4s"):
+        assert show(stage, name, "first").status == 200
+        assert show(stage, name, "wrong").status in (404, 503)
+    assert ask(stage, "live.m3u8").status == 200, "nobody asks for a key"
+
+
+def test_next_publisher_with_another_key_begins_anew(stage: Stage) -> None:
+    stage.begin(1, b"first")
+    stage.play(5)
+    stage.maker.asked("first")
+    stage.begin(2, b"second")
+    last = stage.maker.window.last
+    assert show(stage, f"ab1-{WALL_S}.m4s", "second").status == 404
+    stage.play(5)
+    playlist = whole(show(stage, "live.m3u8", "second"))
+    assert f"#EXT-X-MEDIA-SEQUENCE:{last + 1}\n".encode() in playlist
+    assert b'#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI="ab1-init2.m4s"' in playlist
+    assert show(stage, f"ab1-{WALL_S}.m4s", "second").status == 404
+    assert show(stage, f"ab1-{last + 1}.m4s", "second").status == 200
+    assert show(stage, f"ab1-{last + 1}.m4s", "first").status == 404
+    assert show(stage, "live.m3u8", "first").status == 503
+
+
+@pytest.mark.parametrize("key", [None, "key"])
+def test_window_goes_on_where_no_key_is_asked_for_or_it_is_the_same(stage: Stage, key: str | None) -> None:
+    stage.maker.asked(key)
+    stage.begin(1, b"key" if key else b"first")
+    stage.play(5)
+    stage.begin(2, b"key" if key else b"second")
+    stage.play(5)
+    found = show(stage, "live.m3u8", key) if key else ask(stage, "live.m3u8")
+    assert f"#EXT-X-MEDIA-SEQUENCE:{WALL_S}\n".encode() in whole(found)
+
+
+def test_publisher_who_goes_on_may_have_another_key(stage: Stage) -> None:
+    stage.maker.asked("first")
+    stage.begin(1, b"first")
+    stage.play(5)
+    stage.source.lock = lock_of(b"second")
+    viewer = Viewer(lambda: stage.send(Spliced(stage.source.headers)))
+    assert show(stage, "live.m3u8", "second", viewer).status == 200
+    assert show(stage, "live.m3u8", "first").status == 200
+    assert show(stage, "live.m3u8", "wrong").status == 503
+
+
+def test_who_waited_gets_nothing_of_the_next_publisher(stage: Stage) -> None:
+    stage.begin(1, b"first")
+    stage.play(5)
+
+    def another() -> None:
+        stage.begin(2, b"second")
+        stage.play(5)
+
+    number = str(stage.maker.window.last + 1)
+    assert show(stage, "live.m3u8", "first", Viewer(another), _HLS_msn=number).status == 503
+    name = stage.maker.window.next_name
+    other = Viewer(lambda: stage.begin(3, b"third"), lambda: stage.play(3))
+    assert show(stage, name, "second", other).status == 404

@@ -24,6 +24,7 @@ from tests.unit.hls.stage import WALL_S, Stage
 
 class Viewing:
     name = "a"
+    key: str | None = None
 
     def __init__(self) -> None:
         self.sent_bytes = 0
@@ -160,6 +161,20 @@ def test_channel_may_come_a_little_later(house: House) -> None:
 def test_what_was_made_outlives_the_publisher_for_a_while(house: House) -> None:
     house.get("live.m3u8")
     house.on_air = False
+    assert house.get("live.m3u8")[0] == 200
+
+
+def test_what_was_made_outlives_it_for_none_with_another_key(house: House) -> None:
+    house.get("live.m3u8")
+    house.stages[0].begin(2, b"key")
+    house.stages[0].play(5)
+    house.viewing.key = "key"
+    assert house.get("live.m3u8")[0] == 200
+    house.on_air = False
+    house.viewing.key = "wrong"
+    assert house.get("live.m3u8")[0] == 404
+    assert house.get(f"ab1-{WALL_S}.m4s")[0] == 404
+    house.viewing.key = "key"
     assert house.get("live.m3u8")[0] == 200
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from rtmpsrv.live.lock import NOBODYS, lock_of
 from rtmpsrv.live.reading import MAX_BATCH_BYTES, Batch, Began, Lost, Over, Reading, Spliced
 from rtmpsrv.live.segment import AUDIO, DATA, HEADER, KEYFRAME, VIDEO
 from tests.unit.live.fakes import Message
@@ -412,3 +413,49 @@ def test_reading_that_has_nothing_to_read_moves_with_its_channel() -> None:
     assert reader.reading.is_closed
     assert reader.reading.place == (0, 0)
     assert not stage.channel.is_wanted
+
+
+def test_lock_is_that_of_whose_messages_are_read() -> None:
+    stage = Stage(live=False)
+    reader = Reader(stage)
+    assert reader.reading.lock == NOBODYS
+    stage.channel.start("first")
+    stage.publish(*HEADERS, key("0"))
+    reader.items()
+    assert reader.reading.lock == lock_of(b"first")
+    stage.channel.suspend(10)
+    stage.channel.go_on("second")
+    stage.publish(META, AAC, AVC, key("1", 7))
+    assert reader.reading.lock == lock_of(b"first"), "it has read no further"
+    reader.items()
+    assert reader.reading.lock == lock_of(b"second")
+    stage.channel.stop()
+    stage.channel.start("third")
+    reader.items()
+    assert reader.reading.lock == lock_of(b"third")
+
+
+def test_lock_is_known_though_the_publication_is_over() -> None:
+    stage = Stage(live=False)
+    reader = Reader(stage)
+    stage.channel.start("first")
+    stage.publish(*HEADERS, key("0"))
+    reader.items()
+    stage.channel.suspend(10)
+    stage.channel.go_on("second")
+    stage.publish(META, AAC, AVC, key("1", 7))
+    stage.channel.stop()
+    while not isinstance(reader.reading.read(), Spliced):
+        pass
+    assert reader.reading.lock == lock_of(b"second")
+
+
+def test_nobody_has_the_key_of_a_publication_that_ended_elsewhere() -> None:
+    stage = Stage()
+    stage.publish(*HEADERS, key("0"))
+    slow = stage.join(room=0)
+    place = Reader(stage).reading.place
+    stage.channel.stop()
+    other = stage.hand_over()
+    assert Reader(other, place).reading.lock == NOBODYS
+    other.channel.leave(other.player(slow))

@@ -32,6 +32,7 @@ BYE = said(CLOSE, (1000).to_bytes(2))
 
 class FakeViewing:
     name = "live"
+    key: str | None = None
     channel = None
 
     def __init__(self) -> None:
