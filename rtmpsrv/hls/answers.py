@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from time import monotonic
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import quote
@@ -22,7 +23,8 @@ SOUND_TYPE: Final = "audio/mp4"
 TEXT: Final = "text/plain; charset=utf-8"
 UNSUITABLE: Final = 415
 START_S: Final = 12.0  # for the first segment; the longest target and what it takes
-GO_ALONG: Final = ("key", "token", "user", "pass", "ll", "s")  # of a query, into the URIs of a playlist
+GO_ALONG: Final = ("key", "token", "user", "pass", "s")  # of a query, into the URIs of a playlist
+MAX_WHOLE_BYTES: Final = 65536  # of a playlist that is written out before it is sent
 
 NO_CACHE: Final = ("Cache-Control", "no-cache")
 PRIVATE: Final = ("Cache-Control", "private, max-age=3600")
@@ -51,6 +53,7 @@ NOT_YET: Final = Answer(503, b"There is nothing yet.\n", headers=(NO_CACHE, ("Re
 LATE: Final = Answer(
     503, b"What was asked for did not come in time.\n", headers=(NO_CACHE, ("Retry-After", "1"))
 )
+TOO_LONG: Final = Answer(414, b"What the URL shows is too long.\n")
 WRONG: Final = Answer(400, b"These directives make no sense for this playlist.\n")
 
 
@@ -109,8 +112,7 @@ def _playlist(
             return LATE
         if not opens(maker, key):  # any more
             return OFF_AIR
-    low_latency = query.get("ll") != "no"
-    return Answer(200, _with(maker.playlist(low_latency, asked.skip), query), PLAYLIST_TYPE)
+    return Answer(200, _with(maker.playlist(_is_fast(query), asked.skip), query), PLAYLIST_TYPE)
 
 
 def _media(
@@ -142,7 +144,25 @@ def _wait(maker: Maker, viewer: Waits, until: float, now: Callable[[], float]) -
     return left_s > 0 and viewer.wait(maker.changed, left_s)
 
 
-def _with(playlist: bytes, query: Mapping[str, str]) -> bytes:
-    """Write what a player has to show into all URIs: it sends nothing else along."""
-    shown = "&".join([f"{name}={quote(query[name], safe='')}" for name in GO_ALONG if name in query])
-    return playlist.replace(QUERY.encode(), f"?{shown}".encode() if shown else b"")
+def shown(query: Mapping[str, str]) -> str:
+    """Return what stands in all URIs that a player gets: it sends nothing else along."""
+    pairs = [f"{name}={quote(query[name], safe='')}" for name in GO_ALONG if name in query]
+    return "&".join(pairs if _is_fast(query) else [*pairs, "ll=no"])
+
+
+def _is_fast(query: Mapping[str, str]) -> bool:
+    """Tell whether a player wants low latency."""
+    return query.get("ll") != "no"
+
+
+def _with(playlist: bytes, query: Mapping[str, str]) -> bytes | list[bytes]:
+    """Write what a player has to show into all URIs; in pieces, of which most are the same, if that is much.
+
+    Those cost nothing while a player takes its time.
+    """
+    text = shown(query)
+    mark, given = QUERY.encode(), f"?{text}".encode() if text else b""
+    if len(playlist) + len(given) * playlist.count(mark) <= MAX_WHOLE_BYTES:
+        return playlist.replace(mark, given)
+    first, *others = playlist.split(mark)
+    return [first, *chain.from_iterable([(given, other) for other in others])]

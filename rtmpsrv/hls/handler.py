@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import gevent
 from gevent.event import Event
 
-from rtmpsrv.hls.answers import INDEX, NOT_THERE, Answer, answer, opens
+from rtmpsrv.hls.answers import INDEX, NOT_THERE, TOO_LONG, Answer, answer, opens, shown
 from rtmpsrv.hls.makers import Makers
 from rtmpsrv.hls.viewers import NAME, Viewers, Viewing, is_name, new_name
 from rtmpsrv.log import Logger
@@ -19,6 +19,7 @@ from rtmpsrv.media.hls_playlist import MEDIA
 
 PLAYLISTS: Final = frozenset((INDEX, MEDIA))
 
+MAX_QUERY_BYTES: Final = 5120  # a token as long as it may be, and directives; it is kept, and in each URI
 LOOKS: Final = 20  # for a channel that nobody publishes here
 LOOK_S: Final = 0.1
 LOOK_AFTER_S: Final = 2.0  # between two looks for viewers that have left
@@ -33,6 +34,13 @@ class Route(Protocol):
     def rest(self) -> str: ...
 
 
+class Head(Protocol):
+    """How it was asked."""
+
+    @property
+    def query(self) -> str: ...
+
+
 class Asker(Protocol):
     """The client behind a connection."""
 
@@ -43,6 +51,8 @@ class Asker(Protocol):
 class Request(Protocol):
     """One request; see `server.http.request`. No part of its query may reach a log."""
 
+    @property
+    def head(self) -> Head: ...
     @property
     def route(self) -> Route: ...
     @property
@@ -97,13 +107,16 @@ class HlsHandler:
             query.pop(NAME, None)
             if name == INDEX:
                 query[NAME] = new_name()
+        if len(request.head.query) > MAX_QUERY_BYTES or len(shown(query)) > MAX_QUERY_BYTES:
+            _send(reply, TOO_LONG)
+            return
         ip = request.client.ip
         viewing = self.viewers.admit(asked, ip, query, lambda end: self._admit(request, end))
         self._look()
         try:
             found = self._answer(viewing, name, query, reply)
             viewing.sent(len(found.body) if isinstance(found.body, bytes) else sum(map(len, found.body)))
-            reply.send(found.status, found.body, found.type, found.headers)
+            _send(reply, found)
         finally:
             self.viewers.answered(asked, ip, query)
 
@@ -175,3 +188,7 @@ class HlsHandler:
             except Exception:  # a bug of ours; the others have to be let go all the same
                 self.log.exception("HLS: letting a viewer go failed")
         self._looking = None
+
+
+def _send(reply: Reply, found: Answer) -> None:
+    reply.send(found.status, found.body, found.type, found.headers)

@@ -5,7 +5,7 @@ PeerLost is raised wherever the viewer is found to be gone. A handler lets it pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
 from typing import Final, Protocol
 
@@ -98,13 +98,15 @@ class Reply:
         given = list(headers)
         if status not in NO_BODY:
             given += [("Content-Type", type), ("Content-Length", str(sum(map(len, pieces))))]
-        rest = list(pieces) if self._wants_body and status not in NO_BODY else []
-        first = rest.pop(0) if rest and len(rest[0]) <= MAX_JOINED_BYTES else b""
-        self._begin(status, given, first)
+        runs = _runs(pieces if self._wants_body and status not in NO_BODY else ())
+        first = next(runs, b"")
+        is_large = len(first) > MAX_JOINED_BYTES
+        self._begin(status, given, b"" if is_large else first)
         self._finished = True
-        for piece in rest:
-            if piece:
-                self._writer.put(piece)
+        if is_large:
+            self._writer.put(first)
+        for run in runs:
+            self._writer.put(run)
 
     def begin(self, status: int, type: str, headers: Headers = (), *, chunked: bool = True) -> None:
         """Begin a stream: in chunks, where the viewer can read them, or until the connection ends.
@@ -221,3 +223,20 @@ class Reply:
         given.append(("Connection", "keep-alive" if self.keeps else "close"))
         self._told(status)
         self._writer.put(answers.head(status, given) + first)
+
+
+def _runs(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Join small pieces to go out together, not before they are wanted; large ones are not copied."""
+    run: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if size and size + len(piece) > MAX_JOINED_BYTES:
+            yield b"".join(run)
+            run, size = [], 0
+        if len(piece) > MAX_JOINED_BYTES:
+            yield piece
+        else:
+            run.append(piece)
+            size += len(piece)
+    if size:
+        yield b"".join(run)

@@ -46,7 +46,7 @@ def whole(found: Answer) -> bytes:
 def test_index_names_the_playlist_with_what_a_player_must_show(running: Stage) -> None:
     found = ask(running, "index.m3u8", key="k&/=", token="t", ll="no", s="1", other="x", _HLS_msn="1")
     assert (found.status, found.type) == (200, "application/vnd.apple.mpegurl")
-    assert whole(found).endswith(b"\nlive.m3u8?key=k%26%2F%3D&token=t&ll=no&s=1\n")
+    assert whole(found).endswith(b"\nlive.m3u8?key=k%26%2F%3D&token=t&s=1&ll=no\n")
     assert whole(ask(running, "index.m3u8")).endswith(b"\nlive.m3u8\n")
 
 
@@ -58,6 +58,19 @@ def test_playlist_comes_at_once(running: Stage) -> None:
     assert b"EXT-X-PART:" in found.body
     assert b"EXT-X-PART" not in ask(running, "live.m3u8", ll="no").body
     assert viewer.waited == []
+
+
+def test_large_playlist_comes_in_pieces(running: Stage) -> None:
+    key = "k" * 5000
+    small = whole(ask(running, "live.m3u8", key="k"))
+    found = ask(running, "live.m3u8", key=key)
+    assert isinstance(found.body, list)
+    assert b"".join(found.body) == small.replace(b"key=k", b"key=" + key.encode())
+    assert len({id(piece) for piece in found.body if len(piece) > len(key)}) == 1
+
+
+def test_only_what_has_a_meaning_goes_along(running: Stage) -> None:
+    assert whole(ask(running, "index.m3u8", ll="x" * 9999)).endswith(b"\nlive.m3u8\n")
 
 
 def test_first_segment_is_waited_for(stage: Stage) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlencode
 
 import gevent
 import pytest
@@ -14,7 +15,7 @@ from gevent.event import Event
 from rtmpsrv import log
 from rtmpsrv.errors import AccessDenied, PeerLost
 from rtmpsrv.hls import handler as module
-from rtmpsrv.hls.handler import HlsHandler
+from rtmpsrv.hls.handler import MAX_QUERY_BYTES, HlsHandler
 from rtmpsrv.hls.maker import Maker
 from rtmpsrv.hls.makers import Makers
 from rtmpsrv.hls.viewers import Viewers
@@ -89,8 +90,9 @@ class House:
     def get(self, name: str, ip: str = "1.1.1.1", **query: str) -> tuple[int, Any]:
         reply = Reply()
         request = SimpleNamespace(
-            route=SimpleNamespace(channel="a", rest=name), query=query, client=SimpleNamespace(ip=ip)
-        )
+            route=SimpleNamespace(channel="a", rest=name), query=query, client=SimpleNamespace(ip=ip),
+            head=SimpleNamespace(query=urlencode(query)),
+        )  # fmt: skip
         self.handler(request, reply)
         return reply.answer[:2]
 
@@ -135,6 +137,23 @@ def test_who_may_not_watch_gets_nothing(house: House) -> None:
         with pytest.raises(AccessDenied):
             house.get(name)
     assert house.stages == []
+
+
+@pytest.mark.parametrize("name", ["key", "other"])
+def test_too_much_is_not_kept(house: House, name: str) -> None:
+    assert house.get("index.m3u8", **{name: "x" * MAX_QUERY_BYTES})[0] == 414
+    assert house.admitted == 0
+    assert house.get("index.m3u8", **{name: "x" * (MAX_QUERY_BYTES - 100)})[0] == 200
+
+
+def test_too_much_is_not_written_into_uris(house: House) -> None:
+    reply = Reply()
+    request = SimpleNamespace(
+        route=SimpleNamespace(channel="a", rest="live.m3u8"), query={"key": "<" * 3000},
+        client=SimpleNamespace(ip="1.1.1.1"), head=SimpleNamespace(query="key=" + "<" * 3000),
+    )  # fmt: skip
+    house.handler(request, reply)
+    assert reply.answer[0] == 414
 
 
 def test_nothing_is_made_for_pieces_or_of_nothing(house: House) -> None:

@@ -84,6 +84,19 @@ def test_a_whole_answer_may_come_in_pieces() -> None:
     assert body(paper) == b"abcde"
 
 
+def test_small_pieces_go_out_together_and_large_ones_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reply_module, "MAX_JOINED_BYTES", 4)
+    puts: list[bytes] = []
+    paper = Paper()
+    monkeypatch.setattr(paper, "put", puts.append)
+    reply(paper).send(200, (b"ab", b"cd", b"e", b"large", b"f", b"", b"gh"))
+    assert puts[0].endswith(b"\r\n\r\nabcd")
+    assert puts[1:] == [b"e", b"large", b"fgh"]
+    puts.clear()
+    reply(paper).send(200, b"large")
+    assert puts[1:] == [b"large"]
+
+
 def test_the_answer_to_head_has_the_same_head_and_nothing_more() -> None:
     full, bare = Paper(), Paper()
     reply(full).send(200, b"abc")
