@@ -28,7 +28,6 @@ MAX_WHOLE_BYTES: Final = 65536  # of a playlist that is written out before it is
 
 NO_CACHE: Final = ("Cache-Control", "no-cache")
 PRIVATE: Final = ("Cache-Control", "private, max-age=3600")
-PUBLIC: Final = ("Cache-Control", "public, max-age=3600")
 
 
 class Answer(NamedTuple):
@@ -74,7 +73,7 @@ def answer(
         return early or Answer(200, _with(maker.multivariant(), query), PLAYLIST_TYPE)
     if name == MEDIA:
         return _started(maker, key, viewer, now) or _playlist(maker, query, key, viewer, now)
-    return _media(maker, name, query, key, viewer, now)
+    return _media(maker, name, key, viewer, now)
 
 
 def opens(maker: Maker, key: str | None) -> bool:
@@ -115,14 +114,7 @@ def _playlist(
     return Answer(200, _with(maker.playlist(_is_fast(query), asked.skip), query), PLAYLIST_TYPE)
 
 
-def _media(
-    maker: Maker,
-    name: str,
-    query: Mapping[str, str],
-    key: str | None,
-    viewer: Waits,
-    now: Callable[[], float],
-) -> Answer:
+def _media(maker: Maker, name: str, key: str | None, viewer: Waits, now: Callable[[], float]) -> Answer:
     window = maker.window
     until = now() + WAIT_TARGETS * max(window.numbering.target_s, 1)
     data = window.find(name)
@@ -133,9 +125,8 @@ def _media(
         data = window.find(name)
     if data is None or not opens(maker, key):
         return NOT_THERE
-    is_private = any(name in query for name in GO_ALONG)
-    kind = SOUND_TYPE if maker.is_sound else MEDIA_TYPE
-    return Answer(200, data, kind, (PRIVATE if is_private else PUBLIC,))
+    # Also where nothing is shown: an address or a backend may have decided who may watch.
+    return Answer(200, data, SOUND_TYPE if maker.is_sound else MEDIA_TYPE, (PRIVATE,))
 
 
 def _wait(maker: Maker, viewer: Waits, until: float, now: Callable[[], float]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from rtmpsrv.errors import MediaRefused, PeerLost
-from rtmpsrv.hls.answers import PRIVATE, PUBLIC, START_S, Answer, answer
+from rtmpsrv.hls.answers import PRIVATE, START_S, Answer, answer
 from rtmpsrv.live.lock import lock_of
 from rtmpsrv.live.reading import Over, Spliced
 from tests.unit.hls.stage import WALL_S, Stage, Viewer
@@ -138,9 +138,9 @@ def test_delta_is_given_to_who_asks(running: Stage) -> None:
     assert ask(running, "live.m3u8", _HLS_skip="YES").body == ask(running, "live.m3u8").body
 
 
-def test_media_is_for_all_or_for_one(running: Stage) -> None:
+def test_media_is_for_no_shared_cache(running: Stage) -> None:
     found = ask(running, f"ab1-{WALL_S}.m4s")
-    assert (found.status, found.type, found.headers) == (200, "video/mp4", (PUBLIC,))
+    assert (found.status, found.type, found.headers) == (200, "video/mp4", (PRIVATE,))
     assert found.body == running.maker.window.find(f"ab1-{WALL_S}.m4s")
     assert ask(running, f"ab1-{WALL_S}-0.m4s", key="k").headers == (PRIVATE,)
     assert ask(running, "ab1-init1.m4s").body == (b"init1",)
