@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rtmpsrv import log
+from rtmpsrv.access.limits import counted_as
 from rtmpsrv.av.mp4_site import Mp4Site
 from rtmpsrv.av.process import AvProcess
 from rtmpsrv.av.still_site import StillSite
@@ -42,7 +43,7 @@ class Shown:
         process = self.process
         self.hls = hls_handler(
             registry, host, parts.slots, parts.numbers, process.init, window_ms=window_s * 1000,
-            tally=parts.tally,
+            tally=parts.tally, counted_as=counted_as,
         )  # fmt: skip
         self._site.add(HLS, self.hls)
 

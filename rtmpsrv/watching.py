@@ -104,7 +104,8 @@ class Viewing:
 
     def dismiss(self, reason: str) -> None:
         """End it. Never blocks."""
-        self.peer.dismiss(reason)
+        kick = getattr(self.peer, "kick", self.peer.dismiss)  # who is no connection has to be kept away
+        kick(reason)
 
     def freeze(self) -> object:
         """Stay: what is made for it is made in this process."""

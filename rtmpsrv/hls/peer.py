@@ -70,6 +70,7 @@ class HlsPeer:
         self.client = replace(asker, number=number, form=FORM, id=str(uuid4()))
         self.log = log
         self.sent_bytes = 0  # media and playlists
+        self.is_kicked = False  # it is to stay away for a while, whoever it says it is
         self._leave = leave
         self._over = False
 
@@ -81,6 +82,11 @@ class HlsPeer:
 
     def dismiss(self, reason: str) -> None:
         """The same; its next request is refused, or asked about anew."""
+        self.drop(reason)
+
+    def kick(self, reason: str) -> None:
+        """End it because somebody wants it. Never blocks."""
+        self.is_kicked = True
         self.drop(reason)
 
     def refuse_play(self, code: str, description: str) -> None:
@@ -117,7 +123,8 @@ class Held:
         self._slots = slots
         self._tally = tally
         self._before = peer.sent_bytes  # in other processes
-        self._over = False
+        self._over = self._wakes = False
+        self._has_slot = True
         self.name = viewing.name  # of the channel, which may be another one than was asked for
         self.key = viewing.key  # that must be the publisher's; None: any
 
@@ -126,7 +133,7 @@ class Held:
         if not self._over:
             self._over = True
             client, sent_bytes = self._peer.client, self._peer.sent_bytes
-            self._slots.release(client.ip)
+            self._give_back()
             self._viewing.end(reason)
             self._tally.watched(sent_bytes - self._before)
             self._tally.ended("play", client, self._viewing, reason, 0, sent_bytes)
@@ -139,14 +146,53 @@ class Held:
         """Be done without a word: it goes on there. Never blocks."""
         if not self._over:
             self._over = True
-            self._slots.release(self._peer.client.ip)
+            self._give_back()
             self._viewing.hand_over()
             self._tally.watched(self._peer.sent_bytes - self._before)
+
+    @property
+    def is_kicked(self) -> bool:
+        """Whether it was ended because somebody wanted that."""
+        return self._peer.is_kicked
+
+    def rest(self) -> None:
+        """Give the slot to others while it asks for nothing. Never blocks."""
+        self._give_back()
+
+    def wake(self) -> None:
+        """Take a slot again, if it has none. May block. Raises NoRoom."""
+        if self._is_over() or self._has_slot or self._wakes:
+            return
+        client = self._peer.client
+        self._wakes = True  # no other request takes one, too
+        try:
+            refusal = self._slots.admit(client.ip)
+        finally:
+            self._wakes = False
+        if refusal is not None:
+            self._tally.rejected(client.ip, client.secure, refusal, client.form)
+            raise no_slot(refusal)
+        self._has_slot = True
+        if self._is_over():  # meanwhile
+            self._give_back()
+
+    def _is_over(self) -> bool:
+        return self._over
+
+    def _give_back(self) -> None:
+        if self._has_slot:
+            self._has_slot = False
+            self._slots.release(self._peer.client.ip)
 
     def sent(self, size: int) -> None:
         """Count the bytes of an answer. Never blocks."""
         if not self._over:
             self._peer.sent_bytes += size
+
+
+def no_slot(refusal: str) -> NoRoom:
+    """Return what one hears for whom there is none."""
+    return NoRoom("NetStream.Play.BadName", f"There are too many connections: {refusal}")
 
 
 def resume(host: Host, slots: Slots, peer: HlsPeer, state: dict[str, Any], tally: Tally = NOBODY) -> Held:
@@ -162,7 +208,7 @@ def admit(host: Host, slots: Slots, peer: HlsPeer, channel: str, query: str, tal
     refusal = slots.admit(client.ip)
     if refusal is not None:
         tally.rejected(client.ip, client.secure, refusal, client.form)
-        raise NoRoom("NetStream.Play.BadName", f"There are too many connections: {refusal}")
+        raise no_slot(refusal)
     try:
         viewing = host.view(peer, channel, query)
     except BaseException as exc:

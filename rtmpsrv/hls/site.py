@@ -28,6 +28,7 @@ def hls_handler(
     *,
     window_ms: int,
     tally: Tally = NOBODY,
+    counted_as: Callable[[str], str] = str,
     wishes: Wishes = AS_USUAL,
 ) -> HlsHandler:
     """Return what answers requests for HLS; `first_part` makes the beginnings of MP4, and blocks."""
@@ -56,4 +57,4 @@ def hls_handler(
         found = registry.find(channel)
         return found is not None and found.output is not None
 
-    return HlsHandler(Makers(make), Viewers(), let_in, is_on_air, log.get("HLS"), go_on)
+    return HlsHandler(Makers(make), Viewers(counted_as=counted_as), let_in, is_on_air, log.get("HLS"), go_on)

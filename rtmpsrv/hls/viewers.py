@@ -18,6 +18,7 @@ LEFT_S: Final = 15.0  # without a request: half as much again as the longest tar
 LOOKED_S: Final = 4.0  # for who asked once only: players ask on at once
 IDLE_S: Final = 3.0  # whoever reloads a page is not to wait until who it was before has left
 MAX_VIEWERS: Final = 10_000
+MAX_LOOKING: Final = 8  # of one address, that have asked once and hold no slot
 AWAY_S: Final = 30.0  # for who was sent away: players ask on as if nothing had been
 MAX_AWAY: Final = 1_000
 NAME: Final = "s"  # in a query
@@ -36,6 +37,16 @@ class Viewing(Protocol):
     def key(self) -> str | None:
         """What has to be the publisher's; None: nothing has."""
 
+    @property
+    def is_kicked(self) -> bool:
+        """Whether somebody wants it away."""
+
+    def rest(self) -> None:
+        """Hold no slot while it asks for nothing."""
+
+    def wake(self) -> None:
+        """Take one again. May block. Raises NoRoom."""
+
     def sent(self, count: int) -> None:
         """Take note of bytes that the viewer was sent."""
 
@@ -50,7 +61,9 @@ class Viewing(Protocol):
 
 
 Granted = TypeVar("Granted", bound=Viewing)
+Given = TypeVar("Given")
 Who = tuple[str, str, str, tuple[str | None, ...]]  # channel, address, name, what it showed
+Away = Who | tuple[str, str]  # one viewer; or all of an address, for a channel
 
 
 class Viewer(Generic[Granted]):
@@ -64,6 +77,10 @@ class Viewer(Generic[Granted]):
         self.plays = plays  # has asked more than once
         self.under_way = 0  # requests; some wait longer for their answer than anybody stays who asks nothing
 
+    def is_idle(self, now: float) -> bool:
+        """Tell whether it has likely left."""
+        return not self.under_way and now - self.asked_at >= IDLE_S
+
     def has_left(self, now: float) -> bool:
         """Tell whether it asks no more."""
         return not self.under_way and now - self.asked_at >= (LEFT_S if self.plays else LOOKED_S)
@@ -72,10 +89,13 @@ class Viewer(Generic[Granted]):
 class Viewers(Generic[Granted]):
     """All of a process."""
 
-    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+    def __init__(self, now: Callable[[], float] = monotonic, counted_as: Callable[[str], str] = str) -> None:
+        """`counted_as` says what an address belongs to."""
         self._now = now
+        self._counted_as = counted_as
+        self._looking: dict[str, dict[Who, None]] = {}  # who has asked once, by addresses
         self._viewers: dict[Who, Viewer[Granted]] = {}  # who asked last is last
-        self._away: dict[Who, float] = {}  # who was sent away, and until when; the longest ago first
+        self._away: dict[Away, float] = {}  # who was sent away, and until when; the longest ago first
 
     def __len__(self) -> int:
         return len(self._viewers)
@@ -94,23 +114,42 @@ class Viewers(Generic[Granted]):
         gets in with its name alone.
         """
         who = _who(channel, address, query)
-        known = self._viewers.pop(who, None)
+        known = self._viewers.get(who)
         if known is None:
-            if self._away.get(who, 0.0) > self._now():
-                raise AccessDenied("NetStream.Play.Failed", "It was sent away")
-            if len(self._viewers) >= MAX_VIEWERS:
-                raise AccessDenied("NetStream.Play.Failed", "There are too many viewers")
-            viewing = self._ask(who, ask)
-            other = self._viewers.pop(who, None)  # that asked at the same time
-            if other is not None:
-                viewing.end("another request of this viewer was first")
-            known = other or Viewer(viewing, 0.0)
+            known = self._new(who, ask)
         else:
+            known.asked_at = self._now()
+            self._with_room(who, known.viewing.wake)
+            if self._viewers.pop(who, None) is not known:  # meanwhile
+                raise _gone()
             known.plays = True
+            self._looks_no_more(who)
         known.asked_at = self._now()
         known.under_way += 1
         self._viewers[who] = known
         return known.viewing
+
+    def _new(self, who: Who, ask: Callable[[Callable[[], None]], Granted]) -> Viewer[Granted]:
+        """Return a viewer that was not known."""
+        now = self._now()
+        if max(self._away.get(who, 0.0), self._away.get(self._address(who), 0.0)) > now:
+            raise _gone()
+        if len(self._viewers) >= MAX_VIEWERS:
+            first = next(iter(self._viewers))
+            if not self._viewers[first].is_idle(now):
+                raise AccessDenied("NetStream.Play.Failed", "There are too many viewers")
+            self._drop(first).viewing.end("others came")
+        viewing = self._with_room(who, lambda: ask(lambda: self._send_away(who)))
+        other = self._viewers.pop(who, None)  # that asked at the same time
+        if other is not None:
+            viewing.end("another request of this viewer was first")
+            return other
+        looking = self._looking.setdefault(self._counted_as(who[1]), {})
+        idle = [one for one in looking if not self._viewers[one].under_way]
+        if len(looking) >= MAX_LOOKING and idle:
+            self._drop(idle[0]).viewing.end("others of its address came")
+        self._looking.setdefault(self._counted_as(who[1]), {})[who] = None
+        return Viewer(viewing, 0.0)
 
     def answered(self, channel: str, address: str, query: Mapping[str, str]) -> None:
         """Take note that a request is over, in whatever way. Never blocks."""
@@ -118,12 +157,17 @@ class Viewers(Generic[Granted]):
         if known is not None and known.under_way:  # not of one that came meanwhile
             known.under_way -= 1
             known.asked_at = self._now()
+            if not known.plays and not known.under_way:  # it has not begun to watch
+                known.viewing.rest()
 
     def see_to(self) -> None:
-        """Let those go who have left. Never blocks."""
+        """Let those go who have left; who likely has gives its slot to others. Never blocks."""
         now = self._now()
-        for who in [who for who, viewer in self._viewers.items() if viewer.has_left(now)]:
-            self._viewers.pop(who).viewing.end("the viewer has left")
+        for who, viewer in list(self._viewers.items()):
+            if viewer.has_left(now):
+                self._drop(who).viewing.end("the viewer has left")
+            elif viewer.is_idle(now):
+                viewer.viewing.rest()
 
     def states_of(self, channel: str) -> list[dict[str, Any]]:
         """Return plain values with which the viewers of a channel go on in another process."""
@@ -142,41 +186,62 @@ class Viewers(Generic[Granted]):
     def hand_over(self, channel: str) -> None:
         """Forget the viewers of a channel without a word: they go on in another process."""
         for who in [who for who, viewer in self._viewers.items() if viewer.viewing.name == channel]:
-            self._viewers.pop(who).viewing.hand_over()
+            self._drop(who).viewing.hand_over()
 
     def close(self, reason: str) -> None:
         """Let all go. Idempotent, never blocks."""
         while self._viewers:
-            self._viewers.popitem()[1].viewing.end(reason)
+            self._drop(next(iter(self._viewers))).viewing.end(reason)
 
     def describe(self) -> dict[str, Any]:
         """Return what an operator may want to know."""
         return {"viewers": len(self._viewers)}
 
-    def _ask(self, who: Who, ask: Callable[[Callable[[], None]], Granted]) -> Granted:
-        """Ask, and once more where another viewer of that address has likely left."""
+    def _with_room(self, who: Who, act: Callable[[], Given]) -> Given:
+        """Act, and once more where another viewer of that address has likely left."""
         try:
-            return ask(lambda: self._send_away(who))
+            return act()
         except NoRoom:
-            until = self._now() - IDLE_S
+            now = self._now()
             idle = [
                 one
                 for one, viewer in self._viewers.items()
-                if one[1] == who[1] and viewer.asked_at <= until and not viewer.under_way
+                if one[1] == who[1] and one != who and viewer.is_idle(now)
             ]
             if not idle:
                 raise
-            self._viewers.pop(idle[0]).viewing.end("another one of its address came")
-            return ask(lambda: self._send_away(who))
+            self.see_to()  # some of these rest then, or have left
+            if idle[0] in self._viewers:
+                self._drop(idle[0]).viewing.end("another one of its address came")
+            return act()
 
     def _send_away(self, who: Who) -> None:
-        viewer = self._viewers.pop(who, None)
-        if viewer is not None:
-            self._away.pop(who, None)
-            self._away[who] = self._now() + AWAY_S
+        if who in self._viewers:
+            viewing = self._drop(who).viewing
+            away = self._address(who) if viewing.is_kicked else who
+            self._away.pop(away, None)
+            self._away[away] = self._now() + AWAY_S
             if len(self._away) > MAX_AWAY:
                 del self._away[next(iter(self._away))]
-            viewer.viewing.end("sent away")
+            viewing.end("sent away")
+
+    def _address(self, who: Who) -> Away:
+        return who[0], self._counted_as(who[1])
+
+    def _drop(self, who: Who) -> Viewer[Granted]:
+        self._looks_no_more(who)
+        return self._viewers.pop(who)
+
+    def _looks_no_more(self, who: Who) -> None:
+        address = self._counted_as(who[1])
+        looking = self._looking.get(address, {})
+        looking.pop(who, None)
+        if not looking:
+            self._looking.pop(address, None)
+
+
+def _gone() -> AccessDenied:
+    return AccessDenied("NetStream.Play.Failed", "It was sent away")
 
 
 def _who(channel: str, address: str, query: Mapping[str, str]) -> Who:

@@ -126,6 +126,18 @@ def test_viewings_count_as_players_and_are_kept_from_a_channel_that_is_full() ->
     house.relay.watching.view(peer, "sport", QUERY)
 
 
+def test_who_kicks_may_mean_more_than_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House()
+    viewing, peer = view(house)
+    viewing.dismiss("too loud")
+    assert peer.is_unwanted() or peer.has_left()
+    viewing, peer = view(house)
+    kicked: list[str] = []
+    monkeypatch.setattr(peer, "kick", kicked.append, raising=False)
+    viewing.dismiss("too loud")
+    assert kicked == ["too loud"]
+
+
 def test_a_viewing_ends_once_and_its_channel_may_be_forgotten() -> None:
     house = House()
     viewing, _ = view(house)

@@ -30,6 +30,14 @@ class Viewing:
     def __init__(self) -> None:
         self.sent_bytes = 0
 
+    is_kicked = False
+
+    def rest(self) -> None:
+        """There are slots enough."""
+
+    def wake(self) -> None:
+        """There are slots enough."""
+
     def sent(self, count: int) -> None:
         self.sent_bytes += count
 

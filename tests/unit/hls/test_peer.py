@@ -101,6 +101,59 @@ def test_viewer_that_is_sent_away_while_it_asks_is_refused() -> None:
     assert (door.taken, door.viewing.ended) == ([], "sent away")
 
 
+def test_viewer_that_rests_holds_no_slot() -> None:
+    door = Door()
+    held = admit(door, door, made(), "a", "")
+    held.wake()
+    assert door.taken == ["1.1.1.1"]
+    held.rest()
+    held.rest()
+    assert door.taken == []
+    door.full = "too many"
+    with pytest.raises(NoRoom):
+        held.wake()
+    door.full = None
+    held.wake()
+    held.wake()
+    assert door.taken == ["1.1.1.1"]
+    held.rest()
+    held.end("it left")
+    held.wake()
+    assert door.taken == []
+
+
+@pytest.mark.parametrize("full", [None, "too many"])
+def test_viewer_that_ends_while_it_wakes_leaves_no_slot(
+    full: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = Door()
+    held = admit(door, door, made(), "a", "")
+    held.rest()
+    slot = door.admit
+
+    def slow(address: str) -> str | None:
+        held.wake()  # another request of it
+        held.end("it left")
+        return slot(address)
+
+    monkeypatch.setattr(door, "admit", slow)
+    door.full = full
+    if full is None:
+        held.wake()
+    else:
+        with pytest.raises(NoRoom):
+            held.wake()
+    assert door.taken == []
+
+
+def test_viewer_that_is_kicked_is_known() -> None:
+    door, peer = Door(), made()
+    held = admit(door, door, peer, "a", "")
+    seen = [held.is_kicked]
+    peer.kick("too loud")
+    assert [*seen, held.is_kicked, peer.has_left()] == [False, True, True]
+
+
 @pytest.mark.parametrize("how", ["drop", "dismiss", "refuse_play"])
 def test_viewer_is_sent_away_once(how: str) -> None:
     left: list[str] = []

@@ -19,6 +19,18 @@ class Viewing:
     def __init__(self, send_away: Callable[[], None]) -> None:
         self.send_away = send_away
         self.ended = ""
+        self.is_kicked = False
+        self.rests = False
+        self.full = 0  # so often
+
+    def rest(self) -> None:
+        self.rests = True
+
+    def wake(self) -> None:
+        if self.rests and self.full:
+            self.full -= 1
+            raise NoRoom("NetStream.Play.BadName", "full")
+        self.rests = False
 
     def sent(self, count: int) -> None:
         """Nobody counts."""
@@ -201,3 +213,99 @@ def test_names_cannot_be_guessed() -> None:
     assert is_name(new_name())
     assert not is_name("")
     assert not is_name("x" * 16)
+
+
+def wait(door: Door, name: str) -> Viewing:
+    """Ask, and wait for the answer."""
+    return door.viewers.admit("a", "1.1.1.1", {"s": name}, door.ask)
+
+
+def rests(viewing: Viewing) -> bool:
+    return viewing.rests
+
+
+def test_who_asked_once_holds_no_slot_until_it_asks_again() -> None:
+    door = Door()
+    viewing = wait(door, "1")
+    assert not rests(viewing)
+    door.viewers.answered("a", "1.1.1.1", {"s": "1"})
+    assert rests(viewing)
+    door.admit(s="1")
+    assert not rests(viewing)
+
+
+def test_who_asks_for_nothing_lets_others_have_its_slot() -> None:
+    door = Door()
+    door.admit(s="1")
+    idle, busy = door.admit(s="1"), wait(door, "2")
+    door.now = IDLE_S - 0.1
+    door.viewers.see_to()
+    assert not rests(idle)
+    door.now = IDLE_S
+    door.viewers.see_to()
+    assert (rests(idle), idle.ended, rests(busy)) == (True, "", False)
+    door.admit(s="1")
+    assert not rests(idle)
+
+
+def test_slot_that_others_have_is_not_had_again() -> None:
+    door = Door()
+    viewing = door.admit(s="1")
+    viewing.full = 1
+    with pytest.raises(NoRoom):
+        door.admit(s="1")
+    assert len(door.viewers) == 1
+    viewing.full = 1
+    other = door.admit(s="2")
+    door.now = IDLE_S
+    assert door.admit(s="1") is viewing, "as that of another one of the address"
+    assert other.ended == "another one of its address came"
+
+
+def test_who_is_ended_while_it_takes_a_slot_is_refused() -> None:
+    door = Door()
+    viewing = door.admit(s="1")
+    viewing.wake = viewing.send_away  # type: ignore[method-assign]
+    with pytest.raises(AccessDenied, match="sent away"):
+        door.admit(s="1")
+    assert len(door.viewers) == 0
+
+
+def test_only_so_many_of_an_address_ask_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_LOOKING", 2)
+    door = Door()
+    door.viewers = Viewers(door.clock, lambda address: address[0])
+    door.admit(s="0")
+    watching, busy = door.admit(s="0"), wait(door, "1")
+    other = door.admit("2.2.2.2", s="2")
+    looks = [door.admit(f"1.{name}", s=name) for name in ("3", "4", "5")]
+    assert [bool(one.ended) for one in looks] == [True, True, False]
+    assert [one.ended for one in (watching, busy, other)] == ["", "", ""]
+    assert len(door.viewers) == 4
+
+
+def test_who_is_kicked_stays_away_under_any_name() -> None:
+    door = Door()
+    door.viewers = Viewers(door.clock, lambda address: address[0])
+    first, neighbour = door.admit(s="1", key="k"), door.admit("1.2.3.4", s="2")
+    first.is_kicked = True
+    first.send_away()
+    for address, query in [("1.1.1.1", {"s": "3", "key": "k"}), ("1.1.1.1", {}), ("1.9.9.9", {"user": "x"})]:
+        with pytest.raises(AccessDenied, match="sent away"):
+            door.admit(address, **query)
+    assert door.admit("1.2.3.4", s="2") is neighbour
+    door.admit("2.2.2.2", s="3")
+    door.viewers.admit("b", "1.1.1.1", {}, door.ask)
+    door.now = AWAY_S
+    door.admit(s="1", key="k")
+
+
+def test_who_has_likely_left_makes_room_where_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_VIEWERS", 1)
+    door = Door()
+    first = door.admit(s="1")
+    with pytest.raises(AccessDenied, match="too many"):
+        door.admit("2.2.2.2", s="2")
+    door.now = IDLE_S
+    door.admit("2.2.2.2", s="2")
+    assert first.ended == "others came"
