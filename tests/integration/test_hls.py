@@ -38,6 +38,14 @@ _CSIDS = {8: 4, 9: 6, 18: 4}
 
 class Viewing:
     name = "a"
+    key: str | None = None
+    is_kicked = False
+
+    def rest(self) -> None:
+        """There are slots enough."""
+
+    def wake(self) -> None:
+        """There are slots enough."""
 
     def state(self) -> dict[str, Any]:
         return {}
@@ -111,6 +119,7 @@ class House:
             route=SimpleNamespace(channel=channel, rest=rest),
             query=dict(parse_qsl(environ["QUERY_STRING"])),
             client=SimpleNamespace(ip="127.0.0.1"),
+            head=SimpleNamespace(query=environ["QUERY_STRING"]),
         )
         self.handler(request, reply)
         return [reply.body]
