@@ -167,16 +167,20 @@ def test_frames_are_kept_while_the_first_part_is_made() -> None:
     assert (len(maker.asked), file.lost_frames, file.held) == (1, 0, 0)
 
 
-def test_frames_that_cannot_be_kept_so_long_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mp4_source, "MAX_WAITING_FRAMES", 100)
+def too_large() -> tuple[int, int, int, bytes]:
+    """Return a picture that fills what may wait for a first part."""
+    return _ordered(inter(bytes(mp4_source.MAX_WAITING_BYTES + 1), 990))
+
+
+def test_frames_that_cannot_be_kept_so_long_are_counted() -> None:
     made = Event()
     file = Mp4File(FORCE, lambda question: INIT if made.wait() else b"", lambda: 0.0)
-    assert sent(file, *second(), *second(1000), *second(2000)) == b""
-    assert file.lost_frames == 100
+    assert sent(file, *second(), too_large(), *second(1000)) == b""
+    assert file.lost_frames == len(second()) + 1
     made.set()
     whole = file.end()
     assert kinds(whole)[:2] == [b"ftyp", b"moov"]
-    assert key("2000")[3][5:] in whole
+    assert key("1000")[3][5:] in whole
     assert key("0")[3][5:] not in whole
 
 
@@ -272,11 +276,10 @@ def test_file_is_left_as_soon_as_its_first_part_is_made() -> None:
     assert (state["init"], state["size"]) == (len(INIT), len(data))
 
 
-def test_file_that_waits_for_a_keyframe_is_not_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mp4_source, "MAX_WAITING_FRAMES", 30)
+def test_file_that_waits_for_a_keyframe_is_not_left() -> None:
     made = Event()
     file = Mp4File(FORCE, lambda question: INIT if made.wait() else b"", lambda: 0.0)
-    assert sent(file, *second()[:40]) == b""
+    assert sent(file, *second(), too_large(), _ordered(inter("1000", 1000))) == b""
     gevent.spawn(made.set)
     assert file.leave() == (INIT, None)
     assert kinds(file.end()) == [b"mfra"]
