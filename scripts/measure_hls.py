@@ -10,6 +10,10 @@ players do, by two requests for each segment or part, and keep their connections
 
 from __future__ import annotations
 
+from own_python import use_venv
+
+use_venv()
+
 from gevent import monkey
 
 monkey.patch_all()
@@ -24,10 +28,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-
-from own_python import use_venv
-
-use_venv()
 
 import gevent
 from benchlib import procstat
