@@ -16,6 +16,7 @@ from rtmpsrv.http_settings import MISSING, installed, taken, was_asked_for
 from rtmpsrv.live.registry import Registry
 from rtmpsrv.monitor.viewed import Made
 from rtmpsrv.server.http import flv
+from rtmpsrv.server.http.listener import HttpListener
 from rtmpsrv.server.http.places import Places
 from rtmpsrv.server.http.routes import FLV
 from rtmpsrv.server.http.site import Site, ViewerHost
@@ -27,7 +28,7 @@ from rtmpsrv.shown import Shown
 if TYPE_CHECKING:
     from gevent import ssl
 
-    from rtmpsrv.server.http.listener import HttpTlsListener
+    from rtmpsrv.server.http.secure_listener import HttpsListener
 
 SHARE = 5  # of what the process may open, one part is for connections of HTTP
 
@@ -52,7 +53,7 @@ class ViewersSide:
         self._config = config
         self._listeners = listeners
         self._listener: Listener | None = None
-        self._tls: HttpTlsListener | None = None
+        self._tls: HttpsListener | None = None
         self._serves = False
 
     def show(self, registry: Registry[str], parts: ServerParts) -> None:
@@ -73,18 +74,18 @@ class ViewersSide:
         if not installed():
             self._miss(f"HTTP_PORT: {MISSING}", f"{MISSING} (HTTP_PORT=0 wants none)")
             return
-        from rtmpsrv.server.http.listener import HttpListener, HttpTlsListener  # loads ssl
-
         self.site.places.total = min(config.max_connections, raise_descriptor_limit() // SHARE)
-        address, port, kind = config.http_bind_address, config.http_port, HttpListener
+        address, port = config.http_bind_address, config.http_port
         # The host of sessions is asked for nothing here: `Site` has that of viewers.
         nobody = self._listeners[0].host
         try:
             if config.http_tls:
-                self._tls = HttpTlsListener(address, port, nobody, parts, None, listening(descriptor))
+                from rtmpsrv.server.http.secure_listener import HttpsListener  # loads OpenSSL
+
+                self._tls = HttpsListener(address, port, nobody, parts, None, listening(descriptor))
                 self._listener = self._tls
             else:
-                self._listener = kind(address, port, nobody, parts, listening(descriptor))
+                self._listener = HttpListener(address, port, nobody, parts, listening(descriptor))
         except OSError as exc:
             self._miss(taken(config, exc), f"no viewers by HTTP: {taken(config, exc)}")
             return

@@ -34,6 +34,8 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "server/http/request.py": "only declarations; tests/unit/server/http/test_conversation.py has one",
     "server/http/telling.py": "what a session tells; tests/unit/server/http/test_session.py",
     "playing.py": "what the relay asks; unit/test_relay.py and unit/test_watching.py",
+    "server/http/secure_listener.py": "two classes joined; tests/unit/test_viewers_side.py opens it",
+    "server/http/talk.py": "the other half of frames; tests/unit/server/http/test_frames.py",
     "server/http/state.py": "only declarations; tests/unit/server/http/test_session.py moves it",
 }
 EXEMPT = {"__init__.py", "__main__.py"}

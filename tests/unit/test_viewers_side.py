@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,11 +21,12 @@ from rtmpsrv.server.http.routes import FLV
 from rtmpsrv.server.listener import Listener
 from rtmpsrv.server.parts import ServerParts
 from rtmpsrv.viewers_side import SHARE, ViewersSide
-from tests.server_process import free_port
+from tests.server_process import PROJECT, free_port
 from tests.unit.server.http.stage import ViewingHost
 from tests.unit.server.stage import FakeHost, make_parts
 
 ASKED = frozenset({"HTTP_PORT"})
+EXTRAS = ("h11", "wsproto", "av", "flask", "prometheus_client", "gunicorn")
 
 
 @pytest.fixture
@@ -136,3 +139,13 @@ def test_with_tls_it_waits_for_a_certificate(listeners: list[Listener]) -> None:
 def test_a_certificate_for_nobody(listeners: list[Listener]) -> None:
     viewers, _ = side(listeners)
     viewers.install(None)  # type: ignore[arg-type]
+
+
+def test_application_needs_no_extra_and_loads_no_large_library() -> None:
+    lines = [
+        "import sys",
+        f"sys.modules.update(dict.fromkeys({EXTRAS!r}))",
+        "import rtmpsrv.app",
+        "assert not {'OpenSSL', 'cryptography', 'requests', 'redis'} & sys.modules.keys()",
+    ]
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, cwd=PROJECT)

@@ -14,10 +14,11 @@ from ...errors import PeerLost
 from ...log import Logger
 from ..ending import Ended
 from ..outlet import Outlet
-from .frames import Broken, Talk
+from .frames import Broken
 from .reader import HttpReader
 from .sink import WebSocketSink
 from .state import WS_FLV, HttpState
+from .talk import Talk
 
 
 class Owner(Protocol):

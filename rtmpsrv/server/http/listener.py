@@ -17,9 +17,7 @@ from rtmpsrv import log
 from ..host import Client
 from ..listener import Listener
 from ..session_state import Frozen
-from ..tls import TlsListener
 from ..transport import has_left
-from .answers import TEXT, head
 from .routes import ANY
 from .site import Site
 from .state import HttpState, begin
@@ -33,23 +31,18 @@ KEEPALIVE: Final = (
 )
 
 MAX_QUEUED: Final = 16
-_NO_TLS: Final = b"This port speaks HTTPS: begin the address with https://\n"
-_OF_NO_TLS: Final = (
-    ("Content-Type", TEXT),
-    ("Content-Length", str(len(_NO_TLS))),
-    ("Connection", "close"),
-)
 _INFO: Final = struct.Struct("=24xI")
 
 
-class _Door(Listener):
-    """What both have in common."""
+class HttpListener(Listener):
+    """The plain port, and what that with TLS has in common with it."""
 
+    prefix = "SERVER:HTTP"
     protocol = "http"
     form = ANY
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
-        """As the other listener of the class."""
+        """As other listeners."""
         super().__init__(*arguments, **named)
         self._last_full = ""
         self._full = log.RateLimited(
@@ -110,16 +103,3 @@ def _queued(sock: Any) -> int:
     except (AttributeError, OSError):
         return 0
     return int(_INFO.unpack(info)[0])
-
-
-class HttpListener(_Door):
-    """The plain port."""
-
-    prefix = "SERVER:HTTP"
-
-
-class HttpTlsListener(_Door, TlsListener):
-    """The port with TLS."""
-
-    prefix = "SERVER:HTTPS"
-    plain_answer = head(400, _OF_NO_TLS) + _NO_TLS

@@ -7,7 +7,8 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.streams import StreamReader
 
 from rtmpsrv.server.http import frames
-from rtmpsrv.server.http.frames import MAX_FRAME_BYTES, MAX_FRAMES, MAX_TEXT_BYTES, TEXT, Broken, Talk
+from rtmpsrv.server.http.frames import MAX_FRAME_BYTES, MAX_FRAMES, MAX_TEXT_BYTES, TEXT, Broken
+from rtmpsrv.server.http.talk import Talk
 
 # RFC 6455, 1.3
 KEY, PROOF = "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
