@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,13 @@ PLAN = Plan("flv", "%path/%id", 0, 0)
 FORMS = {"flv": Form(FlvFile, FlvFile.resumed)}
 GRANT = Grant("channel", "secret", "127.0.0.1", "s1", 1)
 PATIENCE_S = 20.0
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    """Wait for what threads do. Not in a busy loop, which would keep the interpreter's lock from them."""
+    with gevent.Timeout(PATIENCE_S):
+        while not condition():
+            gevent.sleep(0.001)
 
 
 class RecordedStage(Stage):

@@ -27,7 +27,7 @@ from rtmpsrv.record.take import BY_HEADERS, BY_JUMP, BY_SIZE, BY_TIME, Carried, 
 from rtmpsrv.record.threads import Threads
 from rtmpsrv.record.troubles import DISK_ERROR, MEDIA
 from tests.unit.live.stage import AAC, AVC, AVC_2, HEADERS, data, inter, key, tone
-from tests.unit.record.stage import FORMS, GRANT, PATIENCE_S, PLAN, RecordedStage
+from tests.unit.record.stage import FORMS, GRANT, PATIENCE_S, PLAN, RecordedStage, eventually
 
 INIT = mp4.box(b"ftyp", b"isom") + mp4.box(b"moov", mp4.box(b"mvhd", bytes(100)))
 NativeEvent = gevent.monkey.get_original("threading", "Event")
@@ -128,9 +128,7 @@ def test_next_publication_has_its_own_file_and_loses_nothing(tmp_path: Path) -> 
     stage.publish(*HEADERS, key("0"))
     stage.channel.stop()
     stage.start("key")
-    with gevent.Timeout(PATIENCE_S):
-        while stage.jobs:
-            gevent.sleep(0)
+    eventually(lambda: not stage.jobs)
     stage.publish(*HEADERS, key("1"), key("2", 40))
     stage.channel.stop()
     assert [of(tags)[2:] for tags in stage.finished()] == [sent(key("0")), sent(key("1"), key("2"))]
@@ -152,9 +150,7 @@ def test_it_is_written_while_it_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(recorder_module, "WRITE_EVERY_S", 0.0)
     stage = RecordedStage(tmp_path)
     stage.publish(*HEADERS, key("0"), inter(b"x" * BLOCK_BYTES, 40))
-    with gevent.Timeout(PATIENCE_S):
-        while stage.recorder.running()["bytes"] == 0 or not stage.noted():
-            gevent.sleep(0)
+    eventually(lambda: stage.recorder.running()["bytes"] and stage.noted())
     shown = stage.recorder.running()
     assert (shown["channel"], shown["file"], shown["files"]) == ("channel", "channel/s1.flv", 1)
     assert [entry.state for entry in stage.noted()] == [RECORDING]
@@ -185,9 +181,7 @@ def test_full_disk_ends_the_recording_and_keeps_what_is_whole(
 
     monkeypatch.setattr(stage.folder, "write", write)
     stage.publish(*HEADERS, key("0"))
-    with gevent.Timeout(PATIENCE_S):
-        while not calls:
-            gevent.sleep(0)
+    eventually(lambda: calls)
     stage.publish(inter("1", 40))
     (tags,) = stage.finished()
     assert of(tags)[2:] == sent(key("0"))
@@ -237,9 +231,7 @@ def test_next_file_is_written_while_the_disk_takes_long_to_finish_one(
     slow, real = NativeEvent(), stage.folder.finish
     monkeypatch.setattr(stage.folder, "finish", lambda *args: (slow.wait(60.0), real(*args)))
     stage.publish(*HEADERS, key("0"), inter("1", 100), key("2", 140))
-    with gevent.Timeout(PATIENCE_S):
-        while stage.recorder.files < 2:
-            gevent.sleep(0)
+    eventually(lambda: stage.recorder.files >= 2)
     assert stage.done == []
     slow.set()
     stage.channel.stop()
@@ -291,9 +283,7 @@ def test_slow_disk_ends_the_recording_when_it_is_too_far_behind(
 ) -> None:
     stage = RecordedStage(tmp_path)
     stage.publish(*HEADERS, key("0"))
-    with gevent.Timeout(PATIENCE_S):
-        while not stage.recorder.files:
-            gevent.sleep(0)
+    eventually(lambda: stage.recorder.files)
     stage.publish(key("1", 40))
     stage.clock.time_s += 16.0
     stage.publish(key("2", 80))
@@ -316,9 +306,7 @@ def test_bug_ends_the_recording_only(
 
 def moved(stage: RecordedStage) -> Entry:
     """Let the channel be another process's; return what it is told of the file."""
-    with gevent.Timeout(PATIENCE_S):
-        while not stage.recorder.files:
-            gevent.sleep(0)
+    eventually(lambda: stage.recorder.files)
     stage.channel.readings.moved()
     stage.finished()
     (entry,) = stage.noted()
@@ -357,9 +345,7 @@ def test_file_that_cannot_be_gone_on_with_is_finished(change: dict[str, Any], tm
     stage.publish(inter("1", 40))
     assert entry.carried is not None
     stage.record(Job(GRANT, PLAN, Carried.read(replace(entry, carried=entry.carried | change))))
-    with gevent.Timeout(PATIENCE_S):
-        while not stage.recorder.files:
-            gevent.sleep(0)
+    eventually(lambda: stage.recorder.files)
     stage.channel.stop()
     (second,) = stage.finished()
     assert of(second)[2:] == sent(key("0"), inter("1"))
@@ -419,9 +405,7 @@ def test_file_that_nobody_can_go_on_with_is_finished(tmp_path: Path, monkeypatch
     stage = RecordedStage(tmp_path)
     monkeypatch.setattr(FlvFile, "leave", lambda file: (b"", None))
     stage.publish(*HEADERS, key("0"))
-    with gevent.Timeout(PATIENCE_S):
-        while not stage.recorder.files:
-            gevent.sleep(0)
+    eventually(lambda: stage.recorder.files)
     stage.channel.readings.moved()
     stage.finished()
     assert list(stage.reasons()) == ["moved"]
@@ -430,11 +414,15 @@ def test_file_that_nobody_can_go_on_with_is_finished(tmp_path: Path, monkeypatch
 def test_stream_that_changes_all_the_time_ends_its_recording(tmp_path: Path) -> None:
     stage = RecordedStage(tmp_path)
     stage.publish(*HEADERS, key("0"))
+    files = 0
+
+    def next_is_done() -> bool:
+        return len(stage.done) > files or bool(stage.recorder.failed)
+
     for number in range(2 * MAX_SHORT):
+        files = len(stage.done)
         stage.publish((AVC_2, AVC)[number % 2], key(str(number), 40 * number))
-        with gevent.Timeout(PATIENCE_S):
-            while len(stage.done) <= number and not stage.recorder.failed:
-                gevent.sleep(0)
+        eventually(next_is_done)
     stage.finished()
     assert len(stage.done) == MAX_SHORT
     assert stage.recorder.trouble == MEDIA
@@ -505,9 +493,7 @@ class Making:
         return {"mp4": Form(lambda headers: Mp4File(headers, self.init), FORMS["flv"].resumed)}
 
     def awaited(self, count: int = 1) -> None:
-        with gevent.Timeout(PATIENCE_S):
-            while self.asked < count:
-                gevent.sleep(0)
+        eventually(lambda: self.asked >= count)
 
 
 MP4 = Plan("mp4", "%path", 0, 0)
@@ -518,12 +504,15 @@ def test_stream_is_read_while_its_first_part_is_made(tmp_path: Path) -> None:
     stage = RecordedStage(tmp_path, MP4, forms=making.forms())
     stage.publish(*HEADERS, key("0"), tone("a"))
     making.awaited()
+    at = 0
+
+    def is_read() -> bool:
+        return stage.recorder.running()["seconds"] * 1000 >= at
+
     for at in range(1000, 40_000, 1000):  # as long as nothing may wait
         stage.clock.time_s += 1.0
         stage.publish(key(str(at), at))
-        with gevent.Timeout(PATIENCE_S):
-            while stage.recorder.running()["seconds"] * 1000 < at:
-                gevent.sleep(0)
+        eventually(is_read)
     making.may.set()
     stage.channel.stop()
     stage.greenlet.get(timeout=PATIENCE_S)

@@ -22,7 +22,7 @@ from rtmpsrv.record.job import Plan
 from rtmpsrv.record.recordings import Recordings
 from rtmpsrv.record.troubles import DISK_ERROR, KINDS
 from tests.unit.live.stage import HEADERS, Stage, key
-from tests.unit.record.stage import FORMS, GRANT, PATIENCE_S, PLAN
+from tests.unit.record.stage import FORMS, GRANT, PATIENCE_S, PLAN, eventually
 from tests.unit.record.test_flv_file import written
 
 FOR_EVER = Keeping()
@@ -66,9 +66,7 @@ class House:
         self.wait(lambda: len(self.done) >= count)
 
     def wait(self, condition: Any) -> None:
-        with gevent.Timeout(PATIENCE_S):
-            while not condition():
-                gevent.sleep(0)
+        eventually(condition)
 
 
 @pytest.fixture(autouse=True)

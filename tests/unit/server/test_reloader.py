@@ -255,7 +255,7 @@ def test_the_greenlet_looks_at_each_interval(tmp_path: Path, caplog: pytest.LogC
         issued = scene.store(issue())
         with gevent.Timeout(5):
             while not scene.installed:
-                gevent.sleep(0)
+                gevent.sleep(0.001)  # a thread may be at it
     finally:
         scene.reloader.close()
     assert scene.installed == [issued.serial]
