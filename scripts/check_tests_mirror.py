@@ -23,7 +23,6 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "live/limits.py": "only declarations",
     "live/owner.py": "only declarations",
     "live/sink.py": "only declarations",
-    "server/ending.py": "only declarations; the tests of sessions and readers see them",
     "server/held.py": "only declarations",
     "server/host.py": "only declarations",
     "server/parts.py": "only declarations",

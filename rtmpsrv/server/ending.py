@@ -1,8 +1,26 @@
-"""How a session ends from within: exceptions that leave its read loop. They never leave `Session.run`."""
+"""How a session of either kind ends: exceptions that leave its read loop, never `run`; what is left to do.
+
+The last bytes of the peer are read, since a reset would discard what it was told; and the end is logged.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
 import gevent
+
+from ..errors import PeerLost
+from ..log import Logger
+from .turns import Share
+from .waiting import ReadWait
+
+if TYPE_CHECKING:
+    from .served import State
+
+THROWN_BYTES: Final = 65536  # most that one read takes of what nobody wants
+THROWN_UNITS: Final = 10  # of work, for each such read
 
 
 class Ended(Exception):
@@ -23,3 +41,34 @@ class Moved(gevent.GreenletExit):
 
 class Dismissed(gevent.GreenletExit):
     """The host wants the peer gone: tell it, and leave. Not an error, which a log handler might swallow."""
+
+
+def throw_away(read: Callable[[int], bytes], wait: ReadWait, share: Share, until: float) -> None:
+    """Read to the end of what a peer sends, and forget it. Blocks up to a monotonic time."""
+    try:
+        while monotonic() < until:
+            try:
+                if not read(THROWN_BYTES):
+                    return
+                share.spend(THROWN_UNITS)
+            except BlockingIOError:
+                wait.wait(until)
+                share.rested(monotonic())
+    except (OSError, PeerLost):
+        pass  # the peer was faster
+
+
+def tell_end(log: Logger, level: int, state: State, bytes_out: int, reason: str) -> None:
+    """Log that a connection is over. Never blocks."""
+    fields = {
+        "event": "closed",
+        "address": state.client.ip,
+        "channel": state.client.channel,
+        "seconds": round(monotonic() - state.accepted_at, 3),
+        "received_bytes": state.bytes_in,
+        "sent_bytes": bytes_out,
+        "reason": reason,
+    }
+    log.log(
+        level, "closed: %s, in=%d out=%d bytes", reason, state.bytes_in, bytes_out, extra={"fields": fields}
+    )

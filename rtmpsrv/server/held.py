@@ -1,4 +1,4 @@
-"""Counting what peers make the process hold: by kind, and by who holds it. Interfaces only."""
+"""Counting what peers make the process hold: by kind, and by who holds it: connections. Interfaces only."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ class Holder(Protocol):
 
     def drop(self, reason: str) -> None:
         """End it. Never blocks."""
+
+
+class Owner(Holder, Protocol):
+    """The same, as whoever reads it sees it."""
+
+    def announce(self) -> None:
+        """Say that somebody is there: the first byte has come."""
 
 
 class Held(Protocol):

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 from time import monotonic
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 from ..errors import PeerLost
 from ..protocol import events
 from ..protocol.state import Phase
 from . import exchange_log
-from .ending import Ended
-from .held import UNFINISHED, Holder
+from .ending import Ended, throw_away
+from .held import UNFINISHED, Owner
 from .outlet import Outlet
 from .parts import ServerParts
 from .requests import Requests
@@ -25,20 +25,12 @@ from .waiting import ReadWait
 
 READ_BYTES = 65536  # most that one read takes
 MOST_READS = 4  # of the hub, for one publisher: a keyframe may need more than one
-THROWN_UNITS = 10  # of work, for each read of a peer that keeps sending after its end
 # A wait that ends this late was delayed by this process itself (stopped, or busy). Peers were not silent
 # meanwhile, nobody listened: the whole wait does not count.
 LATE_S = 1.0
 GONE = "closed by the peer"
 ASK_EVERY_S = 1.0  # whether a slowed peer is still there
 HELD_STEP_BYTES = 65536  # held bytes are counted each time that so much more has come
-
-
-class Owner(Holder, Protocol):
-    """Whose connection it is."""
-
-    def announce(self) -> None:
-        """Say that somebody is there: the first byte has come."""
 
 
 class Reader:
@@ -202,18 +194,8 @@ class Reader:
         self._requests.answer()
 
     def throw_away(self, until: float) -> None:
-        """Read to the end of what the peer sends, and forget it. Blocks up to a monotonic time."""
-        try:
-            while monotonic() < until:
-                try:
-                    if not self._read(READ_BYTES):
-                        return
-                    self._share.spend(THROWN_UNITS)
-                except BlockingIOError:
-                    self._wait.wait(until)
-                    self._share.rested(monotonic())
-        except (OSError, PeerLost):
-            pass  # the peer was faster
+        """See `ending.throw_away`. Blocks up to a monotonic time."""
+        throw_away(self._read, self._wait, self._share, until)
 
     # --- private ----------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from greenlet import greenlet
 from ..errors import CannotMove, PeerLost, RemoteProtocolError
 from ..log import Logger
 from ..protocol import events
-from .ending import Dismissed, Ended, Moved
+from .ending import Dismissed, Ended, Moved, tell_end
 from .host import Client, Host, Playback, Publication
 from .outlet import Outlet
 from .parts import ServerParts
@@ -324,19 +324,7 @@ class Session:
         self._reader.close()
         self._transport.close()
         self.announce(level)
-        bytes_in, bytes_out = self._state.bytes_in, self.outlet.bytes_out
-        fields = {
-            "event": "closed",
-            "address": self.client.ip,
-            "channel": self.client.channel,
-            "seconds": round(monotonic() - self._state.accepted_at, 3),
-            "received_bytes": bytes_in,
-            "sent_bytes": bytes_out,
-            "reason": reason,
-        }
-        self.log.log(
-            level, "closed: %s, in=%d out=%d bytes", reason, bytes_in, bytes_out, extra={"fields": fields}
-        )
+        tell_end(self.log, level, self._state, self.outlet.bytes_out, reason)
         self._tally.left(*self.traffic_here(), stalled=self.outlet.stalled)
         self._let_go()
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
-from typing import Final, NoReturn, Protocol
+from typing import Final, NoReturn
 
 from ...errors import PeerLost
-from ..ending import Ended
-from ..held import UNFINISHED, Holder
+from ..ending import THROWN_UNITS, Ended, throw_away
+from ..held import UNFINISHED, Owner
 from ..outlet import Outlet
 from ..parts import ServerParts
 from ..session_state import NEVER
@@ -22,19 +22,11 @@ READ_BYTES: Final = 16384
 KEEP_ALIVE_S: Final = 30.0  # between two requests
 REQUEST_UNITS: Final = 25  # of work
 FRAMES_UNITS: Final = 200  # for some frames of a viewer
-THROWN_UNITS: Final = 10  # for each read of what nobody wants
 MAX_THROWN_BYTES: Final = 65536  # of a viewer who has nothing to say, and does
 LATE_S: Final = 1.0  # a wait that ends this late was delayed by this process itself
 HELD_STEP_BYTES: Final = 4096  # what is less belongs to what any connection costs
 COPIES: Final = 2  # of a head: its bytes, and its fields as texts
 GONE: Final = "closed by the peer"
-
-
-class Owner(Holder, Protocol):
-    """Whose connection it is."""
-
-    def announce(self) -> None:
-        """Say that somebody is there: the first byte has come."""
 
 
 class HttpReader:
@@ -168,18 +160,8 @@ class HttpReader:
         self._share.close()
 
     def throw_away(self, until: float) -> None:
-        """Read to the end of what the peer sends, and forget it. Blocks up to a monotonic time."""
-        try:
-            while monotonic() < until:
-                try:
-                    if not self._read(READ_BYTES):
-                        return
-                    self._share.spend(THROWN_UNITS)
-                except BlockingIOError:
-                    self._wait.wait(until)
-                    self._share.rested(monotonic())
-        except (OSError, PeerLost):
-            pass  # the peer was faster
+        """See `ending.throw_away`. Blocks up to a monotonic time."""
+        throw_away(self._read, self._wait, self._share, until)
 
     # --- private ----------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Any
 
 from ...log import Logger
+from .. import ending
 from .state import HttpState
 
 
@@ -32,16 +33,4 @@ def description(state: HttpState, role: str, traffic: tuple[int, int], waiting_b
 
 def tell_end(log: Logger, state: HttpState, bytes_out: int, reason: str) -> None:
     """Log that it is over. Pages are many short connections: only of those that watched all are told."""
-    fields = {
-        "event": "closed",
-        "address": state.client.ip,
-        "channel": state.client.channel,
-        "seconds": round(monotonic() - state.accepted_at, 3),
-        "received_bytes": state.bytes_in,
-        "sent_bytes": bytes_out,
-        "reason": reason,
-    }
-    level = logging.INFO if state.form else logging.DEBUG
-    log.log(
-        level, "closed: %s, in=%d out=%d bytes", reason, state.bytes_in, bytes_out, extra={"fields": fields}
-    )
+    ending.tell_end(log, logging.INFO if state.form else logging.DEBUG, state, bytes_out, reason)

@@ -218,16 +218,6 @@ def test_a_flooder_that_is_dropped_ends_though_its_bytes_are_not_worked_off(
     assert len(publication.messages) < 5000
 
 
-def test_who_floods_on_after_its_end_lets_others_run(stage: Stage) -> None:
-    stage.connect()
-    reader = stage.session._reader
-    reader._read = lambda count: bytes(count)
-    turns = CountingTurns(lambda: 0)
-    reader._share._turns = turns
-    reader.throw_away(monotonic() + 0.05)
-    assert len(turns.rests) > 5
-
-
 def test_a_slowed_peer_that_vanishes_is_noticed_though_its_bytes_are_not_read(
     stage: Stage, lines: Callable[[], list[str]]
 ) -> None:
