@@ -20,7 +20,7 @@ from rtmpsrv.live.budget import WINDOWS
 from rtmpsrv.live.reading import NOWHERE, Batch, Began, Item, Lost, Over, Place
 from rtmpsrv.log import Logger
 from rtmpsrv.media.mp4_live import LiveFragments
-from rtmpsrv.media.mp4_source import Mp4Source, Question, Selection
+from rtmpsrv.media.mp4_source import Mp4Source, Question, Selection, take_all
 
 LINGER_S: Final = 5.0  # without a viewer: one whose stream was over comes again at once
 UNSETTLED_S: Final = 0.1  # between two looks while it is not known which tracks there are
@@ -204,7 +204,7 @@ class LiveMp4:
         until = monotonic() + SLICE_S
         while (item := reading.read(PIECE)) is not None:
             if isinstance(item, Batch):
-                self._take(item, reading)
+                take_all(item.messages, self._source, lambda: self._change(reading.headers))
             elif isinstance(item, Began):
                 self._change(item.headers)
                 self._first_parts.warm()
@@ -217,15 +217,6 @@ class LiveMp4:
                 gevent.sleep(0)
                 until = monotonic() + SLICE_S
 
-    def _take(self, batch: Batch, reading: Reading) -> None:
-        for type_id, _flags, timestamp, payload, arrival in batch.messages:
-            if self._source is None:
-                self._change(reading.headers)
-            assert self._source is not None
-            if not self._source.take(type_id, timestamp, payload, arrival):
-                self._change(reading.headers)
-                self._source.take(type_id, timestamp, payload, arrival)
-
     def _go_on(self, headers: Headers, *, was_lost: bool) -> None:
         """Go on at a keyframe, of another publisher or behind what was left out; or begin anew."""
         self._make()
@@ -234,10 +225,11 @@ class LiveMp4:
         elif was_lost and self._fragments is not None:
             self._fragments.skip()
 
-    def _change(self, headers: Headers) -> None:
+    def _change(self, headers: Headers) -> Mp4Source:
         """Begin another configuration; who watches the one before comes again."""
         self._finish()
-        self._source = Mp4Source(headers, self._selection)
+        self._source = source = Mp4Source(headers, self._selection)
+        return source
 
     def _finish(self) -> None:
         """Give viewers the last frames, and let them know."""

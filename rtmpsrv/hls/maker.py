@@ -26,7 +26,7 @@ from rtmpsrv.media.hls_playlist import index_of, media_playlist
 from rtmpsrv.media.hls_stream import AS_USUAL, HlsStream, Wishes
 from rtmpsrv.media.hls_window import Window
 from rtmpsrv.media.mp4_init import picture_size
-from rtmpsrv.media.mp4_source import Mp4Source, Question
+from rtmpsrv.media.mp4_source import Mp4Source, Question, take_all
 from rtmpsrv.protocol.messages import VIDEO
 
 CLOSE_S: Final = 60.0  # after the last request, or after the publisher has gone
@@ -236,7 +236,7 @@ class Maker:
 
     def _on(self, item: Item, reading: Reading) -> None:
         if isinstance(item, Batch):
-            self._take(item, reading)
+            take_all(item.messages, self._source, lambda: self._change(reading.headers))
         elif isinstance(item, Over):
             self._gone_at, self.on_air = self._now(), False
             self._forget()
@@ -249,15 +249,6 @@ class Maker:
             if self.window.change_lock(reading.lock, goes_on=not isinstance(item, Began)):
                 self._tell()
 
-    def _take(self, batch: Batch, reading: Reading) -> None:
-        for type_id, _flags, timestamp, payload, arrival in batch.messages:
-            if self._source is None:
-                self._change(reading.headers)
-            assert self._source is not None
-            if not self._source.take(type_id, timestamp, payload, arrival):
-                self._change(reading.headers)
-                self._source.take(type_id, timestamp, payload, arrival)
-
     def _goes_on(self, source: Mp4Source, reading: Reading) -> bool:
         """Tell whether it is the same configuration behind a loss, or of another publisher."""
         self._make()
@@ -267,11 +258,12 @@ class Maker:
             self._tell()
         return True
 
-    def _change(self, headers: Headers) -> None:
+    def _change(self, headers: Headers) -> Mp4Source:
         """Begin another configuration, behind a discontinuity."""
         self._make()
         self._forget()
-        self._source = Mp4Source(headers)
+        self._source = source = Mp4Source(headers)
+        return source
 
     def _forget(self) -> None:
         """End the configuration; what was made stays."""

@@ -6,7 +6,7 @@ A change of the configuration ends it; whoever reads begins another one then.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from rtmpsrv.errors import MediaRefused, RemoteProtocolError
@@ -327,3 +327,17 @@ class Mp4Source:
         if self._first:
             return f"there is no audio track {self._selection.audio}"
         return f"{' and '.join(self._others)} cannot be in MP4" if self._others else "nothing was sent yet"
+
+
+def take_all(
+    messages: Iterable[tuple[int, int, int, bytes, float]],
+    source: Mp4Source | None,
+    begin: Callable[[], Mp4Source],
+) -> None:
+    """Take in what was read; `begin` returns a source where there is none or another begins."""
+    for type_id, _flags, timestamp, payload, arrival in messages:
+        if source is None:
+            source = begin()
+        if not source.take(type_id, timestamp, payload, arrival):
+            source = begin()
+            source.take(type_id, timestamp, payload, arrival)

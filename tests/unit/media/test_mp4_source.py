@@ -18,6 +18,7 @@ from rtmpsrv.media.mp4_source import (
     Mp4Source,
     Selection,
     Timed,
+    take_all,
 )
 from rtmpsrv.protocol.messages import AUDIO, DATA_AMF0, VIDEO
 from tests.unit.media.test_tracks import AAC_BODY, AVC_BODY, many
@@ -388,3 +389,23 @@ def test_what_another_process_cannot_go_on_with() -> None:
     assert begun.snapshot() is None  # its keyframe is to come
     with pytest.raises(ValueError, match="unpack"):
         Mp4Source.resumed({"first": [], "tracks": [], "last": [], "times": [1]}, HEADERS)
+
+
+def test_messages_are_taken_in_by_one_source_for_each_configuration() -> None:
+    batch = [
+        (VIDEO, 0, 1000, KEY, 0.0),
+        (AUDIO, 0, 1010, TONE, 0.0),
+        (VIDEO, 0, 1040, AVC + b"another", 0.0),
+        (VIDEO, 0, 1040, KEY, 0.5),
+    ]
+    begun: list[Mp4Source] = []
+
+    def begin() -> Mp4Source:
+        begun.append(source(*HEADERS[:1] if begun else HEADERS))
+        return begun[-1]
+
+    take_all(batch, None, begin)
+    take_all([(AUDIO, 0, 1050, TONE, 0.5)], begun[-1], begin)
+    assert [one.ready(0.0) for one in begun] == [True, True]
+    assert [[sample.data for sample in one.samples()] for one in begun] == [[b"key", b"tone"]] * 2
+    assert begun[1].question.tracks[0].config == AVC[5:] + b"another"
