@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import count
 from time import monotonic
-from types import TracebackType
 from typing import Any, overload
 
 from gevent import ssl
@@ -108,12 +107,7 @@ class RtmpEndpoint:
     def __enter__(self) -> RtmpEndpoint:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

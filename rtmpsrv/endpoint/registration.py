@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from time import monotonic
-from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from gevent.queue import Queue
@@ -107,12 +106,7 @@ class Registration(Generic[AnyRequest, AnyMessage]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
