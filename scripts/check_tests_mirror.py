@@ -23,6 +23,7 @@ COVERED_ELSEWHERE: dict[str, str] = {
     "live/limits.py": "only declarations",
     "live/owner.py": "only declarations",
     "live/sink.py": "only declarations",
+    "server/base_session.py": "half of both kinds of sessions; their tests, test_session.py",
     "server/held.py": "only declarations",
     "server/host.py": "only declarations",
     "server/parts.py": "only declarations",

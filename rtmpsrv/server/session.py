@@ -13,13 +13,13 @@ from typing import Any
 
 import gevent
 from gevent import socket as gsocket
-from greenlet import greenlet
 
-from ..errors import CannotMove, PeerLost, RemoteProtocolError
+from ..errors import PeerLost, RemoteProtocolError
 from ..log import Logger
 from ..protocol import events
+from .base_session import BaseSession
 from .ending import Dismissed, Ended, Moved, tell_end
-from .host import Client, Host, Playback, Publication
+from .host import Host, Playback, Publication
 from .outlet import Outlet
 from .parts import ServerParts
 from .reading import Reader
@@ -31,8 +31,10 @@ from .transport import Transport
 LINGER_S = 1.0  # for a refusal to reach a peer before its socket is closed
 
 
-class Session:
+class Session(BaseSession[SessionState]):
     """Owner of one socket; a `Peer` to its host. Others call it from their greenlets where it says so."""
+
+    _reader: Reader
 
     def __init__(
         self,
@@ -47,19 +49,10 @@ class Session:
 
         `comes_again` is called when the peer is about to, on another connection: this one counts no more.
         """
-        self.client: Client = state.client
-        self.log = log
+        super().__init__(state, transport, log)
         self._comes_again = comes_again
-        self._state = state
-        self._transport = transport
         self._tally = parts.tally
-        self._brought_along = state.bytes_in, state.outlet.bytes_out  # from another process
-        self._drop_reason: str | None = None
-        self._ending = False
-        self._moved = False
-        self._over = False
         self._announced = state.bytes_in > 0
-        self._greenlet: greenlet | None = None
         self.outlet = Outlet(transport, self, parts.budget, parts.settings.stall_s, state.outlet)
         self._requests = Requests(self, state, transport, self.outlet, host, parts)
         self._reader = Reader(self, state, transport, self.outlet, self._requests, parts)
@@ -111,14 +104,6 @@ class Session:
 
     # --- from other greenlets ---------------------------------------------------------------------
 
-    def drop(self, reason: str) -> None:
-        """End the connection. Never blocks."""
-        if self._drop_reason is None:
-            self._drop_reason = reason
-            self._reader.stop()
-            self._requests.interrupt()
-            self.outlet.fail(reason)  # lets go of what waits, whatever the session's greenlet waits for
-
     def dismiss(self, reason: str) -> None:
         """End the connection; a peer that publishes or plays is told why first. Never blocks."""
         if self._drop_reason is not None:
@@ -136,18 +121,6 @@ class Session:
             self._drop_reason = reason
             self._requests.interrupt()
             self.outlet.end_when_empty()
-
-    def has_left(self) -> bool:
-        """Tell whether the peer has closed its side, though unread bytes may hide that. Never blocks."""
-        return self._drop_reason is not None or self.outlet.failure is not None or self._transport.has_left()
-
-    def is_unwanted(self) -> bool:
-        """Tell whether `drop` or `dismiss` were called. Never blocks."""
-        return self._drop_reason is not None
-
-    def silence_s(self) -> float:
-        """Return for how long the peer has sent nothing. Never blocks."""
-        return monotonic() - self._state.heard_at
 
     def sound(self) -> bool:
         """Send something that draws a reset if the peer is gone; False when there is no need.
@@ -201,11 +174,6 @@ class Session:
         uncounted = playback.feed.uncounted_bytes if playback is not None else 0
         return self._state.bytes_in, self.outlet.bytes_out + uncounted
 
-    def traffic_here(self) -> tuple[int, int]:
-        """Return the same since the connection came to this process."""
-        received, sent = self.traffic()
-        return received - self._brought_along[0], sent - self._brought_along[1]
-
     @property
     def is_bound(self) -> bool:
         """Whether it can never move, since it is on TLS."""
@@ -223,37 +191,9 @@ class Session:
         self._requests.interrupt()
         return True
 
-    def can_move(self) -> bool:
-        """Tell whether `freeze` would succeed, but for what the host may say. Never blocks."""
-        try:
-            self._check_movable()
-        except CannotMove:
-            return False
-        return True
-
     def travel(self, wait: Callable[[], object]) -> None:
         """Let somebody freeze it with its request while `wait` blocks; returns if it stays. As `Requests`."""
         self._requests.travel(wait)
-
-    def freeze(self) -> SessionState:
-        """Stop, without a word to the peer, and return all that another session needs to go on.
-
-        The socket stays open and is the caller's; `run` leaves without touching it. Never blocks. Raises
-        CannotMove, and the session goes on: with TLS, whose keys are in a library; in the middle of a
-        request; when the session is ending; when the host's part in it stays.
-        """
-        self._check_movable()
-        self._requests.freeze()
-        self._moved = True
-        self._state.outlet = self.outlet.freeze()
-        self._reader.release()
-        if self._greenlet is not None:
-            gevent.kill(self._greenlet, Moved)
-        return self._state
-
-    def fileno(self) -> int:
-        """Return the descriptor of its socket."""
-        return self._transport.fileno()
 
     def describe(self) -> dict[str, Any]:
         """Return what an operator wants to know; no keys, no queries."""
@@ -278,24 +218,22 @@ class Session:
             "backlog": connection.backlog,
         }
 
-    # --- ends -------------------------------------------------------------------------------------
+    # --- for `BaseSession` ------------------------------------------------------------------------
 
-    def _throw_out(self) -> None:
-        """Run in the hub: wherever the session's greenlet waits, it leaves; unless it does already."""
-        if not (self._ending or self._over or self._moved) and self._greenlet is not None:
-            self._greenlet.throw(Dismissed)
+    def _interrupt(self) -> None:
+        self._requests.interrupt()
+
+    def _is_busy(self) -> bool:
+        return self._requests.busy or self._reader.is_busy
+
+    def _freeze_granted(self) -> None:
+        self._requests.freeze()
+
+    # --- ends -------------------------------------------------------------------------------------
 
     def _cause(self, seen: str) -> str:
         """Return why the connection is gone: shutting it down on our side looks like the peer's doing."""
         return self._drop_reason or self.outlet.failure or seen
-
-    def _check_movable(self) -> None:
-        if self._moved or self._ending or self._drop_reason is not None or self.outlet.failure is not None:
-            raise CannotMove("it is ending, or has moved")
-        if not self._transport.can_move:
-            raise CannotMove("TLS stays where it was set up")
-        if self._requests.busy or self._reader.is_busy:
-            raise CannotMove("in the middle of a request")
 
     def _say_goodbye(self, reason: str) -> None:
         """Let the peer read what was written before the socket goes; a reset would discard it."""

@@ -14,12 +14,11 @@ from typing import Any, Final, NoReturn
 import gevent
 from gevent import socket as gsocket
 from gevent.event import Event
-from greenlet import greenlet
 
-from ...errors import CannotMove, PeerLost
+from ...errors import PeerLost
 from ...log import Logger
+from ..base_session import BaseSession
 from ..ending import Dismissed, Ended, Moved
-from ..host import Client
 from ..outlet import Outlet
 from ..parts import ServerParts
 from ..session_state import NEVER
@@ -41,26 +40,22 @@ ANSWER_S: Final = 120.0  # for a peer to take an answer that is no stream
 LOOK_S: Final = 5.0
 
 
-class HttpSession:
+class HttpSession(BaseSession[HttpState]):
     """Owner of one socket; a `Peer` to its host. Others call it from their greenlets where it says so."""
+
+    _reader: HttpReader
 
     def __init__(self, state: HttpState, transport: Transport, parts: ServerParts, log: Logger) -> None:
         """Begin, or go on with a state that another session's `freeze` returned."""
         assert parts.site is not None, "there is something to be seen"
-        self.client: Client = state.client
-        self.own, self.log = state.own, log
+        super().__init__(state, transport, log)
+        self.own = state.own
         self.left = Event()
         self._site = parts.site
-        self._state = state
-        self._transport = transport
         self._parts = parts
-        self._brought_along = state.bytes_in, state.outlet.bytes_out
-        self._drop_reason: str | None = None
-        self._ending = self._moved = self._over = False
         self.errand = Errand(state, self.left, lambda: self._moved)
         self._signal: Event | None = None  # ends a wait
         self._answer_until = NEVER
-        self._greenlet: greenlet | None = None
         self.outlet = Outlet(transport, self, parts.budget, parts.settings.stall_s, state.outlet)
         self._holding = Holding(self, state, transport, self.outlet, parts.site, parts)
         self._reader = HttpReader(self, state, transport, self.outlet, parts)
@@ -143,14 +138,6 @@ class HttpSession:
 
     # --- from other greenlets -----------------------------------------------------------------------
 
-    def drop(self, reason: str) -> None:
-        """End the connection. Never blocks."""
-        if self._drop_reason is None:
-            self._drop_reason = reason
-            self._reader.stop()
-            self._wake()
-            self.outlet.fail(reason)
-
     def dismiss(self, reason: str) -> None:
         """End the connection; a WebSocket is told why first. Never blocks."""
         if self._drop_reason is not None:
@@ -165,7 +152,7 @@ class HttpSession:
         """End the connection when everything that waits for the peer was written. Never blocks."""
         if self._drop_reason is None:
             self._drop_reason = reason
-            self._wake()
+            self._interrupt()
             self._hearing.say_goodbye(GOING_AWAY, reason)
             self.outlet.end_when_empty()
 
@@ -181,16 +168,6 @@ class HttpSession:
 
     def end_publication(self, reason: str) -> None:
         """Nobody publishes by HTTP."""
-
-    def has_left(self) -> bool:
-        return self._drop_reason is not None or self.outlet.failure is not None or self._transport.has_left()
-
-    def is_unwanted(self) -> bool:
-        return self._drop_reason is not None
-
-    def silence_s(self) -> float:
-        """Return for how long the peer has sent nothing. Never blocks."""
-        return monotonic() - self._state.heard_at
 
     def sound(self) -> bool:
         return False  # nothing draws an answer
@@ -211,11 +188,6 @@ class HttpSession:
         uncounted = feed.uncounted_bytes if feed is not None else 0
         return self._state.bytes_in, self.outlet.bytes_out + uncounted
 
-    def traffic_here(self) -> tuple[int, int]:
-        """Return the same since the connection came to this process."""
-        received, sent = self.traffic()
-        return received - self._brought_along[0], sent - self._brought_along[1]
-
     @property
     def is_bound(self) -> bool:  # on TLS, or while a handler makes its stream
         return not self._transport.can_move or self._holding.viewing is not None
@@ -229,29 +201,9 @@ class HttpSession:
             signal.set()
         return signal is not None
 
-    def can_move(self) -> bool:
-        """Tell whether `freeze` would succeed, but for what the host may say. Never blocks."""
-        return not self._why_not_movable()
-
     def travel(self, wait: Callable[[], object]) -> None:
         """Let somebody freeze it with its request, which has no answer yet, while `wait` blocks."""
         self.errand.travel(wait)
-
-    def freeze(self) -> HttpState:
-        """Stop without a word, as that of RTMP, and return all that another needs. Raises CannotMove."""
-        if why_not := self._why_not_movable():
-            raise CannotMove(why_not)
-        self._holding.freeze()
-        self._moved = True
-        self._state.outlet = self.outlet.freeze()
-        self._reader.release()
-        if self._greenlet is not None:
-            gevent.kill(self._greenlet, Moved)
-        return self._state
-
-    def fileno(self) -> int:
-        """Return the descriptor of its socket."""
-        return self._transport.fileno()
 
     def describe(self) -> dict[str, Any]:
         """Return what an operator wants to know; no keys, no queries."""
@@ -293,30 +245,26 @@ class HttpSession:
             else:
                 outlet.drain(LOOK_S)
 
-    def _wake(self) -> None:
+    # --- for `BaseSession` --------------------------------------------------------------------------
+
+    def _interrupt(self) -> None:
         self.left.set()
         self._holding.interrupt()
         if self._signal is not None:
             self._signal.set()
 
-    # --- ends ---------------------------------------------------------------------------------------
+    def _is_busy(self) -> bool:
+        is_held = self._holding.viewing is not None
+        return self.errand.is_under_way or is_held or not self._hearing.is_between
 
-    def _throw_out(self) -> None:
-        """Run in the hub: wherever the session's greenlet waits, it leaves; unless it does already."""
-        if not (self._ending or self._over or self._moved) and self._greenlet is not None:
-            self._greenlet.throw(Dismissed)
+    def _freeze_granted(self) -> None:
+        self._holding.freeze()
+
+    # --- ends ---------------------------------------------------------------------------------------
 
     def _cause(self, seen: str) -> str:
         over = "the stream is over" if self.outlet.ending else seen
         return self._drop_reason or self.outlet.failure or over
-
-    def _why_not_movable(self) -> str:
-        if self._moved or self._ending or self._drop_reason is not None or self.outlet.failure is not None:
-            return "it is ending, or has moved"
-        if not self._transport.can_move:
-            return "TLS stays where it was set up"
-        is_busy = self.errand.is_under_way or self._holding.viewing or not self._hearing.is_between
-        return "in the middle of a request" if is_busy else ""
 
     def _say_goodbye(self, reason: str, code: int = NORMAL) -> None:
         """Let the peer read what was written before the socket goes; a reset would discard it."""

@@ -245,7 +245,7 @@ def test_a_peer_is_silent_since_its_last_byte(stage: Stage, monkeypatch: pytest.
     stage.send(audio(b"x"))
     eventually(lambda: publication.messages)
     assert stage.state.heard_at > heard_at
-    monkeypatch.setattr("rtmpsrv.server.session.monotonic", lambda: stage.state.heard_at + 7.5)
+    monkeypatch.setattr("rtmpsrv.server.base_session.monotonic", lambda: stage.state.heard_at + 7.5)
     assert stage.session.silence_s() == pytest.approx(7.5)
 
 
