@@ -181,7 +181,8 @@ def test_a_kill_by_redis_reaches_the_publisher_in_whichever_process_it_is() -> N
             with open_on(family) as on:
                 first, second = on.pair("first"), on.pair("second")
                 family.succeed()
-                assert redis.publish(COMMANDS, "kill-session>first") == 1
+                # the old process may hear it too, until it has left
+                assert redis.publish(COMMANDS, "kill-session>first") >= 1
                 first[0].expect_closed()
                 assert names_of([first[1].read(), first[1].read()]) == ENDED
                 assert flows(on, second)
