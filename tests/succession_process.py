@@ -6,21 +6,19 @@ import os
 import re
 import signal
 import tempfile
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 from types import TracebackType
 from typing import Self
 
+from tests.kin import LOOK_S, Kin
 from tests.server_process import LINE_S, ServerProcess
 
-MARK = "FAMILY_OF_TEST"  # in the environment that each process inherits from the first
 ALL_SERVE = r"\[MANAGER\] .*\d workers serve"
 SERVES = r"succession: process (\d+) serves"
 START_S = 30.0
 END_S = 15.0
-LOOK_S = 0.02
 
 
 class Family:
@@ -28,16 +26,16 @@ class Family:
 
     def __init__(self, **settings: str) -> None:
         """Start the first; PID_FILE and RUN_DIR are given."""
-        self._mark = uuid.uuid4().hex
+        self._kin = Kin()
         self._directory = tempfile.TemporaryDirectory()
         directory = Path(self._directory.name)
         self._pid_file = directory / "rtmpsrv.pid"
         run_dir = directory / "run"
-        settings = {"PID_FILE": str(self._pid_file), "RUN_DIR": str(run_dir), MARK: self._mark} | settings
+        settings = {"PID_FILE": str(self._pid_file), "RUN_DIR": str(run_dir)} | self._kin.settings | settings
         try:
             self.first = ServerProcess(**settings)
         except BaseException:
-            self._end_all()
+            self._kin.kill()
             raise
         self.port = self.first.port
         self._workers = int(settings.get("WORKERS", "1"))
@@ -53,7 +51,7 @@ class Family:
         try:
             self.stop()
         finally:
-            self._end_all()
+            self._kin.kill()
             self.first.kill()
             self._directory.cleanup()
 
@@ -70,14 +68,7 @@ class Family:
 
     def pids(self) -> list[int]:
         """Return all processes that are alive, the oldest first."""
-        mine = f"{MARK}={self._mark}".encode()
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                with suppress(OSError):
-                    if mine in (entry / "environ").read_bytes().split(b"\0"):
-                        found.append((_start_of(entry), int(entry.name)))
-        return [pid for _, pid in sorted(found)]
+        return self._kin.pids()
 
     def workers(self) -> list[int]:
         """Return those that serve under a manager."""
@@ -146,18 +137,8 @@ class Family:
         lines = [line for line in self.first.everything() if re.search(r"Traceback|\[ERROR\]", line)]
         return [line for line in lines if not expected or not re.search(expected, line)]
 
-    def _end_all(self) -> None:
-        for pid in self.pids():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
 
 def _read(pid: int, name: str) -> bytes:
     with suppress(OSError):
         return Path(f"/proc/{pid}/{name}").read_bytes()
     return b""
-
-
-def _start_of(entry: Path) -> int:
-    """Return when a process began, in ticks since the machine did."""
-    return int((entry / "stat").read_text().rpartition(")")[2].split()[19])

@@ -17,6 +17,7 @@ import pytest
 
 from tests.client import stage
 from tests.doubles.pairs import issue
+from tests.kin import Kin
 from tests.media_files import system_tool
 from tests.server_process import PROJECT, START_S, STOP_S, ServerProcess, environment, free_port
 
@@ -146,9 +147,9 @@ def test_a_file_that_cannot_be_written_is_an_error(heard: Heard) -> None:
 @contextmanager
 def activated(tmp_path: Path, listen: list[str], *options: str, **settings: str) -> Iterator[Path]:
     """Run the server as systemd would with open sockets: at the first connection. Gives its log."""
-    log = tmp_path / "log"
+    log, kin = tmp_path / "log", Kin()
     sockets = [f"--listen={one}" for one in listen]
-    names = [f"--setenv={name}={value}" for name, value in environment(settings).items()]
+    names = [f"--setenv={name}={value}" for name, value in environment(settings | kin.settings).items()]
     with log.open("w") as output:
         process = subprocess.Popen(
             [system_tool("systemd-socket-activate"), *sockets, *options, *names,
@@ -161,6 +162,7 @@ def activated(tmp_path: Path, listen: list[str], *options: str, **settings: str)
         process.wait(STOP_S)
     finally:
         process.kill()
+        kin.kill()
         process.wait()
 
 

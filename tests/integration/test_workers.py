@@ -18,6 +18,7 @@ import pytest
 
 from rtmpsrv.workers.keeper_start import keeper_of
 from tests.client import Stage, keyframe, names_of, stage
+from tests.kin import Kin
 from tests.server_process import PROJECT, START_S, ServerProcess, environment, free_port, run
 
 PATIENCE_S = 15.0
@@ -207,10 +208,11 @@ class FromFile:
         self.run_dir = str(directory / f"rtmpsrv-{self.port}")  # the default
         self.write(RTMP_PORT=self.port)
         self._log = directory / "log"
+        self._kin = Kin()
         with self._log.open("w") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "rtmpsrv"],
-                env=environment({"XDG_RUNTIME_DIR": str(directory)}),
+                env=environment({"XDG_RUNTIME_DIR": str(directory)} | self._kin.settings),
                 cwd=directory, stdout=output, stderr=output,
             )  # fmt: skip
         try:
@@ -232,11 +234,12 @@ class FromFile:
         eventually(lambda: self.count(text) >= count, text, 3 * PATIENCE_S)
 
     def close(self) -> None:
+        """End all of them: a keeper that has just started stays for 10 s, with files in the directory."""
         self.process.terminate()
         try:
             self.process.wait(PATIENCE_S)
         finally:
-            self.process.kill()
+            self._kin.kill()
             self.process.wait()
 
 
@@ -415,7 +418,8 @@ def test_gunicorn_itself_can_be_the_manager(tmp_path: Path) -> None:
     assert command
     port = free_port()
     arguments = [command, "-k", "rtmpsrv.workers.Worker", "-w", "2", "-b", f"127.0.0.1:{port}"]
-    settings = {"XDG_RUNTIME_DIR": str(tmp_path), "CONCURRENT_LIMIT_WHITELIST": "*"}
+    kin = Kin()
+    settings = {"XDG_RUNTIME_DIR": str(tmp_path), "CONCURRENT_LIMIT_WHITELIST": "*"} | kin.settings
     log = tmp_path / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -436,7 +440,7 @@ def test_gunicorn_itself_can_be_the_manager(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 0
     finally:
-        process.kill()
+        kin.kill()
         process.wait()
     text = log.read_text()
     assert "http://" not in text
