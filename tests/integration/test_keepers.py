@@ -12,7 +12,8 @@ from rtmpsrv.workers import doors
 from tests.client import Stage
 from tests.doubles.callback_server import CallbackServer
 from tests.doubles.secrets import JWT_SECRET
-from tests.succession_process import LOOK_S, Family
+from tests.kin import LOOK_S
+from tests.succession_process import Family
 
 PATIENCE_S = 40.0  # some 10 s without an answer, and a busy machine
 
