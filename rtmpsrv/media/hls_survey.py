@@ -6,7 +6,7 @@ Targets cannot change once a player knows them, so the first playlist waits for 
 from __future__ import annotations
 
 from itertools import pairwise
-from statistics import median
+from statistics import median_low
 from typing import Final
 
 from rtmpsrv.media.hls_numbers import MAX_TARGET_S
@@ -52,6 +52,6 @@ class Survey:
         steps = [after - before for before, after in pairwise(self._times)]
         if not steps:
             return USUAL_FRAME_MS
-        usual = median(steps)
+        usual = median_low(steps)  # one of them: where they alternate none is near the middle
         near = [step for step in steps if abs(step - usual) <= 1]
         return sum(near) / len(near)

@@ -44,3 +44,14 @@ def test_odd_steps_do_not_count() -> None:
     for time in (0, 40, 80, 1000, 1040, 1080):
         survey.take(time, False)
     assert survey.frame_ms == 40
+
+
+@pytest.mark.parametrize(("steps", "usual_ms"), [((33, 50), 33), ((50, 33), 33), ((20, 3000), 20)])
+def test_frames_may_alternate(steps: tuple[int, int], usual_ms: int) -> None:
+    survey = Survey(is_video=True)
+    time = 0
+    survey.take(0, True)
+    for step in steps:
+        time += step
+        survey.take(time, False)
+    assert survey.frame_ms == usual_ms
