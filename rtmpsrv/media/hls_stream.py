@@ -16,6 +16,7 @@ from rtmpsrv.media.mp4 import Part, Run, fragment
 from rtmpsrv.media.mp4_source import Timed
 
 MAX_SURVEY_BYTES: Final = 32 << 20  # kept until it is known how to cut
+MAX_SURVEY_FRAMES: Final = 2500  # likewise: the picture may stand still while tiny sounds go on
 # A segment lasts two seconds or more, but where a stream is broken off again and again, or is sent faster
 # than it plays. After a crash numbers begin with the clock: none may rise faster, and what would is left out.
 MAX_SAVED: Final = 8.0  # some come at once: what was sent before
@@ -109,7 +110,8 @@ class HlsStream:
         self._kept.append(frame)
         self._kept_bytes += len(frame.data)
         is_known = frame.number == self._leading and survey.take(frame.time, frame.is_keyframe)
-        if is_known or self._kept_bytes > MAX_SURVEY_BYTES:
+        is_much = self._kept_bytes > MAX_SURVEY_BYTES or len(self._kept) >= MAX_SURVEY_FRAMES
+        if is_known or is_much:
             return self._settle(survey, now, wall_ms)
         return False
 

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from rtmpsrv.media.hls_cutter import Rows
 from rtmpsrv.media.hls_numbers import NUMBERS_A_SECOND, Numbering, restore
 from rtmpsrv.media.hls_playlist import media_playlist
-from rtmpsrv.media.hls_stream import MAX_SAVED, MAX_SURVEY_BYTES, HlsStream, Wishes, mp4_part
+from rtmpsrv.media.hls_stream import (
+    MAX_SAVED,
+    MAX_SURVEY_BYTES,
+    MAX_SURVEY_FRAMES,
+    HlsStream,
+    Wishes,
+    mp4_part,
+)
 from rtmpsrv.media.hls_window import Window
 from rtmpsrv.media.mp4 import Part, Run
 from rtmpsrv.media.mp4 import fragment as mp4_fragment
@@ -121,6 +128,17 @@ def test_much_at_the_beginning_is_not_kept() -> None:
     assert studio.numbering.is_fixed
     studio.finish()
     assert studio.stream.kept_bytes == 0
+
+
+def test_sound_of_a_picture_that_stands_still_is_not_kept_for_ever() -> None:
+    studio = Studio()
+    studio.begin()
+    studio.send(1, 0, b"v")
+    for number in range(1, MAX_SURVEY_FRAMES):
+        assert not studio.window.numbering.is_fixed
+        studio.stream.take([Timed(2, number, 0, True, b"a")], number / 1000, WALL_MS + number)
+    assert studio.window.segments or studio.window.open
+    assert studio.stream.kept_bytes < MAX_SURVEY_FRAMES
 
 
 def test_end_before_anything_is_known() -> None:
