@@ -120,8 +120,9 @@ class Viewers(Generic[Granted]):
         else:
             known.asked_at = self._now()
             self._with_room(who, known.viewing.wake)
-            if self._viewers.pop(who, None) is not known:  # meanwhile
+            if self._viewers.get(who) is not known:  # meanwhile; another one may be there by now
                 raise _gone()
+            del self._viewers[who]  # it is last again
             known.plays = True
             self._looks_no_more(who)
         known.asked_at = self._now()

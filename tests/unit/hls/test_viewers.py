@@ -309,3 +309,24 @@ def test_who_has_likely_left_makes_room_where_there_are_too_many(monkeypatch: py
     door.now = IDLE_S
     door.admit("2.2.2.2", s="2")
     assert first.ended == "others came"
+
+
+def test_who_came_while_another_request_of_it_woke_up_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_LOOKING", 1)
+    door = Door()
+    first = door.admit(s="1")
+    again: list[Viewing] = []
+
+    def wake() -> None:  # blocks, in a worker
+        door.admit(s="2")
+        again.append(wait(door, "1"))
+
+    monkeypatch.setattr(first, "wake", wake)
+    with pytest.raises(AccessDenied, match="sent away"):
+        door.admit(s="1")
+    assert first.ended == "others of its address came"
+    assert again[0].ended == ""
+    assert door.admit(s="1") is again[0]
+    door.admit(s="3")
+    door.viewers.close("the end")
+    assert [bool(one.ended) for one in door.asked] == [True] * len(door.asked)
