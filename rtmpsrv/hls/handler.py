@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import gevent
 from gevent.event import Event
 
+from rtmpsrv.errors import AccessDenied, NoRoom, NotThere
 from rtmpsrv.hls.answers import INDEX, NOT_THERE, TOO_LONG, Answer, answer, opens, shown
 from rtmpsrv.hls.makers import Makers
 from rtmpsrv.hls.viewers import NAME, Viewers, Viewing, is_name, new_name
@@ -85,17 +86,21 @@ class HlsHandler:
         is_on_air: Callable[[str], bool],
         log: Logger,
         resume: Callable[[dict[str, Any], Callable[[], None]], Viewing] | None = None,
+        *,
+        delay: Callable[[str], float] = lambda address: 0.0,
     ) -> None:
         """`admit` asks who may watch what a request names, given what to call when that one is sent away.
 
         It may block, and raises AccessDenied. `is_on_air` tells whether somebody publishes a channel;
-        `resume` is `admit` for who has watched in another process.
+        `resume` is `admit` for who has watched in another process. `delay` counts a refusal of an
+        address, and returns for how many seconds to keep it back.
         """
         self.makers = makers
         self.viewers = viewers
         self._admit = admit
         self._is_on_air = is_on_air
         self._resume = resume
+        self._delay = delay
         self.log = log
         self._looking: gevent.Greenlet[[], None] | None = None  # after viewers, while there are any
 
@@ -111,7 +116,7 @@ class HlsHandler:
             _send(reply, TOO_LONG)
             return
         ip = request.client.ip
-        viewing = self.viewers.admit(asked, ip, query, lambda end: self._admit(request, end))
+        viewing = self.viewers.admit(asked, ip, query, lambda end: self._let_in(request, end, reply))
         self._look()
         try:
             found = self._answer(viewing, name, query, reply)
@@ -147,6 +152,18 @@ class HlsHandler:
             for state in value["viewers"]:
                 self.viewers.adopt(state, lambda end, state=state: resume(state, end))  # type: ignore[misc]
             self._look()
+
+    def _let_in(self, request: Request, end: Callable[[], None], reply: Reply) -> Viewing:
+        """Ask who may watch; who guesses keys gets slower, as in all other forms."""
+        try:
+            return self._admit(request, end)
+        except (NotThere, NoRoom):
+            raise
+        except AccessDenied:
+            delay_s = self._delay(request.client.ip)
+            if delay_s > 0:
+                reply.wait(Event(), delay_s)
+            raise
 
     def _answer(self, viewing: Viewing, name: str, query: Mapping[str, str], reply: Reply) -> Answer:
         channel, key = viewing.name, viewing.key

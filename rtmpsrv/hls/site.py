@@ -57,4 +57,12 @@ def hls_handler(
         found = registry.find(channel)
         return found is not None and found.output is not None
 
-    return HlsHandler(Makers(make), Viewers(counted_as=counted_as), let_in, is_on_air, log.get("HLS"), go_on)
+    return HlsHandler(
+        Makers(make),
+        Viewers(counted_as=counted_as),
+        let_in,
+        is_on_air,
+        log.get("HLS"),
+        go_on,
+        delay=host.refusal_delay,
+    )

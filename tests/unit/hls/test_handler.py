@@ -13,7 +13,7 @@ import pytest
 from gevent.event import Event
 
 from rtmpsrv import log
-from rtmpsrv.errors import AccessDenied, PeerLost
+from rtmpsrv.errors import AccessDenied, NoRoom, NotThere, PeerLost
 from rtmpsrv.hls import handler as module
 from rtmpsrv.hls.handler import MAX_QUERY_BYTES, HlsHandler
 from rtmpsrv.hls.maker import Maker
@@ -54,6 +54,7 @@ class Viewing:
 class Reply:
     def __init__(self) -> None:
         self.answer: tuple[int, Any, str, Sequence[tuple[str, str]]] = (0, b"", "", ())
+        self.waits: list[float | None] = []
 
     def send(
         self,
@@ -65,6 +66,7 @@ class Reply:
         self.answer = (status, body, type, headers)
 
     def wait(self, event: Event, timeout_s: float | None = None) -> bool:
+        self.waits.append(timeout_s)
         return event.wait(0)
 
 
@@ -77,9 +79,12 @@ class House:
         self.refusal: AccessDenied | None = None
         self.admitted = 0
         self.viewing = Viewing()
+        self.reply = Reply()
+        self.refused: list[str] = []
         self.handler = HlsHandler(
-            Makers(self.make), Viewers(), self.admit, lambda channel: self.on_air, log.get("HLS")
-        )
+            Makers(self.make), Viewers(), self.admit, lambda channel: self.on_air, log.get("HLS"),
+            delay=self.delay,
+        )  # fmt: skip
 
     def make(self, channel: str, numbering: Numbering) -> Maker:
         stage = Stage(Numbering(WALL_S, "ab1"))
@@ -95,8 +100,12 @@ class House:
         self.admitted += 1
         return self.viewing
 
+    def delay(self, address: str) -> float:
+        self.refused.append(address)
+        return 0.5 * (len(self.refused) - 1)
+
     def get(self, name: str, ip: str = "1.1.1.1", **query: str) -> tuple[int, Any]:
-        reply = Reply()
+        reply = self.reply = Reply()
         request = SimpleNamespace(
             route=SimpleNamespace(channel="a", rest=name), query=query, client=SimpleNamespace(ip=ip),
             head=SimpleNamespace(query=urlencode(query)),
@@ -131,6 +140,25 @@ def test_player_without_a_name_is_one_too(house: House) -> None:
     _, body = house.get("live.m3u8", s="made up")
     assert b"s=" not in body
     assert house.admitted == 1
+
+
+def test_who_guesses_keys_gets_slower(house: House) -> None:
+    house.refusal = AccessDenied("NetStream.Play.BadName", "Invalid stream key provided")
+    waits = []
+    for _ in range(3):
+        with pytest.raises(AccessDenied, match="Invalid"):
+            house.get("index.m3u8", key="guess")
+        waits.append(house.reply.waits)
+    assert waits == [[], [0.5], [1.0]]
+    assert house.refused == ["1.1.1.1"] * 3
+
+
+@pytest.mark.parametrize("kind", [NoRoom, NotThere])
+def test_who_guesses_nothing_is_told_at_once(house: House, kind: type[AccessDenied]) -> None:
+    house.refusal = kind("NetStream.Play.BadName", "There is no room")
+    with pytest.raises(kind):
+        house.get("index.m3u8", key="k")
+    assert not house.refused
 
 
 def test_index_gives_each_a_name(house: House) -> None:

@@ -44,6 +44,7 @@ class Host:
         self.viewings: list[Viewing] = []
         self.taken = 0
         self.refuses = False
+        self.refused: list[str] = []
 
     def view(self, peer: Peer, channel: str, query: str) -> Viewing:
         if self.refuses:
@@ -57,6 +58,10 @@ class Host:
         self.resumed.append(peer)
         self.viewings.append(Viewing())
         return self.viewings[-1]
+
+    def refusal_delay(self, address: str) -> float:
+        self.refused.append(address)
+        return 0.0
 
     def admit(self, address: str) -> str | None:
         self.taken += 1
@@ -93,11 +98,11 @@ def test_channel_on_the_air_is_served_and_viewers_can_be_sent_away() -> None:
     handler = hls_handler(registry, host, host, count(1), lambda question: b"init", window_ms=8000)
     client = Client(1, "1.1.1.1", 8080, False)
 
-    def get(rest: str) -> Reply:
+    def get(rest: str, **query: str) -> Reply:
         reply = Reply()
         request: Any = SimpleNamespace(
             route=SimpleNamespace(channel="a", rest=rest),
-            query={},
+            query=query,
             client=client,
             head=SimpleNamespace(query=""),
         )
@@ -120,6 +125,10 @@ def test_channel_on_the_air_is_served_and_viewers_can_be_sent_away() -> None:
     host.refuses = True
     with pytest.raises(AccessDenied):
         get("live.m3u8")
+    assert not host.refused, "it was sent away, and guesses nothing"
+    with pytest.raises(AccessDenied):
+        get("live.m3u8", key="wrong")
+    assert host.refused == ["1.1.1.1"]
     channel.stop()
     handler.close("the test ends")
     assert registry.budget.describe()
