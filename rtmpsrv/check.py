@@ -66,7 +66,18 @@ def _problems(config: Config, warnings: list[str]) -> Iterator[str]:
         yield f"API_PORT: {MISSING}"
     if config.http_port and http_settings.was_asked_for(config) and not http_settings.installed():
         yield f"HTTP_PORT: {http_settings.MISSING}"
+    if config.record:
+        yield from _record_problems(Path(config.record_dir).absolute())
     yield from _process_problems(config)
+
+
+def _record_problems(path: Path) -> Iterator[str]:
+    """Say why recordings could not be kept; no folder is made here."""
+    there = next(one for one in (path, *path.parents) if one.exists())
+    if not there.is_dir():
+        yield f"RECORD_DIR: {path} cannot be used: {there} is not a directory"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        yield f"RECORD_DIR: {path} cannot be used: {there} may not be written"
 
 
 def _process_problems(config: Config) -> Iterator[str]:

@@ -211,8 +211,9 @@ def _parse_url(raw: str, described: Setting) -> str:
 
 
 def _parse_choice(raw: str, described: Setting) -> str:
+    """Refuse any other word: the default may let in whom the word was to keep out."""
     if raw.lower() not in described.choices:
-        raise Unparsable
+        raise NotAllowed(f"{raw!r} is none of {described.valid}")
     return raw.lower()
 
 

@@ -53,7 +53,9 @@ def found(monkeypatch: pytest.MonkeyPatch, **settings: str) -> list[str]:
         ({"PID_FILE": "/none/pid"}, ("PID_FILE", "cannot be written")),
         ({"PID_FILE": "/tmp"}, ("PID_FILE", "is a directory")),
         ({"URL_LAYOUT": "srs"}, ("URL_LAYOUT", "app-stream")),
+        ({"RECORD": "YES", "RECORD_DIR": "/dev/null/x"}, ("RECORD_DIR", "/dev/null is not a directory")),
         ({"PLAY_ACCESS": "token"}, ("PLAY_ACCESS", "TOKEN_SECRET")),
+        ({"PUBLISH_ACCESS": "tokens"}, ("ERROR: PUBLISH_ACCESS", "open, key, token, login")),
         ({"PUBLISH_ACCESS": "key"}, ("PUBLISH_ACCESS", "CHANNELS_FILE")),
         ({"CHANNELS_FILE": "none.toml"}, ("CHANNELS_FILE", "none.toml cannot be read")),
         ({"CHANNELS_FILE": "/dev/null"}, ("CHANNELS_FILE", "it is not a regular file")),
@@ -88,6 +90,18 @@ def test_a_directory_is_judged_where_it_is_used_and_nothing_is_made(
     monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
     (line,) = found(monkeypatch)
     assert line == f"# ERROR: RUN_DIR: {tmp_path / 'run'} cannot be made: {tmp_path} may not be written"
+
+
+def test_a_folder_of_recordings_has_to_be_writable_where_all_is_recorded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "of" / "recordings"
+    assert found(monkeypatch, RECORD="YES", RECORD_DIR=str(folder)) == []
+    assert not folder.parent.exists()
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    [line] = found(monkeypatch)
+    assert line == f"# ERROR: RECORD_DIR: {folder} cannot be used: {tmp_path} may not be written"
+    assert found(monkeypatch, RECORD="NO") == []
 
 
 def test_the_defaults_and_the_example_are_right(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
