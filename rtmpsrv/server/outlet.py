@@ -20,7 +20,7 @@ from gevent import socket as gsocket
 from gevent.event import Event
 
 from .held import ANSWERS, Held, Holder
-from .transport import Transport
+from .transport import Transport, lost
 from .turns import TURN_REST_S, TURN_S
 
 # That wait for one peer; a start with the largest headers and metadata takes 2.5 MiB.
@@ -245,7 +245,7 @@ class Outlet:
         self._tell_emptied()
 
     def _fail_write(self, error: OSError) -> None:
-        self.fail(f"write failed: {error.strerror or error}")
+        self.fail(str(lost(error)))
 
     def _keep(self, data: bytes | memoryview) -> None:
         self._pending.append(data)

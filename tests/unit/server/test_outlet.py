@@ -349,7 +349,7 @@ def test_dead_socket_fails_the_outlet_and_wakes_its_reader(line: Line, lane: str
             line.outlet.reply(b"x")
         else:
             assert line.outlet.sendfile(file.descriptor, 0, 7) == 0
-    assert line.outlet.failure == "write failed: Broken pipe"
+    assert line.outlet.failure == "connection lost: Broken pipe"
     line.outlet.kick()
     assert line.outlet.drain(0)
     assert os.read(line.mine.fileno(), 1) == b""
