@@ -17,9 +17,11 @@ from rtmpsrv.server.parts import ServerParts
 from rtmpsrv.server.tally import Tally
 from rtmpsrv.shown import Shown
 
+HOST = cast(ViewerHost, SimpleNamespace(refusal_delay=lambda address: 0.0))
+
 
 def test_nothing_runs_before_somebody_asks() -> None:
-    site = Site(cast(ViewerHost, None))
+    site = Site(HOST)
     shown = Shown(site, AvProcess(log.get("AV")))
 
     assert [shown.describe()[kind] for kind in ("mp4", "stills", "hls")] == [{}, {}, {}]
@@ -38,7 +40,7 @@ def test_nothing_runs_before_somebody_asks() -> None:
 
 
 def test_what_is_made_goes_on_elsewhere_or_begins_anew() -> None:
-    site = Site(cast(ViewerHost, None))
+    site = Site(HOST)
     shown = Shown(site, AvProcess(log.get("AV")))
     assert shown.state_of("a", 100) == (None, 0)
     shown.let_go("a")
