@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -19,6 +20,7 @@ from ipaddress import (
 EVERYTHING = "*"
 # Address with an optional prefix length. `ipaddress` alone would also take netmasks and IPv6 scope ids.
 _ENTRY = re.compile(r"[0-9A-Fa-f.:]+(/[0-9]{1,3})?")
+MAX_KNOWN = 1024  # addresses that were read before: each request asks about its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,10 @@ class IpRules:
         """Tell whether a peer's address matches; a scope id (`fe80::1%eth0`) is ignored."""
         if self.everything:
             return True
+        if not (self.networks_v4 or self.networks_v6):
+            return False
         try:
-            peer = ip_address(address.partition("%")[0])
+            peer = _read(address)
         except ValueError:
             return False  # not an address, so no rule names it
         if isinstance(peer, IPv6Address):
@@ -75,6 +79,12 @@ class IpRules:
         if self.everything:
             return EVERYTHING
         return ",".join(_entry_text(network) for network in self._networks())
+
+
+@lru_cache(maxsize=MAX_KNOWN)
+def _read(address: str) -> IPv4Address | IPv6Address:
+    """Read a peer's address. Raises ValueError."""
+    return ip_address(address.partition("%")[0])
 
 
 def _parse_entry(entry: str) -> IPv4Network | IPv6Network:

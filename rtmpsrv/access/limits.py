@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 from .ip_rules import IpRules
 
 OF_ADDRESS = "from one address"
+MAX_KNOWN = 1024  # addresses that were read before
 
 
 class ConnectionLimits:
@@ -77,6 +79,7 @@ def is_per_address(refusal: str) -> bool:
     return OF_ADDRESS in refusal
 
 
+@lru_cache(maxsize=MAX_KNOWN)
 def counted_as(address: str) -> str:
     """Name what an address belongs to: itself, or the /64 of IPv6 that one client usually owns."""
     parsed = ip_address(address.partition("%")[0])

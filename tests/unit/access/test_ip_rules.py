@@ -88,6 +88,16 @@ def test_the_scope_id_of_a_peer_is_ignored() -> None:
     assert "fe80::1%eth0" in IpRules.parse("fe80::/10")
 
 
+def test_an_address_that_was_read_before_is_told_from_others() -> None:
+    rules = IpRules.parse("10.0.0.0/8,fe80::/10")
+    for _ in range(2):
+        assert "10.1.2.3" in rules
+        assert "11.1.2.3" not in rules
+        assert "fe80::1%eth0" in rules
+        assert "nobody" not in rules
+        assert "10.1.2.3" not in IpRules.parse("11.0.0.0/8")
+
+
 def test_what_is_no_address_matches_no_rule() -> None:
     assert "unix" not in IpRules.parse("0.0.0.0/0,::/0")
     assert "" not in IpRules.parse("0.0.0.0/0,::/0")

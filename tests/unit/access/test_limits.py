@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from rtmpsrv.access.ip_rules import IpRules
-from rtmpsrv.access.limits import ConnectionLimits, is_per_address
+from rtmpsrv.access.limits import MAX_KNOWN, ConnectionLimits, counted_as, is_per_address
 
 
 def limits(per_address: int = 2, exempt: str = "", total: int = 100) -> ConnectionLimits:
@@ -63,6 +63,14 @@ def test_addresses_of_one_owner_are_counted_together(one: str, other: str, toget
     slots = limits(per_address=1)
     assert slots.admit(one) is None
     assert (slots.admit(other) is not None) is together
+
+
+def test_so_many_addresses_are_remembered_and_no_more() -> None:
+    for number in range(MAX_KNOWN + 10):
+        address = f"10.0.{number // 256}.{number % 256}"
+        assert counted_as(address) == address
+    assert counted_as.cache_info().currsize == MAX_KNOWN
+    assert counted_as("10.0.0.0") == "10.0.0.0"
 
 
 def test_a_refusal_names_the_settings_of_the_operator() -> None:
