@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from gevent.event import Event
 
-from rtmpsrv.live.lock import fits
+from rtmpsrv.live import lock
 from rtmpsrv.media.hls_playlist import MEDIA, QUERY
 from rtmpsrv.media.hls_reload import BAD, NOW, WAIT_TARGETS, decide, read
 
@@ -60,31 +60,31 @@ def answer(
     maker: Maker,
     name: str,
     query: Mapping[str, str],
-    key: str | None,
+    shape: bytes | None,
     viewer: Waits,
     now: Callable[[], float] = monotonic,
 ) -> Answer:
     """Answer a request for what is called `name`. Blocks for seconds at most. Raises PeerLost.
 
-    `key` is what the viewer was let in with, where it has to be the publisher's: of others it gets nothing.
+    `shape` is that of the viewer's key, where it has to be the publisher's: of others it gets nothing.
     """
     if name == INDEX:
-        early = _started(maker, key, viewer, now)
+        early = _started(maker, shape, viewer, now)
         return early or Answer(200, _with(maker.multivariant(), query), PLAYLIST_TYPE)
     if name == MEDIA:
-        return _started(maker, key, viewer, now) or _playlist(maker, query, key, viewer, now)
-    return _media(maker, name, key, viewer, now)
+        return _started(maker, shape, viewer, now) or _playlist(maker, query, shape, viewer, now)
+    return _media(maker, name, shape, viewer, now)
 
 
-def opens(maker: Maker, key: str | None) -> bool:
-    """Tell whether what is in the window is for who came with a key."""
-    return key is None or any(fits(key, lock) for lock in maker.window.locks)
+def opens(maker: Maker, shape: bytes | None) -> bool:
+    """Tell whether what is in the window is for who came with a key of that shape."""
+    return shape is None or any(lock.opens(shape, one) for one in maker.window.locks)
 
 
-def _started(maker: Maker, key: str | None, viewer: Waits, now: Callable[[], float]) -> Answer | None:
+def _started(maker: Maker, shape: bytes | None, viewer: Waits, now: Callable[[], float]) -> Answer | None:
     """Wait for the first segment of what the viewer may have; return what is wrong if none comes."""
     until = now() + START_S
-    while not (maker.window.segments and opens(maker, key)):
+    while not (maker.window.segments and opens(maker, shape)):
         if maker.refusal:  # of what is sent, or of ours
             return Answer(503 if maker.given_up else UNSUITABLE, f"{maker.refusal}\n".encode())
         if not maker.is_running:
@@ -95,7 +95,7 @@ def _started(maker: Maker, key: str | None, viewer: Waits, now: Callable[[], flo
 
 
 def _playlist(
-    maker: Maker, query: Mapping[str, str], key: str | None, viewer: Waits, now: Callable[[], float]
+    maker: Maker, query: Mapping[str, str], shape: bytes | None, viewer: Waits, now: Callable[[], float]
 ) -> Answer:
     asked = read(query)
     if asked is None:
@@ -109,12 +109,12 @@ def _playlist(
             return OFF_AIR  # never the old playlist: Safari ends there
         if not _wait(maker, viewer, until, now):
             return LATE
-        if not opens(maker, key):  # any more
+        if not opens(maker, shape):  # any more
             return OFF_AIR
     return Answer(200, _with(maker.playlist(_is_fast(query), asked.skip), query), PLAYLIST_TYPE)
 
 
-def _media(maker: Maker, name: str, key: str | None, viewer: Waits, now: Callable[[], float]) -> Answer:
+def _media(maker: Maker, name: str, shape: bytes | None, viewer: Waits, now: Callable[[], float]) -> Answer:
     window = maker.window
     until = now() + WAIT_TARGETS * max(window.numbering.target_s, 1)
     data = window.find(name)
@@ -123,7 +123,7 @@ def _media(maker: Maker, name: str, key: str | None, viewer: Waits, now: Callabl
         if not _wait(maker, viewer, until, now):
             return LATE
         data = window.find(name)
-    if data is None or not opens(maker, key):
+    if data is None or not opens(maker, shape):
         return NOT_THERE
     # Also where nothing is shown: an address or a backend may have decided who may watch.
     return Answer(200, data, SOUND_TYPE if maker.is_sound else MEDIA_TYPE, (PRIVATE,))

@@ -21,6 +21,7 @@ from rtmpsrv.media.hls_playlist import MEDIA
 PLAYLISTS: Final = frozenset((INDEX, MEDIA))
 
 MAX_QUERY_BYTES: Final = 5120  # a token as long as it may be, and directives; it is kept, and in each URI
+SHORT_QUERY_BYTES: Final = MAX_QUERY_BYTES // 10  # a character that was sent is nine at most in a URI
 LOOKS: Final = 20  # for a channel that nobody publishes here
 LOOK_S: Final = 0.1
 LOOK_AFTER_S: Final = 2.0  # between two looks for viewers that have left
@@ -112,7 +113,7 @@ class HlsHandler:
             query.pop(NAME, None)
             if name == INDEX:
                 query[NAME] = new_name()
-        if len(request.head.query) > MAX_QUERY_BYTES or len(shown(query)) > MAX_QUERY_BYTES:
+        if _is_too_long(request.head.query, query):
             _send(reply, TOO_LONG)
             return
         ip = request.client.ip
@@ -166,15 +167,15 @@ class HlsHandler:
             raise
 
     def _answer(self, viewing: Viewing, name: str, query: Mapping[str, str], reply: Reply) -> Answer:
-        channel, key = viewing.name, viewing.key
+        channel, shape = viewing.name, viewing.shape
         maker = self.makers.find(channel)
-        is_there = maker is not None and opens(maker, key)
+        is_there = maker is not None and opens(maker, shape)
         if not is_there and name in PLAYLISTS and self._comes_on_air(channel, reply):
             maker, is_there = self.makers.open(channel), True
         if maker is None or not is_there:
             return NOT_THERE
-        maker.asked(key)
-        return answer(maker, name, query, key, reply)
+        maker.asked(with_key=shape is not None)
+        return answer(maker, name, query, shape, reply)
 
     def _look(self) -> None:
         if self._looking is None and len(self.viewers):
@@ -205,6 +206,13 @@ class HlsHandler:
             except Exception:  # a bug of ours; the others have to be let go all the same
                 self.log.exception("HLS: letting a viewer go failed")
         self._looking = None
+
+
+def _is_too_long(sent: str, query: Mapping[str, str]) -> bool:
+    """Tell whether a query is, as it was sent or as it would stand in URIs."""
+    if len(sent) <= SHORT_QUERY_BYTES:
+        return False
+    return len(sent) > MAX_QUERY_BYTES or len(shown(query)) > MAX_QUERY_BYTES
 
 
 def _send(reply: Reply, found: Answer) -> None:

@@ -101,9 +101,9 @@ class Maker:
         """Whether it makes something; one that has ended is of no use any more."""
         return self._running is not None
 
-    def asked(self, key: str | None = None) -> None:
+    def asked(self, *, with_key: bool = False) -> None:
         """Take note that somebody asks, perhaps with a key: it goes on, or is tried again. Never blocks."""
-        if key is not None:
+        if with_key:
             self.window.be_locked()
         self._asked_at = now = self._now()
         if self.refusal and not self.given_up and now - self._refused_at >= REFUSED_S:

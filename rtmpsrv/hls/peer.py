@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from rtmpsrv.errors import AccessDenied, NoRoom, NotThere
+from rtmpsrv.live.lock import shape_of
 from rtmpsrv.log import Logger
 from rtmpsrv.server.host import Client
 from rtmpsrv.server.tally import Tally
@@ -129,7 +130,7 @@ class Held:
         self._over = self._wakes = False
         self._has_slot = True
         self.name = viewing.name  # of the channel, which may be another one than was asked for
-        self.key = viewing.key  # that must be the publisher's; None: any
+        self.shape = shape_of(viewing.key)  # of what must be the publisher's key; None: any
 
     def end(self, reason: str) -> None:
         """Be done. Idempotent, never blocks."""

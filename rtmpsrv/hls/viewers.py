@@ -34,8 +34,8 @@ class Viewing(Protocol):
         """The channel's, which may be another one than was asked for."""
 
     @property
-    def key(self) -> str | None:
-        """What has to be the publisher's; None: nothing has."""
+    def shape(self) -> bytes | None:
+        """Of what has to be the publisher's key (`live.lock`); None: nothing has."""
 
     @property
     def is_kicked(self) -> bool:
@@ -123,8 +123,9 @@ class Viewers(Generic[Granted]):
             if self._viewers.get(who) is not known:  # meanwhile; another one may be there by now
                 raise _gone()
             del self._viewers[who]  # it is last again
-            known.plays = True
-            self._looks_no_more(who)
+            if not known.plays:
+                known.plays = True
+                self._looks_no_more(who)
         known.asked_at = self._now()
         known.under_way += 1
         self._viewers[who] = known

@@ -14,6 +14,16 @@ def lock_of(key: bytes | None) -> bytes | None:
     return sha256(key).digest() if key is not None else None
 
 
+def shape_of(key: str | None) -> bytes | None:
+    """Return what `opens` takes of a player's key, for who asks more than once; None for who needs none."""
+    return sha256(key.encode("utf-8", "surrogateescape")).digest() if key is not None else None
+
+
+def opens(shape: bytes | None, lock: bytes | None) -> bool:
+    """Tell whether a player needs no key, or has it; compares in constant time."""
+    return shape is None or lock is None or hmac.compare_digest(shape, lock)
+
+
 def fits(key: str, lock: bytes | None) -> bool:
-    """Tell whether a player has the key; compares in constant time."""
-    return lock is None or hmac.compare_digest(sha256(key.encode("utf-8", "surrogateescape")).digest(), lock)
+    """Tell whether a player has the key."""
+    return opens(shape_of(key), lock)

@@ -38,7 +38,7 @@ _CSIDS = {8: 4, 9: 6, 18: 4}
 
 class Viewing:
     name = "a"
-    key: str | None = None
+    shape: bytes | None = None
     is_kicked = False
 
     def rest(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from rtmpsrv.errors import MediaRefused, PeerLost
 from rtmpsrv.hls.answers import PRIVATE, START_S, Answer, answer
-from rtmpsrv.live.lock import lock_of
+from rtmpsrv.live.lock import lock_of, shape_of
 from rtmpsrv.live.reading import Over, Spliced
 from tests.unit.hls.stage import WALL_S, Stage, Viewer
 
@@ -35,8 +35,8 @@ def ask(stage: Stage, name: str, viewer: Viewer | None = None, **query: str) -> 
 
 def show(stage: Stage, name: str, key: str, viewer: Viewer | None = None, **query: str) -> Answer:
     """Ask as somebody whose key has to be the publisher's."""
-    stage.maker.asked(key)
-    return answer(stage.maker, name, query, key, viewer or Viewer(), stage.clock)
+    stage.maker.asked(with_key=True)
+    return answer(stage.maker, name, query, shape_of(key), viewer or Viewer(), stage.clock)
 
 
 def whole(found: Answer) -> bytes:
@@ -187,7 +187,7 @@ def test_what_is_left_of_a_publisher_is_for_who_has_its_key(stage: Stage) -> Non
 def test_next_publisher_with_another_key_begins_anew(stage: Stage) -> None:
     stage.begin(1, b"first")
     stage.play(5)
-    stage.maker.asked("first")
+    stage.maker.asked(with_key=True)
     stage.begin(2, b"second")
     last = stage.maker.window.last
     assert show(stage, f"ab1-{WALL_S}.m4s", "second").status == 404
@@ -203,7 +203,7 @@ def test_next_publisher_with_another_key_begins_anew(stage: Stage) -> None:
 
 @pytest.mark.parametrize("key", [None, "key"])
 def test_window_goes_on_where_no_key_is_asked_for_or_it_is_the_same(stage: Stage, key: str | None) -> None:
-    stage.maker.asked(key)
+    stage.maker.asked(with_key=key is not None)
     stage.begin(1, b"key" if key else b"first")
     stage.play(5)
     stage.begin(2, b"key" if key else b"second")
@@ -213,7 +213,7 @@ def test_window_goes_on_where_no_key_is_asked_for_or_it_is_the_same(stage: Stage
 
 
 def test_publisher_who_goes_on_may_have_another_key(stage: Stage) -> None:
-    stage.maker.asked("first")
+    stage.maker.asked(with_key=True)
     stage.begin(1, b"first")
     stage.play(5)
     stage.source.lock = lock_of(b"second")

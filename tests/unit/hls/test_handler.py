@@ -15,17 +15,20 @@ from gevent.event import Event
 from rtmpsrv import log
 from rtmpsrv.errors import AccessDenied, NoRoom, NotThere, PeerLost
 from rtmpsrv.hls import handler as module
-from rtmpsrv.hls.handler import MAX_QUERY_BYTES, HlsHandler
+from rtmpsrv.hls.answers import shown
+from rtmpsrv.hls.handler import MAX_QUERY_BYTES, SHORT_QUERY_BYTES, HlsHandler
 from rtmpsrv.hls.maker import Maker
 from rtmpsrv.hls.makers import Makers
-from rtmpsrv.hls.viewers import Viewers
+from rtmpsrv.hls.viewers import Viewers, new_name
+from rtmpsrv.live.lock import shape_of
 from rtmpsrv.media.hls_numbers import Numbering
+from rtmpsrv.server.http.head import Head
 from tests.unit.hls.stage import WALL_S, Stage
 
 
 class Viewing:
     name = "a"
-    key: str | None = None
+    shape: bytes | None = None
 
     def __init__(self) -> None:
         self.sent_bytes = 0
@@ -192,6 +195,14 @@ def test_too_much_is_not_written_into_uris(house: House) -> None:
     assert reply.answer[0] == 414
 
 
+@pytest.mark.parametrize("worst", ["<", "%FF", "%C3%A9"])
+def test_short_query_is_never_too_long_in_uris(worst: str) -> None:
+    sent = f"ll=no&key={worst * SHORT_QUERY_BYTES}"[:SHORT_QUERY_BYTES]
+    query = Head("GET", "/", sent, {}).parameters() | {"s": new_name()}
+    assert len(query["key"]) > SHORT_QUERY_BYTES // 10
+    assert len(shown(query)) <= MAX_QUERY_BYTES
+
+
 def test_nothing_is_made_for_pieces_or_of_nothing(house: House) -> None:
     assert house.get("ab1-init1.m4s")[0] == 404
     house.on_air = False
@@ -223,13 +234,13 @@ def test_what_was_made_outlives_it_for_none_with_another_key(house: House) -> No
     house.get("live.m3u8")
     house.stages[0].begin(2, b"key")
     house.stages[0].play(5)
-    house.viewing.key = "key"
+    house.viewing.shape = shape_of("key")
     assert house.get("live.m3u8")[0] == 200
     house.on_air = False
-    house.viewing.key = "wrong"
+    house.viewing.shape = shape_of("wrong")
     assert house.get("live.m3u8")[0] == 404
     assert house.get(f"ab1-{WALL_S}.m4s")[0] == 404
-    house.viewing.key = "key"
+    house.viewing.shape = shape_of("key")
     assert house.get("live.m3u8")[0] == 200
 
 

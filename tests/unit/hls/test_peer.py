@@ -9,6 +9,7 @@ import pytest
 from rtmpsrv import log
 from rtmpsrv.errors import AccessDenied, NoRoom, NotThere
 from rtmpsrv.hls.peer import HlsPeer, admit
+from rtmpsrv.live.lock import shape_of
 from rtmpsrv.server.host import Client, Peer
 from rtmpsrv.server.tally import Tally
 
@@ -65,6 +66,7 @@ def test_viewer_holds_a_slot_until_its_end() -> None:
     door, peer = Door(), made()
     held = admit(door, door, peer, "a", "key=k")
     assert (door.taken, door.asked, held.name) == (["1.1.1.1"], [("a", "key=k")], "other")
+    assert held.shape == shape_of("key")
     held.sent(5)
     held.sent(6)
     assert peer.traffic() == (0, 11)

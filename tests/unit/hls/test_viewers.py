@@ -14,7 +14,7 @@ from rtmpsrv.hls.viewers import AWAY_S, IDLE_S, LEFT_S, LOOKED_S, Viewers, is_na
 
 class Viewing:
     name = "a"
-    key: str | None = None
+    shape: bytes | None = None
 
     def __init__(self, send_away: Callable[[], None]) -> None:
         self.send_away = send_away
