@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -21,6 +22,7 @@ ALWAYS: Final = (
 )
 # nginx holds bodies back otherwise.
 OF_STREAMS: Final = (("X-Accel-Buffering", "no"),)
+MAX_KNOWN: Final = 256  # heads; who watch together get the same
 _MAX_AGE_S: Final = 86400  # of an answer to OPTIONS
 _ALLOWED_HEADERS: Final = "Authorization, Range, If-None-Match, Cache-Control, Content-Type"
 
@@ -33,6 +35,12 @@ def head(status: int, headers: Headers) -> bytes:
             raise ValueError(f"{name}: no value of a header")
         lines.append(f"{name}: {value}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+
+
+@lru_cache(maxsize=MAX_KNOWN)
+def known_head(status: int, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """Return the head of an answer with what all have. Remembered: no header that a peer may choose."""
+    return head(status, with_defaults(headers))
 
 
 def with_defaults(headers: Headers) -> list[tuple[str, str]]:

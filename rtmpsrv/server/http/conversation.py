@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -45,7 +46,8 @@ def answer(session: Speaker, site: Site, raw: bytes) -> bool:
     kind = route.kind if route is not None else ""
     keeps = head.keeps and not site.leaving()
     reply = Reply(session, head, shared, keeps=keeps, told=lambda status: site.answered(kind, status))
-    session.log.debug("< %s %s", head.method, _shown(head.path))
+    if session.log.isEnabledFor(logging.DEBUG):
+        session.log.debug("< %s %s", head.method, _shown(head.path))
     if head.method == "OPTIONS":
         reply.send(204, headers=answers.options(ALLOWED))
         return reply.keeps

@@ -219,10 +219,9 @@ class Reply:
         """Send the head, and what is joined to it so that it goes out in one go."""
         assert not self.begun, "one answer for one request"
         self.begun = True
-        given = answers.with_defaults([*headers, *self._shared])
-        given.append(("Connection", "keep-alive" if self.keeps else "close"))
+        connection = ("Connection", "keep-alive" if self.keeps else "close")
         self._told(status)
-        self._writer.put(answers.head(status, given) + first)
+        self._writer.put(answers.known_head(status, (*headers, *self._shared, connection)) + first)
 
 
 def _runs(pieces: Iterable[bytes]) -> Iterator[bytes]:

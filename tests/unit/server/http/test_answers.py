@@ -51,3 +51,17 @@ def test_pages_of_some_may_read() -> None:
 
 def test_options() -> None:
     assert ("Access-Control-Allow-Methods", "GET") in answers.options("GET")
+
+
+def test_heads_that_were_made_before_are_told_apart() -> None:
+    for _ in range(2):
+        for status in (200, 404):
+            for value in ("b", "c"):
+                expected = answers.head(status, answers.with_defaults([("A", value)]))
+                assert answers.known_head(status, (("A", value),)) == expected
+
+
+def test_what_is_no_value_of_a_header_is_none_the_second_time() -> None:
+    for _ in range(2):
+        with pytest.raises(ValueError, match="A: no value"):
+            answers.known_head(200, (("A", "\n"),))
