@@ -33,8 +33,8 @@ class HttpReader:
     """Reads one socket. One greenlet at a time."""
 
     __slots__ = (
-        "_answered_bytes", "_held", "_holder", "_outlet", "_parts", "_places", "_read", "_share", "_state",
-        "_stopped", "_wait",
+        "_answered_bytes", "_held", "_holder", "_is_drained", "_outlet", "_parts", "_places", "_share",
+        "_state", "_stopped", "_transport", "_wait",
     )  # fmt: skip
 
     def __init__(
@@ -48,7 +48,8 @@ class HttpReader:
         self._places = parts.site.places
         self._answered_bytes = 0  # of the request that is answered
         self._held = 0  # bytes, as the budget knows it
-        self._read = transport.read
+        self._transport = transport
+        self._is_drained = False  # the last read took all there was
         self._share = parts.turns.share(state.account, transport.has_left)
         self._wait = ReadWait(transport.fileno())
         self._stopped = False
@@ -161,7 +162,7 @@ class HttpReader:
 
     def throw_away(self, until: float) -> None:
         """See `ending.throw_away`. Blocks up to a monotonic time."""
-        throw_away(self._read, self._wait, self._share, until)
+        throw_away(self._transport.read, self._wait, self._share, until)
 
     # --- private ----------------------------------------------------------------------------------
 
@@ -181,11 +182,10 @@ class HttpReader:
         while True:
             if self._stopped:
                 raise Ended("stopped")
-            try:
-                data = self._read(READ_BYTES)
-            except BlockingIOError:
+            was_drained, data = self._is_drained, self._read()
+            if data is None:
                 began = monotonic()
-                if began >= until:
+                if began >= until and not was_drained:
                     return None
                 self._wait.wait(until)
                 now = monotonic()
@@ -195,8 +195,6 @@ class HttpReader:
                     state.deadline += now - began
                     state.heard_at += now - began
                 continue
-            except OSError as exc:
-                raise lost(exc) from exc
             if not data:
                 raise PeerLost(GONE)
             if not state.bytes_in:
@@ -205,3 +203,17 @@ class HttpReader:
             state.heard_at = monotonic()
             share.spend()
             return data
+
+    def _read(self) -> bytes | None:
+        """Read what is there; None for nothing. Raises PeerLost."""
+        if self._is_drained:  # then it most likely still is, and the system need not say so
+            self._is_drained = False
+            return None
+        try:
+            data = self._transport.read(READ_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as exc:
+            raise lost(exc) from exc
+        self._is_drained = len(data) < READ_BYTES and not self._transport.has_more
+        return data

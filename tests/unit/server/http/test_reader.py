@@ -63,6 +63,56 @@ def test_another_request_that_has_begun_has_the_time_of_the_first() -> None:
     stage.close()
 
 
+def misses(stage: HttpStage) -> list[int]:
+    """Return how many bytes each read wanted that will find none."""
+    transport, found = stage.session._transport, []
+    read = transport.read
+
+    def spy(count: int) -> bytes:
+        try:
+            return read(count)
+        except BlockingIOError:
+            found.append(count)
+            raise
+
+    transport.read = spy  # type: ignore[misc]
+    return found
+
+
+def test_between_requests_nothing_is_read_before_something_has_come() -> None:
+    stage = staged()
+    stage.get("/live")
+    assert stage.answer() == PAGE
+    found = misses(stage)
+    for _ in range(3):
+        stage.get("/live")
+        assert stage.answer() == PAGE
+    assert found == []
+    stage.close()
+
+
+@pytest.mark.parametrize("size", [1, 7, 16])
+def test_request_may_come_in_any_pieces(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(reader, "READ_BYTES", size)
+    stage = staged()
+    head = b"GET /live HTTP/1.1\r\nHost: x\r\nX: yyyyyyyyyyyy\r\n\r\n"
+    assert len(head) % 16 == 0, "the last read is full"
+    for _ in range(2):
+        stage.send(head)
+        assert stage.answer() == PAGE
+    stage.close()
+
+
+def test_what_the_system_does_not_tell_of_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = staged()
+    monkeypatch.setattr(stage.session._transport, "has_more", True)
+    found = misses(stage)
+    stage.get("/live")
+    assert stage.answer() == PAGE
+    eventually(lambda: found)
+    stage.close()
+
+
 def converse(**settings: Any) -> HttpStage:
     stage = staged(**settings)
     stage.get_websocket("/live.flv")
