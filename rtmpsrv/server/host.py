@@ -11,7 +11,8 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from ..log import Logger
-from .outlet import Feed, Outlet
+from .feed import Feed
+from .outlet import Outlet
 
 
 @dataclass(frozen=True, slots=True)

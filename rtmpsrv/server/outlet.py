@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 from os import sendfile
 from time import monotonic
-from typing import Protocol
 
 import gevent
 from gevent import socket as gsocket
 from gevent.event import Event
 
+from .feed import Feed
 from .held import ANSWERS, Held, Holder
 from .transport import Transport, lost
 from .turns import TURN_REST_S, TURN_S
@@ -26,28 +27,9 @@ from .turns import TURN_REST_S, TURN_S
 # That wait for one peer; a start with the largest headers and metadata takes 2.5 MiB.
 MAX_ANSWER_BYTES = 4 << 20
 MAX_COURTESY_BYTES = 1024  # acknowledgements and the like that wait: some encoders never read
+SMALL_BYTES = 1024  # of answers that are taken along by the one behind them
+MAX_TOGETHER = 16  # pieces in one call of the system
 UNREAD_BYTES = 1 << 16  # of answers that a peer may leave unread for ever, if it plays nothing
-
-
-class Feed(Protocol):
-    """Where a player's media comes from. Its methods never block."""
-
-    @property
-    def at_boundary(self) -> bool:
-        """Whether an answer may be written now."""
-
-    @property
-    def uncounted_bytes(self) -> int:
-        """What the fast lane has sent by itself and not credited yet."""
-
-    def fall_behind(self) -> None:
-        """Send no more but in `step`: something else has to be written first."""
-
-    def step(self, to_boundary: bool) -> bool | None:
-        """Send some, no further than the next message boundary if so asked.
-
-        True: moved, there may be more. False: the socket is full. None: nothing left to send now.
-        """
 
 
 class Progress(Enum):
@@ -88,7 +70,8 @@ class Outlet:
         self.failure: str | None = None  # why nothing more is written
         self.stalled = False  # because a player took nothing
         self._transport = transport
-        self._write, self._fd = transport.write, transport.fileno()
+        self._write, self._write_together = transport.write, transport.write_together
+        self._fd = transport.fileno()
         self.socket = self._fd if transport.can_sendfile else None  # descriptor for the fast lane
         self._holder = holder
         self._budget = budget
@@ -152,17 +135,20 @@ class Outlet:
         self._keep(memoryview(data)[sent:])
         return False
 
-    def reply(self, data: bytes, owed: bool = True) -> None:
-        """Send an answer at the next message boundary; what is not `owed` is left out where others wait."""
+    def reply(self, data: bytes, owed: bool = True, head: bytes = b"") -> None:
+        """Send an answer at the next message boundary; what is not `owed` is left out where others wait.
+
+        A `head` goes before it.
+        """
         if not data or self.failure is not None:
             return
-        waiting = self._answer_bytes + len(data)
+        waiting = self._answer_bytes + len(head) + len(data)
         if not owed and waiting > MAX_COURTESY_BYTES:
             return
         if waiting > MAX_ANSWER_BYTES:
             self.fail(f"{waiting} bytes of answers not read, limit {MAX_ANSWER_BYTES}")
             return
-        self._answers.append(data)
+        self._answers += (head, data) if head else (data,)
         self._answer_bytes = waiting
         self.kick()
         self._report()
@@ -277,7 +263,7 @@ class Outlet:
                 else:
                     feed = self.feed
                     if answers and (feed is None or feed.at_boundary):
-                        self._begin_answer()
+                        self._begin_answers()
                         continue
                     moved = feed.step(bool(answers)) if feed is not None else None
                     if moved is False:
@@ -292,17 +278,20 @@ class Outlet:
             self._transport.shutdown()
         return Progress.DONE
 
-    def _begin_answer(self) -> None:
-        data = self._answers.popleft()
-        self._answer_bytes -= len(data)
-        self._pending_bytes += len(data)
-        self._pending.append(data)
+    def _begin_answers(self) -> None:
+        """Begin the first one; behind small ones, one more."""
+        while self._answers and self._pending_bytes < SMALL_BYTES:
+            data = self._answers.popleft()
+            self._answer_bytes -= len(data)
+            self._pending_bytes += len(data)
+            self._pending.append(data)
 
     def _write_pending(self) -> bool:
-        """Write the first piece that waits; False when the socket took only part of it, or none."""
-        data = self._pending[0]
+        """Write what waits, some pieces at a time; False when the socket took only part of it, or none."""
+        pending = self._pending
+        count = min(len(pending), MAX_TOGETHER)
         try:
-            sent = self._write(data)
+            sent = self._write(pending[0]) if count == 1 else self._write_together([*islice(pending, count)])
         except BlockingIOError:
             return False
         except OSError as exc:
@@ -310,10 +299,13 @@ class Outlet:
             return True
         self.bytes_out += sent
         self._pending_bytes -= sent
-        if sent < len(data):
-            self._pending[0] = memoryview(data)[sent:]  # shares its bytes with others: a view, no copy
-            return False
-        self._pending.popleft()
+        for _ in range(count):
+            data = pending[0]
+            if sent < len(data):
+                pending[0] = memoryview(data)[sent:]  # shares its bytes with others: a view, no copy
+                return False
+            sent -= len(data)
+            pending.popleft()
         return True
 
     def _write_on(self, progress: Progress) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
@@ -80,6 +81,15 @@ class TlsTransport:
             pass  # the socket is full
         except ssl.SSLEOFError as exc:
             raise BrokenPipeError(errno.EPIPE, "closed by the peer") from exc
+        return done
+
+    def write_together(self, pieces: Sequence[bytes | memoryview]) -> int:
+        """Write some, one by one, as far as they are taken."""
+        done = 0
+        for piece in pieces:
+            done += (taken := self.write(piece))
+            if taken < len(piece):
+                break
         return done
 
     def fileno(self) -> int:

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -37,6 +37,10 @@ class Transport(Protocol):
     @property
     def write(self) -> Callable[[bytes | memoryview], int]:
         """Writes what is taken now; 0 or BlockingIOError when the socket is full, OSError when it is dead."""
+
+    @property
+    def write_together(self) -> Callable[[Sequence[bytes | memoryview]], int]:
+        """Writes some pieces one behind the other, as `write` does one."""
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -75,6 +79,7 @@ class PlainTransport:
         # The system's calls themselves: a frame of Python for each would be a good part of their cost.
         self.read: Callable[[int], bytes] = partial(os.read, self._fd)
         self.write: Callable[[bytes | memoryview], int] = partial(os.write, self._fd)
+        self.write_together: Callable[[Sequence[bytes | memoryview]], int] = partial(os.writev, self._fd)
 
     def fileno(self) -> int:
         return self._fd

@@ -40,8 +40,8 @@ class Writer(Protocol):
     def has_left(self) -> bool:
         """Tell whether the viewer is gone, where nobody reads. Never blocks."""
 
-    def put(self, data: bytes) -> None:
-        """Send bytes; blocks while too many wait. Raises PeerLost."""
+    def put(self, data: bytes, head: bytes = b"") -> None:
+        """Send bytes, and a head before them; blocks while too many wait. Raises PeerLost."""
 
     def converse(self, heard: Callable[[str], None]) -> None:
         """Take note that a WebSocket begins, and who gets the texts that come."""
@@ -99,12 +99,8 @@ class Reply:
         if status not in NO_BODY:
             given += [("Content-Type", type), ("Content-Length", str(sum(map(len, pieces))))]
         runs = _runs(pieces if self._wants_body and status not in NO_BODY else ())
-        first = next(runs, b"")
-        is_large = len(first) > MAX_JOINED_BYTES
-        self._begin(status, given, b"" if is_large else first)
+        self._begin(status, given, next(runs, b""))
         self._finished = True
-        if is_large:
-            self._writer.put(first)
         for run in runs:
             self._writer.put(run)
 
@@ -221,7 +217,11 @@ class Reply:
         self.begun = True
         connection = ("Connection", "keep-alive" if self.keeps else "close")
         self._told(status)
-        self._writer.put(answers.known_head(status, (*headers, *self._shared, connection)) + first)
+        head = answers.known_head(status, (*headers, *self._shared, connection))
+        if len(first) > MAX_JOINED_BYTES:
+            self._writer.put(first, head)
+        else:
+            self._writer.put(head + first)
 
 
 def _runs(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -109,11 +109,11 @@ class HttpSession(BaseSession[HttpState]):
         self.errand.end()
         self._hearing.hear()
 
-    def put(self, data: bytes) -> None:
-        """Send bytes; blocks while too many wait. Raises PeerLost."""
+    def put(self, data: bytes, head: bytes = b"") -> None:
+        """Send bytes, and a head before them; blocks while too many wait. Raises PeerLost."""
         outlet = self.outlet
         for at in range(0, len(data), WRITE_AHEAD_BYTES):
-            outlet.reply(data[at : at + WRITE_AHEAD_BYTES])
+            outlet.reply(data[at : at + WRITE_AHEAD_BYTES], head=b"" if at else head)
             if outlet.waiting_bytes > WRITE_AHEAD_BYTES:
                 self._await_taken()
             if outlet.failure is not None:

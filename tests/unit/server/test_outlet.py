@@ -5,7 +5,7 @@ import os
 import pickle
 import socket as plain
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 import gevent
@@ -149,6 +149,58 @@ def test_reply_is_written_at_once(line: Line) -> None:
     line.outlet.reply(b"two")
     assert line.read(6) == b"onetwo"
     assert line.outlet.bytes_out == 6
+
+
+def counted_calls(line: Line) -> list[list[bytes]]:
+    """Return what will be written, by the calls of the system that it takes."""
+    calls: list[list[bytes]] = []
+    one, some = line.outlet._write, line.outlet._write_together
+
+    def write(data: bytes | memoryview) -> int:
+        calls.append([bytes(data)])
+        return one(data)
+
+    def write_together(pieces: Sequence[bytes | memoryview]) -> int:
+        calls.append([bytes(piece) for piece in pieces])
+        return some(pieces)
+
+    line.outlet._write, line.outlet._write_together = write, write_together
+    return calls
+
+
+def test_answer_and_its_head_are_written_by_one_call(line: Line) -> None:
+    calls = counted_calls(line)
+    line.outlet.reply(b"body", head=b"head")
+    assert calls == [[b"head", b"body"]]
+    assert line.read(8) == b"headbody"
+    assert line.outlet.bytes_out == 8
+    assert line.outlet.waiting_bytes == 0
+
+
+def test_small_answers_that_wait_go_out_together_and_a_large_one_is_the_last(line: Line) -> None:
+    filled = line.fill()
+    small = [bytes((number,)) * 100 for number in range(1, 10)]
+    for piece in (*small, BIG, b"behind"):
+        line.outlet.reply(piece)
+    calls = counted_calls(line)
+    assert line.read(len(filled)) == filled
+    assert line.read(900 + len(BIG) + 6) == b"".join(small) + BIG + b"behind"
+    assert line.outlet.drain(PATIENCE_S)
+    # The first is begun when it comes; no more is, than one behind a few small ones.
+    assert [[*small[1:], BIG], [b"behind"]] == [call for call in calls if call[0] in (small[1], b"behind")]
+    assert line.outlet.bytes_out == 906 + len(BIG)
+
+
+def test_one_call_writes_only_so_many_pieces(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlet_module, "MAX_TOGETHER", 3)
+    filled = line.fill()
+    for number in range(8):
+        line.outlet.offer(b"%d" % number)
+        line.outlet.kick()
+    calls = counted_calls(line)
+    assert line.read(len(filled)) == filled
+    assert line.read(8) == b"01234567"
+    assert max(map(len, calls)) == 3
 
 
 def test_offer_takes_all_and_says_whether_it_kept_some(line: Line) -> None:
@@ -338,7 +390,7 @@ def test_who_leaves_answers_unread_is_given_up_at_its_end(line: Line) -> None:
     line.close()
 
 
-@pytest.mark.parametrize("lane", ["offer", "reply", "sendfile"])
+@pytest.mark.parametrize("lane", ["offer", "reply", "together", "sendfile"])
 def test_dead_socket_fails_the_outlet_and_wakes_its_reader(line: Line, lane: str) -> None:
     line.peer.close()
     file = MediaFile(b"message")
@@ -347,6 +399,8 @@ def test_dead_socket_fails_the_outlet_and_wakes_its_reader(line: Line, lane: str
             assert line.outlet.offer(b"x") is False
         elif lane == "reply":
             line.outlet.reply(b"x")
+        elif lane == "together":
+            line.outlet.reply(b"x", head=b"head")
         else:
             assert line.outlet.sendfile(file.descriptor, 0, 7) == 0
     assert line.outlet.failure == "connection lost: Broken pipe"

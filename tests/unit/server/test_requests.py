@@ -134,7 +134,7 @@ def test_nobody_is_let_on_the_air_when_there_is_no_room(stage: Stage) -> None:
 def test_a_publisher_that_never_reads_is_not_sent_more_and_more(stage: Stage) -> None:
     publication = stage.publish()
     heard: list[tuple[int, bool]] = []
-    stage.session.outlet.reply = lambda data, owed=True: heard.append((len(data), owed))  # type: ignore[method-assign]
+    stage.session.outlet.reply = lambda data, owed=True, head=b"": heard.append((len(data), owed))  # type: ignore[method-assign]
     stage.send(messages.window_ack_size(1))
     for number in range(3):
         stage.send(audio(bytes(100), number))

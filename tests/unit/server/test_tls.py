@@ -138,6 +138,15 @@ def test_a_full_socket_takes_whole_records_and_goes_on_where_it_stopped(connecti
     assert reader.get() == bytes(data)
 
 
+def test_pieces_are_written_as_far_as_they_are_taken(connection: Connection) -> None:
+    assert connection.transport.write_together([b"one", b"two"]) == 6
+    assert connection.client.recv(100) + connection.client.recv(100) == b"onetwo"
+    large = os.urandom(5_000_000)
+    taken = connection.transport.write_together([b"head", large, b"never"])
+    assert 4 < taken < 4 + len(large)
+    assert connection.transport.write_together([large[taken - 4 :], b"never"]) == 0
+
+
 def test_an_outlet_keeps_what_is_refused_and_sends_it_in_order(connection: Connection) -> None:
     outlet = Outlet(connection.transport, Holder(), FakeBudget(), 5.0)
     pieces = [bytes((number,)) * (1 + number * 997) for number in range(200)]

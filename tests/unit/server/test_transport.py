@@ -47,6 +47,11 @@ def test_reading_and_writing(pair: Pair) -> None:
     assert pair.far.recv(100) == b"out"
 
 
+def test_pieces_go_out_one_behind_the_other(pair: Pair) -> None:
+    assert pair.transport.write_together([b"one", memoryview(b"and two")[4:], b""]) == 6
+    assert pair.far.recv(100) == b"onetwo"
+
+
 def test_nothing_to_read_is_an_error_that_says_so_and_the_end_is_empty(pair: Pair) -> None:
     with pytest.raises(BlockingIOError):
         pair.transport.read(100)

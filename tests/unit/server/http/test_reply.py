@@ -26,13 +26,15 @@ class Paper:
         state = begin(Client(7, "192.0.2.1", 8080, False), SessionSettings(), 0.0)
         self.errand = Errand(state, self.left, lambda: False)
         self.written = b""
+        self.puts: list[bytes] = []  # what goes out together
         self.goodbyes: list[tuple[int, str]] = []
         self.hears: Callable[[str], None] | None = None
         self.listens = self.gone = False
         self.looks = 0
 
-    def put(self, data: bytes) -> None:
-        self.written += data
+    def put(self, data: bytes, head: bytes = b"") -> None:
+        self.puts.append(head + data)
+        self.written += head + data
 
     def converse(self, heard: Callable[[str], None]) -> None:
         self.hears = heard
@@ -86,15 +88,22 @@ def test_a_whole_answer_may_come_in_pieces() -> None:
 
 def test_small_pieces_go_out_together_and_large_ones_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reply_module, "MAX_JOINED_BYTES", 4)
-    puts: list[bytes] = []
     paper = Paper()
-    monkeypatch.setattr(paper, "put", puts.append)
     reply(paper).send(200, (b"ab", b"cd", b"e", b"large", b"f", b"", b"gh"))
-    assert puts[0].endswith(b"\r\n\r\nabcd")
-    assert puts[1:] == [b"e", b"large", b"fgh"]
-    puts.clear()
-    reply(paper).send(200, b"large")
-    assert puts[1:] == [b"large"]
+    assert paper.puts[0].endswith(b"\r\n\r\nabcd")
+    assert paper.puts[1:] == [b"e", b"large", b"fgh"]
+
+
+def test_a_large_answer_is_not_copied_and_goes_out_with_its_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reply_module, "MAX_JOINED_BYTES", 4)
+    paper = Paper()
+    given: list[tuple[bytes, bytes]] = []
+    monkeypatch.setattr(paper, "put", lambda data, head=b"": given.append((data, head)))
+    body = b"large"
+    reply(paper).send(200, body)
+    assert len(given) == 1
+    assert given[0][0] is body
+    assert given[0][1].endswith(b"\r\n\r\n")
 
 
 def test_the_answer_to_head_has_the_same_head_and_nothing_more() -> None:
