@@ -29,6 +29,7 @@ _NAMES: Final[dict[int, Literal["video", "audio"]]] = {VIDEO: "video", AUDIO: "a
 _ABSENT: Final = -1  # in place of a track's number: messages without the first one
 
 Key = tuple[int, int]  # kind, and number of a track
+About = tuple[Key, dict[str, Any]]  # what is known of a track but for amounts
 
 
 class Count:
@@ -63,7 +64,7 @@ class ByTrack:
     """Changed by the vitals and the contents of its publication only."""
 
     __slots__ = (
-        "_configured", "_counted_before", "_counts", "_known", "_second", "_seen", "_split_in",
+        "_abouts", "_configured", "_counted_before", "_counts", "_known", "_second", "_seen", "_split_in",
         "_stale", "_told", "_whole", "audio_frame_ms", "looks", "odd_headers", "several",
     )  # fmt: skip
 
@@ -78,6 +79,7 @@ class ByTrack:
         self._counts: dict[Key, Count] = {}  # of tracks but the first
         self._seen: dict[Key, Description] = {}  # by a frame
         self._configured: dict[Key, Description] = {}  # by headers
+        self._abouts: dict[int, list[About]] | None = None  # by kind; None: made when asked
         self._stale = False  # there are headers that were not read
         # What those say that were, by their hashes: each is read once.
         self._known: dict[int, list[Description]] | None = {}  # None: somebody else has read them
@@ -103,6 +105,7 @@ class ByTrack:
                 self._seen.clear()  # of a publisher before this one
             self._told |= kind
             self._seen.update({(kind, one.track): one for one in tracks.frame_tracks(type_id, payload)})
+            self._abouts = None
         if not self.several & kind:
             self.looks &= ~kind
         elif tracks.has_tracks(type_id, payload):
@@ -124,7 +127,7 @@ class ByTrack:
         before, known = self._known, {}
         if before is None:
             before, self._counted_before = {}, frozenset([hash(header) for header in headers])
-        left, self._configured = MAX_READ_BYTES, {}
+        left, self._configured, self._abouts = MAX_READ_BYTES, {}, None
         for header in headers:
             key = hash(header)
             found = before.get(key)
@@ -151,19 +154,16 @@ class ByTrack:
 
     def value(self, paces: dict[int, Pace], age_s: float, now: float) -> list[dict[str, Any]]:
         """Return what is known of each track, video first."""
-        described = {**self._seen, **self._configured}
+        if self._abouts is None:  # it stays for as long as the headers do
+            self._abouts = self._described()
+        spans_s = span_s(WINDOW_S, age_s, now), span_s(CHART_S, age_s, now)
         found: list[dict[str, Any]] = []
         for kind, pace in paces.items():
-            keys = sorted([key for key in described if key[0] == kind])[: tracks.MAX_TRACKS]
-            if not keys and pace.last is not None:
-                keys = [(kind, 0)]
-            for key in keys:
-                one = described.get(key) or Description(_NAMES[kind], key[1], "", understood=False)
-                about = one._asdict()
-                about["declared_fps"] = about.pop("fps")
-                about["configured"] = about.pop("understood")
-                del about["frame_ms"]
-                found.append(about | self._amounts(key, pace, age_s, now))
+            abouts = self._abouts[kind]
+            if not abouts and pace.last is not None:
+                abouts = [((kind, 0), _about(Description(_NAMES[kind], 0, "", understood=False)))]
+            for key, about in abouts:
+                found.append(about | self._amounts(key, pace, spans_s, now))
         return found
 
     # --- to another process -----------------------------------------------------------------------
@@ -208,38 +208,64 @@ class ByTrack:
             count = self._counts[kind, track] = Count()
         return count
 
-    def _amounts(self, key: Key, pace: Pace, age_s: float, now: float) -> dict[str, Any]:
+    def _amounts(self, key: Key, pace: Pace, spans_s: tuple[float, float], now: float) -> dict[str, Any]:
         """Return what came of a track."""
         second = int(now)
-        count = self._counts.get(key) or Count()
-        others: list[tuple[Key, Count]] = []
-        if not key[1]:  # all that was not another one's
-            count = self._whole[key[0]]
-            others = [(one, other) for one, other in self._counts.items() if one[0] == key[0]]
-        sizes, recent = count.sizes.last(second, CHART_S), count.recent_frames.last(second, WINDOW_S)
+        kind, number = key
+        count = self._counts.get(key) if number else self._whole[kind]
+        if count is None:
+            count = Count()
+        sizes, fps = count.sizes.last(second, CHART_S), None
         frames, received_bytes = count.total_frames, count.total_bytes
-        for (_, track), other in others:
-            if track == _ABSENT:
-                recent = _less(recent, other.recent_frames.last(second, WINDOW_S))
-                frames -= other.total_frames
-            else:
-                sizes = _less(sizes, other.sizes.last(second, CHART_S))
-                received_bytes -= other.total_bytes
+        absent: Count | None = None
+        if self._counts and not number:  # the first one: all that was not another one's
+            absent = self._counts.get((kind, _ABSENT))
+            for (its, track), other in self._counts.items():
+                if its == kind and track != _ABSENT:
+                    sizes = _less(sizes, other.sizes.last(second, CHART_S))
+                    received_bytes -= other.total_bytes
+            if absent is not None:
+                frames -= absent.total_frames
         passed_s = min(WINDOW_S - 1 + now % 1, now - pace.since)
-        has_fps = key[0] == VIDEO and pace.last is not None and passed_s >= FPS_AFTER_S
+        if kind == VIDEO and pace.last is not None and passed_s >= FPS_AFTER_S:
+            recent = count.recent_frames.sum(second, WINDOW_S)
+            if absent is not None:
+                recent -= absent.recent_frames.sum(second, WINDOW_S)
+            fps = round(recent / passed_s, 2)
         return {
-            "fps": round(sum(recent) / passed_s, 2) if has_fps else None,
+            "fps": fps,
             "frames": max(0, frames),
             "received_bytes": max(0, received_bytes),
-            "bitrate_10s": bitrate(sizes, WINDOW_S, age_s, now),
-            "bitrate_60s": bitrate(sizes, CHART_S, age_s, now),
+            "bitrate_10s": bitrate(sizes[-WINDOW_S:], spans_s[0]),
+            "bitrate_60s": bitrate(sizes, spans_s[1]),
         }
 
+    def _described(self) -> dict[int, list[About]]:
+        """Return what is known of all tracks, as many as are shown of a kind."""
+        described = {**self._seen, **self._configured}
+        found: dict[int, list[About]] = {}
+        for kind in (VIDEO, AUDIO):
+            keys = sorted([key for key in described if key[0] == kind])[: tracks.MAX_TRACKS]
+            found[kind] = [(key, _about(described[key])) for key in keys]
+        return found
 
-def bitrate(sizes: list[int], count: int, age_s: float, now: float) -> int:
-    """Return bits per second over the last seconds, the running one included."""
-    passed_s = count - 1 + now % 1
-    return max(0, round(8 * sum(sizes[-count:]) / max(1.0, min(passed_s, age_s))))
+
+def _about(one: Description) -> dict[str, Any]:
+    about = one._asdict()
+    about["declared_fps"] = about.pop("fps")
+    about["configured"] = about.pop("understood")
+    del about["frame_ms"]
+    return about
+
+
+def span_s(count: int, age_s: float, now: float) -> float:
+    """Return how long the last seconds are, the running one included, of a publication of this age."""
+    return max(1.0, min(count - 1 + now % 1, age_s))
+
+
+def bitrate(sizes: list[int], seconds: float) -> int:
+    """Return bits per second of what came in so long."""
+    return max(0, round(8 * sum(sizes) / seconds))
 
 
 def _less(numbers: list[int], others: list[int]) -> list[int]:

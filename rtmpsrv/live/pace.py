@@ -101,11 +101,14 @@ class Pace:
 
     def jitter_s(self, now: float) -> float | None:
         """Return how unevenly frames arrived in the last 10 s, from the earliest to the latest."""
-        oldest = int(now) - WINDOW_S
-        spreads = [(early, late) for second, early, late in self._spreads if second > oldest]
+        oldest, spreads = int(now) - WINDOW_S, self._spreads
+        while spreads and spreads[0][0] <= oldest:
+            spreads.popleft()
         if not spreads:
             return None
-        return (max([late for _, late in spreads]) - min([early for early, _ in spreads])) / 1000
+        _, early, late = zip(*spreads, strict=True)
+        jitter_ms: float = max(late) - min(early)
+        return jitter_ms / 1000
 
     def break_off(self) -> None:
         """Take note that what comes next is another publisher's."""

@@ -37,6 +37,10 @@ class Seconds:
         found = self._values[begin : begin + count].tolist()
         return found + self._values[:behind].tolist() if behind > 0 else found
 
+    def sum(self, second: int, count: int) -> int:
+        """Return the sum of these; nothing is looked at where none of them was added to."""
+        return sum(self.last(second, count)) if self._newest > second - count else 0
+
     def snapshot(self) -> tuple[int, bytes]:
         """Return all of it, as `adopt` takes it."""
         return self._newest, self._values.tobytes()

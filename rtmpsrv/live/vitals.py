@@ -10,11 +10,12 @@ from array import array
 from bisect import bisect_left
 from collections import deque
 from itertools import compress, islice
+from operator import mul
 from statistics import median
 from typing import Any, Final
 
 from ..protocol.timestamps import signed_difference
-from .by_track import CHART_S, ByTrack, bitrate
+from .by_track import CHART_S, ByTrack, bitrate, span_s
 from .header_history import Headers
 from .log import Log
 from .pace import WINDOW_S, Pace
@@ -27,6 +28,7 @@ RECENT_S: Final = 600.0
 MAX_RECENT: Final = 64  # jumps, and stalls, whose times are kept
 MAX_GOPS: Final = 8
 HEADER_BYTES: Final = 12  # of each message in the log, mostly
+_EIGHTS: Final = [8] * CHART_S  # bits in bytes
 SEVERAL_MS: Final = 1000  # that tracks sent one in the other may be apart
 
 
@@ -119,25 +121,27 @@ class Vitals:
         totals = self._bytes.last(second, CHART_S + 1)
         silence_s = now - self._media_at if self._media_at is not None else None
         rates = [rate for pace in (self._audio, self._video) if (rate := pace.rate(now)) is not None]
-        offsets = [offset for at, offset in self._offsets if at > second - WINDOW_S]
-        pace = self._video if self._video.jitter_s(now) is not None else self._audio
+        offsets = self._offsets
+        while offsets and offsets[0][0] <= second - WINDOW_S:
+            offsets.popleft()
+        jitter_s = self._video.jitter_s(now)
         return {
             "age_s": age_s,
             "tracks": self.tracks.value({VIDEO: self._video, AUDIO: self._audio}, age_s, now),
-            "bitrate_10s": bitrate(totals, WINDOW_S, age_s, now),
-            "bitrate_60s": bitrate(totals, CHART_S, age_s, now),
-            "bitrates": [8 * count for count in totals[:-1]],
+            "bitrate_10s": bitrate(totals[-WINDOW_S:], span_s(WINDOW_S, age_s, now)),
+            "bitrate_60s": bitrate(totals[-CHART_S:], span_s(CHART_S, age_s, now)),
+            "bitrates": list(map(mul, totals[:-1], _EIGHTS)),
             "keyframes": self._keyframes,
             "gops_s": list(self._gops),
             "keyframe_age_s": now - self._keyframe_at if self._keyframe_at is not None else None,
             "silence_s": silence_s,
             "media_rate": max(rates, default=None),
-            "av_offset_s": median(offsets) / 1000 if offsets else None,
+            "av_offset_s": median([offset for _, offset in offsets]) / 1000 if offsets else None,
             "jumps": self._jumps,
             "jumps_10min": _recent(self._recent_jumps, now),
             "last_jump_s": self._last_jump_ms / 1000 if self._jumps else None,
-            "uneven_audio": sum(self._uneven.last(second, CHART_S)),
-            "jitter_s": pace.jitter_s(now),
+            "uneven_audio": self._uneven.sum(second, CHART_S),
+            "jitter_s": jitter_s if jitter_s is not None else self._audio.jitter_s(now),
             "stalls": self._stalls,
             "stalls_10min": _recent(self._recent_stalls, now),
             "odd_headers": self.tracks.odd_headers,

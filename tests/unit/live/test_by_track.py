@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtmpsrv.live.by_track import MAX_COUNTED, MAX_READ_BYTES, MAX_SPLIT, ByTrack, bitrate
+from rtmpsrv.live.by_track import MAX_COUNTED, MAX_READ_BYTES, MAX_SPLIT, ByTrack, bitrate, span_s
 from rtmpsrv.media.tracks import MAX_TRACKS
 from tests.unit.live.course import AAC, Course, picture, tone, tracks_of
 from tests.unit.live.fakes import Message
@@ -177,7 +177,7 @@ def test_headers_that_another_process_has_read_are_not_odd_again() -> None:
 
 
 def test_bits_per_second_with_the_running_second_and_of_the_young() -> None:
-    assert bitrate([1000] * 60, 10, 100.0, 5000.5) == round(80_000 / 9.5)
-    assert bitrate([0] * 59 + [1000], 10, 0.2, 5000.5) == 8000
-    assert bitrate([0] * 58 + [1000, 1000], 10, 2.0, 5000.5) == 8000
-    assert bitrate([-5] * 60, 10, 2.0, 5000.5) == 0
+    assert bitrate([1000] * 10, span_s(10, 100.0, 5000.5)) == round(80_000 / 9.5)
+    assert bitrate([0] * 9 + [1000], span_s(10, 0.2, 5000.5)) == 8000
+    assert bitrate([0] * 8 + [1000, 1000], span_s(10, 2.0, 5000.5)) == 8000
+    assert bitrate([-5] * 10, span_s(10, 2.0, 5000.5)) == 0

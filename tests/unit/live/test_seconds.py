@@ -12,6 +12,15 @@ def test_sums_by_the_second() -> None:
     seconds.add(102, 4)
     assert seconds.last(102, 4) == [0, 3, 0, 4]
     assert seconds.last(103, 4) == [3, 0, 4, 0]
+    assert [seconds.sum(103, count) for count in (1, 2, 4)] == [0, 4, 7]
+
+
+def test_there_is_no_sum_of_what_was_long_ago() -> None:
+    seconds = Seconds(SHORT)
+    seconds.add(100, 3)
+    assert [seconds.sum(second, 4) for second in (100, 103, 104, 105, 100 + SHORT)] == [3, 3, 0, 0, 0]
+    seconds.add(106, 5)
+    assert seconds.sum(106, 8) == 8
 
 
 def test_an_older_second_is_still_added_to_but_not_one_that_is_forgotten() -> None:
