@@ -17,7 +17,7 @@ from rtmpsrv.monitor.values import ChannelValue, Counters, Histogram, ProcessVal
 from rtmpsrv.web import mediamtx_metrics
 from rtmpsrv.web.items import VerdictFacts
 from rtmpsrv.web.shapes import Health
-from rtmpsrv.web.source import Source
+from rtmpsrv.web.source import Seen, Source
 from rtmpsrv.web.totals import Totals
 
 PROTOCOLS: Final = ("rtmp", "rtmps", "http", "https")
@@ -34,9 +34,16 @@ class Judge(Protocol):
 
 
 def blueprint(
-    source: Source, per_channel: bool, verdicts: Judge, now: Callable[[], float] = time.time
+    source: Source,
+    per_channel: bool,
+    verdicts: Judge,
+    now: Callable[[], float] = time.time,
+    seen_lately: Callable[[], Seen | None] = lambda: None,
 ) -> Blueprint:
-    """Make the route; `now` is the time of day in seconds since 1970."""
+    """Make the route; `now` is the time of day in seconds since 1970.
+
+    `seen_lately` is what somebody else was told a moment ago: nobody is asked for all of it twice.
+    """
     routes = Blueprint("metrics", __name__)
     totals = Totals()
     requests: Counter[tuple[str, str]] = Counter()
@@ -53,7 +60,7 @@ def blueprint(
             return mediamtx_metrics.answer(source, request.args)
         if wanted:
             return Response("Unknown format: mediamtx, or none.\n", 400, mimetype="text/plain")
-        processes, channels = source.processes(), source.channels()
+        processes, channels, age_s = seen_lately() or Seen(source.processes(), source.channels())
         if processes.nobody:
             return Response("No process of the server answered.\n", 503, mimetype="text/plain")
         up = {**dict.fromkeys(processes.answered, True), **dict.fromkeys(processes.missing, False)}
@@ -61,7 +68,7 @@ def blueprint(
         families = [
             *of_processes(processes.values, channels.values, up),
             *(of_counters(counters) if counters is not None else ()),
-            *(of_channels(channels.values, now()) if per_channel else ()),
+            *(of_channels(channels.values, now() - age_s) if per_channel else ()),
             *(of_verdicts(channels.values, verdicts) if per_channel else ()),
             *of_requests(requests),
         ]

@@ -18,7 +18,7 @@ from rtmpsrv.monitor.values import ChannelValue, ProcessValue
 
 from .depth import NOTHING, Depths, View
 from .picture import Lately, Rates, Row, changes, channel_row, event_row, same_blocks, server_row
-from .source import Source
+from .source import Seen, Source
 from .verdict import Verdicts
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ LONGEST_REST_S = 5.0  # but not as slow as a worker that does not answer
 LATE_S = 1.5  # for an answer; then pages are told that it is waited for
 LISTENERS = 32
 WAITING_MESSAGES = 16  # of a listener that does not read; then it is dropped, and may come again
+SHARED_S = 1.0  # what pages were told is so long good enough for whoever else counts all channels
 COMMENT_S = 15.0  # a proxy's shortest patience is longer
 RETRY_MS = 1000
 
@@ -91,6 +92,7 @@ class Poller:
         self._depths = Depths(self._source, self._verdicts)
         self._silent = False
         self._seen = False
+        self._last_look: tuple[float, Seen] | None = None
 
     @property
     def listening(self) -> int:
@@ -122,6 +124,14 @@ class Poller:
         if not self._listeners and self._greenlet is not None:
             self._greenlet.kill(block=False)
             self._greenlet = None
+
+    def seen_lately(self) -> Seen | None:
+        """Return what all were asked for the pages just now; None where that is longer ago. Never blocks."""
+        if self._last_look is None:
+            return None
+        at, seen = self._last_look
+        age_s = monotonic() - at
+        return seen._replace(age_s=age_s) if age_s < SHARED_S else None
 
     def look(self, name: str, view: View) -> bool:
         """Let a listener see one channel, or other players of it; False: there is no such listener."""
@@ -175,6 +185,7 @@ class Poller:
             self._tell_silent(processes.missing)
             return
         channels = self._source.channels()
+        self._last_look = None if channels.nobody else (monotonic(), Seen(processes, channels))
         happened = self._source.events(self._after)
         missing = sorted({*processes.missing, *channels.missing})
         message: Row = {}
@@ -198,6 +209,7 @@ class Poller:
     def _tell_silent(self, missing: list[str]) -> None:
         """Tell that nobody answers: all that is shown is old."""
         self._silent = True
+        self._last_look = None
         self._missing = sorted(missing)
         self._tell_news({"silent": True, "missing": self._missing})
 

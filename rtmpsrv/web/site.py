@@ -98,7 +98,7 @@ def make_site(source: Source, config: Config, log: Logger) -> Site:
         v3.blueprint(source, verdicts),
         stat.blueprint(source, config.url_layout),
         control.blueprint(source, config.url_layout),
-        metrics.blueprint(source, config.metrics_per_channel, verdicts),
+        metrics.blueprint(source, config.metrics_per_channel, verdicts, seen_lately=poller.seen_lately),
         health.blueprint(source),
         live_events.blueprint(poller),
         page.blueprint(),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from rtmpsrv.monitor.values import (
     ChannelValue,
@@ -47,6 +47,14 @@ class Listed(Gathered[FileValue]):
     """Files, the oldest first; why some could not be listed, a sentence."""
 
     trouble: str = ""
+
+
+class Seen(NamedTuple):
+    """What was told of all processes and channels, and how long ago."""
+
+    processes: Gathered[ProcessValue]
+    channels: Gathered[ChannelValue]
+    age_s: float = 0.0
 
 
 class Source(Protocol):

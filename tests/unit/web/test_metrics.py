@@ -14,6 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from rtmpsrv.web import metrics
+from rtmpsrv.web.source import Seen
 from rtmpsrv.web.verdict import Verdicts
 from tests.doubles.monitor_source import HTML_NAME, FakeSource, crowd
 from tests.doubles.monitor_values import NOW, listener, on_air, process, recording, vitals, waited_for
@@ -47,9 +48,9 @@ OF_CHANNELS = {
 KNOWN_OF_ALL = ("players", "received_bytes_total", "sent_bytes_total", "recorded")
 
 
-def client_of(source: FakeSource, per_channel: bool = False) -> FlaskClient:
+def client_of(source: FakeSource, per_channel: bool = False, seen: Seen | None = None) -> FlaskClient:
     app = Flask(__name__, static_folder=None)
-    app.register_blueprint(metrics.blueprint(source, per_channel, Verdicts(), lambda: NOW))
+    app.register_blueprint(metrics.blueprint(source, per_channel, Verdicts(), lambda: NOW, lambda: seen))
     return app.test_client()
 
 
@@ -228,6 +229,16 @@ def test_a_channel_has_its_values() -> None:
         "rtmpsrv_channel_media_rate_ratio": 1.0,
         "rtmpsrv_channel_last_packet_timestamp_seconds": NOW - 0.5,
     }
+
+
+def test_what_was_seen_a_moment_ago_is_not_asked_for_again() -> None:
+    source = FakeSource([on_air("x", vitals=vitals(silence_s=0.5))])
+    seen = Seen(source.processes(), source.channels(), 0.25)
+    source.asked.clear()
+    read = samples(client_of(source, per_channel=True, seen=seen))
+    assert source.asked == []
+    assert read["rtmpsrv_worker_up", ("",)] == 1
+    assert read["rtmpsrv_channel_last_packet_timestamp_seconds", ("x",)] == NOW - 0.75
 
 
 def test_what_is_not_known_of_a_channel_has_no_series() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from rtmpsrv.web import poller as module
 from rtmpsrv.web.depth import View
-from rtmpsrv.web.poller import LISTENERS, WAITING_MESSAGES, Listener, Poller
+from rtmpsrv.web.poller import LISTENERS, SHARED_S, WAITING_MESSAGES, Listener, Poller
 from rtmpsrv.web.verdict import Verdicts
 from tests.doubles.monitor_source import FakeSource, crowd
 from tests.doubles.monitor_values import event, on_air, process
@@ -323,3 +323,27 @@ def test_blocks_are_told_whoever_made_them(source: FakeSource, poller: Poller) -
     assert (kind, list(quiet)) == ("changes", ["at"])
     source.values_of_blocks = []
     assert page.until("changes", "blocks")["blocks"] == []
+
+
+def test_what_pages_were_told_is_there_for_others_for_a_second(
+    source: FakeSource, poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert poller.seen_lately() is None
+    page = Page(poller)
+    page.until("changes")
+    seen = poller.seen_lately()
+    assert seen is not None
+    assert [one["name"] for one in seen.channels.values] == [one["name"] for one in source.channels().values]
+    assert seen.processes.values == source.processes().values
+    assert 0 <= seen.age_s < SHARED_S
+    monkeypatch.setattr(module, "SHARED_S", 0.0)
+    assert poller.seen_lately() is None
+
+
+def test_what_nobody_has_told_is_not_shared(source: FakeSource, poller: Poller) -> None:
+    page = Page(poller)
+    page.until("changes")
+    assert poller.seen_lately() is not None
+    source.missing = [""]
+    page.until("changes", "silent")
+    assert poller.seen_lately() is None
