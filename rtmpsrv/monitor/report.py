@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from time import monotonic
 from typing import Any, Final, TypedDict, TypeVar, cast
 
@@ -199,8 +198,11 @@ class Report:
     def _found(self, names: list[str]) -> list[Channel]:
         return [channel for name in names if (channel := self._registry.find(name)) is not None]
 
-    def _in_turns(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Give items, and let others run in between."""
+    def _in_turns(self, items: Collection[Item]) -> Iterable[Item]:
+        """Give items, and let others run in between where they are more than a few."""
+        return items if len(items) <= LOOK_EVERY else self._giving_way(items)
+
+    def _giving_way(self, items: Iterable[Item]) -> Iterator[Item]:
         until = monotonic() + TURN_S
         for number, item in enumerate(items):
             if number % LOOK_EVERY == 0 and monotonic() >= until:
@@ -214,18 +216,20 @@ class Report:
         about = channel.describe()
         publisher = self._on_air.publisher_of(channel.name)
         readers: list[tuple[str, Kind]] = []
-        forms: Counter[str] = Counter()
+        forms: dict[str, int] = {}
         sent_bytes, apart = about["sent_bytes"], 0
         for player in self._in_turns(list(channel.players)):
             client = self._on_air.client_of(player)
             if client is not None:
                 readers.append((client.id, kind_of(client)))
-                forms[form_of(client)] += 1
+                form = form_of(client)
+                forms[form] = forms.get(form, 0) + 1
         for viewing in self._in_turns(self._viewers.viewings(channel.name)):
             sent_bytes += viewing.peer.traffic()[1]
             if viewing.client.form != STILL:
                 readers.append((viewing.client.id, kind_of(viewing.client)))
-                forms[form_of(viewing.client)] += 1
+                form = form_of(viewing.client)
+                forms[form] = forms.get(form, 0) + 1
                 apart += 1
         return {
             "name": clean(channel.name),
@@ -240,7 +244,7 @@ class Report:
             "players": about["players"] + apart,
             "waiting": about["waiting"] + (0 if about["live"] or about["suspended"] else apart),
             "readers": readers,
-            "forms": dict(forms),
+            "forms": forms,
             "received_bytes": about["received_bytes"],
             "sent_bytes": sent_bytes + self._viewers.sent_before(channel.name),
             "cache_bytes": about.get("cache_bytes", 0),

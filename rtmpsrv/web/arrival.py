@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+from operator import sub
 from statistics import median
 
 from . import quantities as q
@@ -81,12 +83,11 @@ def bitrate_unsteady(stream: Subject) -> Finding | None:
     seconds = seconds[max(len(seconds) - whole_seconds, 0) :]
     if len(seconds) < STEADY_SECONDS:
         return None
-    windows = [
-        sum(seconds[at : at + STEADY_WINDOW_S]) / STEADY_WINDOW_S
-        for at in range(len(seconds) - STEADY_WINDOW_S + 1)
-    ]
-    usual, now = median(windows), stream.vitals["bitrate_10s"]
-    if max(*windows, now) < STEADY_FROM or not now:  # nothing at all is silence
+    so_far = [0, *accumulate(seconds)]
+    windows = list(map(sub, so_far[STEADY_WINDOW_S:], so_far))  # the sums of ten seconds each
+    low, high = min(windows) / STEADY_WINDOW_S, max(windows) / STEADY_WINDOW_S
+    usual, now = median(windows) / STEADY_WINDOW_S, stream.vitals["bitrate_10s"]
+    if max(high, now) < STEADY_FROM or not now:  # nothing at all is silence
         return None
     share = now / usual if usual else float("inf")
     severity = above(share, STEADY_WARNING[1], STEADY_BAD[1]) or below(
@@ -94,7 +95,7 @@ def bitrate_unsteady(stream: Subject) -> Finding | None:
     )
     if severity is None:
         return None
-    text = f"The bitrate swings between {q.rates(min(*windows, now), max(*windows, now))}: use CBR"
+    text = f"The bitrate swings between {q.rates(min(low, now), max(high, now))}: use CBR"
     return Finding("bitrate_unsteady", severity, f"{text} (OBS: Settings, Output, Rate Control).")
 
 

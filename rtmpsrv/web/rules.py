@@ -118,10 +118,12 @@ def keyframes_missing(stream: Subject) -> Finding | None:
     vitals, video = stream.vitals, stream.video
     if video is None or not video["frames"]:
         return None
-    usual = median(vitals["gops_s"]) if vitals["gops_s"] else 0.0
     age = vitals["keyframe_age_s"]
     since = vitals["age_s"] if age is None else age
-    if since <= max(KEYFRAME_MISSING_S, KEYFRAME_MISSING_USUAL * usual):
+    if since <= KEYFRAME_MISSING_S:
+        return None
+    usual = median(vitals["gops_s"]) if vitals["gops_s"] else 0.0
+    if since <= KEYFRAME_MISSING_USUAL * usual:
         return None
     if not video["bitrate_10s"]:
         text = "The picture has stopped, only sound arrives. Check the encoder's video source."

@@ -163,14 +163,14 @@ def test_others_run_while_there_is_much_to_tell(monkeypatch: pytest.MonkeyPatch)
         rests: list[Any] = []
         turns = on.app._parts.turns
         monkeypatch.setattr(turns, "rest", lambda *arguments: rests.append(arguments))
-        on.clients.player("a")
-        on.clients.player("b")
+        for channel in "aabb":
+            on.clients.player(channel)
         rests.clear()
         assert len(on.ask("channels")) == 2
-        assert len(rests) == 4  # each channel, each player
+        assert len(rests) == 6  # each channel, each player
         rests.clear()
-        assert len(on.ask("connections")) == 2
-        assert len(rests) == 2
+        assert len(on.ask("connections")) == 4
+        assert len(rests) == 4
 
 
 @pytest.mark.parametrize("what", ["channels", "connections", "process"])
