@@ -4,7 +4,7 @@ import pytest
 
 from rtmpsrv.live.by_track import MAX_COUNTED, MAX_READ_BYTES, MAX_SPLIT, ByTrack, bitrate, span_s
 from rtmpsrv.media.tracks import MAX_TRACKS
-from tests.unit.live.course import AAC, Course, picture, tone, tracks_of
+from tests.unit.live.course import AAC, AVC, Course, picture, tone, tracks_of
 from tests.unit.live.fakes import Message
 from tests.unit.live.stage import sound, video
 from tests.unit.media.test_tracks import AAC_BODY, AVC_BODY, HEVC_BODY, many
@@ -51,6 +51,16 @@ def test_tracks_in_messages_of_their_own_beside_the_first() -> None:
     assert [tracks["audio", number]["frames"] for number in (0, 2)] == [300, 300]
     assert [tracks["audio", number]["received_bytes"] for number in (0, 2)] == [300 * (102 + 7), 300 * 50]
     assert (vitals["jumps"], vitals["uneven_audio"]) == (0, 0)
+
+
+def test_pictures_in_messages_of_their_own_are_not_the_firsts() -> None:
+    course = Course(headers=(AVC, video(many(0x96, 0, (1, b"hvc1", HEVC_BODY)))))
+    for number in range(300):
+        course.stage.publish(picture(number * 40, number % 50 == 0), alone(9, 1, 50, number * 40))
+        course.stage.clock.advance(0.04)
+    tracks = tracks_of(course.vitals())
+    assert [tracks["video", number]["frames"] for number in (0, 1)] == [300, 300]
+    assert [tracks["video", number]["fps"] for number in (0, 1)] == [pytest.approx(25, abs=0.2)] * 2
 
 
 def test_tracks_move_with_the_channel() -> None:
