@@ -152,11 +152,10 @@ class ByTrack:
 
     # --- asked ------------------------------------------------------------------------------------
 
-    def value(self, paces: dict[int, Pace], age_s: float, now: float) -> list[dict[str, Any]]:
-        """Return what is known of each track, video first."""
+    def value(self, paces: dict[int, Pace], spans_s: tuple[float, float], now: float) -> list[dict[str, Any]]:
+        """Return what is known of each track, video first; `spans_s` of rates over 10 s and 60 s."""
         if self._abouts is None:  # it stays for as long as the headers do
             self._abouts = self._described()
-        spans_s = span_s(WINDOW_S, age_s, now), span_s(CHART_S, age_s, now)
         found: list[dict[str, Any]] = []
         for kind, pace in paces.items():
             abouts = self._abouts[kind]

@@ -14,22 +14,31 @@ if TYPE_CHECKING:
 
 def of_channel(channel: Channel, ended_outputs: int) -> dict[str, Any]:
     """Return what is known of a channel, and of its publication if there is one."""
+    about = summary_of(channel) | {"name": channel.name, "ended_outputs": ended_outputs}
+    return about | (channel.output.describe() if channel.output is not None else {})
+
+
+def summary_of(channel: Channel) -> dict[str, Any]:
+    """Return what is of interest of each of many channels."""
     output = channel.output
-    about: dict[str, Any] = {
-        "name": channel.name,
+    return {
         "live": channel.live,
         "suspended": channel.suspended,
         "waits_until": channel.patience.until,  # monotonic
         "publication": channel.publication,
         "players": len(channel.players),
         "waiting": sum([player.state.waiting for player in channel.players]),
-        "ended_outputs": ended_outputs,
         "began_at": channel.contents.vitals.began_at if output is not None else None,  # monotonic
         "received_bytes": channel.end_position(),
         "sent_bytes": channel.crowd.sent_bytes,
         "frames_dropped": sum(channel.crowd.left_out.counts),
     }
-    return about | (output.describe() if output is not None else {})
+
+
+def cache_bytes_of(channel: Channel) -> int:
+    """Return how much is kept for joiners."""
+    output = channel.output
+    return output.log.end - output.log.first if output is not None else 0
 
 
 def vitals_of(channel: Channel, now: float) -> dict[str, Any] | None:

@@ -119,6 +119,7 @@ class Vitals:
         self.take(log)
         second, age_s = int(now), now - self.began_at
         totals = self._bytes.last(second, CHART_S + 1)
+        short_s, long_s = span_s(WINDOW_S, age_s, now), span_s(CHART_S, age_s, now)
         silence_s = now - self._media_at if self._media_at is not None else None
         rates = [rate for pace in (self._audio, self._video) if (rate := pace.rate(now)) is not None]
         offsets = self._offsets
@@ -127,16 +128,16 @@ class Vitals:
         jitter_s = self._video.jitter_s(now)
         return {
             "age_s": age_s,
-            "tracks": self.tracks.value({VIDEO: self._video, AUDIO: self._audio}, age_s, now),
-            "bitrate_10s": bitrate(totals[-WINDOW_S:], span_s(WINDOW_S, age_s, now)),
-            "bitrate_60s": bitrate(totals[-CHART_S:], span_s(CHART_S, age_s, now)),
+            "tracks": self.tracks.value({VIDEO: self._video, AUDIO: self._audio}, (short_s, long_s), now),
+            "bitrate_10s": bitrate(totals[-WINDOW_S:], short_s),
+            "bitrate_60s": bitrate(totals[-CHART_S:], long_s),
             "bitrates": list(map(mul, totals[:-1], _EIGHTS)),
             "keyframes": self._keyframes,
             "gops_s": list(self._gops),
             "keyframe_age_s": now - self._keyframe_at if self._keyframe_at is not None else None,
             "silence_s": silence_s,
             "media_rate": max(rates, default=None),
-            "av_offset_s": median([offset for _, offset in offsets]) / 1000 if offsets else None,
+            "av_offset_s": _median_of(offsets) / 1000 if offsets else None,
             "jumps": self._jumps,
             "jumps_10min": _recent(self._recent_jumps, now),
             "last_jump_s": self._last_jump_ms / 1000 if self._jumps else None,
@@ -281,6 +282,11 @@ def _size(places: list[int], selector: bytearray, count: int) -> int:
     """Return the bytes of the chosen messages, by where each of all begins and the last one ends."""
     begins, ends = compress(places, selector), compress(islice(places, 1, None), selector)
     return sum(ends) - sum(begins) - HEADER_BYTES * count
+
+
+def _median_of(offsets: deque[tuple[int, int]]) -> float:
+    _, found = zip(*offsets, strict=True)
+    return float(median(found))
 
 
 def _recent(moments: deque[float], now: float) -> int:

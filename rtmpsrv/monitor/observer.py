@@ -16,6 +16,7 @@ from .history import History
 from .texts import clean, one_line
 from .values import EventValue, Form, Happening, Kind
 
+_FORMS: Final = {form: cast("Form", form or RTMP) for form in FORMS}
 ENDS: Final[dict[Doing, Happening]] = {"publish": "unpublish", "play": "stop"}
 
 
@@ -26,15 +27,15 @@ def kind_of(client: Client) -> Kind:
 
 def form_of(client: Client) -> Form:
     """Name what a client gets, or may get."""
-    return cast("Form", client.form or RTMP if client.form in FORMS else OTHER)
+    return _FORMS.get(client.form, "http")
 
 
 def _kind(form: str, secure: bool) -> Kind:
+    if not form:
+        return "rtmpsConn" if secure else "rtmpConn"
     if form == HLS:
         return "hlsSession"
-    if form:
-        return "httpsConn" if secure else "httpConn"
-    return "rtmpsConn" if secure else "rtmpConn"
+    return "httpsConn" if secure else "httpConn"
 
 
 class Observer(Tally):

@@ -15,6 +15,7 @@ from typing import Any, Final, TypedDict, TypeVar, cast
 
 from rtmpsrv import __version__
 from rtmpsrv.build import compiled
+from rtmpsrv.live import facts
 from rtmpsrv.live.channel import Channel
 from rtmpsrv.live.player import Player
 from rtmpsrv.live.registry import Registry
@@ -213,7 +214,7 @@ class Report:
     def _channel(self, channel: Channel) -> ChannelValue:
         if len(channel.players) > CROWD:  # to look at it at all takes milliseconds
             self._turns.rest(0.0)
-        about = channel.describe()
+        about = facts.summary_of(channel)
         publisher = self._on_air.publisher_of(channel.name)
         readers: list[tuple[str, Kind]] = []
         forms: dict[str, int] = {}
@@ -247,7 +248,7 @@ class Report:
             "forms": forms,
             "received_bytes": about["received_bytes"],
             "sent_bytes": sent_bytes + self._viewers.sent_before(channel.name),
-            "cache_bytes": about.get("cache_bytes", 0),
+            "cache_bytes": facts.cache_bytes_of(channel),
             "frames_dropped": about["frames_dropped"],
             "max_bitrate": self._on_air.max_bitrate(channel.name),
             "recording": recording(self._recordings, channel.name),

@@ -86,12 +86,13 @@ def findings(channel: ChannelValue) -> list[Finding]:
         return []
     stream = subject(channel, vitals)
     found = [finding for rule in _RULES.values() if (finding := rule(stream)) is not None]
-    told = [one for one in found if not any(_follows(one, cause) for cause in found)]
+    causes = [one for one in found if one.rule in _FOLLOW_FROM]
+    told = [one for one in found if not any(_follows(one, cause) for cause in causes)]
     return sorted(told, key=lambda finding: _WORST_FIRST[finding.severity])  # stable: the order of the table
 
 
 def _follows(one: Finding, cause: Finding) -> bool:
-    follows = one.rule in _FOLLOW_FROM.get(cause.rule, frozenset())
+    follows = one.rule in _FOLLOW_FROM[cause.rule]
     return follows and _WORST_FIRST[cause.severity] <= _WORST_FIRST[one.severity]
 
 
