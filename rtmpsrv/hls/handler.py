@@ -14,6 +14,7 @@ from gevent.event import Event
 from rtmpsrv.errors import AccessDenied, NoRoom, NotThere
 from rtmpsrv.hls.answers import INDEX, NOT_THERE, TOO_LONG, Answer, answer, opens, shown
 from rtmpsrv.hls.makers import Makers
+from rtmpsrv.hls.sending import Sending, Taker
 from rtmpsrv.hls.viewers import NAME, Viewers, Viewing, is_name, new_name
 from rtmpsrv.log import Logger
 from rtmpsrv.media.hls_playlist import MEDIA
@@ -61,6 +62,8 @@ class Request(Protocol):
     def query(self) -> Mapping[str, str]: ...
     @property
     def client(self) -> Asker: ...
+    @property
+    def peer(self) -> Taker: ...
 
 
 class Reply(Protocol):
@@ -102,6 +105,7 @@ class HlsHandler:
         self._is_on_air = is_on_air
         self._resume = resume
         self._delay = delay
+        self._sending = Sending()
         self.log = log
         self._looking: gevent.Greenlet[[], None] | None = None  # after viewers, while there are any
 
@@ -122,7 +126,9 @@ class HlsHandler:
         try:
             found = self._answer(viewing, name, query, reply)
             viewing.sent(len(found.body) if isinstance(found.body, bytes) else sum(map(len, found.body)))
-            _send(reply, found)
+            maker = None if name in PLAYLISTS else self.makers.find(viewing.name)
+            with self._sending.of(maker, name, request.peer):
+                _send(reply, found)
         finally:
             self.viewers.answered(asked, ip, query)
 
@@ -203,6 +209,7 @@ class HlsHandler:
             gevent.sleep(LOOK_AFTER_S)
             try:
                 self.viewers.see_to()
+                self._sending.see_to()
             except Exception:  # a bug of ours; the others have to be let go all the same
                 self.log.exception("HLS: letting a viewer go failed")
         self._looking = None

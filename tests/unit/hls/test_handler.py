@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import gevent
 import pytest
 from gevent.event import Event
+from gevent.queue import Queue
 
 from rtmpsrv import log
 from rtmpsrv.errors import AccessDenied, NoRoom, NotThere, PeerLost
@@ -19,6 +20,7 @@ from rtmpsrv.hls.answers import shown
 from rtmpsrv.hls.handler import MAX_QUERY_BYTES, SHORT_QUERY_BYTES, HlsHandler
 from rtmpsrv.hls.maker import Maker
 from rtmpsrv.hls.makers import Makers
+from rtmpsrv.hls.sending import TOO_SLOW
 from rtmpsrv.hls.viewers import Viewers, new_name
 from rtmpsrv.live.lock import shape_of
 from rtmpsrv.media.hls_numbers import Numbering
@@ -84,6 +86,7 @@ class House:
         self.viewing = Viewing()
         self.reply = Reply()
         self.refused: list[str] = []
+        self.dropped: Queue[str] = Queue()
         self.handler = HlsHandler(
             Makers(self.make), Viewers(), self.admit, lambda channel: self.on_air, log.get("HLS"),
             delay=self.delay,
@@ -103,6 +106,10 @@ class House:
         self.admitted += 1
         return self.viewing
 
+    def drop(self, reason: str) -> None:
+        """End a connection."""
+        self.dropped.put(reason)
+
     def delay(self, address: str) -> float:
         self.refused.append(address)
         return 0.5 * (len(self.refused) - 1)
@@ -111,7 +118,7 @@ class House:
         reply = self.reply = Reply()
         request = SimpleNamespace(
             route=SimpleNamespace(channel="a", rest=name), query=query, client=SimpleNamespace(ip=ip),
-            head=SimpleNamespace(query=urlencode(query)),
+            head=SimpleNamespace(query=urlencode(query)), peer=self,
         )  # fmt: skip
         self.handler(request, reply)
         return reply.answer[:2]
@@ -162,6 +169,20 @@ def test_who_guesses_nothing_is_told_at_once(house: House, kind: type[AccessDeni
     with pytest.raises(kind):
         house.get("index.m3u8", key="k")
     assert not house.refused
+
+
+def test_who_is_sent_what_is_kept_no_more_is_ended(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_AFTER_S", 0.001)
+    house.get("live.m3u8", s="0" * 16)
+    maker, reasons = house.stages[0].maker, []
+
+    def send(reply: Reply, *answer: object) -> None:
+        maker.drop("there is too much")
+        reasons.append(house.dropped.get(timeout=5))
+
+    monkeypatch.setattr(Reply, "send", send)
+    house.get("ab1-init1.m4s", s="0" * 16)
+    assert reasons == [TOO_SLOW]
 
 
 def test_index_gives_each_a_name(house: House) -> None:

@@ -105,6 +105,7 @@ def test_channel_on_the_air_is_served_and_viewers_can_be_sent_away() -> None:
             query=query,
             client=client,
             head=SimpleNamespace(query=""),
+            peer=host,
         )
         handler(request, reply)
         return reply
@@ -152,6 +153,7 @@ def test_viewers_and_what_is_made_for_them_go_on_in_another_process() -> None:
             query={"s": name},
             client=client,
             head=SimpleNamespace(query=""),
+            peer=host,
         )
         handler(request, Reply())
 
