@@ -60,9 +60,6 @@ class Host(Protocol):
     def resume_view(self, peer: Peer, key: str | None) -> Ends:
         """Let a peer watch on that did so in another process. Never blocks."""
 
-    def refusal_delay(self, address: str) -> float:
-        """Return for how many seconds to keep a refusal from a peer of that address. Never blocks."""
-
 
 class HlsPeer:
     """A `Peer` that ends when its viewer asks no more, or is sent away: then `leave` is called."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from rtmpsrv import log
 from rtmpsrv.hls.handler import HlsHandler
@@ -19,9 +19,16 @@ from rtmpsrv.media.mp4_source import Question
 from rtmpsrv.server.tally import Tally
 
 
+class Door(Host, Protocol):
+    """The same, who slows down those who guess."""
+
+    def refusal_delay(self, address: str) -> float:
+        """Return for how many seconds to keep a refusal from a peer of that address. Never blocks."""
+
+
 def hls_handler(
     registry: Registry[str],
-    host: Host,
+    host: Door,
     slots: Slots,
     numbers: Iterator[int],
     first_part: Callable[[Question], bytes],
