@@ -29,12 +29,12 @@ class OnAir:
 
     def publisher_of(self, channel: str) -> Client | None:
         """Return who publishes a channel."""
-        publication = self._publications.get(channel)
+        publication = self._here(channel)
         return publication.peer.client if publication is not None else None
 
     def grant_of(self, channel: str) -> Grant | None:
         """Return what the publisher of a channel was granted."""
-        publication = self._publications.get(channel)
+        publication = self._here(channel)
         return publication.grant if publication is not None else None
 
     def client_of(self, player: Player) -> Client | None:
@@ -47,3 +47,8 @@ class OnAir:
         publication = self._publications.get(channel)
         said = publication.max_bitrates if publication is not None else ()
         return min([limit for limit in (self._max_bitrate(channel), *said) if limit], default=None)
+
+    def _here(self, channel: str) -> RelayPublication | None:
+        """Leave out one that has gone to another process, whose players may still be served here."""
+        publication = self._publications.get(channel)
+        return publication if publication is not None and not publication.is_over else None

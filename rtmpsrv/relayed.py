@@ -45,6 +45,11 @@ class RelayPublication:
         self._unwatch = unwatch
         self._over = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, or goes on in another session or process."""
+        return self._over
+
     def append(self, batch: Iterable[tuple[int, int, int, bytes, int]]) -> None:
         """Relay what the publisher sent, but for what it had sent before its end. Never blocks."""
         if not self._over:  # else the channel is somebody else's by now

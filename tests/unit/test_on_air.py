@@ -4,7 +4,7 @@ import pytest
 
 from rtmpsrv.access.channel_rules import read_rules
 from rtmpsrv.access.doors import Doors
-from tests.unit.test_relay import House
+from tests.unit.test_relay import FakePeer, House
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,16 @@ def test_who_publishes_and_plays_is_known_while_it_does() -> None:
     publication.end("over")
     assert on_air.publisher_of("news") is None
     assert on_air.client_of(playback.feed) is None
+
+
+def test_a_publication_that_goes_on_elsewhere_is_here_no_more() -> None:
+    house = House()
+    on_air = house.relay.on_air
+    publication = house.publish()
+    assert on_air.grant_of("news") is publication.grant
+    frozen = publication.freeze()
+    assert publication.channel.live  # as for players that stay here
+    assert (on_air.grant_of("news"), on_air.publisher_of("news")) == (None, None)
+    successor = FakePeer()
+    house.relay.resume_publication(successor, frozen)
+    assert (on_air.grant_of("news"), on_air.publisher_of("news")) == (frozen, successor.client)
