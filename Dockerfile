@@ -16,7 +16,8 @@ ENV PATH="/opt/rtmpsrv/bin:$PATH"
 # Not root. Port 443 works all the same: Docker lets every user of a container bind any port
 # (net.ipv4.ip_unprivileged_port_start=0). Where that is not so, set the sysctl or choose another SSL_PORT.
 # By number: Kubernetes (runAsNonRoot) does not know names.
-RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin rtmpsrv
+RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin rtmpsrv \
+    && install -d -o 10001 -g 10001 /app/recordings
 USER 10001:10001
 WORKDIR /app
 

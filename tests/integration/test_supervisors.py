@@ -220,6 +220,7 @@ def test_the_units_hold_what_the_server_relies_on() -> None:
     assert service["ExecStart"].endswith("-m rtmpsrv")
     assert service["WorkingDirectory"] == "/etc/rtmpsrv", "where .env is, which a reload reads"
     assert "EnvironmentFile" not in service
+    assert service["StateDirectory"] == "rtmpsrv", "where recordings are, as docs/recording.md says"
     assert service["User"] == service["Group"] == "rtmpsrv", "whose group may read the certificate"
     assert unit("rtmpsrv.socket")["Socket"]["FileDescriptorName"] == "rtmp"
 
