@@ -13,7 +13,7 @@ from apilib.schemas import reference, schemas_of
 from rtmpsrv.web import shapes, v3
 from rtmpsrv.web.answers import MISSING_HEADER
 from tests.doubles.monitor_source import FakeSource
-from tests.doubles.monitor_values import id_of, recording, vitals
+from tests.doubles.monitor_values import file_of, id_of, recording, vitals
 from tests.doubles.verdicts import Opinions
 
 ABOUT = """\
@@ -94,7 +94,9 @@ def house() -> FakeSource:
         one.update({"number": number, "created_at": one["created_at"] + number})
         if one["form"] == "rtmp":
             one["app"] = "live"
-    return FakeSource(channels, connections, source.values_of_events)
+    small = FakeSource(channels, connections, source.values_of_events)
+    small.values_of_files = [file_of(EXAMPLE_CHANNEL, file=f"{EXAMPLE_CHANNEL}/2025-10-08_08-53-20Z.mp4")]
+    return small
 
 
 def _operation(operation: Operation) -> dict[str, Any]:
