@@ -1,6 +1,6 @@
 """A control server for rtmpsrv: says who may publish, on any number of servers. Needs the package websockets.
 
-STREAM_KEYS="news=secret1" CONTROL_SECRET=change-me PORT=8080 .venv/bin/python examples/control_server.py
+STREAM_KEYS="news=secret1" CONTROL_SECRET=change-me PORT=8000 .venv/bin/python examples/control_server.py
 
 To end a stream, type: kill CHANNEL
 """
@@ -85,7 +85,7 @@ def control(link: ServerConnection) -> None:
 
 
 if __name__ == "__main__":
-    with serve(control, "0.0.0.0", int(os.environ.get("PORT", "8080")), process_request=check) as server:
+    with serve(control, "0.0.0.0", int(os.environ.get("PORT", "8000")), process_request=check) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
             print(f"waiting for servers on :{server.socket.getsockname()[1]}", flush=True)

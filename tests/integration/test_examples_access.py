@@ -176,7 +176,7 @@ def test_the_commands_of_the_callback_page_work_as_they_stand(film: Path, tmp_pa
 
 
 def test_the_commands_of_the_control_page_work_as_they_stand(film: Path, tmp_path: Path) -> None:
-    tried = Page("control.md", CONTROL, "8080", film)
+    tried = Page("control.md", CONTROL, "8000", film)
     _install, first, second, third = tried.lines("Try it")
     (hls,) = tried.lines("An HLS encoder beside it")
     with tried.run(first, tmp_path) as asked, tried.run(second, tmp_path) as server:
