@@ -7,6 +7,7 @@ from .config import Config
 from .server.ports import Ports, place_of
 
 EVERYWHERE = ("0.0.0.0", "::")  # addresses that are all of this machine's
+OPEN = "open"  # PUBLISH_ACCESS that asks for nothing
 ALONE = ("127.0.0.1", "::1")  # that nobody else reaches
 
 
@@ -18,10 +19,12 @@ def where_to_publish(config: Config, ports: Ports, port: int) -> list[str]:
     anywhere, here = urls(config, address, port)
     path = PATHS[config.url_layout]
     secure = f", or to rtmps://HOST:{secure_port}/{path}" if config.tls_enabled else ""
+    access = config.publish_access
+    shown = f", with what PUBLISH_ACCESS={access} asks for" if access != OPEN else ""
     asked = ", if your backend accepts it" if config.control_use or config.callback_url else ""
     return [
-        f"Publish to {anywhere}{secure}, for example {here}{asked}",
-        f"Watch the same, for example with: ffplay {here}",
+        f"Publish to {anywhere}{secure}, for example {here}{shown}{asked}",
+        f"Watch the same, for example with: ffplay {here}{_token(config)}",
         "In OBS: Settings, Stream, Service Custom; Server {}, Stream Key {}".format(*here.rsplit("/", 1)),
     ]
 
@@ -32,7 +35,7 @@ def where_to_watch(config: Config, address: str, port: int) -> str:
     here = "127.0.0.1" if everywhere else address
     scheme = "https" if config.http_tls else "http"
     channel = "live" if config.url_layout == CHANNEL_KEY else "live/stream"
-    key = "?key=key" if config.url_layout == CHANNEL_KEY and config.play_access == "key" else ""
+    key = "?key=key" if config.url_layout == CHANNEL_KEY and config.play_access == "key" else _token(config)
     example = f"{scheme}://{_in_url(here)}:{port}/{channel}{key}"
     if everywhere:
         pattern = "CHANNEL" if config.url_layout == CHANNEL_KEY else "APP/NAME"
@@ -51,6 +54,10 @@ def urls(config: Config, address: str, port: int) -> tuple[str, str]:
     example = "live/key" if config.url_layout == CHANNEL_KEY else "live/stream"
     path = PATHS[config.url_layout]
     return f"rtmp://{_in_url(public)}:{port}/{path}", f"rtmp://{_in_url(here)}:{port}/{example}"
+
+
+def _token(config: Config) -> str:
+    return "?token=TOKEN" if config.play_access == "token" else ""
 
 
 def _in_url(host: str) -> str:

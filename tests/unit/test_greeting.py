@@ -40,6 +40,16 @@ def test_what_is_said_names_the_other_port_and_the_backend() -> None:
     ]
 
 
+def test_what_is_said_names_what_publishers_and_players_have_to_show() -> None:
+    config = Config(publish_access="login", play_access="token", url_layout="app-stream")
+    publish, play, _ = where_to_publish(config, NO_PORTS, 1935)
+    assert publish == (
+        "Publish to rtmp://HOST:1935/APP/NAME, for example rtmp://127.0.0.1:1935/live/stream, "
+        "with what PUBLISH_ACCESS=login asks for"
+    )
+    assert play.endswith("ffplay rtmp://127.0.0.1:1935/live/stream?token=TOKEN")
+
+
 @pytest.mark.parametrize(
     ("settings", "address", "expected"),
     [
@@ -56,6 +66,7 @@ def test_what_is_said_names_the_other_port_and_the_backend() -> None:
             ": http://live.example:8080/APP/NAME, here http://127.0.0.1:8080/live/stream",
         ),
         ({}, "192.0.2.7", ": http://192.0.2.7:8080/live?key=key"),
+        ({"play_access": "token"}, "192.0.2.7", ": http://192.0.2.7:8080/live?token=TOKEN"),
     ],
 )
 def test_the_page_to_watch_is_that_of_the_example_and_who_reaches_it_is_said(
