@@ -80,7 +80,7 @@ class Reading:
     """Made by `Channel.subscribe`. One greenlet reads; the channel tells it what happens."""
 
     __slots__ = (
-        "_beside", "_channel", "_clock", "_divided_at", "_items", "_lag_bytes", "_lag_s", "_metadata",
+        "_beside", "_channel", "_clock", "_items", "_lag_bytes", "_lag_s", "_metadata",
         "_output", "_place", "_rest_lock", "_rest_spliced_at", "_spliced_at", "is_closed", "lock", "notify",
         "position",
     )  # fmt: skip
@@ -107,7 +107,6 @@ class Reading:
         self._rest_spliced_at: int | None = None  # the last one there is, of a publication that is over
         self._rest_lock: bytes | None = NOBODYS  # and of its last publisher
         self._metadata: tuple[bytes, ...] = ()  # and what was its last
-        self._divided_at = -1
 
     # --- whoever reads ----------------------------------------------------------------------------
 
@@ -130,8 +129,6 @@ class Reading:
                 self.lock = lock_of(self._channel.contents.key) if is_newest else self._rest_lock
                 return Spliced(self.headers)
             limit = min(limit, spliced_at)
-        if self.position < self._divided_at:
-            limit = min(limit, self._divided_at)
         if self.position < limit:
             return self._batch(output, limit, most)
         if not log.closed:
@@ -141,10 +138,6 @@ class Reading:
         if following is not None:
             self.begin(following)
         return Over(output.publication)
-
-    def divide_at(self, position: int) -> None:
-        """Let no batch have messages from before and from behind a position of this publication."""
-        self._divided_at = position
 
     def allow(self, lag_bytes: int, lag_s: float) -> None:
         """Set how far behind it may be."""
@@ -185,7 +178,7 @@ class Reading:
         self._place = NOWHERE
         log, contents = output.log, self._channel.contents
         self._output = output
-        self._divided_at, self._rest_spliced_at, self._metadata = -1, None, ()
+        self._rest_spliced_at, self._metadata = None, ()
         self._rest_lock = NOBODYS
         self.lock = lock_of(contents.key) if output is self._channel.output else NOBODYS
         output.flush()

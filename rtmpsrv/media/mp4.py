@@ -67,10 +67,6 @@ def random_access(number: int, places: Sequence[tuple[int, int]]) -> bytes:
     return box(b"mfra", table, box(b"mfro", struct.pack(">II", 0, 8 + len(table) + 16)))
 
 
-# What may stand before a fragment that is served by itself.
-SEGMENT_TYPE: Final = box(b"styp", b"msdh", bytes(4), b"msdhmsix")
-
-
 def _head(sequence: int, runs: Sequence[Run], offsets: Sequence[int]) -> bytes:
     tracks: list[bytes] = []
     for run, offset in zip(runs, offsets, strict=True):

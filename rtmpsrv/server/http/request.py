@@ -43,12 +43,6 @@ class Request:
     def client(self) -> Client:
         return self.peer.client
 
-    @property
-    def origin_url(self) -> str:
-        """Return the beginning of this server's URLs as the viewer wrote it, for links; "" for none."""
-        host = self.head.headers.get("host", "")
-        return f"http{'s' if self.client.secure else ''}://{host}" if host else ""
-
     def admit(self) -> Viewing:
         """Ask whether the viewer may watch; what it gets ends with the handler. Blocks.
 

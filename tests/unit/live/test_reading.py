@@ -335,20 +335,6 @@ def test_splice_is_told_also_when_the_publication_is_over() -> None:
     assert reader.reading.metadata == ()
 
 
-def test_no_batch_crosses_a_place_where_it_is_divided() -> None:
-    stage = Stage(merge_messages=100)
-    stage.publish(*HEADERS, key("0"))
-    reader = Reader(stage)
-    reader.items()
-    stage.batch([inter("1"), inter("2")])
-    stage.output().flush()
-    reader.reading.divide_at(stage.output().log.end)
-    stage.batch([inter("3"), inter("4")])
-    stage.output().flush()
-    batches = [item for item in reader.items() if isinstance(item, Batch)]
-    assert [len(batch.messages) for batch in batches] == [2, 2]
-
-
 class Visitor:
     """A guest that counts publications."""
 

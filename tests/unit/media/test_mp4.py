@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import struct
 
-from rtmpsrv.media.mp4 import MAX_DURATION, SEGMENT_TYPE, Part, Run, box, fragment, random_access
+from rtmpsrv.media.mp4 import MAX_DURATION, Part, Run, box, fragment, random_access
 
 
 def boxes(data: bytes) -> dict[str, list[bytes]]:
@@ -56,7 +56,3 @@ def test_the_index_at_the_end_tells_its_own_size() -> None:
     assert struct.unpack(">II", inside["mfro"][0]) == (0, len(data))
     assert struct.unpack_from(">IIII", inside["tfra"][0]) == (1 << 24, 1, 0, 2)
     assert struct.unpack_from(">QQBBB", inside["tfra"][0], 16 + 19) == (2000, 1 << 33, 1, 1, 1)
-
-
-def test_the_type_of_a_segment_is_one_box() -> None:
-    assert list(boxes(SEGMENT_TYPE)) == ["styp"]
