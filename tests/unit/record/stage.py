@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gevent
 
@@ -16,6 +16,7 @@ from rtmpsrv.record.flv_file import FlvFile
 from rtmpsrv.record.index import DONE, Entry, read
 from rtmpsrv.record.job import Job, Means, Plan
 from rtmpsrv.record.recorder import Recorder
+from rtmpsrv.record.recovery import Scan
 from rtmpsrv.record.take import Form
 from rtmpsrv.record.threads import Threads
 from tests.unit.live.stage import Stage
@@ -24,6 +25,8 @@ PLAN = Plan("flv", "%path/%id", 0, 0)
 FORMS = {"flv": Form(FlvFile, FlvFile.resumed)}
 GRANT = Grant("channel", "secret", "127.0.0.1", "s1", 1)
 PATIENCE_S = 20.0
+
+AnyScan = TypeVar("AnyScan", bound=Scan)
 
 
 def eventually(condition: Callable[[], object]) -> None:
@@ -78,3 +81,13 @@ class RecordedStage(Stage):
 
     def reasons(self) -> Iterator[str]:
         return (entry.reason for entry in self.noted() if entry.state == DONE)
+
+
+def scanned(scan: AnyScan, data: bytes) -> AnyScan:
+    """Read a file that was left unfinished, as far as it is whole."""
+    while True:
+        head = data[scan.size : scan.size + scan.head_bytes]
+        size = scan.read(head)
+        if not size or scan.size + size > len(data):
+            return scan
+        scan.taken(head, data[scan.size + len(head) : scan.size + size], size)

@@ -8,6 +8,7 @@ from rtmpsrv.media.flv import Tag, TagReader
 from rtmpsrv.protocol import amf0
 from rtmpsrv.protocol.amf_values import EcmaArray
 from rtmpsrv.record.flv_file import HEADER_SIZE, FlvFile, Scan
+from tests.unit.record.stage import scanned
 
 VIDEO, AUDIO = (9, bytes.fromhex("17000000000142c00affe10000")), (8, bytes.fromhex("af001210"))
 META = amf0.encode("onMetaData", EcmaArray({"width": 640.0, "duration": 0.5, "encoder": "x"}))
@@ -70,16 +71,6 @@ def test_file_goes_on_while_none_of_its_headers_is_replaced() -> None:
     assert not file.goes_on(((9, b"other"), AUDIO))
 
 
-def scanned(data: bytes) -> Scan:
-    scan = Scan()
-    while True:
-        head = data[scan.size : scan.size + scan.head_bytes]
-        size = scan.read(head)
-        if not size or scan.size + size > len(data):
-            return scan
-        scan.taken(head, data[scan.size + len(head) : scan.size + size], size)
-
-
 def test_scan_stops_behind_the_last_whole_tag_wherever_a_file_was_cut() -> None:
     data = written()
     ends, at = [], HEADER_SIZE
@@ -87,15 +78,15 @@ def test_scan_stops_behind_the_last_whole_tag_wherever_a_file_was_cut() -> None:
         ends.append(at)
         at += 15 + len(tag.payload)
     for cut in range(HEADER_SIZE, len(data)):
-        assert scanned(data[:cut]).size == max(end for end in ends if end <= cut)
+        assert scanned(Scan(), data[:cut]).size == max(end for end in ends if end <= cut)
     for end in ends:
-        assert scanned(data[:end] + bytes(100)).size == end
-    assert scanned(data[:5]).size == scanned(b"MP4" + data).size == 0
+        assert scanned(Scan(), data[:end] + bytes(100)).size == end
+    assert scanned(Scan(), data[:5]).size == scanned(Scan(), b"MP4" + data).size == 0
 
 
 def test_scan_finds_what_belongs_at_the_beginning() -> None:
     data = written()
-    scan = scanned(data)
+    scan = scanned(Scan(), data)
     assert scan.holds_media
     assert scan.end_ms == 1500
     file = FlvFile((VIDEO, AUDIO))
@@ -106,5 +97,5 @@ def test_scan_finds_what_belongs_at_the_beginning() -> None:
 
 def test_file_with_headers_only_holds_no_media() -> None:
     file = FlvFile((VIDEO, AUDIO))
-    assert not scanned(file.begin((VIDEO, AUDIO), (META,))).holds_media
-    assert not scanned(b"").holds_media
+    assert not scanned(Scan(), file.begin((VIDEO, AUDIO), (META,))).holds_media
+    assert not scanned(Scan(), b"").holds_media

@@ -15,6 +15,7 @@ from rtmpsrv.record import mp4_file
 from rtmpsrv.record.first_part import AGAIN_S
 from rtmpsrv.record.mp4_file import FRAGMENT_BYTES, Mp4File, Scan
 from tests.unit.live.stage import AAC, AVC, AVC_2, HEADERS, inter, key, tone
+from tests.unit.record.stage import scanned
 
 FORCE = ((8, AAC[3]), (9, AVC[3]))
 INIT = mp4.box(b"ftyp", b"isom") + mp4.box(b"moov", mp4.box(b"mvhd", bytes(100)))
@@ -191,16 +192,6 @@ def test_what_cannot_be_mp4_is_refused() -> None:
         file.end()
 
 
-def scanned(data: bytes) -> Scan:
-    scan = Scan()
-    while True:
-        head = data[scan.size : scan.size + scan.head_bytes]
-        size = scan.read(head)
-        if not size or scan.size + size > len(data):
-            return scan
-        scan.taken(head, data[scan.size + len(head) : scan.size + size], size)
-
-
 def test_scan_stops_behind_the_last_whole_fragment() -> None:
     _, data = written(Maker())
     ends = [len(INIT)]
@@ -211,21 +202,21 @@ def test_scan_stops_behind_the_last_whole_fragment() -> None:
             ends.append(at)
     for end, following in zip(ends, [*ends[1:], len(data) + 1], strict=True):
         for cut in {end, (end + following) // 2, following - 1}:
-            assert scanned(data[:cut]).whole == end
-    assert scanned(data + bytes(100)).whole == ends[-1]
-    scan = scanned(data)
+            assert scanned(Scan(), data[:cut]).whole == end
+    assert scanned(Scan(), data + bytes(100)).whole == ends[-1]
+    scan = scanned(Scan(), data)
     assert scan.holds_media
     assert scan.end_ms == 2000
     assert int.from_bytes(scan.patches()[0][1][44:48], "big") == 2000
-    assert not scanned(INIT).holds_media
-    assert scanned(b"FLV" + data).whole == scanned(data[len(INIT) :]).whole == 0
+    assert not scanned(Scan(), INIT).holds_media
+    assert scanned(Scan(), b"FLV" + data).whole == scanned(Scan(), data[len(INIT) :]).whole == 0
 
 
 def test_scan_of_hostile_boxes_ends() -> None:
     moof = mp4.box(b"moof", mp4.box(b"traf", mp4.box(b"trun", b"\xff" * 20)), mp4.box(b"odd"), bytes(8))
-    scan = scanned(INIT + moof + mp4.box(b"mdat"))
+    scan = scanned(Scan(), INIT + moof + mp4.box(b"mdat"))
     assert scan.whole == len(INIT) + len(moof) + 8
-    assert scanned(mp4.box(b"ftyp") + mp4.box(b"moov", b"\0" * 9)).patches() == []
+    assert scanned(Scan(), mp4.box(b"ftyp") + mp4.box(b"moov", b"\0" * 9)).patches() == []
 
 
 def tracks_file(maker: Maker) -> Mp4File:
@@ -334,7 +325,7 @@ def test_frames_of_one_moment_are_not_kept_until_time_goes_on() -> None:
         assert file.held <= FRAGMENT_BYTES + size
     data += file.end()
     assert len(data) > 39 * size
-    assert scanned(data).end_ms == 41
+    assert scanned(Scan(), data).end_ms == 41
 
 
 def test_newest_frame_is_kept_however_large() -> None:

@@ -26,6 +26,7 @@ from rtmpsrv.server.session import Session
 from rtmpsrv.server.session_state import SessionSettings, SessionState, begin
 from rtmpsrv.server.transport import PlainTransport
 from rtmpsrv.server.turns import Turns
+from tests.unit.server.far_end import FarEnd
 
 PATIENCE_S = 5.0  # for what happens at once
 CHUNK_SIZE = 4096
@@ -228,7 +229,7 @@ def make_parts(budget: FakeBudget | None = None, **settings: Any) -> ServerParts
     )
 
 
-class Stage:
+class Stage(FarEnd):
     """One session that runs, and the other end of its socket."""
 
     def __init__(
@@ -298,20 +299,6 @@ class Stage:
         self.send(messages.user_control(messages.PING_REQUEST, value))
 
     # --- what it hears ----------------------------------------------------------------------------
-
-    def read(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            piece = self.peer.recv(count - len(data))
-            assert piece, f"closed {count - len(data)} bytes too early"
-            data += piece
-        return data
-
-    def read_to_end(self) -> bytes:
-        data = b""
-        while piece := self.peer.recv(65536):
-            data += piece
-        return data
 
     def next_message(self) -> MediaMessage | None:
         """Read on until a message has come; None at the end."""

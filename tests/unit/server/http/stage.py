@@ -24,8 +24,16 @@ from rtmpsrv.server.outlet import Outlet
 from rtmpsrv.server.parts import ServerParts
 from rtmpsrv.server.tally import Tally
 from rtmpsrv.server.transport import PlainTransport
+from tests.unit.server.far_end import FarEnd
 from tests.unit.server.http.test_frames import KEY, said
-from tests.unit.server.stage import PATIENCE_S, FakeHost, FakePlayback, FakeSlots, eventually, make_parts
+from tests.unit.server.stage import (
+    PATIENCE_S,
+    FakeHost,
+    FakePlayback,
+    FakeSlots,
+    eventually,
+    make_parts,
+)
 
 BYE = said(CLOSE, (1000).to_bytes(2))
 
@@ -110,7 +118,7 @@ class Told(Tally):
         self.answers.append((kind, status))
 
 
-class HttpStage:
+class HttpStage(FarEnd):
     """One session that runs, and the other end of its socket."""
 
     def __init__(self, *, rule: str = "", buffer: int = 0, has_paths: bool = False, **settings: Any) -> None:
@@ -176,20 +184,6 @@ class HttpStage:
         )  # fmt: skip
 
     # --- what it hears ------------------------------------------------------------------------------
-
-    def read(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            piece = self.peer.recv(count - len(data))
-            assert piece, f"closed {count - len(data)} bytes too early"
-            data += piece
-        return data
-
-    def read_to_end(self) -> bytes:
-        data = b""
-        while piece := self.peer.recv(65536):
-            data += piece
-        return data
 
     def head(self) -> tuple[int, dict[str, str]]:
         """Read the head of an answer."""
