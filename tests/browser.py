@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from selenium import webdriver
@@ -94,6 +95,18 @@ class Browser:
     def __exit__(self, kind: object, *_: object) -> None:
         errors = self.errors() if kind is None else []
         self.driver.quit()
+        assert errors == []
+
+    @contextmanager
+    def for_a_test(self) -> Iterator[None]:
+        """Be wide and light in the beginning; fail at the end if the console has an error."""
+        self.resize(WIDE)
+        self.scheme(dark=False)
+        self.expected = []
+        yield
+        errors = self.errors()
+        self.driver.get("about:blank")
+        self.errors()
         assert errors == []
 
     def errors(self) -> list[str]:

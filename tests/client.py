@@ -336,6 +336,12 @@ class Stage:
     def player(self, app: str, key: str = "k") -> Client:
         return self.client().play(app, key)
 
+    def pair(self, app: str, key: str = "k") -> tuple[Client, Client]:
+        """Return a publisher and a player that has got all there is so far."""
+        publisher, player = self.publisher(app, key), self.player(app, key)
+        self.passed(publisher, player)
+        return publisher, player
+
     def passed(self, publisher: Client, player: Client) -> list[Message]:
         """Return all that the player is sent up to a mark that the publisher sends now."""
         self._marks += 1

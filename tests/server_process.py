@@ -175,6 +175,18 @@ class ServerProcess:
         assert found is not None
         return int(found[1])
 
+    def media_process(self) -> int | None:
+        """Return the id of its process with FFmpeg's libraries, if there is one now."""
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (process / "cmdline").read_bytes().split(b"\0")
+                parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, IndexError):
+                continue
+            if b"rtmpsrv.av" in words and parent == self.process.pid:
+                return int(process.name)
+        return None
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal; return the exit code. Blocks up to 15 s."""
         self.process.send_signal(number)

@@ -220,24 +220,12 @@ class Stage:
             except (Closed, ConnectionError):
                 return
 
-    def helper(self) -> int | None:
-        """The process of FFmpeg's libraries."""
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (process / "cmdline").read_bytes().split(b"\0")
-                parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
-            except (OSError, IndexError):
-                continue
-            if b"rtmpsrv.av" in words and parent == self.server.process.pid:
-                return int(process.name)
-        return None
-
     def kill_and_stop(self) -> None:
         """Kill the process of FFmpeg's libraries, and another time stop it: it is back for who asks then."""
         for number in (signal.SIGKILL, signal.SIGSTOP):
             channel = f"after{number}"
             assert self.web.get("/good.jpg?key=k")[0] == 200
-            helper = self.helper()
+            helper = self.server.media_process()
             assert helper is not None
             os.kill(helper, number)
             viewer = ByMp4(self.web, channel, "k")
@@ -247,7 +235,7 @@ class Stage:
                     client.message(kind, payload, time, 1, _CSIDS[kind])
                 viewer.wait_begun()
             assert viewer.seen()
-            assert self.helper() not in (None, helper)
+            assert self.server.media_process() not in (None, helper)
 
     def watch(self, channel: str) -> list[Raw]:
         """Ask for a channel in each way that FFmpeg's libraries have to do with, but stills."""

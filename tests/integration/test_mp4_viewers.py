@@ -49,18 +49,6 @@ class Published:
             connection.close()
         self.connections.clear()
 
-    def helper(self) -> int | None:
-        """The process of FFmpeg's libraries."""
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (process / "cmdline").read_bytes().split(b"\0")
-                parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
-            except (OSError, IndexError):
-                continue
-            if b"rtmpsrv.av" in words and parent == self.server.process.pid:
-                return int(process.name)
-        return None
-
 
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
@@ -113,7 +101,7 @@ def test_a_still_survives_the_death_of_what_makes_it(published: Published) -> No
     publisher = published.publish()
     stream = published.get("/channel.mp4?key=key")
     stream.read(1000)
-    helper = published.helper()
+    helper = published.server.media_process()
     assert helper is not None
     os.kill(helper, signal.SIGKILL)
 
@@ -121,7 +109,7 @@ def test_a_still_survives_the_death_of_what_makes_it(published: Published) -> No
 
     assert (still.status, still.getheader("Content-Type")) == (200, "image/jpeg")
     assert still.read().startswith(b"\xff\xd8\xff")
-    assert published.helper() not in (None, helper)
+    assert published.server.media_process() not in (None, helper)
     assert stream.read(1000)
     published.leave()
     publisher.wait(PATIENCE_S)

@@ -32,14 +32,8 @@ def window() -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(window: Browser) -> Iterator[Browser]:
-    window.resize(WIDE)
-    window.scheme(dark=False)
-    window.expected = []
-    yield window
-    errors = window.errors()
-    window.driver.get("about:blank")
-    window.errors()
-    assert errors == []
+    with window.for_a_test():
+        yield window
 
 
 @pytest.fixture
