@@ -13,21 +13,19 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import threading
-import time
 from contextlib import ExitStack
 
 from own_python import use_venv
 
 use_venv()
 
-from tests.client import Stage, interframe, keyframe, stage
+from measured_channel import Channel, percentile_ms
+
+from tests.client import stage
 from tests.doubles.callback_server import Answer, CallbackServer, accept
 from tests.server_process import ServerProcess
 
 SECRET = "measured"
-BETWEEN_S = 0.005
-PAYLOAD = bytes(2000)
 
 
 def backend() -> None:
@@ -36,38 +34,6 @@ def backend() -> None:
         server.answer = lambda got: Answer(hang=True) if "hung" in got.claims["channel"] else accept(got)
         print(server.port, flush=True)
         sys.stdin.read()
-
-
-class Channel:
-    """A publisher and a player of one server."""
-
-    def __init__(self, on: Stage) -> None:
-        self._publisher, self._player = on.publisher("free"), on.player("free")
-        on.passed(self._publisher, self._player)
-
-    def delays_s(self, count: int) -> list[float]:
-        """Send so many messages; return how long each took."""
-        arrived: list[float] = []
-
-        def play() -> None:
-            while len(arrived) < count:
-                if self._player.read(30).type_id == 9:
-                    arrived.append(time.perf_counter())
-
-        player = threading.Thread(target=play)
-        player.start()
-        sent = []
-        for number in range(count):
-            coded = (interframe if number % 50 else keyframe)(PAYLOAD)
-            sent.append(time.perf_counter())
-            self._publisher.video(number, coded)
-            time.sleep(BETWEEN_S)
-        player.join()
-        return [after - before for before, after in zip(sent, arrived, strict=True)]
-
-
-def percentile_ms(delays: list[float], part: float) -> float:
-    return sorted(delays)[min(int(len(delays) * part), len(delays) - 1)] * 1000
 
 
 def main() -> int:

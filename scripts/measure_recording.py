@@ -20,7 +20,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,12 +28,12 @@ from own_python import use_venv
 
 use_venv()
 
-from tests.client import Stage, interframe, keyframe, stage
+from measured_channel import Channel, percentile_ms
+
+from tests.client import stage
 from tests.media_files import current_ffmpeg
 from tests.server_process import PROJECT, ServerProcess
 
-BETWEEN_S = 0.005
-PAYLOAD = bytes(2000)
 BAR = 1.2  # of the p99 without recordings
 CONTROLS = ("nothing recorded", "nothing again")  # what differs between these is noise
 PUBLISH = "-v error -nostdin -re -stream_loop -1 -i {file} -c copy -f flv rtmp://127.0.0.1:{port}/c{number}/k"
@@ -59,40 +58,6 @@ DISKS = {
     "hanging": "sleep(60)",
     "full": f"raise OSError({errno.ENOSPC}, 'No space left on device')",
 }
-
-
-class Channel:
-    """A publisher and a player of one server."""
-
-    def __init__(self, on: Stage) -> None:
-        self._publisher, self._player = on.publisher("one"), on.player("one")
-        on.passed(self._publisher, self._player)
-        self._sent = 0
-
-    def delays_s(self, count: int) -> list[float]:
-        """Send so many messages; return how long each took."""
-        arrived: list[float] = []
-
-        def play() -> None:
-            while len(arrived) < count:
-                if self._player.read(30).type_id == 9:
-                    arrived.append(time.perf_counter())
-
-        player = threading.Thread(target=play)
-        player.start()
-        sent = []
-        for _ in range(count):
-            coded = (interframe if self._sent % 50 else keyframe)(PAYLOAD)
-            sent.append(time.perf_counter())
-            self._publisher.video(5 * self._sent, coded)
-            self._sent += 1
-            time.sleep(BETWEEN_S)
-        player.join()
-        return [after - before for before, after in zip(sent, arrived, strict=True)]
-
-
-def percentile_ms(delays: list[float], part: float) -> float:
-    return sorted(delays)[min(int(len(delays) * part), len(delays) - 1)] * 1000
 
 
 def middle_ms(rounds: list[list[float]]) -> float:

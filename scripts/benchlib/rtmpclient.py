@@ -92,7 +92,7 @@ class Client:
         if target.tls:
             # a second descriptor of the same connection, for reading it away below TLS
             self.raw = self.raw.dup()
-            self.sock = _tls_context().wrap_socket(self.sock, server_hostname="localhost")
+            self.sock = tls_context().wrap_socket(self.sock, server_hostname="localhost")
         settings = ClientSettings(answer_s=WAIT_S, chunk_size=128, every_message=True, courteous=False)
         url = f"rtmp{'s' if target.tls else ''}://{target.host}:{target.port}"
         self.rtmp = RtmpClient(self.sock, settings, url)
@@ -175,8 +175,9 @@ class Client:
             raise ClientError(f"{self.app}: {exc}") from exc
 
 
-def _tls_context() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
+    """Return what trusts any certificate: that of the server is self-signed, made for the run."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # the certificate is self-signed, made for the run
+    context.verify_mode = ssl.CERT_NONE
     return context

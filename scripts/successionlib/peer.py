@@ -19,6 +19,7 @@ from benchlib.rtmpclient import (
     ClientError,
     Target,
     pack_message,
+    tls_context,
 )
 
 from rtmpsrv.client import Client, ClientSettings
@@ -63,7 +64,7 @@ class Peer:
             sock.connect((target.host, target.port))
             self.port: int = sock.getsockname()[1]
             if target.tls:
-                sock = _tls_context().wrap_socket(sock, server_hostname="localhost")
+                sock = tls_context().wrap_socket(sock, server_hostname="localhost")
             url = f"rtmp{'s' if target.tls else ''}://{target.host}:{target.port}"
             self._rtmp = Client(sock, SETTINGS, url)
             self._rtmp.connection.send(ClientHello())
@@ -196,10 +197,3 @@ class Peer:
             yield
         except (OSError, ProtocolError, RequestRefused) as exc:
             raise ClientError(f"{self.part.kind} of {self._app}: {exc}") from exc
-
-
-def _tls_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # the certificate is self-signed, made for the run
-    return context
