@@ -33,7 +33,6 @@ SCRAPE_S = 1
 READY_S = 30.0
 SCRAPES_S = 20.0  # for rates over some scrapes, and for two keyframes
 ASK_S = 10.0
-STOP_S = 10.0
 # The comparison at an alert's end: what stands before it is what the alert looks at.
 COMPARISON = re.compile(r"\s*(==|>|<)\s*[0-9.]+(\s*\*\s*[0-9]+)?\s*$")
 ENDS_SOON = "RtmpsrvCertificateEnds"  # that of a test does
@@ -122,6 +121,7 @@ def server_and_streams(directory: Path, backend: CallbackServer) -> Iterator[int
     from tests.doubles.callback_server import Answer, accept
     from tests.doubles.certificates import make
     from tests.doubles.secrets import JWT_SECRET
+    from tests.programs import running
     from tests.server_process import ServerProcess, free_port
 
     def fail(_request: object) -> Answer:
@@ -144,15 +144,15 @@ def server_and_streams(directory: Path, backend: CallbackServer) -> Iterator[int
         server = stack.enter_context(ServerProcess(**settings))
         encode = ("ffmpeg", "-v", "error", *STREAM.split(), *CODING.split())
         backend.answer = fail
-        with process(*encode, f"rtmp://{HOST}:{server.port}/unlucky/key"):
+        with running(*encode, f"rtmp://{HOST}:{server.port}/unlucky/key"):
             server.wait_for_line("channel=unlucky status=500", timeout_s=READY_S)
         backend.answer = accept
         url = f"rtmp://{HOST}:{server.port}/checked/key"
-        stack.enter_context(process(*encode, url))
+        stack.enter_context(running(*encode, url))
         server.wait_for_line("publish accepted channel=checked", timeout_s=READY_S)
         by_http = f"http://{HOST}:{http_port}/checked.flv?key=key"
         for source in (url, by_http):
-            stack.enter_context(process("ffmpeg", "-v", "error", "-i", source, "-f", "null", "-"))
+            stack.enter_context(running("ffmpeg", "-v", "error", "-i", source, "-f", "null", "-"))
         yield api_port
 
 
@@ -160,6 +160,7 @@ def server_and_streams(directory: Path, backend: CallbackServer) -> Iterator[int
 def prometheus(directory: Path, api_port: int) -> Iterator[Ask]:
     """Run Prometheus with the example's configuration, but for port and pace; how to ask it."""
     from tests.monitoring_files import CONFIG, PROMETHEUS
+    from tests.programs import running
     from tests.server_process import free_port
 
     text = PROMETHEUS.read_text()
@@ -192,26 +193,9 @@ def prometheus(directory: Path, api_port: int) -> Iterator[Ask]:
             return bool(ask("rules", {})["groups"])
         return False
 
-    with process(*command):
+    with running(*command):
         wait_until(is_ready, "Prometheus")
         yield ask
-
-
-@contextlib.contextmanager
-def process(*command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program until the end of the block."""
-    running = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield running
-    finally:
-        running.terminate()
-        try:
-            running.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            running.kill()
-            running.wait(STOP_S)
 
 
 def run(*command: str, given: str) -> subprocess.CompletedProcess[str]:

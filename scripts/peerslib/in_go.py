@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
 from imagelib.report import Report
 
+from tests.programs import ended_with
 from tests.server_process import ServerProcess, free_port
 
 from . import seen
@@ -40,7 +39,7 @@ def try_go(server: ServerProcess, directory: Path, report: Report) -> None:
         report.note("MediaMTX, its library and go2rtc are left out: no Go toolchain here")
         return
     url = f"rtmp://127.0.0.1:{server.port}/film/key"
-    with _running(seen.film(url)):
+    with ended_with(seen.film(url)):
         server.wait_for_line("publish accepted channel=film", timeout_s=START_S)
         _try_library(server, url, directory, report)
         for name in SERVERS:
@@ -57,7 +56,7 @@ def _try_library(server: ServerProcess, url: str, directory: Path, report: Repor
     again = url.replace("film", "again")
     # Its URLs are rtmp://HOST/APP#KEY; whatever stands before "#" is the application.
     given = [one.replace("/key", "#key") for one in (url, again)]
-    with _running(subprocess.Popen([str(directory / "republish"), *given], stderr=subprocess.DEVNULL)):
+    with ended_with(subprocess.Popen([str(directory / "republish"), *given], stderr=subprocess.DEVNULL)):
         found = _played(again)
     report.check(
         seen.is_whole(found, FPS), f"MediaMTX's library plays and publishes: {found} in {seen.LOOK_S} s"
@@ -75,7 +74,7 @@ def _try_server(name: str, url: str, directory: Path, report: Report) -> None:
     source = url.replace("/key", "#key") if name == "mediamtx" else url  # as its library has them
     settings.write_text(form.format(rtsp=rtsp, url=source))
     option = ["-config"] if name == "go2rtc" else []
-    with _running(subprocess.Popen([program, *option, str(settings)], stdout=subprocess.DEVNULL)):
+    with ended_with(subprocess.Popen([program, *option, str(settings)], stdout=subprocess.DEVNULL)):
         found = _played(f"rtsp://127.0.0.1:{rtsp}/pulled")
     report.check(seen.is_whole(found, FPS), f"{name} plays: {found} in {seen.LOOK_S} s")
 
@@ -103,16 +102,3 @@ def _go(arguments: list[str], directory: Path) -> str:
         check=False,
     )
     return done.stderr.strip().splitlines()[-1].strip() if done.returncode else ""
-
-
-@contextmanager
-def _running(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(START_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import subprocess
 import urllib.request
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
@@ -17,12 +16,12 @@ import pytest
 from tests import stat_readers
 from tests.doubles.secrets import KEY
 from tests.media_files import system_tool
+from tests.programs import running
 from tests.server_process import ServerProcess, free_port
 from tests.worker_crew import WorkerCrew
 
 MODULE = "/usr/lib/nginx/modules/ngx_rtmp_module.so"
 WAIT_S = 30.0
-STOP_S = 10.0
 INPUT = "-re -f lavfi -i testsrc2=size=320x180:rate=25 -f lavfi -i sine=sample_rate=44100"
 CODING = "-c:v libx264 -preset veryfast -profile:v high -g 25 -pix_fmt yuv420p -c:a aac -ac 2 -f flv"
 # What has to be the same for the same stream; the rest are clocks, ports, versions and counters.
@@ -35,22 +34,6 @@ SAME = (
 )
 
 Asked = Callable[[str], str]
-
-
-@contextmanager
-def running(*command: str) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(STOP_S)
 
 
 @contextmanager

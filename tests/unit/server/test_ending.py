@@ -16,9 +16,9 @@ from rtmpsrv.server.host import Client
 from rtmpsrv.server.session_state import SessionSettings
 from rtmpsrv.server.transport import PlainTransport
 from rtmpsrv.server.turns import Account, Turns
-from rtmpsrv.server.waiting import ReadWait
+from tests.unit.server.test_waiting import Line
 
-PATIENCE_S = 10.0  # for what happens at once
+PATIENCE_S = 20.0  # for what happens at once, on a busy machine
 
 
 class CountingTurns(Turns):
@@ -32,38 +32,31 @@ class CountingTurns(Turns):
         super().rest(0.0)
 
 
-class Line:
-    """One end of a pair of sockets, as a reader that is at its end has it; the test writes the other."""
+class LastLine(Line):
+    """A reader at its end; the test writes the other end."""
 
     def __init__(self) -> None:
-        self.mine, self.peer = gsocket.socketpair()
-        self.transport = PlainTransport(self.mine)
-        self.wait = ReadWait(self.mine.fileno())
+        super().__init__()
         self.turns = CountingTurns()
         self.account = Account(counted_at=monotonic())
-        self.read = self.transport.read
+        self.read = PlainTransport(self.mine).read
 
-    def throw_away(self, seconds: float = PATIENCE_S) -> float:
+    def throw_away(self, seconds: float = 2 * PATIENCE_S) -> float:
         """Do so for as long, and return until when that was to be."""
         until = monotonic() + seconds
-        with gevent.Timeout(PATIENCE_S / 2):
+        with gevent.Timeout(PATIENCE_S):
             throw_away(self.read, self.wait, self.turns.share(self.account), until)
         return until
 
-    def close(self) -> None:
-        self.wait.close()
-        self.transport.close()
-        self.peer.close()
-
 
 @pytest.fixture
-def line() -> Iterator[Line]:
-    line = Line()
-    yield line
-    line.close()
+def line() -> Iterator[LastLine]:
+    made = LastLine()
+    yield made
+    made.close()
 
 
-def test_what_comes_is_forgotten_up_to_the_end_of_the_peer(line: Line) -> None:
+def test_what_comes_is_forgotten_up_to_the_end_of_the_peer(line: LastLine) -> None:
     waiter = gevent.spawn(line.throw_away)
     line.peer.send(bytes(1000))
     gevent.sleep(0.001)
@@ -74,12 +67,12 @@ def test_what_comes_is_forgotten_up_to_the_end_of_the_peer(line: Line) -> None:
     assert line.read(1) == b""
 
 
-def test_who_says_nothing_is_waited_for_as_long_as_that_may_be(line: Line) -> None:
+def test_who_says_nothing_is_waited_for_as_long_as_that_may_be(line: LastLine) -> None:
     assert line.throw_away(0.02) <= monotonic()
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError(), PeerLost("closed by the peer")])
-def test_a_peer_that_is_gone_is_no_error(line: Line, error: Exception) -> None:
+def test_a_peer_that_is_gone_is_no_error(line: LastLine, error: Exception) -> None:
     def read(count: int) -> bytes:
         raise error
 
@@ -87,7 +80,7 @@ def test_a_peer_that_is_gone_is_no_error(line: Line, error: Exception) -> None:
     line.throw_away()
 
 
-def test_who_floods_on_lets_others_run(line: Line) -> None:
+def test_who_floods_on_lets_others_run(line: LastLine) -> None:
     parts = iter([b"x"] * 20)
     line.read = lambda count: next(parts, b"")
     line.account.units, line.account.burst = 0.0, THROWN_UNITS  # no more than one read without a rest
