@@ -20,6 +20,7 @@ from rtmpsrv.log import Logger
 CHECK_S = 0.5  # a token that runs out ends its stream within a second
 BITRATE_WINDOW_S = 10.0  # encoders send keyframes in bursts
 JUDGED_AT_ONCE = 100  # with new rules; then others have their turn
+ROUND_S = 0.0001  # a timer, for a round of the loop; with none gevent looks at sockets every 50th time
 
 Judge = Callable[[], Terms]
 
@@ -101,7 +102,7 @@ class Watch:
                 self._judge(stay)
                 judged += 1
                 if judged % JUDGED_AT_ONCE == 0:
-                    gevent.sleep(0)
+                    gevent.sleep(ROUND_S)
             if not stay.over and stay.terms is not None:
                 reason = self._reason(stay, stay.terms)
                 if reason:

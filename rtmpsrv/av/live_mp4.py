@@ -21,6 +21,7 @@ from rtmpsrv.live.reading import NOWHERE, Batch, Began, Item, Lost, Over, Place
 from rtmpsrv.log import Logger
 from rtmpsrv.media.mp4_live import LiveFragments
 from rtmpsrv.media.mp4_source import Mp4Source, Question, Selection, take_all
+from rtmpsrv.server.turns import TURN_REST_S
 
 LINGER_S: Final = 5.0  # without a viewer: one whose stream was over comes again at once
 UNSETTLED_S: Final = 0.1  # between two looks while it is not known which tracks there are
@@ -214,7 +215,7 @@ class LiveMp4:
                 self._go_on(reading.headers, was_lost=isinstance(item, Lost))
             if monotonic() >= until:
                 self._make()
-                gevent.sleep(0)
+                gevent.sleep(TURN_REST_S)  # a timer: else others have no turn for up to 50 slices
                 until = monotonic() + SLICE_S
 
     def _go_on(self, headers: Headers, *, was_lost: bool) -> None:

@@ -10,7 +10,7 @@ import pytest
 from rtmpsrv import log
 from rtmpsrv.access import watch as watch_module
 from rtmpsrv.access.terms import Terms
-from rtmpsrv.access.watch import BITRATE_WINDOW_S, CHECK_S, JUDGED_AT_ONCE, Stay, Watch
+from rtmpsrv.access.watch import BITRATE_WINDOW_S, CHECK_S, JUDGED_AT_ONCE, ROUND_S, Stay, Watch
 from rtmpsrv.errors import AccessDenied
 from tests.unit.access.conftest import LogLines
 
@@ -103,7 +103,7 @@ def test_many_are_judged_by_turns_and_may_leave_meanwhile(
     monkeypatch.setattr(gevent, "sleep", nap)
     scene.watch.judge_again()
     scene.after(0)
-    assert (scene.judged, naps) == (JUDGED_AT_ONCE, [0])
+    assert (scene.judged, naps) == (JUDGED_AT_ONCE, [ROUND_S])
 
 
 @pytest.mark.parametrize(
