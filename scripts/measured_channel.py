@@ -16,7 +16,7 @@ class Channel:
     """A publisher and a player of one server."""
 
     def __init__(self, on: Stage) -> None:
-        self._publisher, self._player = on.pair(NAME)
+        self._publisher, self._player = on.publisher_and_player(NAME)
         self._sent = 0
 
     def delays_s(self, count: int) -> list[float]:

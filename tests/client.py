@@ -336,7 +336,7 @@ class Stage:
     def player(self, app: str, key: str = "k") -> Client:
         return self.client().play(app, key)
 
-    def pair(self, app: str, key: str = "k") -> tuple[Client, Client]:
+    def publisher_and_player(self, app: str, key: str = "k") -> tuple[Client, Client]:
         """Return a publisher and a player that has got all there is so far."""
         publisher, player = self.publisher(app, key), self.player(app, key)
         self.passed(publisher, player)

@@ -119,7 +119,7 @@ def test_s95_unset_external_headers_are_absent(quiet: Quiet) -> None:
 def test_s97_s100_request_and_end_and_no_callback(
     on: Stage, control: ControlServer, backend: CallbackServer, channel: str
 ) -> None:
-    publisher, player = on.pair(channel, KEY)
+    publisher, player = on.publisher_and_player(channel, KEY)
     (asked,) = control.wait_for("PUBLISH-REQUEST", where=of(channel))
     assert asked.parameters == of(channel) | {
         "Request-ID": asked["Request-ID"],
@@ -165,7 +165,7 @@ def test_s99_both_spellings_of_answers(
     on: Stage, control: ControlServer, channel: str, blank: bool, newline: str
 ) -> None:
     control.blank, control.newline = blank, newline
-    publisher, player = on.pair(channel, KEY)
+    publisher, player = on.publisher_and_player(channel, KEY)
     assert refusal(on, f"deny-{channel}") == REFUSED
     control.kill(channel, stream_id_of(control, channel))
     publisher.expect_closed()
@@ -176,7 +176,7 @@ def test_s99_both_spellings_of_answers(
 def test_s101_stream_kill(
     on: Stage, control: ControlServer, server: AccessServer, channel: str, named: str | None
 ) -> None:
-    publisher, player = on.pair(channel, KEY)
+    publisher, player = on.publisher_and_player(channel, KEY)
     stream_id = stream_id_of(control, channel)
     control.kill(channel, "another")
     control.kill(f"{channel}-other")
@@ -205,7 +205,7 @@ def test_s101_a_kill_in_one_write_with_the_accept_is_not_lost(
     finally:
         control.answer = usual
     assert len(control.wait_for("PUBLISH-END", where=of(channel))) == 1
-    on.pair(channel, KEY)
+    on.publisher_and_player(channel, KEY)
 
 
 def test_s105_no_answer_refuses_and_a_late_accept_is_taken_back(
@@ -260,7 +260,7 @@ def test_a_lost_race_is_reported_once(on: Stage, control: ControlServer, channel
 
 
 def test_malformed_frames_are_survived(on: Stage, control: ControlServer, channel: str) -> None:
-    publisher, player = on.pair(channel, KEY)
+    publisher, player = on.publisher_and_player(channel, KEY)
     frames: list[Any] = [
         *("", "\n\n", "PUBLISH-ACCEPT", "PUBLISH-ACCEPT\nRequest-ID: x", "PUBLISH-DENY\nRequest-ID:"),
         *("PUBLISH-ACCEPT\nRequest-ID: 99999\nStream-ID: x", "NONSENSE\na: b", b"\x00\xff", "STREAM-KILL"),
@@ -327,7 +327,7 @@ def test_ffmpeg_as_hls_encoder_probes_and_plays_from_the_first_picture(
 def test_s102_s104_a_dropped_link_ends_publishers_for_good(
     on: Stage, control: ControlServer, server: AccessServer, channel: str
 ) -> None:
-    publisher, player = on.pair(channel, KEY)
+    publisher, player = on.publisher_and_player(channel, KEY)
     pending = ask(on, f"mute-{channel}")
     control.wait_for("PUBLISH-REQUEST", where=of(f"mute-{channel}"))
     before, since = len(control.links), server.mark()

@@ -66,8 +66,8 @@ def settled(on: Stage, redis: RedisServer) -> None:
 def test_s89_kill_session_disconnects_the_publisher_and_tells_its_players(
     on: Stage, redis: RedisServer, server: AccessServer, channel: str
 ) -> None:
-    publisher, player = on.pair(channel, KEY)
-    other, other_player = on.pair(channel + "-other", KEY)
+    publisher, player = on.publisher_and_player(channel, KEY)
+    other, other_player = on.publisher_and_player(channel + "-other", KEY)
     assert redis.publish(COMMANDS, f"kill-session>{channel}") == 1
     publisher.expect_closed()
     assert names_of([player.read(), player.read()]) == ENDED
@@ -80,7 +80,7 @@ def test_s89_kill_session_disconnects_the_publisher_and_tells_its_players(
 def test_a_killed_encoder_stays_away_for_as_long_as_it_was_told_to(
     on: Stage, redis: RedisServer, server: AccessServer, channel: str
 ) -> None:
-    publisher, player = on.pair(channel, KEY)
+    publisher, player = on.publisher_and_player(channel, KEY)
     redis.publish(COMMANDS, f"kill-session>{channel}|1000")
     publisher.expect_closed()
     assert names_of([player.read(), player.read()]) == ENDED
@@ -96,7 +96,7 @@ def test_a_killed_encoder_stays_away_for_as_long_as_it_was_told_to(
 def test_s88_s90_close_stream_takes_the_key_for_the_stream_id_where_nobody_gives_one(
     on: Stage, redis: RedisServer, channel: str
 ) -> None:
-    publisher, player = on.pair(channel, KEY)
+    publisher, player = on.publisher_and_player(channel, KEY)
     for wrong in (OTHER_KEY, "", "*", KEY.lower(), f" {KEY}", f"{KEY} "):
         redis.publish(COMMANDS, f"close-stream>{channel}|{wrong}")
     settled(on, redis)
@@ -111,7 +111,7 @@ def test_s91_spelling_of_commands(on: Stage, redis: RedisServer, channel: str) -
         publisher = on.publisher(channel, KEY)
         redis.publish(COMMANDS, command.format(channel))
         publisher.expect_closed()
-    publisher, player = on.pair(channel, KEY)
+    publisher, player = on.publisher_and_player(channel, KEY)
     for nonsense in (
         *("", channel, f"kill-session {channel}", f" kill-session>{channel}", f"kill-session >{channel}"),
         *(f"kill-session> {channel}", f"close-stream>{channel}", f"stop>{channel}", "kill-session>", ">"),
@@ -128,7 +128,7 @@ def test_s87_a_kill_sends_stop_once(redis: RedisServer) -> None:
         settings = {"CALLBACK_URL": backend.url, "JWT_SECRET": JWT_SECRET, "REDIS_CHANNEL": "mine"}
         with AccessServer(**settings_for(redis, **settings)) as server, stage(server.port) as on:
             assert redis.wait_for_subscriber("mine")
-            publisher, player = on.pair("killed", KEY)
+            publisher, player = on.publisher_and_player("killed", KEY)
             redis.publish("mine", f"close-stream>killed|{KEY}")  # the callback's id counts, not the key
             redis.publish("mine", "close-stream>killed|id-killed")
             redis.publish("mine", "kill-session>killed")
@@ -145,7 +145,7 @@ def test_s92_redis_that_comes_up_after_the_server_is_found() -> None:
     settings = settings_for(redis, REDIS_PASSWORD=REDIS_PASSWORD)
     with AccessServer(**settings) as server, stage(server.port) as on:
         server.wait_for_line(r"\[ERROR\] Connection to 127.0.0.1:\d+ failed")
-        publisher, _player = on.pair("early", KEY)
+        publisher, _player = on.publisher_and_player("early", KEY)
         with redis:
             assert redis.wait_for_subscriber(COMMANDS, BACK_WITHIN_S)
             redis.publish(COMMANDS, "kill-session>early")
@@ -157,7 +157,7 @@ def test_a_wrong_password_is_told_and_harms_nobody() -> None:
         settings = settings_for(redis, REDIS_PASSWORD=REDIS_PASSWORD + "x")
         with AccessServer(**settings) as server, stage(server.port) as on:
             server.wait_for_line(r"\[ERROR\] Connection to .* failed \(Auth\w+\)")
-            assert unharmed(on, *on.pair("calm", KEY))
+            assert unharmed(on, *on.publisher_and_player("calm", KEY))
 
 
 def test_a_user_name_and_a_database_can_be_set() -> None:
