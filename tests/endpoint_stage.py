@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from time import monotonic
@@ -24,6 +24,7 @@ from rtmpsrv import (
     WatcherRegistration,
 )
 from tests.client import Client
+from tests.waiting import eventually as eventually
 
 HOST = "127.0.0.1"
 APP = "app"
@@ -141,11 +142,3 @@ def expect_nothing(source: Any, kind: type = object, quiet_s: float = QUIET_S) -
     gevent.sleep(quiet_s)
     found = [message for message in rest(source) if isinstance(message, kind)]
     assert not found, found
-
-
-def eventually(condition: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
-    """Wait until something holds."""
-    until = monotonic() + timeout_s
-    while not condition():
-        assert monotonic() < until, "it did not come true"
-        gevent.sleep(0.01)

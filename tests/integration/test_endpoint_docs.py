@@ -139,7 +139,7 @@ def running(name: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     port = free_port()
     process = start(PROGRAM[name], port)
     try:
-        eventually(lambda: is_up(port), 20.0)
+        eventually(lambda: is_up(port), timeout_s=20.0)
         yield port, process
         assert process.poll() is None
     finally:
@@ -178,7 +178,7 @@ def test_the_program_of_asyncio_ends_by_a_signal() -> None:
     port = free_port()
     process = start(PROGRAM["asyncio"], port)
     try:
-        eventually(lambda: is_up(port), 20.0)
+        eventually(lambda: is_up(port), timeout_s=20.0)
         with testing.publish(port, "live", "key?token=let-me-in") as publisher:
             process.terminate()
             assert publisher.wait_closed() == "the endpoint is closed"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from time import monotonic
+from collections.abc import Iterator
 from typing import Any
 
 import gevent
@@ -16,6 +15,7 @@ from tests.client import Stage, keyframe, stage
 from tests.doubles.secrets import KEY
 from tests.integration.test_no_secrets_in_log import MORE, QUERY, visit
 from tests.monitored_process import MonitoredServer
+from tests.waiting import eventually
 
 PATIENCE_S = 10.0
 ALL: tuple[tuple[str, tuple[Any, ...]], ...] = (
@@ -33,13 +33,6 @@ def server() -> Iterator[MonitoredServer]:
 def on(server: MonitoredServer) -> Iterator[Stage]:
     with stage(server.port, strangers=True) as opened:
         yield opened
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    until = monotonic() + PATIENCE_S
-    while not condition():
-        assert monotonic() < until, f"{what} did not happen"
-        gevent.sleep(0.02)
 
 
 def test_streams_are_seen_as_they_come_and_go(server: MonitoredServer, on: Stage) -> None:

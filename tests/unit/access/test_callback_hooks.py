@@ -4,7 +4,6 @@ import socket
 from collections.abc import Iterator
 from dataclasses import fields
 
-import gevent
 import pytest
 
 from rtmpsrv import log
@@ -18,6 +17,7 @@ from rtmpsrv.errors import AccessDenied
 from rtmpsrv.server.turns import Turns
 from tests.doubles.hook_backend import Fields, NginxBackend, Said
 from tests.doubles.secrets import KEY
+from tests.waiting import eventually
 
 from .conftest import LogLines
 
@@ -32,13 +32,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-def eventually(condition: object) -> None:
-    assert callable(condition)
-    with gevent.Timeout(PATIENCE_S):
-        while not condition():
-            gevent.sleep(0.005)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import gevent
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -22,6 +21,7 @@ from rtmpsrv.errors import ConfigError
 from rtmpsrv.server.turns import Turns
 from tests.doubles.key_server import KeyServer
 from tests.unit.access.conftest import LogLines
+from tests.waiting import eventually
 
 RSA = rsa.generate_private_key(65537, 2048)
 SHORT_RSA = rsa.generate_private_key(65537, 1024)
@@ -130,12 +130,6 @@ def fetch() -> Iterator[Fetch]:
         one.close()
 
 
-def until(condition: Callable[[], object]) -> None:
-    with gevent.Timeout(5):
-        while not condition():
-            gevent.sleep(0.005)
-
-
 def test_the_first_client_waits_for_the_keys(fetch: Fetch) -> None:
     with KeyServer() as server:
         server.body = key_set(ec_key(kid="a"))
@@ -158,7 +152,7 @@ def test_a_new_key_is_fetched_when_a_token_names_it(fetch: Fetch, monkeypatch: p
             fetcher.ring.find("a")
         before = server.asked
         fetcher.ask()
-        until(lambda: server.asked > before)
+        eventually(lambda: server.asked > before)
 
 
 @pytest.mark.parametrize(
@@ -176,13 +170,13 @@ def test_a_server_that_fails_is_asked_again_and_the_old_keys_stay(
     with KeyServer() as server:
         server.status, server.body = status, body
         fetcher = fetch(server)
-        until(lambda: log_lines.count(f"TOKEN_JWKS_URL: {said}"))
+        eventually(lambda: log_lines.count(f"TOKEN_JWKS_URL: {said}"))
         assert log_lines.count("no token can be checked until there are keys")
         server.status, server.body = 200, key_set(ec_key(kid="a"))
-        until(lambda: log_lines.count("TOKEN_JWKS_URL: 1 keys"))
+        eventually(lambda: log_lines.count("TOKEN_JWKS_URL: 1 keys"))
         server.status, server.body = status, body
         fetcher.ask()
-        until(lambda: log_lines.count("the old keys stay in use"))
+        eventually(lambda: log_lines.count("the old keys stay in use"))
         assert fetcher.ring.find("a").algorithm == "ES256"
 
 
@@ -194,9 +188,9 @@ def test_a_server_that_is_silent_or_gone_is_asked_again(
     with KeyServer() as server:
         server.body = None
         fetcher = fetch(server)
-        until(lambda: server.asked >= 2)
+        eventually(lambda: server.asked >= 2)
         assert log_lines.count("no token can be checked")
         with pytest.raises(TokenRefused, match="could not be fetched yet"):
             fetcher.ring.find("a")
     before = log_lines.count("next attempt")
-    until(lambda: log_lines.count("next attempt") > before)
+    eventually(lambda: log_lines.count("next attempt") > before)

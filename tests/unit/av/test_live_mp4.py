@@ -17,6 +17,7 @@ from rtmpsrv.protocol.messages import AUDIO, VIDEO
 from tests.unit.av.asking import Memory, Source
 from tests.unit.media.test_mp4 import boxes
 from tests.unit.media.test_mp4_source import AAC, AVC, HEADERS, INTER, KEY, TONE
+from tests.waiting import eventually
 
 AVC_2 = AVC + b"another"
 PATIENCE_S = 5.0
@@ -78,12 +79,6 @@ def begun(viewer: Viewer) -> bytes:
     return b"".join(boxes(data)["mdat"])
 
 
-def until(what: Callable[[], bool]) -> None:
-    with gevent.Timeout(PATIENCE_S):
-        while not what():
-            gevent.sleep(0.001)
-
-
 def test_who_comes_first_and_who_comes_later_see_the_same() -> None:
     stage = Stage()
     first = stage.join()
@@ -141,7 +136,7 @@ def test_a_change_is_the_end_for_who_watches(items: list[Item]) -> None:
     again = stage.maker.join  # who watched comes again, before or after the next begins
     stage.now = live_mp4.AGAIN_S
     stage.source.send(*items)
-    until(lambda: viewer.is_over)
+    eventually(lambda: viewer.is_over)
     following = again()
 
     assert viewer.take() == b""
@@ -174,7 +169,7 @@ def test_the_last_frames_before_a_change_are_seen() -> None:
     stage.source.send(batch((VIDEO, 40, INTER), (VIDEO, 80, AVC_2)))
 
     assert begun(viewer) == b"inter"
-    until(lambda: viewer.is_over)
+    eventually(lambda: viewer.is_over)
     stage.maker.close()
 
 
@@ -185,7 +180,7 @@ def test_a_publisher_that_comes_again_as_before_needs_no_other_first_part() -> N
         stage.source.send(Began(publication, HEADERS, ()), START)
         begun(viewer)
         stage.source.send(Over(publication))
-        until(lambda viewer=viewer: viewer.is_over)  # type: ignore[misc]
+        eventually(lambda viewer=viewer: viewer.is_over)  # type: ignore[misc]
     assert len(stage.asked) == 1
     assert stage.maker.describe()["movies"] == 2
     stage.maker.close()
@@ -196,7 +191,7 @@ def test_a_refusal_is_told_to_all_until_something_else_is_sent() -> None:
     stage.failure = MediaRefused("it cannot be")
     viewer = stage.join()
     stage.source.send(BEGAN, START)
-    until(lambda: viewer.is_over)
+    eventually(lambda: viewer.is_over)
     assert viewer.refusal == "it cannot be"
     stage.failure = None
     other = stage.join()
@@ -206,7 +201,7 @@ def test_a_refusal_is_told_to_all_until_something_else_is_sent() -> None:
     stage.now = live_mp4.AGAIN_S
     stage.source.send(batch((VIDEO, 40, AVC_2), (VIDEO, 40, KEY), (AUDIO, 40, TONE)))
 
-    until(lambda: stage.maker.movies == 1)
+    eventually(lambda: stage.maker.movies == 1)
     assert begun(stage.join()) == b"keytone"
     stage.maker.close()
 
@@ -216,13 +211,13 @@ def test_what_was_refused_is_not_kept() -> None:
     stage.failure = MediaRefused("it cannot be")
     viewer = stage.join()
     stage.source.send(BEGAN, START)
-    until(lambda: viewer.is_over)
+    eventually(lambda: viewer.is_over)
     source = stage.maker._source
     assert source is not None
     assert (source.waiting_bytes, stage.memory.held) == (0, {})
 
     stage.source.send(batch((VIDEO, 40, INTER)), batch((VIDEO, 80, KEY), (AUDIO, 80, TONE)))
-    until(lambda: not stage.source.items)
+    eventually(lambda: not stage.source.items)
 
     assert stage.maker._source is source
     assert (source.waiting_bytes, stage.memory.held) == (0, {})
@@ -234,7 +229,7 @@ def test_a_refusal_is_looked_into_again_after_a_while() -> None:
     stage.failure = MediaRefused("a broken frame")
     viewer = stage.join()
     stage.source.send(BEGAN, START)
-    until(lambda: viewer.is_over)
+    eventually(lambda: viewer.is_over)
     stage.failure = None
     stage.now = live_mp4.REFUSED_S
 
@@ -251,7 +246,7 @@ def test_a_lost_process_is_asked_again_later(monkeypatch: pytest.MonkeyPatch) ->
     stage.failure = MediaLost("it died")
     viewer = stage.join()
     stage.source.send(BEGAN, START)
-    until(lambda: len(stage.asked) == 1)
+    eventually(lambda: len(stage.asked) == 1)
     stage.failure = None
     stage.source.send(batch((VIDEO, 40, INTER)))
     gevent.sleep(0.01)
@@ -272,7 +267,7 @@ def test_it_ends_when_nobody_watches_and_begins_again() -> None:
     stage.maker.leave(viewer)
     gevent.sleep(0)
     stage.now = 1.0
-    until(lambda: stage.source.is_closed)
+    eventually(lambda: stage.source.is_closed)
     assert not stage.maker.is_running
 
     viewer = stage.join()
@@ -291,7 +286,7 @@ def test_of_a_channel_that_has_moved_viewers_see_the_rest() -> None:
     stage.source.is_closed = True  # its reading is; what is subscribed to next is another process's channel
     stage.source.place = (3, 1000)
     stage.source.notify()
-    until(lambda: len(stage.source.places) == 2)
+    eventually(lambda: len(stage.source.places) == 2)
 
     stage.source.send(batch((VIDEO, 40, INTER)))
 
@@ -331,11 +326,11 @@ def test_what_changes_all_the_time_is_asked_about_once_a_second(monkeypatch: pyt
     stage = Stage(linger_s=60.0)
     stage.join()
     stage.source.send(BEGAN, START)
-    until(lambda: stage.maker.movies == 1)
+    eventually(lambda: stage.maker.movies == 1)
     for number in range(50):
         stage.source.headers = ((AUDIO, AAC), (VIDEO, AVC + b"%d" % number))
         stage.source.send(batch((VIDEO, 40, stage.source.headers[1][1]), (VIDEO, 40, KEY), (AUDIO, 40, TONE)))
-        until(lambda: not stage.source.items)
+        eventually(lambda: not stage.source.items)
     gevent.sleep(0.01)
     assert len(stage.asked) == 1
     viewer = stage.join()
@@ -365,7 +360,7 @@ def test_what_ends_the_process_again_and_again_is_asked_about_ever_less(
     stage.source.send(BEGAN, START)
     waits = []
     for number in range(1, 10):
-        until(lambda number=number: len(stage.asked) == number)  # type: ignore[misc]
+        eventually(lambda number=number: len(stage.asked) == number)  # type: ignore[misc]
         waits.append(stage.maker._ask_at - stage.now)
         stage.now = stage.maker._ask_at
 
@@ -379,7 +374,7 @@ def test_what_waits_for_a_first_part_is_counted_and_can_be_dropped(monkeypatch: 
     stage.failure = MediaLost("it died")
     viewer = stage.join()
     stage.source.send(BEGAN, START)
-    until(lambda: bool(stage.memory.held))
+    eventually(lambda: bool(stage.memory.held))
     # Twice: as the first of their tracks, too.
     assert stage.memory.held == {stage.maker: 2 * len(b"keytone")}
 
@@ -416,7 +411,7 @@ def test_what_is_dropped_as_it_is_counted_is_not_asked_about(monkeypatch: pytest
     stage.join()
     monkeypatch.setattr(stage.memory, "hold", lambda kind, holder, count: count and holder.drop("too much"))
     stage.source.send(BEGAN, START)
-    until(lambda: not stage.source.items)
+    eventually(lambda: not stage.source.items)
 
     assert (stage.maker._source, stage.asked) == (None, [])
     stage.maker.close()
@@ -427,7 +422,7 @@ def test_an_answer_about_what_was_dropped_meanwhile_is_none() -> None:
     viewer = stage.join()
     stage.during = lambda: stage.maker.drop("too much")
     stage.source.send(BEGAN, START)
-    until(lambda: len(stage.asked) == 1)
+    eventually(lambda: len(stage.asked) == 1)
     assert viewer.movie is None
 
     stage.source.send(batch((VIDEO, 80, KEY), (AUDIO, 80, TONE)))
@@ -472,5 +467,5 @@ def test_a_bug_costs_the_viewers_only(caplog: pytest.LogCaptureFixture) -> None:
     viewer = stage.join()
     stage.source.send(BEGAN, START)
 
-    until(lambda: viewer.is_over)
+    eventually(lambda: viewer.is_over)
     assert [record.levelno for record in caplog.records] == [logging.ERROR]

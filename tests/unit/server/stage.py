@@ -27,17 +27,11 @@ from rtmpsrv.server.session_state import SessionSettings, SessionState, begin
 from rtmpsrv.server.transport import PlainTransport
 from rtmpsrv.server.turns import Turns
 from tests.unit.server.far_end import FarEnd
+from tests.waiting import eventually as eventually
 
 PATIENCE_S = 5.0  # for what happens at once
 CHUNK_SIZE = 4096
 HANDSHAKE_SIZE = 1536
-
-
-def eventually(condition: Callable[[], object], what: str = "it") -> None:
-    """Let everybody else run until something is so."""
-    with gevent.Timeout(PATIENCE_S, AssertionError(f"{what} did not happen")):
-        while not condition():
-            gevent.sleep(0.001)
 
 
 class FakeBudget:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from time import monotonic
 from typing import Any
 
 import gevent
@@ -13,6 +12,7 @@ from gevent import socket as gsocket
 from rtmpsrv import log
 from rtmpsrv.workers.calls import Calls
 from rtmpsrv.workers.wire import Wire
+from tests.waiting import eventually as eventually
 
 PATIENCE_S = 5.0
 
@@ -20,14 +20,6 @@ PATIENCE_S = 5.0
 def wires() -> tuple[Wire, Wire]:
     one, other = gsocket.socketpair(gsocket.AF_UNIX)
     return Wire(one), Wire(other)
-
-
-def eventually(is_so: Callable[[], object], what: str = "") -> None:
-    """Wait until something is so; the loop goes on meanwhile."""
-    until = monotonic() + PATIENCE_S
-    while not is_so():
-        assert monotonic() < until, f"never: {what}"
-        gevent.sleep(0.001)
 
 
 class Ends:

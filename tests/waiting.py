@@ -1,0 +1,18 @@
+"""How tests in the server's own process wait for what happens by itself; not a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+import gevent
+
+PATIENCE_S = 15.0  # on a busy machine
+
+
+def eventually(is_so: Callable[[], object], what: str = "it", timeout_s: float = PATIENCE_S) -> None:
+    """Let everybody else run until something is so. Blocks up to `timeout_s`."""
+    until = monotonic() + timeout_s
+    while not is_so():
+        assert monotonic() < until, f"{what} did not happen"
+        gevent.sleep(0.001)
