@@ -13,11 +13,13 @@ from typing import Any, Final, Protocol
 import gevent
 from gevent.event import Event
 
-from rtmpsrv.av.mp4_shelf import Memory, Shelf
+from rtmpsrv.av.mp4_shelf import Shelf
 from rtmpsrv.av.mp4_viewer import Movie, Viewer
 from rtmpsrv.errors import MediaBusy, MediaLost, MediaRefused
 from rtmpsrv.live.budget import WINDOWS
-from rtmpsrv.live.reading import NOWHERE, Batch, Began, Item, Lost, Over, Place
+from rtmpsrv.live.header_history import Headers
+from rtmpsrv.live.making import Cursor, Memory, Subscribe
+from rtmpsrv.live.reading import NOWHERE, Batch, Began, Lost, Over
 from rtmpsrv.log import Logger
 from rtmpsrv.media.mp4_live import LiveFragments
 from rtmpsrv.media.mp4_source import Mp4Source, Question, Selection, take_all
@@ -31,34 +33,6 @@ REFUSED_S: Final = 5.0  # what cannot be shown is tried again then, with other f
 PIECE: Final = 64  # messages of the log at one go
 SLICE_S: Final = 0.004  # of work; then others have their turn
 
-Headers = tuple[tuple[int, bytes], ...]
-
-
-class Reading(Protocol):
-    """A cursor over a channel's messages; see `live.reading`."""
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the channel is another process's now."""
-
-    @property
-    def place(self) -> Place:
-        """Where it is, for another one to go on from."""
-
-    @property
-    def headers(self) -> Headers:
-        """Those in force at what is read next."""
-
-    @property
-    def lock(self) -> bytes | None:
-        """What stands for the publisher's key, since the last Began or Spliced."""
-
-    def read(self, most: int = ...) -> Item | None:
-        """Return what comes next."""
-
-    def close(self) -> None:
-        """Be done."""
-
 
 class FirstParts(Protocol):
     """Makes them; see `av.process`."""
@@ -68,9 +42,6 @@ class FirstParts(Protocol):
 
     def init(self, question: Question) -> bytes:
         """Return the first part. Blocks for seconds. Raises MediaRefused, MediaLost."""
-
-
-Subscribe = Callable[[Callable[[], None], Place], Reading]
 
 
 class LiveMp4:
@@ -156,14 +127,12 @@ class LiveMp4:
 
     def _run(self) -> None:
         """Read and make as long as somebody watches; the top of a greenlet."""
-        reading: Reading | None = None
+        reading: Cursor | None = None
         try:
             reading = self._subscribe(self._news.set, NOWHERE)
             while self._is_wanted():
                 self._news.clear()
-                if (
-                    reading.is_closed
-                ):  # the channel is another process's, which sends it here from that place on
+                if reading.is_closed:  # the channel is another process's, which sends it here from there on
                     reading = self._subscribe(self._news.set, reading.place)
                 self._read(reading)
                 self._make(self._now())
@@ -201,7 +170,7 @@ class LiveMp4:
             return None
         return UNSETTLED_S
 
-    def _read(self, reading: Reading) -> None:
+    def _read(self, reading: Cursor) -> None:
         until = monotonic() + SLICE_S
         while (item := reading.read(PIECE)) is not None:
             if isinstance(item, Batch):

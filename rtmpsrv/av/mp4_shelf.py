@@ -7,25 +7,16 @@ who is behind those goes on at a fragment that a player can begin with.
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, Protocol
+from typing import Final
 
-from rtmpsrv.live.budget import WINDOWS, Holder
+from rtmpsrv.live.budget import WINDOWS
+from rtmpsrv.live.making import Memory
 from rtmpsrv.media.mp4_live import Cut
 
 MAX_BYTES: Final = 16 << 20
 MAX_CUTS: Final = 10_000
 LAG_S: Final = 10.0  # behind the newest beginning, as for players
 MAX_TAKEN_BYTES: Final = 256 << 10  # at one go; one fragment may be more
-
-
-class Memory(Protocol):
-    """What all hold together; see `live.budget`."""
-
-    def hold(self, kind: str, holder: Holder, count: int) -> None:
-        """Take note of what somebody holds now."""
-
-    def is_pressed(self, kind: str) -> bool:
-        """Tell whether as little as possible is to be held."""
 
 
 class Reader:

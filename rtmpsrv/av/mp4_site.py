@@ -13,9 +13,9 @@ from time import monotonic
 from typing import Any, Final
 
 from rtmpsrv.av.live_mp4 import FirstParts, LiveMp4
-from rtmpsrv.av.mp4_shelf import Memory
 from rtmpsrv.av.mp4_viewer import Viewer
 from rtmpsrv.av.viewing import Channel, Reply, Request
+from rtmpsrv.live.making import Memory
 from rtmpsrv.log import Logger
 from rtmpsrv.media.mp4_source import EVERYTHING, MAX_TRACKS, Selection
 

@@ -9,12 +9,11 @@ from typing import Any, Final, NamedTuple
 import gevent
 from gevent.lock import Semaphore
 
-from rtmpsrv.av.live_mp4 import Reading
-from rtmpsrv.av.mp4_shelf import Memory
 from rtmpsrv.av.viewing import Channel, Reply, Request
 from rtmpsrv.errors import MediaLost, MediaRefused
 from rtmpsrv.live.budget import WINDOWS
 from rtmpsrv.live.lock import fits
+from rtmpsrv.live.making import Cursor, Memory
 from rtmpsrv.live.reading import Batch, Began
 from rtmpsrv.media.mp4_source import SETTLE_S, Mp4Source, Question, Selection
 
@@ -136,7 +135,7 @@ class StillSite:
         finally:
             reading.close()
 
-    def _first_picture(self, reading: Reading) -> Question | None:
+    def _first_picture(self, reading: Cursor) -> Question | None:
         source = Mp4Source((), _VIDEO)
         for _ in range(MAX_PIECES):
             item = reading.read()

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from gevent.event import Event
 
-from rtmpsrv.av.live_mp4 import Reading
+from rtmpsrv.live.making import Cursor
 from rtmpsrv.live.reading import Place
 
 Headers = Sequence[tuple[str, str]]
@@ -16,7 +16,7 @@ Headers = Sequence[tuple[str, str]]
 class Channel(Protocol):
     """What is watched; see `live.channel`."""
 
-    def subscribe(self, notify: Callable[[], None], place: Place = ...) -> Reading:
+    def subscribe(self, notify: Callable[[], None], place: Place = ...) -> Cursor:
         """Begin to read what is sent, from a place on if that is there."""
 
 

@@ -16,8 +16,9 @@ from gevent.event import Event
 
 from rtmpsrv.errors import MediaLost, MediaRefused
 from rtmpsrv.hls.pace import AT_ONCE, LAG_BYTES, LAG_S, SLICE_S, Pace
-from rtmpsrv.hls.partners import Headers, Memory, Reading
 from rtmpsrv.live.budget import WINDOWS
+from rtmpsrv.live.header_history import Headers
+from rtmpsrv.live.making import Cursor, Memory, Subscribe
 from rtmpsrv.live.reading import NOWHERE, Batch, Began, Item, Lost, Over, Place, Spliced
 from rtmpsrv.log import Logger
 from rtmpsrv.media import hls_moved
@@ -48,7 +49,7 @@ class Maker:
 
     def __init__(
         self,
-        subscribe: Callable[[Callable[[], None], Place], Reading],
+        subscribe: Subscribe,
         first_part: Callable[[Question], bytes],
         numbering: Numbering,
         window_ms: int,
@@ -91,7 +92,7 @@ class Maker:
         self._index = b""
         self._ready: dict[tuple[bool, bool], bytes] = {}  # playlists as they are now
         self._news = Event()
-        self._reading: Reading | None = None
+        self._reading: Cursor | None = None
         if moved is not None:
             self._take_up(moved)
         self._running: gevent.Greenlet[[], None] | None = gevent.spawn(self._run)
@@ -187,7 +188,7 @@ class Maker:
         self._reading = self._begin_to_read(moved["place"])
         self._news.set()
 
-    def _begin_to_read(self, place: Place) -> Reading:
+    def _begin_to_read(self, place: Place) -> Cursor:
         reading = self._subscribe(self._news.set, place)
         reading.allow(LAG_BYTES, LAG_S)
         return reading
@@ -201,7 +202,7 @@ class Maker:
         self._news.set()
         self._tell()
 
-    def _rest(self, reading: Reading | None) -> None:
+    def _rest(self, reading: Cursor | None) -> None:
         """Stay for a while, and say why there is nothing: else the next one who asks begins it all again."""
         if reading is not None:
             reading.close()
@@ -220,7 +221,7 @@ class Maker:
             return CLOSE_S / 4
         return UNSETTLED_S
 
-    def _read(self, reading: Reading) -> None:
+    def _read(self, reading: Cursor) -> None:
         pace = self._pace
         began, self._waited_s = pace.now(), 0.0
         while not self.given_up and (item := reading.read(AT_ONCE)) is not None:
@@ -234,7 +235,7 @@ class Maker:
                 gevent.sleep(rest_s)
                 began = pace.now()
 
-    def _on(self, item: Item, reading: Reading) -> None:
+    def _on(self, item: Item, reading: Cursor) -> None:
         if isinstance(item, Batch):
             take_all(item.messages, self._source, lambda: self._change(reading.headers))
         elif isinstance(item, Over):
@@ -249,7 +250,7 @@ class Maker:
             if self.window.change_lock(reading.lock, goes_on=not isinstance(item, Began)):
                 self._tell()
 
-    def _goes_on(self, source: Mp4Source, reading: Reading) -> bool:
+    def _goes_on(self, source: Mp4Source, reading: Cursor) -> bool:
         """Tell whether it is the same configuration behind a loss, or of another publisher."""
         self._make()
         if not source.go_on(reading.headers):

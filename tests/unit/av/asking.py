@@ -31,6 +31,9 @@ class Source:
         self.places.append(place)
         return self
 
+    def allow(self, lag_bytes: int, lag_s: float) -> None:
+        """It has what it has."""
+
     def read(self, most: int = 0) -> Item | None:
         return self.items.pop(0) if self.items else None
 

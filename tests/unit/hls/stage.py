@@ -17,42 +17,31 @@ from rtmpsrv.live.reading import NOWHERE, Batch, Began, Item, Place
 from rtmpsrv.media.hls_numbers import Numbering
 from rtmpsrv.media.mp4_source import Question
 from rtmpsrv.protocol.messages import AUDIO, VIDEO
-from tests.unit.media.test_mp4_source import HEADERS, INTER, KEY, TONE
+from tests.unit.av import asking
+from tests.unit.media.test_mp4_source import INTER, KEY, TONE
 
 WALL_S = 1_800_000_000
 
 
-class Source:
-    """A reading that gives what a test puts into it."""
+class Source(asking.Source):
+    """A reading that may fail."""
 
     def __init__(self) -> None:
-        self.is_closed = False
-        self.headers: tuple[tuple[int, bytes], ...] = HEADERS
-        self.items: list[Item] = []
-        self.notify: Callable[[], None] = lambda: None
+        super().__init__()
         self.failure: Exception | None = None
         self.cannot = False  # be read
-        self.place = NOWHERE
-        self.subscribed = 0
-        self.lock: bytes | None = None
 
     def subscribe(self, notify: Callable[[], None], place: Place = NOWHERE) -> Source:
         if self.cannot:
             raise RuntimeError("a bug")
-        self.notify, self.place, self.is_closed = notify, place, False
-        self.subscribed += 1
+        super().subscribe(notify, place)
+        self.place = place
         return self
-
-    def allow(self, lag_bytes: int, lag_s: float) -> None:
-        """It has what it has."""
 
     def read(self, most: int = 256) -> Item | None:
         if self.failure is not None:
             raise self.failure
-        return self.items.pop(0) if self.items else None
-
-    def close(self) -> None:
-        self.is_closed = True
+        return super().read(most)
 
 
 class Stage:

@@ -1,17 +1,17 @@
-"""What makes HLS of a channel asks of others. Interfaces only."""
+"""What those ask of `live` who make something else of a channel: HLS, MP4, pictures. Interfaces only."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
-from rtmpsrv.live.budget import Holder
-from rtmpsrv.live.reading import Item, Place
+from .budget import Holder
+from .header_history import Headers
+from .reading import Item, Place
 
-Headers = tuple[tuple[int, bytes], ...]
 
-
-class Reading(Protocol):
-    """A cursor over a channel's messages; see `live.reading`."""
+class Cursor(Protocol):
+    """What `reading.Reading` is to whoever reads."""
 
     @property
     def is_closed(self) -> bool:
@@ -23,7 +23,7 @@ class Reading(Protocol):
 
     @property
     def place(self) -> Place:
-        """Where it is, also for another process."""
+        """Where it is, for another one to go on from, here or in another process."""
 
     @property
     def headers(self) -> Headers:
@@ -39,8 +39,11 @@ class Reading(Protocol):
         """Be done."""
 
 
+Subscribe = Callable[[Callable[[], None], Place], Cursor]  # given whom to tell of news, and where to begin
+
+
 class Memory(Protocol):
-    """What this process holds; see `live.budget`."""
+    """What `budget.Budget` is to whoever holds something."""
 
     def hold(self, kind: str, holder: Holder, count: int) -> None:
         """Take note of what is held; may drop who holds most."""
