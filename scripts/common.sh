@@ -85,7 +85,7 @@ print(sysconfig.get_config_var("CC").split()[0], sysconfig.get_path("include"))'
 # be there. The server is built anew only when its sources have changed; tests, scripts and the like always are
 # as they stand.
 make_compiled() {
-    local made=build/compiled sources version
+    local made=build/compiled sources version copy status=0
     version="$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
     sources="$version
 $(find rtmpsrv config/build_backend.py setup.py setup.cfg pyproject.toml -type f -not -name '*.pyc' \
@@ -95,8 +95,13 @@ $(find rtmpsrv config/build_backend.py setup.py setup.cfg pyproject.toml -type f
         can_compile || die "the compiled build needs a C compiler and the headers of Python $version"
         say "Compiling the server into $made"
         rm -rf build
+        # A build writes beside its sources, where tests may look.
+        copy="$(mktemp -d)"
+        cp -R rtmpsrv config setup.py setup.cfg pyproject.toml README.md LICENSE "$copy"
         RTMPSRV_COMPILE=1 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
-            --target "$made" . || die "the server could not be compiled"
+            --target "$made" "$copy" || status=$?
+        rm -rf "$copy"
+        [ "$status" = 0 ] || die "the server could not be compiled"
         printf '%s\n' "$sources" >"$made/sources"
     fi
     rm -rf "$made"/{tests,scripts,examples,docs,config}
@@ -123,14 +128,18 @@ run_compiled() {
 WHOLLY_COVERED="rtmpsrv/protocol/*,rtmpsrv/media/*,rtmpsrv/live/*,rtmpsrv/settings.py,rtmpsrv/config.py"
 COVERED_PERCENT=95
 
-# run_unit_tests PYTEST_ARGUMENT...: in as many processes as there are cores. Without arguments it looks at what
-# they cover.
+# run_unit_tests PYTEST_ARGUMENT...: in as many processes as there are cores. Without arguments it notes what they
+# cover, for `check_coverage`.
 run_unit_tests() {
-    local coverage=.venv/bin/coverage measure="--cov --cov-report="
+    local measure="--cov --cov-report="
     [ $# = 0 ] || measure=""
     # shellcheck disable=SC2086 # none or two words
     test_step -q -n auto --dist worksteal $measure tests/unit "$@"
-    [ $# = 0 ] || return 0
+}
+
+# check_coverage: what the unit tests that ran last, all of them, have covered.
+check_coverage() {
+    local coverage=.venv/bin/coverage
     step "$coverage" report --include="$WHOLLY_COVERED" --show-missing --fail-under=100
     step "$coverage" report --fail-under="$COVERED_PERCENT"
 }
@@ -153,6 +162,37 @@ step() {
     say "== $*"
     "$@" || failed="$failed
   $*"
+}
+
+# aside FUNCTION...: calls them one after the other beside what comes next, with what that leaves of the machine.
+# One can be under way. It ends with the script.
+aside() {
+    aside_folder="$(mktemp -d)"
+    trap 'kill -- "-$aside" 2>/dev/null || true; rm -rf "$aside_folder"' EXIT
+    set -m # a group of its own, to be ended with all that it has started
+    (
+        set +m
+        trap 'printf %s "$failed" >"$aside_folder/failed"' EXIT
+        failed=""
+        renice -n 19 -p "$BASHPID" >/dev/null
+        for name in "$@"; do
+            "$name"
+        done
+    ) >"$aside_folder/output" 2>&1 </dev/null &
+    aside=$!
+    set +m
+}
+
+# Waits for what runs aside, prints what that has printed, and remembers what failed.
+join_aside() {
+    local status=0
+    wait "$aside" || status=$?
+    cat "$aside_folder/output"
+    failed="$failed$(cat "$aside_folder/failed")"
+    [ "$status" = 0 ] || failed="$failed
+  what ran aside"
+    rm -rf "$aside_folder"
+    trap - EXIT
 }
 
 # test_step PYTEST_ARGUMENT...: tests that share the machine. What fails is run once more, one at a time, and has
