@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+import pytest
+
 from .stand import BEGIN_S
 from .worker import Worker
 
 SECONDS = 4.0
 MODULE = "tests.hostile.two_endpoints"
+
+pytestmark = pytest.mark.alone
 
 
 def test_two_endpoints_in_two_threads_share_nothing() -> None:
