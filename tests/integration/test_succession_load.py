@@ -12,7 +12,7 @@ import pytest
 
 from tests.server_process import PROJECT
 
-pytestmark = pytest.mark.alone  # hundreds of clients
+pytestmark = pytest.mark.half  # hundreds of clients
 
 PATIENT = ("--patience", "0", "--pause-ms", "15000", "--freeze-ms", "15000")
 SMALL = ("--publishers", "12", "--players", "126", *PATIENT)

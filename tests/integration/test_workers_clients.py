@@ -11,18 +11,18 @@ from tests.client import Client, Closed
 from tests.integration.test_succession_load import PATIENT, succession
 from tests.succession_process import Family
 
-pytestmark = pytest.mark.alone  # hundreds of clients
-
 LIMIT = 6
 TRIES = 24
 
 
+@pytest.mark.alone  # hundreds of publishers
 def test_200_channels_with_3_players_each_lose_nothing() -> None:
     load = ("--publishers", "200", "--players", "600", "--mbit", "0.1", "--fps", "4")
     done = succession("--workers", "2", "--successions", "0", *load, *PATIENT)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.half  # hundreds of clients
 @pytest.mark.parametrize("number", ["HUP", "USR2"])
 def test_neither_a_reload_nor_an_upgrade_loses_anything(number: str) -> None:
     load = ("--publishers", "12", "--players", "126", *PATIENT)
@@ -30,6 +30,7 @@ def test_neither_a_reload_nor_an_upgrade_loses_anything(number: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.alone  # workers are killed, whatever the others need
 def test_each_publisher_is_told_of_once_though_workers_and_keeper_are_killed() -> None:
     done = succession("--churn", "0.5", "--kill-every", "8", "--publishers", "20", "--workers", "2")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -52,6 +53,7 @@ def admitted(port: int) -> Client | None:
         return None
 
 
+@pytest.mark.half
 def test_the_limit_of_an_address_counts_the_connections_of_all_workers(limited: Family) -> None:
     limited.wait_for_line("connected to the keeper", count=2)  # without it each counts its own
     asking = [gevent.spawn(admitted, limited.port) for _ in range(TRIES)]
