@@ -104,16 +104,22 @@ class Beside:
         for reading in self._readings:
             reading.skip(log, to_the_end=True)
 
-    def oldest_kept_s(self) -> float | None:
-        """Return when the oldest message that is kept for joiners arrived; None when there is none."""
-        return self.flv.oldest_kept_s() if self.flv is not None else None
+    def spare_bytes(self, log: Log, lowest: int | None) -> int:
+        """Return what `shed` gives back of a log that players need from `lowest` on, and of that of FLV."""
+        others = [reading.position for reading in self._readings if not reading.gives_way]
+        if lowest is not None:
+            others.append(lowest)
+        needed = min([log.first, log.flushed, *others])
+        backlog = max([needed - reading.position for reading in self._readings], default=0)
+        return max(0, backlog) + (self.flv.kept_bytes if self.flv is not None else 0)
 
-    def shed(self) -> bool:
-        """Give back what is kept for joiners only; tell whether there was any."""
-        if self.oldest_kept_s() is None or self.flv is None:
-            return False
-        self.flv.shed()
-        return True
+    def shed(self, log: Log) -> None:
+        """Keep no FLV for joiners, and nothing for readings that give way: all of it was flushed."""
+        if self.flv is not None:
+            self.flv.shed()
+        for reading in self._readings:
+            if reading.gives_way:
+                reading.skip(log, to_the_end=True)
 
     def forget(self, player: Player) -> None:
         """Forget a player that has not been started, or does not go on yet."""

@@ -106,6 +106,10 @@ class Budget:
         """Tell whether holders of a kind should hold as little as they can."""
         return self.used_bytes > self.limit_bytes or self._used[kind] > PRESSED * self._bounds[kind]
 
+    def largest(self, kind: str) -> int:
+        """Return what whoever holds most of a kind holds."""
+        return max(self._holders[kind].values(), default=0)
+
     def drop_largest(self, kind: str, why: str) -> bool:
         """Drop whoever holds most of a kind; False if nobody holds any."""
         holders = self._holders[kind]

@@ -51,8 +51,7 @@ class Channel:
         self.crowd, self.players = crowd, crowd.players
         self.output: Output | None = None  # None while nobody publishes
         self.publication = 0  # counts publishers
-        self._limits = limits
-        self.framing = RtmpFraming(chunk_size)
+        self._limits, self.framing = limits, RtmpFraming(chunk_size)
         self._clock, self._now = clock, clock.now
         self._budget = budget
         self._ended = Ended()
@@ -159,7 +158,7 @@ class Channel:
         frozen, without whom a channel may be forgotten; until they are back nothing is let go of. Where it
         only is mirrored, publications that are over are left out.
         """
-        outputs = self._outputs()[0 if moves else len(self._ended) :]
+        outputs = self.outputs()[0 if moves else len(self._ended) :]
         return {
             "chunk_size": self.framing.chunk_size,
             "publication": self.publication,
@@ -208,7 +207,7 @@ class Channel:
     def abandon(self) -> None:
         """Let go of all, with a word to mirrors only: another process goes on. Players were frozen before."""
         self.feed.moved()
-        for output in self._outputs():
+        for output in self.outputs():
             output.withdraw()
         self.patience.stop()
         self.readings.moved()
@@ -304,8 +303,12 @@ class Channel:
     def skip_laggards(self) -> None:
         """Let laggards leave out all they can, because the process holds too much."""
         self.drop_ended()
-        for output in self._outputs():
+        for output in self.outputs():
             output.skip_laggards()
+
+    def outputs(self) -> list[Output]:
+        """Return those of publications that are over, and that of the present one."""
+        return [*self._ended, *([self.output] if self.output is not None else [])]
 
     def end_position(self) -> int:
         """Return how many bytes the log of this publication has had so far."""
@@ -335,9 +338,6 @@ class Channel:
         choices.tell_end(player, self.framing)
         if self.output is not None and player.state.waiting:
             self._welcome(player)
-
-    def _outputs(self) -> list[Output]:
-        return [*self._ended, *([self.output] if self.output is not None else [])]
 
     def _new_output(self, publication: int) -> Output:
         return Output(publication, self.framing, self._clock, self._budget, self._limits, self, self.feed)

@@ -116,9 +116,11 @@ class FlvWay:
         self._stretches = []  # they know this one, and would keep each other
         self._ahead.clear()
 
-    def oldest_kept_s(self) -> float | None:
-        """Return when the oldest message that is kept for joiners arrived; None when there is none."""
-        return self._current.output.log.oldest_kept_s()
+    @property
+    def kept_bytes(self) -> int:
+        """How much is kept for joiners."""
+        log = self._current.output.log
+        return log.end - log.first
 
     def shed(self) -> None:
         """Keep nothing for joiners: the process holds too much."""

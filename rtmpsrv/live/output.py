@@ -49,8 +49,7 @@ class Output:
         self.audience = Audience()
         self.places = places
         self.beside: Beside | None = None  # what else is made of its log; the channel's, while there is any
-        self._clock = clock
-        self._now = clock.now
+        self._clock, self._now = clock, clock.now
         self._limits = limits
         self._owner = owner
         self._timer: Timer | None = None
@@ -123,27 +122,29 @@ class Output:
 
     def shed(self) -> None:
         """Give back the oldest part of the cache, because the process holds too much."""
-        if self.beside is None or not self.beside.shed():
-            self.log.shed()
-            self.flush()  # lets go of what was flushed last
-            self.trim()
+        self.log.shed()
+        self.flush()  # lets go of what was flushed last
+        self.trim()
 
-    def oldest_kept_s(self) -> float | None:
-        """Return when the oldest message of the cache arrived; None when it keeps none."""
-        kept = self.beside.oldest_kept_s() if self.beside is not None else None
-        return kept if kept is not None else self.log.oldest_kept_s()
+    def shed_aside(self) -> None:
+        """Give back what is held for nobody but viewers by HTTP."""
+        self.flush()
+        if self.beside is not None:
+            self.beside.shed(self.log)
+        self.log.cut()
+        self.trim()
+
+    def lowest(self) -> int | None:
+        """Return from where on players need the log; None: from where the cache begins."""
+        return self.audience.lowest() if self._held_from is None else self._held_from
 
     def trim(self) -> None:
         """Let go of what nobody needs any more."""
         if self.log.may_trim():
             if self.places is None:
                 self._owner.contents.before_trim(self.log)
-            lowest = self.audience.lowest()
-            if self.beside is not None:
-                lowest = self.beside.lowest(lowest)
-            if self._held_from is not None:
-                lowest = self._held_from  # nobody reads what lies before it
-            self.log.trim(lowest)
+            lowest = self.lowest()
+            self.log.trim(self.beside.lowest(lowest) if self.beside is not None else lowest)
 
     def end(self) -> None:
         """Flush the last of it; followers are at the end then, laggards have the rest before them."""
@@ -193,9 +194,8 @@ class Output:
     @property
     def is_needed(self) -> bool:
         """Whether somebody reads the log, or may come to read it."""
-        if self.beside is not None and self.beside.is_needed:
-            return True
-        return len(self.audience) > 0 or self._held_from is not None
+        beside = self.beside is not None and self.beside.is_needed
+        return beside or len(self.audience) > 0 or self._held_from is not None
 
     def let_go(self) -> None:
         """Keep nothing for players that have not come."""
@@ -234,8 +234,8 @@ class Output:
             self.flush()
         arrival = log.arrival_at(position)
         age_s = self._now() - arrival if arrival is not None else 0.0
-        limits = self._limits
-        player.start(self, position, limits.lag_bytes + log.end - position, limits.lag_s + age_s)
+        allowance_bytes = self._limits.lag_bytes + log.end - position
+        player.start(self, position, allowance_bytes, self._limits.lag_s + age_s)
         self.audience.lag(player)
 
     def resume(self, player: Player) -> None:

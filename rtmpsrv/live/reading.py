@@ -81,8 +81,8 @@ class Reading:
 
     __slots__ = (
         "_beside", "_channel", "_clock", "_items", "_lag_bytes", "_lag_s", "_metadata",
-        "_output", "_place", "_rest_lock", "_rest_spliced_at", "_spliced_at", "is_closed", "lock", "notify",
-        "position",
+        "_output", "_place", "_rest_lock", "_rest_spliced_at", "_spliced_at", "gives_way", "is_closed",
+        "lock", "notify", "position",
     )  # fmt: skip
 
     def __init__(
@@ -98,7 +98,7 @@ class Reading:
         self.is_closed = False  # by its reader; or the channel is another process's now
         self.lock: bytes | None = NOBODYS  # of the publisher, since the last Began or Spliced
         self._channel = channel
-        self._lag_bytes, self._lag_s = LAG_BYTES, LAG_S
+        self.allow(LAG_BYTES, LAG_S)
         self._output: Output | None = None  # that is read
         self._beside: Beside | None = None  # of it
         self._place = place  # where it was when the channel moved, or is to begin
@@ -139,9 +139,9 @@ class Reading:
             self.begin(following)
         return Over(output.publication)
 
-    def allow(self, lag_bytes: int, lag_s: float) -> None:
-        """Set how far behind it may be."""
-        self._lag_bytes, self._lag_s = lag_bytes, lag_s
+    def allow(self, lag_bytes: int, lag_s: float, gives_way: bool = True) -> None:
+        """Set how far behind it may be, and whether it is to skip before others lose a cache."""
+        self._lag_bytes, self._lag_s, self.gives_way = lag_bytes, lag_s, gives_way
 
     @property
     def headers(self) -> Headers:

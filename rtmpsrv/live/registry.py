@@ -1,4 +1,4 @@
-"""All channels of the process by name, and how memory is given back when they keep too much. Never blocks."""
+"""All channels of the process by name. Never blocks."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Hashable, Iterator
 from typing import Any, Generic, TypeVar
 
 from ..errors import CannotMove
-from .budget import UNFINISHED, WINDOWS, Budget
+from .budget import Budget
 from .channel import Channel
 from .clock import Clock
 from .crowd import Crowd, LeftOut
 from .output import LiveLimits
+from .relief import relieve
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -97,27 +98,4 @@ class Registry(Generic[Name]):
         }
 
     def _relieve(self) -> None:
-        """Bring what is held under the total.
-
-        The oldest cache goes first, then what laggards hold, then windows and unfinished messages of whoever
-        has most.
-        """
-        budget = self.budget
-        while budget.used_bytes > budget.limit_bytes:
-            outputs = [channel.output for channel in self._channels.values()]
-            kept = [
-                (oldest, output)
-                for output in outputs
-                if output is not None and (oldest := output.oldest_kept_s()) is not None
-            ]
-            if not kept:
-                break
-            min(kept, key=lambda item: item[0])[1].shed()
-        if budget.used_bytes > budget.limit_bytes:
-            for channel in list(self._channels.values()):
-                channel.skip_laggards()
-        for kind in (WINDOWS, UNFINISHED):
-            while budget.used_bytes > budget.limit_bytes and budget.drop_largest(
-                kind, "the process holds too much"
-            ):
-                pass
+        relieve(self.budget, list(self._channels.values()), self._clock.now())

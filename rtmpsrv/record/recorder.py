@@ -129,7 +129,7 @@ class Recorder:
 
     def _subscribed(self, place: tuple[int, int] = NOWHERE) -> Reading:
         reading = self._subscribe(self._wake.set, place)
-        reading.allow(LAG_BYTES, LAG_S)
+        reading.allow(LAG_BYTES, LAG_S, gives_way=False)
         return reading
 
     def _record(self) -> str:

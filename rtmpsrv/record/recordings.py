@@ -102,7 +102,7 @@ class Recordings:
             return
         # Others have had it: a process before this one may have recorded it, up to a place in its log.
         held = channel.subscribe(lambda: None, (output.publication, output.log.begin))
-        held.allow(HELD_BYTES, HELD_S)
+        held.allow(HELD_BYTES, HELD_S, gives_way=False)
         self._finding.add(name)
         gevent.spawn(lambda: self._inherit(channel, grant, held))
 

@@ -175,9 +175,12 @@ class Stage:
         return [self.join(**options) for _ in range(count)]
 
     def shed(self) -> None:
-        """Give back the oldest part of the cache, if there is any."""
-        if self.channel.output is not None:
-            self.channel.output.shed()
+        """Give back what is there for viewers by HTTP; if nothing is, the oldest part of the cache."""
+        output = self.channel.output
+        if output is not None and spare_bytes(output):
+            output.shed_aside()
+        elif output is not None:
+            output.shed()
 
     def pause(self, player: Player) -> None:
         choices.pause(player, self.channel.framing)
@@ -211,6 +214,12 @@ class Stage:
 
     def used_bytes(self) -> int:
         return self.registry.budget.used_bytes
+
+
+def spare_bytes(output: Output) -> int:
+    """What is there for viewers by HTTP."""
+    beside = output.beside
+    return beside.spare_bytes(output.log, output.lowest()) if beside is not None else 0
 
 
 def many(count: int, size: int = 1000) -> list[Message]:

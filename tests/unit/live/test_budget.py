@@ -97,11 +97,13 @@ def test_the_largest_go_first() -> None:
     held = {size: Connection(budget) for size in (20, 40, 10, 30)}
     for size, one in held.items():
         one.hold(size)
+    assert budget.largest(UNFINISHED) == 40
     order = []
     while budget.drop_largest(UNFINISHED, "why"):
         order += [size for size, one in held.items() if one.reasons and size not in order]
     assert order == [40, 30, 20, 10]
     assert held[40].reasons == ["held 40 bytes of unfinished data; why"]
+    assert budget.largest(UNFINISHED) == 0
     assert budget.used_bytes == 0
 
 

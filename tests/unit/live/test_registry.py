@@ -120,7 +120,7 @@ def test_what_nobody_needs_goes_even_from_a_segment_that_is_not_full() -> None:
     stage.registry.budget.limit_bytes = 50_000
     stage.publish(tone("last"))
     assert stage.used_bytes() < 50_000
-    assert stage.output().oldest_kept_s() is None
+    assert stage.output().log.oldest_kept_s() is None
 
 
 def test_begun_messages_keep_no_more_than_themselves_and_once() -> None:
@@ -177,7 +177,7 @@ def test_whole_stream_is_given_back_from_its_beginning(small_segments: None) -> 
     assert sink.frames()[-1] == key(b"009" + bytes(1000))[3]
 
 
-# --- in this order: oldest cache, laggards, unfinished messages -----------------------------------
+# --- in this order: caches, laggards, unfinished messages -----------------------------------------
 
 
 class Connection:

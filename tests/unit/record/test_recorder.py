@@ -66,6 +66,16 @@ def test_everything_from_the_first_frame_on_is_in_the_file(tmp_path: Path) -> No
     assert not stage.channel.is_wanted
 
 
+def test_process_that_holds_too_much_takes_nothing_from_it_first(tmp_path: Path) -> None:
+    stage = RecordedStage(tmp_path)
+    media = (key("0"), inter("1", 40), key("2", 80), inter("3", 120))
+    stage.publish(*HEADERS, *media)
+    stage.output().shed_aside()
+    stage.channel.stop()
+    (tags,) = stage.finished()
+    assert of(tags)[2:] == sent(*media)
+
+
 def test_nothing_that_cannot_be_decoded_begins_a_file(tmp_path: Path) -> None:
     stage = RecordedStage(tmp_path)
     stage.publish(*HEADERS, inter("x"), tone("a", 10), inter("y", 20), key("0", 40), inter("1", 80))

@@ -21,7 +21,7 @@ from rtmpsrv.record.index import DAY_S, DONE, RECORDING, Entry, line_of
 from rtmpsrv.record.job import Plan
 from rtmpsrv.record.recordings import Recordings
 from rtmpsrv.record.troubles import DISK_ERROR, KINDS
-from tests.unit.live.stage import HEADERS, Stage, key
+from tests.unit.live.stage import HEADERS, Stage, key, spare_bytes
 from tests.unit.record.stage import FORMS, GRANT, PATIENCE_S, PLAN, eventually
 from tests.unit.record.test_flv_file import written
 
@@ -262,6 +262,7 @@ def test_other_process_goes_on_with_what_is_recorded(plan: Plan | None, house: H
     other = successor(house, tmp_path, plan)
     other.recordings.look()
     assert not other.running()
+    assert spare_bytes(other.stage.output()) == 0, "what is looked for is no spare"
     other.wait(other.running)
     other.unpublish()
     other.wait_for(1)
