@@ -14,14 +14,10 @@ from rtmpsrv.protocol.chunks import pack
 from .attacker import Attack
 from .cases import Surroundings, attack
 from .good import AAC_HEADER, AVC_HEADER
-from .verdict import EVERYTHING, Over
 from .wire import NO_CHUNKS, Closed, Connection, whole
 
 # Of which windows may have half.
 LITTLE_MEMORY = Surroundings((("HTTP_PORT", "free"), ("GOP_CACHE_TOTAL_MB", "32")))
-# The oldest cache makes room, which is that of the good stream beside floods of keyframes: who joins then
-# waits for its next keyframe, as docs/hostile.md says.
-BUT_JOINS = EVERYTHING - {Over.JOIN_TIME}
 CHANNELS = 8
 KEYFRAME, INTER = b"\x17\1\0\0\0", b"\x27\1\0\0\0"
 FRAME = 100_000  # bytes
@@ -55,25 +51,25 @@ def watched(this: Attack, frames: bytes, rate: float = 0) -> None:
     this.flood(made, frames, rate=rate)
 
 
-@attack(LITTLE_MEMORY, judged=BUT_JOINS)
+@attack(LITTLE_MEMORY)
 def hls_of_floods(this: Attack) -> None:
     """Publish channels whose HLS is asked for: only keyframes, large, all at one time, as fast as can be."""
     watched(this, video(0, KEYFRAME + bytes(FRAME)) + whole(messages.AUDIO, b"\xaf\1tone"))
 
 
-@attack(LITTLE_MEMORY, judged=BUT_JOINS)
+@attack(LITTLE_MEMORY)
 def hls_of_small_frames(this: Attack) -> None:
     """Publish channels whose HLS is asked for: thousands of small keyframes a second, 1 ms apart."""
     watched(this, b"".join([video(at, KEYFRAME + bytes(60)) for at in range(500)]), SMALL_RATE)
 
 
-@attack(LITTLE_MEMORY, judged=BUT_JOINS)
+@attack(LITTLE_MEMORY)
 def hls_without_keyframes(this: Attack) -> None:
     """Publish channels whose HLS is asked for: pictures that all refer to a keyframe that never comes."""
     watched(this, video(0, INTER + bytes(FRAME)))
 
 
-@attack(LITTLE_MEMORY, judged=BUT_JOINS)
+@attack(LITTLE_MEMORY)
 def hls_of_streams_that_break_off(this: Attack) -> None:
     """Publish channels whose HLS is asked for: times that jump, headers that change with each picture."""
     noise = random.Random(3)
