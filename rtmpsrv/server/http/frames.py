@@ -9,7 +9,7 @@ from typing import Final
 _KEY: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 _KEY_BYTES: Final = 16
 VERSION: Final = "13"
-TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 MAX_FRAME_BYTES: Final = 1024  # of what viewers say: a word or two
 MAX_TEXT_BYTES: Final = 1024
 MAX_FRAMES: Final = 8  # in one go
@@ -36,9 +36,12 @@ def acceptance(key: str) -> str | None:
     return base64.b64encode(hashlib.sha1(key.encode("ascii") + _KEY, usedforsecurity=False).digest()).decode()
 
 
-def frame(opcode: int, length: int) -> bytes:
-    """Return what goes before so many bytes of ours: one frame, not masked (RFC 6455, 5.2)."""
-    first = bytes((0x80 | opcode,))
+def frame(opcode: int, length: int, *, is_last: bool = True) -> bytes:
+    """Return what goes before so many bytes of ours: one frame, not masked (RFC 6455, 5.2).
+
+    A message in several ends with the last, and continues with CONTINUATION before.
+    """
+    first = bytes(((0x80 if is_last else 0) | opcode,))
     if length < 126:
         return first + bytes((length,))
     if length < 1 << 16:

@@ -16,12 +16,13 @@ from ...errors import PeerLost
 from . import answers
 from .answers import Headers
 from .errand import Errand
-from .frames import BINARY, NORMAL, TEXT, VERSION, acceptance, frame
+from .frames import BINARY, CONTINUATION, NORMAL, TEXT, VERSION, acceptance, frame
 from .head import BadRequest, Head
 
 UPGRADE: Final = 101
 NO_BODY: Final = frozenset((204, 304))
 MAX_JOINED_BYTES: Final = 65536
+MAX_PIECE_BYTES: Final = 128 << 10  # of a stream, that is put as a whole: pings go between two
 FOR_EVER_S: Final = 1e9
 FIRST_LOOK_S: Final = 1.0  # whether a viewer that waits for an answer is there; then ever less often
 LOOK_EVERY_S: Final = 1.0
@@ -143,13 +144,18 @@ class Reply:
     def write(self, data: bytes) -> None:
         """Send a piece of a stream, or a binary message. Blocks while too much waits; raises PeerLost."""
         self._check()
-        if self._is_websocket:
-            self._writer.put(frame(BINARY, len(data)) + data)
-        elif self._chunked:
-            if data:  # an empty chunk is the last
-                self._writer.put(b"%x\r\n%b\r\n" % (len(data), data))
-        else:
+        if not (self._is_websocket or self._chunked):
             self._writer.put(data)
+            return
+        # Piece by piece: no viewer has a copy of its own of what is large, and none is broken by a ping.
+        for at in range(0, len(data), MAX_PIECE_BYTES):  # of nothing none: an empty chunk is the last
+            piece = data[at : at + MAX_PIECE_BYTES]
+            if self._is_websocket:
+                is_last = at + MAX_PIECE_BYTES >= len(data)
+                opcode = CONTINUATION if at else BINARY
+                self._writer.put(frame(opcode, len(piece), is_last=is_last) + piece)
+            else:
+                self._writer.put(b"%x\r\n%b\r\n" % (len(piece), piece))
 
     def write_text(self, text: str) -> None:
         """Send a message of text over a WebSocket. As `write`."""

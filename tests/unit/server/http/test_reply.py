@@ -6,13 +6,17 @@ from collections.abc import Callable
 
 import pytest
 from gevent.event import Event
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.events import BytesMessage
 
 from rtmpsrv.errors import PeerLost
 from rtmpsrv.server.host import Client
 from rtmpsrv.server.http import reply as reply_module
 from rtmpsrv.server.http.errand import Errand
+from rtmpsrv.server.http.frames import PING, frame
 from rtmpsrv.server.http.head import BadRequest, Head, read_head
-from rtmpsrv.server.http.reply import Answered, Reply
+from rtmpsrv.server.http.reply import MAX_PIECE_BYTES, Answered, Reply
+from rtmpsrv.server.http.session import WRITE_AHEAD_BYTES
 from rtmpsrv.server.http.state import begin
 from rtmpsrv.server.session_state import SessionSettings
 from tests.unit.server.http.test_frames import KEY, PROOF
@@ -174,6 +178,38 @@ def test_a_websocket() -> None:
     one.close(1008, "no")
     one.finish()
     assert paper.goodbyes == [(1008, "no")]
+
+
+def test_a_ping_may_come_in_the_middle_of_what_is_large() -> None:
+    class Pinging(Paper):
+        def put(self, data: bytes) -> None:
+            assert len(data) <= WRITE_AHEAD_BYTES, "it goes out as a whole"
+            super().put(data + frame(PING, 0) * self.listens)
+
+    paper = Pinging()
+    one = reply(paper, asked("GET", *UPGRADE))
+    one.accept()
+    sent = bytes(range(256)) * (MAX_PIECE_BYTES // 100)
+    one.write(sent)
+    one.write(b"next")
+    client = Connection(ConnectionType.CLIENT)
+    client.receive_data(body(paper))
+    messages = [b""]
+    for event in client.events():
+        if isinstance(event, BytesMessage):
+            messages[-1] += event.data
+            if event.message_finished:
+                messages.append(b"")
+    assert messages == [sent, b"next", b""]
+    assert client.state is ConnectionState.OPEN
+
+
+def test_what_is_large_is_several_chunks() -> None:
+    paper = Paper()
+    one = reply(paper)
+    one.begin(200, "video/x")
+    one.write(bytes(MAX_PIECE_BYTES + 1))
+    assert body(paper) == b"20000\r\n" + bytes(MAX_PIECE_BYTES) + b"\r\n1\r\n\0\r\n"
 
 
 def test_the_end_of_a_handler_is_the_end_of_a_websocket() -> None:
