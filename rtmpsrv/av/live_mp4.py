@@ -87,11 +87,14 @@ class LiveMp4:
         """Whether it makes something."""
         return self._running is not None
 
-    def join(self) -> Viewer:
-        """Return a new viewer, which sees what there is from the newest keyframe on. Never blocks."""
+    def join(self, ends: Callable[[str], None] = lambda reason: None) -> Viewer:
+        """Return a new viewer, which sees what there is from the newest keyframe on. Never blocks.
+
+        `ends` is what ends its connection, where it holds too much.
+        """
         if self._refusal and self._now() - self._refused_at >= REFUSED_S:
             self._refusal, self._source = "", None  # its first frames were broken, perhaps
-        viewer = Viewer()
+        viewer = Viewer(ends)
         self.viewers[viewer] = None
         self._show(viewer)
         if self._running is None:

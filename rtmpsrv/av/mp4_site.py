@@ -58,9 +58,9 @@ class Mp4Site:
         elif maker is None:
             reply.send(503, f"{_TOO_MANY}\n".encode(), _TEXT, _AGAIN)
         elif request.is_websocket:
-            self._converse(maker, reply)
+            self._converse(maker, request, reply)
         else:
-            self._stream(maker, reply)
+            self._stream(maker, request, reply)
 
     @property
     def makers(self) -> int:
@@ -104,8 +104,8 @@ class Mp4Site:
         if not by_selection:
             self._makers.pop(channel, None)
 
-    def _stream(self, maker: LiveMp4, reply: Reply) -> None:
-        viewer = maker.join()
+    def _stream(self, maker: LiveMp4, request: Request, reply: Reply) -> None:
+        viewer = maker.join(request.peer.drop)
         try:
             until = monotonic() + WAIT_S
             while viewer.movie is None and not viewer.is_over:
@@ -124,9 +124,9 @@ class Mp4Site:
         finally:
             maker.leave(viewer)
 
-    def _converse(self, maker: LiveMp4, reply: Reply) -> None:
+    def _converse(self, maker: LiveMp4, request: Request, reply: Reply) -> None:
         while True:
-            viewer = maker.join()
+            viewer = maker.join(request.peer.drop)
             try:
                 while viewer.movie is None and not viewer.is_over:
                     viewer.news.clear()

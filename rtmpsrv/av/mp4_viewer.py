@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from gevent.event import Event
@@ -20,12 +21,13 @@ class Movie(NamedTuple):
 class Viewer:
     """Told by one maker, asked by one handler, which waits for `news`."""
 
-    def __init__(self) -> None:
+    def __init__(self, ends: Callable[[str], None] = lambda reason: None) -> None:
+        """`ends` ends its connection, where it holds too much. Must not block."""
         self.news = Event()
         self.movie: Movie | None = None  # once there is something to be seen
         self.refusal = ""  # why there is nothing, and will be nothing
         self.is_over = False  # after what waits: the publication ended, or its configuration changed
-        self._reader = Reader()
+        self._reader = Reader(ends)
 
     @property
     def left_out(self) -> int:

@@ -32,8 +32,19 @@ class Watching(Protocol):
         """What has to be the publisher's; None: nothing has."""
 
 
+class Peer(Protocol):
+    """The connection of a viewer."""
+
+    def drop(self, reason: str) -> None:
+        """End it. Never blocks."""
+
+
 class Request(Protocol):
     """What a viewer asks for."""
+
+    @property
+    def peer(self) -> Peer:
+        """Whose it is."""
 
     @property
     def query(self) -> Mapping[str, str]:

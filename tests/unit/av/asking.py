@@ -96,7 +96,12 @@ class Request:
     ) -> None:
         self.query = query or {}
         self.is_websocket = is_websocket
+        self.peer = self
+        self.dropped: list[str] = []
         self._channel, self._key = channel, key
+
+    def drop(self, reason: str) -> None:
+        self.dropped.append(reason)
 
     def admit(self) -> Viewing:
         return Viewing(self._channel, self._key)

@@ -157,3 +157,29 @@ def test_nothing_is_held_for_nobody() -> None:
     stage.shelf.leave(reader)
 
     assert (stage.memory.held, stage.shelf.size) == ({}, 0)
+
+
+def test_what_is_large_counts_until_it_was_sent_and_who_has_it_may_be_ended() -> None:
+    stage = Stage()
+    ended: list[tuple[str, str]] = []
+    first, second, quick = (Reader(lambda why, name=name: ended.append((name, why))) for name in "abc")  # type: ignore[misc]
+    large = MAX_TAKEN_BYTES + 1
+    for one in (first, second, quick):
+        stage.shelf.welcome(one)
+    stage.put(b"K" * large)
+    for one in (first, second, quick):
+        assert len(stage.take(one)) == large
+    assert stage.take(quick) == b""
+    assert (stage.shelf.lent, stage.memory.used) == (0, large)
+
+    stage.put(b"Next")
+    assert (stage.shelf.lent, stage.shelf.size, stage.memory.used) == (large, 4, large + 4)
+    stage.shelf.drop("too much")
+    assert ended == [("a", "too much"), ("b", "too much")]
+
+    stage.shelf.leave(first)
+    assert stage.memory.used == large + 4
+    assert stage.take(second) == b"Next"
+    assert (stage.shelf.lent, stage.memory.used) == (0, 4)
+    stage.shelf.drop("too much")
+    assert len(ended) == 2

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import gevent
 import pytest
 
 from rtmpsrv import log
-from rtmpsrv.av import mp4_site
+from rtmpsrv.av import live_mp4, mp4_site
 from rtmpsrv.av.mp4_site import MAX_SELECTIONS, Mp4Site, selected
+from rtmpsrv.av.mp4_viewer import Viewer
 from rtmpsrv.errors import MediaRefused, PeerLost
 from rtmpsrv.live.reading import Over
 from rtmpsrv.media.mp4_source import MAX_TRACKS, Question, Selection
@@ -91,6 +94,25 @@ def test_a_websocket_goes_on_with_the_next_publication() -> None:
         running.get(timeout=5)
     assert stage.site.describe()["viewers"] == 0
     stage.site.close()
+
+
+@pytest.mark.parametrize("is_websocket", [False, True])
+def test_who_holds_too_much_is_disconnected(is_websocket: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends: list[object] = []
+
+    class Noting(Viewer):
+        def __init__(self, end: Callable[[str], None]) -> None:
+            super().__init__(end)
+            ends.append(end)
+
+    monkeypatch.setattr(live_mp4, "Viewer", Noting)
+    stage = Stage()
+    request = Request("channel", is_websocket)
+    running = gevent.spawn(stage.site.handle, request, stage.reply)
+    gevent.sleep(0)
+    stage.site.close()
+    running.join(timeout=5)
+    assert ends[0] == request.drop
 
 
 def test_a_websocket_is_closed_when_the_server_ends() -> None:
