@@ -31,7 +31,10 @@ BUSY_WAIT_S: Final = 0.1
 class FlushSchedule:
     """What one output's flushes cost, and when the next is due. Times are monotonic seconds."""
 
-    __slots__ = ("_began_at", "_flushed_at", "_merge_messages", "_took_s", "hurry", "leeway_s", "spent_s")
+    __slots__ = (
+        "_before_s", "_began_at", "_flushed_at", "_last_s", "_merge_messages", "hurry", "leeway_s", "spent_s",
+        "took_s",
+    )  # fmt: skip
 
     def __init__(self, merge_messages: int) -> None:
         self.hurry = False  # a keyframe waits
@@ -39,12 +42,8 @@ class FlushSchedule:
         self.spent_s = 0.0  # on all flushes
         self._merge_messages = merge_messages
         self._began_at = self._flushed_at = 0.0
-        self._took_s = 0.0, 0.0  # the last but one, the last
-
-    @property
-    def took_s(self) -> float:
-        """What a flush costs."""
-        return min(self._took_s)
+        self._before_s = self._last_s = 0.0  # what the last but one took, and the last
+        self.took_s = 0.0  # what a flush costs: the less of both, as a hiccup of the machine says nothing
 
     def keyframe(self) -> None:
         """Take note that a keyframe waits: joiners and eyes wait for it."""
@@ -55,7 +54,7 @@ class FlushSchedule:
 
         Given its number, when the first of it arrived, and how much the process has to merge, 0 to 1.
         """
-        took_s = min(self._took_s)  # of two: a hiccup of the machine says nothing about the next
+        took_s = self.took_s
         rest_s = took_s * REST_FACTOR
         self.leeway_s = 0.0
         if took_s < DEAR_FLUSH_S:
@@ -77,7 +76,7 @@ class FlushSchedule:
         return {
             "began_at": self._began_at,
             "flushed_at": self._flushed_at,
-            "took_s": self._took_s,
+            "took_s": (self._before_s, self._last_s),
             "spent_s": self.spent_s,
             "hurry": self.hurry,
         }
@@ -85,14 +84,15 @@ class FlushSchedule:
     def adopt(self, value: dict[str, Any]) -> None:
         """Expect flushes to cost what they cost another process."""
         self._began_at, self._flushed_at = value["began_at"], value["flushed_at"]
-        before_s, last_s = value["took_s"]
-        self._took_s = before_s, last_s
+        self._before_s, self._last_s = value["took_s"]
+        self.took_s = min(self._before_s, self._last_s)
         self.spent_s = value["spent_s"]
         self.hurry = value["hurry"]
 
     def flushed(self, began: float, ended: float, elsewhere_s: float = 0.0) -> None:
         """Take note of a flush, and what it costs in mirrors: all merge as one process would."""
         self._began_at, self._flushed_at = began, ended
-        self._took_s = self._took_s[1], ended - began + elsewhere_s
+        self._before_s, self._last_s = self._last_s, ended - began + elsewhere_s
+        self.took_s = min(self._before_s, self._last_s)
         self.spent_s += ended - began
         self.hurry = False
