@@ -32,9 +32,9 @@ _AUDIO: Final = 8
 _VIDEO: Final = 9
 _CONTROL_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6))
 _MEDIA_TYPES: Final = frozenset((8, 9, 22))
-_HEADER: Final = Struct(">BHBHBB")  # basic header, timestamp and length of 24 bits each, type
 _MSID: Final = Struct("<I")  # the only number that is little-endian
-_FIRST_MSID: Final = _MSID.pack(1)  # which logs are framed for
+# By type: the end of a header for message stream 1, which logs are framed for.
+_FIRST_TAILS: Final = [bytes((type_id,)) + _MSID.pack(1) for type_id in range(256)]
 _CONTROL_BODY_LIMIT: Final = 64  # bytes; the longest known control body has 44
 
 
@@ -333,15 +333,18 @@ def pack(
     length = len(payload)
     if length > MAX_MESSAGE_LENGTH:
         raise LocalProtocolError(f"message of {length} bytes, limit {MAX_MESSAGE_LENGTH}")
-    extended = b"" if timestamp < EXTENDED else timestamp.to_bytes(4, "big")
-    stamp = min(timestamp, EXTENDED)
-    header = _HEADER.pack(csid & 63, stamp >> 8, stamp & 255, length >> 8, length & 255, type_id)
+    stamp, extended = timestamp, b""
+    if timestamp >= EXTENDED:
+        stamp, extended = EXTENDED, timestamp.to_bytes(4, "big")
+    header = ((csid & 63) << 48 | stamp << 24 | length).to_bytes(7, "big")
     if csid > 63:
         header = basic_header(0, csid) + header[1:]
-    header += (_FIRST_MSID if msid == 1 else _MSID.pack(msid)) + extended
+    header += _FIRST_TAILS[type_id] if msid == 1 else bytes((type_id,)) + _MSID.pack(msid)
+    if extended:
+        header += extended
     if length <= chunk_size:
         return header + payload
-    joint = (basic_header(3, csid) if csid > 63 else bytes((0xC0 | csid,))) + extended
+    joint = (basic_header(3, csid) if csid > 63 else (0xC0 | csid).to_bytes(1, "big")) + extended
     parts = [header, payload[:chunk_size]]
     for position in range(chunk_size, length, chunk_size):
         parts.append(joint)
