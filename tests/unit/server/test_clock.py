@@ -8,7 +8,7 @@ from gevent.event import Event
 
 from rtmpsrv.server import clock as clock_module
 from rtmpsrv.server.clock import LoopClock
-from rtmpsrv.server.load import SAMPLE_S
+from rtmpsrv.server.load import CALM_SAMPLE_S, SAMPLE_S
 
 PATIENCE_S = 5.0  # for what happens at once
 
@@ -49,7 +49,7 @@ def test_the_load_is_sampled_while_timers_are_used(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_timer_takes_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock_module, "SAMPLE_S", 0.001)
+    monkeypatch.setattr(clock_module, "sample_s", lambda share: 0.001)
     looks = Event()
 
     def process_time() -> float:
@@ -62,12 +62,31 @@ def test_a_timer_takes_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     assert looks.wait(PATIENCE_S)
 
 
-def test_nothing_is_sampled_when_nobody_uses_timers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock_module, "SAMPLE_S", 1000.0)
+def test_the_timer_goes_by_how_busy_the_process_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu_s, seconds = [0.0], [100.0]
+    monkeypatch.setattr(clock_module, "process_time", lambda: cpu_s[0])
+    monkeypatch.setattr(clock_module, "monotonic", lambda: seconds[0])
+    clock = LoopClock()
+    clock.call_later(0.0, lambda: None)
+    assert clock._sample_s == CALM_SAMPLE_S
+    for share, expected_s in ((1.0, SAMPLE_S), (0.0, CALM_SAMPLE_S)):
+        sampler = clock._sampler
+        seconds[0] += CALM_SAMPLE_S
+        cpu_s[0] += CALM_SAMPLE_S * share
+        clock.sample()
+        assert clock._sample_s == expected_s
+        assert clock._sampler is not sampler
+        assert clock._sampler.active
+    sampler = clock._sampler
+    clock.sample()
+    assert clock._sampler is sampler
+
+
+def test_nothing_is_sampled_when_nobody_uses_timers() -> None:
     clock = LoopClock()
     clock.call_later(0.0, lambda: None)
     clock.pressure = 0.7
-    for _ in range(clock_module.IDLE_SAMPLES + 1):
+    for _ in range(int(clock_module.IDLE_S / CALM_SAMPLE_S) + 1):
         assert clock._sampler is not None
         clock.sample()
     assert clock._sampler is None

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtmpsrv.server.load import FREE_SHARE, SAMPLE_S, Load, pressure
+from rtmpsrv.server.load import CALM_SAMPLE_S, FREE_SHARE, SAMPLE_S, Load, pressure, sample_s
 
 
 def after(seconds: float, share: float, load: Load | None = None, step_s: float = SAMPLE_S) -> Load:
@@ -55,3 +55,13 @@ def test_a_clock_that_stands_still_or_runs_backwards_changes_nothing() -> None:
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 0.0), (FREE_SHARE, 0.0), (2 / 3, 0.5), (1.0, 1.0)])
 def test_nothing_waits_below_a_third_of_a_core(share: float, expected: float) -> None:
     assert pressure(share) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 1.0])
+def test_a_jump_of_the_load_is_known_within_a_calm_sample(share: float) -> None:
+    assert after(CALM_SAMPLE_S, share, after(5.0, 0.1), CALM_SAMPLE_S).share == pytest.approx(share)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, CALM_SAMPLE_S), (0.2, SAMPLE_S), (1.0, SAMPLE_S)])
+def test_a_process_far_from_waiting_is_looked_at_seldom(share: float, expected: float) -> None:
+    assert sample_s(share) == expected
