@@ -125,6 +125,29 @@ class Link:
             self._end(Phase.ERROR)
             raise
 
+    def take_media(self, data: bytes) -> list[MediaMessage]:
+        """Take received bytes, and return the media that they complete: `receive_data` and `events` in one.
+
+        Media is what nearly every read of a publisher brings, and no generator is made for it. Where
+        `backlog` is set afterwards `events` has more, or all. Raises as they do.
+        """
+        is_due = self.phase is _CONNECTED and not self.backlog  # nothing else comes before it
+        self.receive_data(data)
+        if not (is_due and self.backlog and (self.publish_role is _PUBLISHING or self.any_media)):
+            return []
+        self.unread = b""
+        reader = self.reader
+        try:
+            run = reader.read(data, MESSAGES_PER_CALL)
+            self.work += reader.cost
+            if run:
+                self.work += self._judge(run)
+        except RemoteProtocolError:
+            self._end(Phase.ERROR)
+            raise
+        self.backlog = not reader.starved or self.waiting is not None
+        return run
+
     @property
     def held_bytes(self) -> int:
         """The bytes that the peer makes this process hold: what is unfinished and what was not taken yet."""

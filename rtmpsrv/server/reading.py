@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from ..errors import PeerLost
 from ..protocol import events
+from ..protocol.link import MESSAGES_PER_CALL
 from ..protocol.state import Phase
 from . import exchange_log
 from .ending import Ended, throw_away
@@ -128,16 +129,11 @@ class Reader:
             state.bytes_in += count
             state.heard_at = now
             connection = self._connection
-            connection.receive_data(data)
-            # Like `_next_event`, inlined: this runs for each publisher and sweep.
-            for event in connection.events():
-                if isinstance(event, list):
-                    publication = self._requests.publication
-                    if publication is not None:
-                        publication.append(event)
-                else:
-                    self._left_over = event
-                    break
+            run = connection.take_media(data)
+            if run and (publication := self._requests.publication) is not None:
+                publication.append(run)
+            if connection.backlog and len(run) < MESSAGES_PER_CALL:
+                self._left_over = self._next_event()
             if connection.outbox:
                 self._requests.answer()
             self._uncounted_bytes += count
