@@ -8,8 +8,10 @@ it cannot, as on TLS, that worker is asked for the answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+import gevent
 from gevent.event import Event
 
 from rtmpsrv.server.host import Client
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from rtmpsrv.server.http.site import Handler, Site
 
 ANSWER_S: Final = 45.0  # the longest that a request waits there for the next segment, and some
+LEAVING_S: Final = 3.0  # for a worker that leaves, until another one has the channel
+LOOK_EVERY_S: Final = 0.1
 COME_AGAIN: Final = (("Retry-After", "1"), ("Cache-Control", "no-cache"))
 
 Answer = tuple[int, Any, str, tuple[tuple[str, str], ...]]  # status, body, its type, headers
@@ -45,18 +49,29 @@ class Answering:
     def handle(self, request: Request, reply: Reply) -> None:
         """Answer a viewer of this worker's, or let another one do so. As any handler."""
         channel = request.route.channel
+        until = monotonic() + LEAVING_S
+        while True:
+            found = self._elsewhere_answered(request)
+            if found is not None:
+                reply.send(*found)
+            elif not self._elsewhere.has(channel):
+                self._here(request, reply)
+            elif monotonic() >= until:
+                reply.send(503, b"Come again.\n", headers=COME_AGAIN)
+            else:  # that worker leaves, perhaps, and soon another one has the channel; or this one does
+                request.peer.errand.travel(lambda: gevent.sleep(LOOK_EVERY_S))
+                continue
+            return
+
+    def _elsewhere_answered(self, request: Request) -> Answer | None:
+        channel = request.route.channel
         worker = self._elsewhere.last(channel)
-        found: Answer | None = None
-        if worker is not None:
-            request.peer.errand.pass_on(lambda: self._elsewhere.pass_on(request.peer, channel))
-            asked = request.client, request.head, request.route
-            found = self._moving.ask(worker, "hls", *asked, timeout_s=ANSWER_S)
-        if found is not None:
-            reply.send(*found)
-        elif self._elsewhere.has(channel):
-            reply.send(503, b"Come again.\n", headers=COME_AGAIN)  # that worker leaves, perhaps
-        else:
-            self._here(request, reply)
+        if worker is None:
+            return None
+        request.peer.errand.pass_on(lambda: self._elsewhere.pass_on(request.peer, channel))
+        asked = request.client, request.head, request.route
+        found: Answer | None = self._moving.ask(worker, "hls", *asked, timeout_s=ANSWER_S)
+        return found
 
     def answer(self, client: Client, head: Head, route: Route) -> Answer:
         """Answer a viewer of another worker's. Blocks, and raises, as the handler does."""

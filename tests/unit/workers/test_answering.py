@@ -18,6 +18,7 @@ from rtmpsrv.server.http.routes import HLS, Route
 from rtmpsrv.server.http.site import Site
 from rtmpsrv.server.http.state import begin
 from rtmpsrv.server.session_state import SessionSettings
+from rtmpsrv.workers import answering
 from rtmpsrv.workers.answering import Answering
 
 HEAD = Head("GET", "/news/live.m3u8", "key=secret&s=1", {})
@@ -33,6 +34,7 @@ class Away:
         self.passed: list[tuple[object, str]] = []
         self.asked: list[tuple[Any, ...]] = []
         self.answer: Any = None
+        self.silences = 0  # before it
         self.calls: dict[str, Any] = {}
 
     def last(self, name: str) -> str | None:
@@ -46,7 +48,7 @@ class Away:
 
     def ask(self, worker: str, question: str, *arguments: object, timeout_s: float) -> Any:
         self.asked.append((worker, question, *arguments))
-        return self.answer
+        return self.answer if len(self.asked) > self.silences else None
 
 
 class Reply:
@@ -103,7 +105,19 @@ def test_the_connection_goes_once_and_then_the_other_worker_is_asked() -> None:
     assert not desk.here
 
 
-def test_a_worker_that_is_silent_has_the_channel_or_had_it() -> None:
+def test_a_worker_that_leaves_is_waited_for_until_another_one_has_the_channel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(answering, "LOOK_EVERY_S", 0.0)
+    desk = Desk()
+    desk.away.worker, desk.away.is_there = "w2", True
+    desk.away.answer, desk.away.silences = (200, b"far", "type", ()), 2
+    assert desk.get() == [(200, b"far", "type", ())]
+    assert len(desk.away.asked) == 3
+
+
+def test_a_worker_that_is_silent_has_the_channel_or_had_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering, "LEAVING_S", 0.0)
     desk = Desk()
     desk.away.worker, desk.away.is_there = "w2", True
     ((status, *_),) = desk.get()
