@@ -212,7 +212,7 @@ def test_what_is_marked_can_be_read_by_a_shell_and_names_files_that_exist() -> N
         if command.program == "docker":
             line = command.line.removeprefix("SITE=live.example.org ")
             assert re.match(
-                r"docker (build -t \w+ \.|run (-p \d+:\d+ |-e [A-Z_]+=\S+ )+\w+|compose -f \S+ (up|exec ))",
+                r"docker (build -t \w+ \.|run (-p [\d.:]+ |-e [A-Z_]+=\S+ )+\w+|compose -f \S+ (up|exec ))",
                 line,
             )
 

@@ -182,9 +182,9 @@ def test_a_websocket() -> None:
 
 def test_a_ping_may_come_in_the_middle_of_what_is_large() -> None:
     class Pinging(Paper):
-        def put(self, data: bytes) -> None:
-            assert len(data) <= WRITE_AHEAD_BYTES, "it goes out as a whole"
-            super().put(data + frame(PING, 0) * self.listens)
+        def put(self, data: bytes, head: bytes = b"") -> None:
+            assert len(head) + len(data) <= WRITE_AHEAD_BYTES, "it goes out as a whole"
+            super().put(data + frame(PING, 0) * self.listens, head)
 
     paper = Pinging()
     one = reply(paper, asked("GET", *UPGRADE))
