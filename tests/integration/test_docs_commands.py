@@ -211,10 +211,8 @@ def test_what_is_marked_can_be_read_by_a_shell_and_names_files_that_exist() -> N
         assert [name for name in files if not (PROJECT / name).exists()] == [], command
         if command.program == "docker":
             line = command.line.removeprefix("SITE=live.example.org ")
-            assert re.match(
-                r"docker (build -t \w+ \.|run (-p [\d.:]+ |-e [A-Z_]+=\S+ )+\w+|compose -f \S+ (up|exec ))",
-                line,
-            )
+            run = r"run (-p [\d.:]+ |-[ev] \S+ |--\w+ \S+ )+\w+"
+            assert re.match(rf"docker (build -t \w+ \.|{run}|compose -f \S+ (up|exec ))", line)
 
 
 def test_no_page_wants_a_python_that_debian_does_not_have() -> None:
