@@ -33,8 +33,7 @@ _VIDEO: Final = 9
 _CONTROL_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6))
 _MEDIA_TYPES: Final = frozenset((8, 9, 22))
 _MSID: Final = Struct("<I")  # the only number that is little-endian
-# By type: the end of a header for message stream 1, which logs are framed for.
-_FIRST_TAILS: Final = [bytes((type_id,)) + _MSID.pack(1) for type_id in range(256)]
+_FIRST_TAILS: Final = [bytes((kind,)) + _MSID.pack(1) for kind in range(256)]  # of stream 1, as in logs
 _CONTROL_BODY_LIMIT: Final = 64  # bytes; the longest known control body has 44
 
 
@@ -340,8 +339,7 @@ def pack(
     if csid > 63:
         header = basic_header(0, csid) + header[1:]
     header += _FIRST_TAILS[type_id] if msid == 1 else bytes((type_id,)) + _MSID.pack(msid)
-    if extended:
-        header += extended
+    header += extended
     if length <= chunk_size:
         return header + payload
     joint = (basic_header(3, csid) if csid > 63 else (0xC0 | csid).to_bytes(1, "big")) + extended
