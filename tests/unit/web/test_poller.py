@@ -273,6 +273,17 @@ def test_looks_are_rarer_where_each_takes_long(
     assert gevent.get_hub().loop.now() - began >= 0.5
 
 
+def test_looks_are_rarer_where_there_are_many_channels(
+    monkeypatch: pytest.MonkeyPatch, source: FakeSource, poller: Poller
+) -> None:
+    monkeypatch.setattr(module, "CHANNEL_S", 0.5)
+    page = Page(poller)
+    page.next()
+    began = gevent.get_hub().loop.now()
+    page.until("changes")
+    assert gevent.get_hub().loop.now() - began >= 0.4
+
+
 def test_the_listener_is_told_in_plain_lines(poller: Poller) -> None:
     listener = poller.join()
     assert listener is not None
