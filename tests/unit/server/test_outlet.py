@@ -27,6 +27,7 @@ from rtmpsrv.server.transport import PlainTransport
 from rtmpsrv.server.turns import TURN_S
 from tests.unit.live.stage import AVC, framed, inter, key
 from tests.unit.live.stage import Stage as House
+from tests.unit.server.far_end import FarEnd
 from tests.unit.server.stage import FakeBudget, FakeFeed, eventually
 
 PATIENCE_S = 5.0  # for what happens at once
@@ -44,7 +45,7 @@ class Holder:
         self.dropped.append(reason)
 
 
-class Line:
+class Line(FarEnd):
     """An outlet on one end of a pair of sockets; the test reads the other."""
 
     def __init__(self, stall_s: float = PATIENCE_S) -> None:
@@ -69,21 +70,6 @@ class Line:
                 data += piece[: os.write(self.mine.fileno(), piece)]
             except BlockingIOError:
                 return data
-
-    def read(self, count: int) -> bytes:
-        """Read exactly so many bytes; meanwhile the outlet's greenlet runs."""
-        data = b""
-        while len(data) < count:
-            piece = self.peer.recv(min(65536, count - len(data)))
-            assert piece, "closed too early"
-            data += piece
-        return data
-
-    def read_to_end(self) -> bytes:
-        data = b""
-        while piece := self.peer.recv(65536):
-            data += piece
-        return data
 
     def close(self) -> None:
         self.outlet.close()
