@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -28,6 +29,8 @@ TAKE_S: Final = 10.0  # for some of it
 LINGER_S: Final = 1.0  # for an error to arrive, before the connection is closed
 LINGER_BYTES: Final = 1 << 18
 READ_BYTES: Final = 8192
+TURN_S: Final = 0.001  # of requests that came together, without giving way
+ROUND_S: Final = 0.0001  # a timer, for a round of the loop; with none gevent looks at sockets every 50th time
 DELAY: Final = "rtmpsrv.delay_s"  # of the environment: how long an answer waits before it is sent
 EVENTS: Final = "text/event-stream"
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -64,11 +67,13 @@ class Handler(WSGIHandler):
 
     def handle(self) -> None:
         """Answer one request after the other. Blocks to the end of the connection."""
-        patience_s = HEAD_S
+        patience_s, began = HEAD_S, monotonic()
         while self._handle_one(patience_s):
             self._connections.waits(self._place)
             patience_s = IDLE_S
-            gevent.sleep(0)  # whoever sends thousands at once is not the only one
+            if monotonic() - began >= TURN_S:  # whoever sends thousands at once is not the only one
+                gevent.sleep(ROUND_S)
+                began = monotonic()
 
     def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
         """Add what is the same in all answers; note whether this one is without an end."""

@@ -17,6 +17,7 @@ from gevent.pool import Group
 
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.log import Logger
+from rtmpsrv.server.turns import TURN_REST_S
 from rtmpsrv.workers.wire import Wire, WireLost
 
 MAX_CALLS: Final = 20_000  # of the other process that are answered at one time
@@ -82,7 +83,7 @@ class Calls:
             while True:
                 for _ in range(_GIVE_WAY_AFTER):
                     self._take(*self._wire.receive())
-                gevent.sleep(0)
+                gevent.sleep(TURN_REST_S)  # a timer: else others have no turn for up to 50 times as many
         except WireLost as exc:
             reason = str(exc)
         finally:

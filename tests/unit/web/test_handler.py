@@ -11,6 +11,7 @@ from gevent import socket as gsocket
 from rtmpsrv.web import handler
 from rtmpsrv.web.handler import described
 from tests.unit.web.stage import GET, Lines, Stage, answer, everything, hello, status
+from tests.waiting import at_next_round
 
 
 @pytest.fixture
@@ -45,6 +46,26 @@ def test_requests_that_come_together_are_answered_in_order(stage: Stage) -> None
     assert len(told) == 501
     assert told[7].startswith(b"POST /7 x")
     assert told[-1].startswith(b"GET /last")
+
+
+def test_sockets_are_looked_at_between_requests_that_came_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handler, "TURN_S", 0.0)
+    asked: list[str] = []
+    seen: list[int] = []
+
+    def note(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        if not asked:
+            at_next_round(lambda: seen.append(len(asked)))
+        asked.append(environ["PATH_INFO"])
+        return hello(environ, start_response)
+
+    stage = Stage(note)
+    try:
+        stage.ask(99 * GET + request("GET / HTTP/1.1", "Connection: close"))
+    finally:
+        stage.close()
+    assert (len(asked), len(seen)) == (100, 1)
+    assert seen[0] < 10
 
 
 def test_a_request_byte_by_byte_is_a_request(stage: Stage) -> None:

@@ -10,10 +10,13 @@ import gevent
 import pytest
 from gevent.event import Event
 
+from rtmpsrv import log
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.workers import calls as module
-from rtmpsrv.workers.calls import CallLost
+from rtmpsrv.workers.calls import CallLost, Calls
+from rtmpsrv.workers.wire import WireLost
 from tests.unit.workers.lines import PATIENCE_S, Ends, eventually
+from tests.waiting import at_next_round
 
 
 class Answers:
@@ -193,3 +196,34 @@ def test_answers_in_the_making_end_with_the_process(ends: Ends, answers: Answers
 def test_everything_was_handed_over(ends: Ends) -> None:
     ends.one.tell("note", 1)
     assert ends.one.flush(PATIENCE_S)
+
+
+class Full:
+    """A wire whose messages have all come already."""
+
+    def __init__(self, messages: int) -> None:
+        self._left = messages
+
+    def receive(self) -> tuple[Any, list[int]]:
+        if not self._left:
+            raise WireLost("that was all")
+        self._left -= 1
+        return ("tell", 0, "note", (self._left,)), []
+
+    def close(self, reason: str) -> None:
+        """Do nothing."""
+
+
+def test_sockets_are_looked_at_between_many_messages() -> None:
+    told: list[int] = []
+    seen: list[int] = []
+
+    def note(number: int) -> None:
+        if not told:
+            at_next_round(lambda: seen.append(len(told)))
+        told.append(number)
+
+    wire: Any = Full(1000)
+    assert gevent.spawn(Calls(wire, log.get("FULL"), {"note": note}, {}).serve).get(timeout=PATIENCE_S)
+    assert (len(told), len(seen)) == (1000, 1)
+    assert seen[0] < 300
