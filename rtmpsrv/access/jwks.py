@@ -111,14 +111,12 @@ class KeyFetcher:
         give_way: GiveWay,
         *,
         backoff: Backoff | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.ring = KeyRing(self._renew)
         self._url = url
         self._log = log
         self._http = make_session(give_way, Trust())
         self._backoff = backoff or Backoff()
-        self._clock = clock
         self._answered_at = float("-inf")
         self._answered = Event()
         self._asked = Event()
@@ -143,7 +141,7 @@ class KeyFetcher:
 
     def _renew(self) -> None:
         """Wait for an answer, unless there was one just now. Blocks up to `WAIT_S`."""
-        if self._clock() - self._answered_at >= SOONEST_S:
+        if time.monotonic() - self._answered_at >= SOONEST_S:
             self._answered.clear()
             self._asked.set()
             self._answered.wait(WAIT_S)
@@ -166,7 +164,7 @@ class KeyFetcher:
 
     def _take(self, data: bytes) -> None:
         keys = read_keys(data)
-        self._answered_at = self._clock()
+        self._answered_at = time.monotonic()
         self.ring.replace(keys)
         if keys.keys() != self._known.keys():
             self._log.info("TOKEN_JWKS_URL: %d keys", len(keys))

@@ -41,7 +41,6 @@ class StreamName:
     token: str = field(default="", repr=False)
     user: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
-    instance: str = ""  # what follows the first part of the app
     cache: str = ""  # where a player wants to start: "no", "clear", or as usual
     shown: str = field(default="", repr=False)  # what a callback or control server is told as the key
     path: str = field(default="", repr=False)  # as its own publisher is told of it
@@ -237,7 +236,6 @@ def app_stream(app: str, app_query: str, name: str, tc_url: str) -> StreamName:
         offered.get("token", ""),
         offered.get("user", ""),
         offered.get("pass", ""),
-        "/".join(_parts(app)[1:]),
         _cache(query),
         offered.get("key") or offered.get("token", ""),
         f"/{channel}",

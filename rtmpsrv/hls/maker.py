@@ -24,7 +24,7 @@ from rtmpsrv.log import Logger
 from rtmpsrv.media import hls_moved
 from rtmpsrv.media.hls_numbers import Numbering
 from rtmpsrv.media.hls_playlist import index_of, media_playlist
-from rtmpsrv.media.hls_stream import AS_USUAL, HlsStream, Wishes
+from rtmpsrv.media.hls_stream import HlsStream
 from rtmpsrv.media.hls_window import Window
 from rtmpsrv.media.mp4_init import picture_size
 from rtmpsrv.media.mp4_source import Mp4Source, Question, take_all
@@ -56,7 +56,6 @@ class Maker:
         memory: Memory,
         log: Logger,
         *,
-        wishes: Wishes = AS_USUAL,
         moved: dict[str, Any] | None = None,
         pace: Pace | None = None,
         now: Callable[[], float] = monotonic,
@@ -79,7 +78,7 @@ class Maker:
         self._memory = memory
         self.log = log
         self._now, self._wall = now, wall
-        self._stream = HlsStream(self.window, wishes)
+        self._stream = HlsStream(self.window)
         self._source: Mp4Source | None = None
         self._has_begun = False  # the configuration of the source is in the stream
         self._asked_at = now()

@@ -14,7 +14,6 @@ from rtmpsrv.hls.peer import NOBODY, Held, HlsPeer, Host, Slots, admit, resume
 from rtmpsrv.hls.viewers import Viewers
 from rtmpsrv.live.registry import Registry
 from rtmpsrv.media.hls_numbers import Numbering
-from rtmpsrv.media.hls_stream import AS_USUAL, Wishes
 from rtmpsrv.media.mp4_source import Question
 from rtmpsrv.server.tally import Tally
 
@@ -36,7 +35,6 @@ def hls_handler(
     window_ms: int,
     tally: Tally = NOBODY,
     counted_as: Callable[[str], str] = str,
-    wishes: Wishes = AS_USUAL,
 ) -> HlsHandler:
     """Return what answers requests for HLS; `first_part` makes the beginnings of MP4, and blocks."""
 
@@ -46,7 +44,7 @@ def hls_handler(
         # The channel as it is then: one that nobody wants is forgotten.
         return Maker(
             lambda notify, place: registry.open(channel).subscribe(notify, place),
-            first_part, numbering, window_ms, registry.budget, log.get("HLS"), wishes=wishes, moved=moved,
+            first_part, numbering, window_ms, registry.budget, log.get("HLS"), moved=moved,
             pace=pace,
         )  # fmt: skip
 

@@ -23,7 +23,6 @@ SLACK_BITS: Final = 6  # of caches so small a part of the limit goes as well: lo
 WHY: Final = "the process holds too much"
 
 Cache = tuple[float, float, int, "Output"]  # cost, below 0; age; a number of its own; whose it is
-Aside = tuple[int, int, "Output"]  # bytes; a number of its own; whose they are
 
 
 def relieve(budget: Budget, channels: list[Channel], now: float) -> None:

@@ -48,8 +48,6 @@ FIELDS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "Times": ("_raw", "_now", "_top"),
 }  # fmt: skip
-# What is another process's own: the window's length, wishes, how parts are packed.
-OWN: Final = frozenset({"_window_ms", "_most", "window", "_pack", "_wishes"})
 
 _NEW: Final[dict[str, Callable[[], object]]] = {
     "Numbering": lambda: Numbering(0, ""),

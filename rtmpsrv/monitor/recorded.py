@@ -59,34 +59,6 @@ class Recordings(Protocol):
         """Return why the last recording of what is published could not go on."""
 
 
-class NoRecordings:
-    """Nothing is recorded."""
-
-    files = bytes = running_count = 0
-
-    def __init__(self) -> None:
-        self.failed: dict[str, int] = {}
-
-    def start(self, channel: str, form: str = "", /) -> bool:
-        """Record nothing."""
-        return False
-
-    def stop(self, channel: str) -> bool:
-        """Stop nothing."""
-        return False
-
-    def entries(self, channel: str = "") -> Sequence[Entry]:
-        """Return no files."""
-        return []
-
-    def running(self, channel: str) -> None:
-        """Return nothing."""
-
-    def error(self, channel: str) -> str:
-        """Return none."""
-        return ""
-
-
 def recording(recordings: Recordings, channel: str) -> RecordingValue | None:
     """Return how the recording of a channel does; None where there is none, and none has failed."""
     running, error = recordings.running(channel), recordings.error(channel)

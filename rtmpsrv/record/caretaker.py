@@ -5,7 +5,6 @@ Used in one thread: all of it blocks, and raises OSError where the index cannot 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -35,18 +34,16 @@ class Caretaker:
         folder: Folder,
         keeping: Keeping,
         clock: SteadyClock | None = None,
-        recovering: Callable[[Folder, list[Entry], float], list[Entry]] = recover,
     ) -> None:
         self.ledger = Ledger(folder)
         self._folder = folder
         self._keeping = keeping
         self._clock = clock or SteadyClock()
-        self._recover = recovering
 
     def recover(self) -> list[Entry]:
         """Finish what nobody writes any more; return what that became."""
         unfinished = self.ledger.open()
-        return self._recover(self._folder, unfinished, self._clock.now()) if unfinished else []
+        return recover(self._folder, unfinished, self._clock.now()) if unfinished else []
 
     def delete(self) -> list[Entry]:
         """Delete what is too old or too much; return that."""

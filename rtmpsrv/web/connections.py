@@ -99,11 +99,6 @@ class Connections:
         if place in self._places:
             self._waiting[place] = None
 
-    @property
-    def answers_waiting(self) -> int:
-        """How many answers wait to be taken."""
-        return len(self._holding)
-
     def holds(self, place: Place, count: int) -> None:
         """Note how many bytes of its answer a connection has not taken yet."""
         if place not in self._places:

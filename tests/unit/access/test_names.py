@@ -102,9 +102,9 @@ def test_channel_and_key(app: str, app_query: str, name: str, tc_url: str, wante
         ("live", "key=2", "alice?key=1", "rtmp://h/live?key=3", StreamName("live/alice", "1")),
         ("live", "", "alice?key=%6b", "", StreamName("live/alice", "k")),
         ("live", "", "alice?token=t&cache=no", "", StreamName("live/alice", None, "t", cache="no")),
-        ("live/room", "", "alice", "", StreamName("live/room/alice", instance="room")),  # ffmpeg
+        ("live/room", "", "alice", "", StreamName("live/room/alice")),  # ffmpeg
         ("live", "", "room/alice", "", StreamName("live/room/alice")),  # OBS with two parts as its key
-        ("live/alice", "", "", "", StreamName("live/alice", instance="alice")),  # GoPro
+        ("live/alice", "", "", "", StreamName("live/alice")),  # GoPro
         ("live", "", "/alice/", "", StreamName("live/alice")),
         ("live", "", "", "", StreamName("live")),
         ("", "", "live/alice", "", StreamName("live/alice")),
@@ -117,7 +117,7 @@ def test_app_and_stream(app: str, app_query: str, name: str, tc_url: str, wanted
 
 
 def _essence(name: StreamName) -> tuple[object, ...]:
-    return (name.channel, name.key, name.token, name.user, name.password, name.instance, name.cache)
+    return (name.channel, name.key, name.token, name.user, name.password, name.cache)
 
 
 @pytest.mark.parametrize(

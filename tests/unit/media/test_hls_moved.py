@@ -9,7 +9,7 @@ import pytest
 
 from rtmpsrv.media import hls_moved
 from rtmpsrv.media.hls_cutter import Cutter
-from rtmpsrv.media.hls_moved import FIELDS, OWN, restore, snapshot
+from rtmpsrv.media.hls_moved import FIELDS, restore, snapshot
 from rtmpsrv.media.hls_numbers import Numbering
 from rtmpsrv.media.hls_playlist import media_playlist
 from rtmpsrv.media.hls_stream import HlsStream
@@ -19,6 +19,8 @@ from rtmpsrv.media.mp4_source import Mp4Source, Timed
 
 WALL_MS = 1_700_000_000_000
 MOST = 1 << 30
+# What is another process's own: the window's length, wishes, how parts are packed.
+OWN = frozenset({"_window_ms", "_most", "window", "_pack", "_wishes"})
 FRAME_MS = 40
 
 

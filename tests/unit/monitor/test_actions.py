@@ -11,7 +11,7 @@ from rtmpsrv.access import blocks
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.few_lines import AT_ONCE
 from rtmpsrv.monitor.actions import BY_THE_API, MAX_BLOCK_S, OPENED_BY_THE_API, Actions, bounded, why
-from rtmpsrv.monitor.recorded import NoRecordings
+from tests.doubles.no_recordings import NoRecordings
 from tests.unit.leading import Logged
 from tests.unit.monitor.stage import by_hls, stage
 from tests.unit.server.stage import eventually

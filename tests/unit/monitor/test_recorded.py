@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from rtmpsrv.monitor.recorded import NoRecordings, file_value, recording
+from rtmpsrv.monitor.recorded import file_value, recording
 from rtmpsrv.record.index import DONE, RECORDING, Entry
+from tests.doubles.no_recordings import NoRecordings
 
 
 class Recordings(NoRecordings):
@@ -17,7 +16,7 @@ class Recordings(NoRecordings):
         super().__init__()
         self._now, self._error = now, error
 
-    def running(self, channel: str) -> dict[str, Any] | None:  # type: ignore[override]
+    def running(self, channel: str) -> dict[str, Any] | None:
         return self._now
 
     def error(self, channel: str) -> str:
@@ -42,13 +41,6 @@ def test_one_that_has_failed_and_none_at_all() -> None:
     assert value is not None
     assert (value["running"], value["error"], value["since_at"]) == (False, "the disk is full", None)
     assert recording(NoRecordings(), "a") is None
-
-
-@pytest.mark.parametrize("wanted", [True, False])
-def test_where_nothing_is_recorded_nothing_is_begun(wanted: bool) -> None:
-    nothing = NoRecordings()
-    assert (nothing.start("a") if wanted else nothing.stop("a")) is False
-    assert nothing.entries() == []
 
 
 def test_files() -> None:
