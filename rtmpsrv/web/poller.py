@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from time import monotonic, time
+from time import monotonic, thread_time, time
 
 import gevent
 from gevent.event import Event
@@ -24,16 +24,23 @@ from .verdict import Verdicts
 log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
-CHANNEL_S = 0.02  # between two looks for each channel, which takes some 0.3 ms of a core, uncompiled
-LONGEST_S = 3.0
-REST = 10  # times what a look took is rested before the next: with very many channels pages move slower,
-LONGEST_REST_S = 5.0  # but not as slow as a worker that does not answer
+CHANNEL_S = 0.02  # for each channel, which takes some 0.3 ms of a core where nothing is compiled
+LONGEST_S = 3.0  # by number; longer only where a look costs more than its share
+SHARE = 0.05  # of a core, the most that looks take here; those who answer work about as much for them
 LATE_S = 1.5  # for an answer; then pages are told that it is waited for
 LISTENERS = 32
 WAITING_MESSAGES = 16  # of a listener that does not read; then it is dropped, and may come again
 SHARED_S = 1.0  # what pages were told is so long good enough for whoever else counts all channels
 COMMENT_S = 15.0  # a proxy's shortest patience is longer
 RETRY_MS = 1000
+
+
+def every_s(channels: int, cost_s: float) -> float:
+    """Return the time from one look to the next, by what a look costs: it grows with the channels.
+
+    The processor time of the last one, `cost_s`, counts where that is more than the number lets expect.
+    """
+    return max(EVERY_S, min(LONGEST_S, CHANNEL_S * channels), cost_s / SHARE)
 
 
 class Listener:
@@ -162,7 +169,7 @@ class Poller:
 
     def _look_on(self) -> None:
         while True:
-            began = monotonic()
+            began, cost_s = monotonic(), -thread_time()
             late = gevent.spawn_later(LATE_S, self._tell_late)
             try:
                 self._look_at_all()
@@ -170,11 +177,10 @@ class Poller:
                 late.kill(block=False)
             if not self._silent:
                 self._tell_views(list(self._listeners.values()))
-            ended = monotonic()
-            every_s = max(EVERY_S, min(LONGEST_S, CHANNEL_S * len(self._channels)))
-            next_look = max(began + every_s, ended + min(LONGEST_REST_S, REST * (ended - began)))
+            cost_s += thread_time()
+            next_look = began + every_s(len(self._channels), cost_s)
             if self._silent:  # and has no work by us: pages want to know at once that it is back
-                next_look = ended + EVERY_S
+                next_look = monotonic() + EVERY_S
             while (rest := next_look - monotonic()) > 0:
                 if not self._wanted.wait(rest):
                     break

@@ -11,7 +11,7 @@ import pytest
 
 from rtmpsrv.web import poller as module
 from rtmpsrv.web.depth import View
-from rtmpsrv.web.poller import LISTENERS, SHARED_S, WAITING_MESSAGES, Listener, Poller
+from rtmpsrv.web.poller import LISTENERS, SHARED_S, WAITING_MESSAGES, Listener, Poller, every_s
 from rtmpsrv.web.verdict import Verdicts
 from tests.doubles.monitor_source import FakeSource, crowd
 from tests.doubles.monitor_values import event, on_air, process
@@ -55,7 +55,7 @@ class Page:
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "EVERY_S", EVERY_S)
-    monkeypatch.setattr(module, "REST", 0)
+    monkeypatch.setattr(module, "SHARE", 1e9)
 
 
 @pytest.fixture
@@ -255,33 +255,42 @@ def test_a_fault_of_ours_ends_the_streams_and_the_next_page_starts_anew(
     assert Page(poller).next()[0] == "picture"
 
 
-def test_looks_are_rarer_where_each_takes_long(
-    monkeypatch: pytest.MonkeyPatch, source: FakeSource, poller: Poller
+@pytest.mark.parametrize(
+    ("channels", "cost_s", "wanted"),
+    [
+        (0, 0.0, 1.0),
+        (50, 0.05, 1.0),
+        (75, 0.05, 1.5),
+        (100, 0.05, 2.0),
+        (150, 0.05, 3.0),
+        (5000, 0.15, 3.0),
+        (5000, 0.5, 10.0),
+        (10, 0.1, 2.0),
+    ],
+)
+def test_looks_are_rarer_the_more_they_cost(
+    monkeypatch: pytest.MonkeyPatch, channels: int, cost_s: float, wanted: float
 ) -> None:
-    monkeypatch.setattr(module, "REST", 10)
-    channels = source.channels
-
-    def slow(names: object = None) -> object:
-        gevent.sleep(0.05)
-        return channels()
-
-    monkeypatch.setattr(source, "channels", slow)
-    page = Page(poller)
-    page.next()
-    began = gevent.get_hub().loop.now()
-    page.until("changes")
-    assert gevent.get_hub().loop.now() - began >= 0.5
+    monkeypatch.undo()
+    assert every_s(channels, cost_s) == pytest.approx(wanted)
 
 
-def test_looks_are_rarer_where_there_are_many_channels(
-    monkeypatch: pytest.MonkeyPatch, source: FakeSource, poller: Poller
+def test_what_a_look_costs_is_what_this_process_works_for_it(
+    monkeypatch: pytest.MonkeyPatch, poller: Poller
 ) -> None:
-    monkeypatch.setattr(module, "CHANNEL_S", 0.5)
+    asked: list[tuple[int, float]] = []
+
+    def every(channels: int, cost_s: float) -> float:
+        asked.append((channels, cost_s))
+        return EVERY_S
+
+    times = iter(range(10_000))
+    monkeypatch.setattr(module, "thread_time", lambda: next(times) / 4)
+    monkeypatch.setattr(module, "every_s", every)
     page = Page(poller)
-    page.next()
-    began = gevent.get_hub().loop.now()
+    count = len(page.next()[1]["channels"])
     page.until("changes")
-    assert gevent.get_hub().loop.now() - began >= 0.4
+    assert asked[0] == (count, 0.25)
 
 
 def test_the_listener_is_told_in_plain_lines(poller: Poller) -> None:
