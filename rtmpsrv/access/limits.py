@@ -8,7 +8,7 @@ from ipaddress import IPv6Address, ip_address
 from .ip_rules import IpRules
 
 OF_ADDRESS = "from one address"
-MAX_KNOWN = 1024  # addresses that were read before
+MAX_KNOWN = 1024  # addresses that were read before, of 62 characters at most: 0.3 MB
 
 
 class ConnectionLimits:

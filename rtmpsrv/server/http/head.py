@@ -27,8 +27,9 @@ _LISTS: Final = frozenset(("connection", FOR, PROTO, HOST))  # may be there seve
 
 # A request line that nobody takes for anything else.
 _USUAL: Final = re.compile(rb"(GET|HEAD|OPTIONS) (/[\x21-\x3e\x40-\x7e]*)(\?[\x21-\x7e]*)? HTTP/1\.1")
-MAX_KNOWN: Final = 512  # fields that were read before, of different requests
-MAX_KNOWN_BYTES: Final = 2048  # of each
+MAX_KNOWN: Final = 200  # fields that were read before, of different requests: 1 MB at most
+MAX_KNOWN_BYTES: Final = 1024  # of each, in so many lines, which make it 5 KB: each is two texts in a table
+MAX_KNOWN_LINES: Final = 20
 
 
 class BadRequest(Exception):
@@ -71,7 +72,7 @@ def read_head(raw: bytes) -> Head:
     """Read all up to and with the empty line. Raises BadRequest."""
     line, _end, fields = raw.partition(b"\r\n")
     usual = _USUAL.fullmatch(line)
-    if usual is None or len(fields) > MAX_KNOWN_BYTES:
+    if usual is None or len(fields) > MAX_KNOWN_BYTES or fields.count(b"\n") > MAX_KNOWN_LINES + 1:
         return _read_all(raw)
     known = _read_fields(fields)
     method, path, query = usual[1].decode(), usual[2].decode(), usual[3]

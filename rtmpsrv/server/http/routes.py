@@ -27,8 +27,8 @@ _STREAMS: Final = {".flv": FLV, ".mp4": MP4, ".jpg": JPG}
 _HLS: Final = (".m3u8", ".m4s")
 _NEVER: Final = frozenset(("", ".", ".."))
 MAX_PARTS: Final = 16
-MAX_KNOWN: Final = 512
-MAX_KNOWN_LENGTH: Final = 256
+MAX_KNOWN: Final = 512  # paths, half a megabyte at most
+MAX_KNOWN_LENGTH: Final = 256  # of each, which make it 1 KB with what it means
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,3 +107,11 @@ def test_long_fields_are_not_kept() -> None:
     one, other = (read_head(b"GET / HTTP/1.1\r\n" + fields) for _ in range(2))
     assert one == other
     assert one.headers is not other.headers
+
+
+@pytest.mark.parametrize(("more", "kept"), [(0, True), (1, False)])
+def test_fields_of_many_lines_are_not_kept(more: int, kept: bool) -> None:
+    lines = b"".join(b"x%d: y\r\n" % number for number in range(head_module.MAX_KNOWN_LINES - 1 + more))
+    one, other = (read_head(b"GET / HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n") for _ in range(2))
+    assert one == other
+    assert (one.headers is other.headers) == kept
