@@ -162,7 +162,8 @@ class App:
         listener = Listener(config.bind_address, config.rtmp_port, self.relay, self._parts, plain)
         for line in greeting.where_to_publish(config, self._ports, listener.port):
             self.log.info("%s", line)
-        self.log.info("RTMP server rtmpsrv (%s)", __version__)
+        fields = {"event": "started", "version": __version__}
+        self.log.info("RTMP server rtmpsrv (%s)", __version__, extra={"fields": fields})
         self.log.info("Play policy: %s", config.play_policy)
         self._entrance.start()
         self.listeners.append(listener)
@@ -333,7 +334,8 @@ class App:
             over = self._hooks.finish(max(0.0, deadline - monotonic())) and over
         self._admission.stop_commands()
         self.monitor.stop_watching()
-        self.log.info("Stopped%s", "" if over else ", not everything ended in time")
+        fields = {"event": "stopped"}
+        self.log.info("Stopped%s", "" if over else ", not everything ended in time", extra={"fields": fields})
 
 
 def membership(config: Config, name: str, run_dir: str) -> Membership:

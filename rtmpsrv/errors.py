@@ -70,14 +70,16 @@ class LocalProtocolError(ProtocolError):
 class AccessDenied(RtmpsrvError):
     """A request is refused; `code` and `description` go to the peer as its status.
 
-    `variable` is the setting that would have it otherwise, for the operator; "" for none.
+    `variable` is the setting that would have it otherwise, for the operator; "" for none. `user` is one that
+    there is, of which a wrong password was shown.
     """
 
-    def __init__(self, code: str, description: str, variable: str = "") -> None:
+    def __init__(self, code: str, description: str, variable: str = "", user: str = "") -> None:
         super().__init__(f"{code}: {description}")
         self.code = code
         self.description = description
         self.variable = variable
+        self.user = user  # for a log of values only
         self.about = ""  # for the log only: the channel, as `channel=NAME`, or what is known of it
 
     @property

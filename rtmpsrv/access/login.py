@@ -113,7 +113,7 @@ class Challenges:
             raise LoginAsked(REJECTED, CHALLENGED + asked)
         # A list, not a generator: every one is tried.
         if not any([self.proves(login, password) for password in passwords]):  # noqa: C419
-            raise AccessDenied(REJECTED, FAILED, "CHANNELS_FILE")
+            raise AccessDenied(REJECTED, FAILED, "CHANNELS_FILE", login.user)
 
     def _sign(self, data: bytes, user: str) -> bytes:
         return hmac.digest(self._secret, data + b"\0" + user.encode("utf-8", "surrogatepass"), "sha256")

@@ -5,8 +5,9 @@ The last bytes of the peer are read, since a reset would discard what it was tol
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import gevent
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 THROWN_BYTES: Final = 65536  # most that one read takes of what nobody wants
 THROWN_UNITS: Final = 10  # of work, for each such read
+NO_REFUSAL: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Ended(Exception):
@@ -58,8 +60,20 @@ def throw_away(read: Callable[[int], bytes], wait: ReadWait, share: Share, until
         pass  # the peer was faster
 
 
-def tell_end(log: Logger, level: int, state: State, bytes_out: int, reason: str) -> None:
-    """Log that a connection is over. Never blocks."""
+def refused(what: str, user: str = "") -> dict[str, str]:
+    """Return what a log of values is told of a refusal besides its reason."""
+    return {"refused": what} | ({"user": user} if user else {})
+
+
+def tell_end(
+    log: Logger,
+    level: int,
+    state: State,
+    bytes_out: int,
+    reason: str,
+    refusal: Mapping[str, str] = NO_REFUSAL,
+) -> None:
+    """Log that a connection is over, and perhaps what was refused to it. Never blocks."""
     fields = {
         "event": "closed",
         "address": state.client.ip,
@@ -68,6 +82,7 @@ def tell_end(log: Logger, level: int, state: State, bytes_out: int, reason: str)
         "received_bytes": state.bytes_in,
         "sent_bytes": bytes_out,
         "reason": reason,
+        **refusal,
     }
     log.log(
         level, "closed: %s, in=%d out=%d bytes", reason, state.bytes_in, bytes_out, extra={"fields": fields}

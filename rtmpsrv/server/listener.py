@@ -78,7 +78,8 @@ class Listener(StreamServer):
     def start(self) -> None:
         """Listen, and say so."""
         super().start()
-        self.log.info("Listening on %s:%d", self._told_address, self.port)
+        fields = {"event": "listening", "address": self._told_address, "port": self.port}
+        self.log.info("Listening on %s:%d", self._told_address, self.port, extra={"fields": fields})
 
     def do_read(self) -> tuple[gsocket.socket, Any]:
         """Accept one connection; running out of descriptors pauses the listener, it does not end it."""

@@ -15,7 +15,7 @@ from gevent.event import Event as Signal
 from ..errors import AccessDenied, LoginAsked
 from ..protocol import events
 from . import exchange_log
-from .ending import Ended
+from .ending import NO_REFUSAL, Ended, refused
 from .host import Asked, Host, Peer, Playback, Publication
 from .outlet import Outlet
 from .parts import ServerParts
@@ -37,7 +37,7 @@ class Requests:
 
     __slots__ = (
         "_event", "_host", "_outlet", "_parts", "_peer", "_signal", "_state", "_tells_all", "_transport",
-        "busy", "playback", "publication", "units",
+        "busy", "playback", "publication", "refusal", "units",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +59,7 @@ class Requests:
         self._outlet = outlet
         self._host = host
         self._parts = parts
+        self.refusal = NO_REFUSAL  # what a log of values is told of it
         self._signal: Signal | None = None  # ends a wait
         self._event: events.Event | None = None  # that is being handled
         self._tells_all = peer.log.isEnabledFor(logging.DEBUG)
@@ -126,6 +127,7 @@ class Requests:
             try:
                 self._publish(host.resume_publication(self._peer, frozen))
             except AccessDenied as exc:
+                self.refusal = refused("publish")
                 raise Ended(f"publish refused: {exc.for_log}") from exc
         frozen, state.playback = state.playback, None
         if frozen is not None:
@@ -273,6 +275,7 @@ class Requests:
             self.playback.receive(*wants)
 
     def _on_refused(self, event: events.Refused) -> None:
+        self.refusal = refused(event.command)
         raise Ended(f"{event.command} refused: {event.description}", told=True)
 
     def _refuse(self, command: Asking, denial: AccessDenied, answer: events.Event) -> NoReturn:
@@ -287,6 +290,7 @@ class Requests:
             signal.wait(delay_s)
             self._signal = None
         self.send(answer)
+        self.refusal = refused(command, denial.user)
         raise Ended(f"{command} refused: {denial.for_log}", told=True)
 
 

@@ -262,7 +262,7 @@ class Session(BaseSession[SessionState]):
         self._reader.close()
         self._transport.close()
         self.announce(level)
-        tell_end(self.log, level, self._state, self.outlet.bytes_out, reason)
+        tell_end(self.log, level, self._state, self.outlet.bytes_out, reason, self._requests.refusal)
         self._tally.left(*self.traffic_here(), stalled=self.outlet.stalled)
         self._let_go()
 

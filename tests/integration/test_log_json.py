@@ -48,7 +48,11 @@ def test_what_ends_has_its_figures_as_fields() -> None:
     with ServerProcess(LOG_FORMAT="json") as server:
         visit(server)
         assert server.stop() == 0
-        ends = {one["event"]: one for one in objects(server) if "event" in one}
+        told = {one["event"]: one for one in objects(server) if "event" in one}
+    own = {name: told.pop(name) for name in ("started", "listening", "stopped")}
+    assert own["started"]["version"]
+    assert own["listening"]["port"] > 0
+    ends = told
     assert set(ends) == {"unpublish", "stop", "closed"}
     for one in ends.values():
         assert set(one) >= FIELDS | {"session"}

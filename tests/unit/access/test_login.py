@@ -33,6 +33,8 @@ def asked(challenges: Challenges, login: Login | None, passwords: list[str], now
         return ""
     description = refused.description
     assert refused.code == "NetConnection.Connect.Rejected"
+    fails = login is not None and bool(passwords) and not isinstance(refused, LoginAsked)
+    assert refused.user == (login.user if login is not None and fails else ""), "of a user that there is"
     assert isinstance(refused, LoginAsked) == ("needauth" in description or "code=403" in description)
     return description
 

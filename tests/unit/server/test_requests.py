@@ -192,7 +192,7 @@ def test_the_log_of_a_refusal_names_the_setting_and_the_peer_is_not_told(
 ) -> None:
     monkeypatch.setattr(logging.getLogger("rtmpsrv"), "propagate", True)
     caplog.set_level(logging.INFO, "rtmpsrv")
-    stage.host.denial = AccessDenied("NetStream.Publish.BadName", "No: too long", "A_SETTING")
+    stage.host.denial = AccessDenied("NetStream.Publish.BadName", "No: too long", "A_SETTING", "alice")
     stage.connect()
     stage.command("publish", None, "key", msid=1)
     assert stage.expect("onStatus")[1]["description"] == "No: too long"
@@ -200,6 +200,8 @@ def test_the_log_of_a_refusal_names_the_setting_and_the_peer_is_not_told(
     stage.peer.close()
     stage.greenlet.join(PATIENCE_S)
     assert caplog.messages[-1].startswith("closed: publish refused: No: too long (A_SETTING), in=")
+    fields = caplog.records[-1].__dict__["fields"]
+    assert (fields["event"], fields["refused"], fields["user"]) == ("closed", "publish", "alice")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
 
-from rtmpsrv.errors import NoRoom, PeerLost
+from rtmpsrv.errors import AccessDenied, NoRoom, PeerLost
 from rtmpsrv.server.http import routes
 from rtmpsrv.server.http.conversation import MAX_TEXT
 from rtmpsrv.server.http.places import Places
@@ -44,6 +45,22 @@ def test_who_is_full_says_when_to_come_again(stage: HttpStage) -> None:
     stage.get("/live.flv")
     status, headers = stage.head()
     assert (status, headers["Retry-After"]) == (503, "2")
+
+
+def test_a_refusal_is_told_as_fields(
+    stage: HttpStage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("rtmpsrv"), "propagate", True)
+    caplog.set_level(logging.INFO, "rtmpsrv")
+    stage.host.denial = AccessDenied("", "No", "A_SETTING")
+    stage.get("/live.flv")
+    assert stage.head()[0] == 403
+    (record,) = [one for one in caplog.records if one.getMessage() == "play refused: No (A_SETTING)"]
+    client = stage.session.client
+    assert record.__dict__["fields"] == {
+        "event": "refused", "refused": "play", "address": client.ip, "channel": client.channel,
+        "reason": "No (A_SETTING)",
+    }  # fmt: skip
 
 
 def test_what_a_viewer_says_of_itself_has_an_end(stage: HttpStage) -> None:
