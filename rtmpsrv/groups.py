@@ -47,6 +47,9 @@ _IN_USE: dict[str, Callable[[str, dict[str, Any]], object]] = {
     API: lambda name, values: name == "api_port" or values["api_port"],
     HTTP: lambda name, values: name == "http_port" or values["http_port"],
 }
+# Parts that the reference server does not have: what cannot be read there is an error, since a default may
+# leave a door open that the operator means to be shut.
+_STRICT = frozenset({TOKENS, API, HTTP, RECORD, PROCESSES})
 
 
 def read_all(
@@ -65,7 +68,8 @@ def read_all(
         default = described.default if compute is None else compute(values)
         in_use = _IN_USE.get(described.group)
         judged = judged_by is None or name in _ALWAYS_JUDGED or in_use is None or in_use(name, judged_by)
-        values[name] = reader.read(name, described, default, judged=bool(judged))
+        strict = described.group in _STRICT
+        values[name] = reader.read(name, described, default, judged=bool(judged), strict=strict)
     del values["memory_bytes"]
     return values
 

@@ -34,7 +34,7 @@ class Kind(enum.Enum):
 
 
 class Unparsable(ValueError):
-    """The text is not of the setting's kind: the default is used, with a WARNING."""
+    """The text is not of the setting's kind: the default is used, with a WARNING, where that is allowed."""
 
 
 class NotAllowed(ValueError):
@@ -93,10 +93,12 @@ class Reader:
         self.warnings: list[str] = []
         self.problems: list[str] = []
 
-    def read(self, name: str, described: Setting, default: Any, *, judged: bool = True) -> Any:
+    def read(
+        self, name: str, described: Setting, default: Any, *, judged: bool = True, strict: bool = False
+    ) -> Any:
         """Give the value of a setting, or `default` when it is unset, empty or wrong.
 
-        What is wrong with it matters only when it is `judged`.
+        What is wrong with it matters only when it is `judged`; `strict`: the server does not start with it.
         """
         variable, raw = self._find(name.upper(), described)
         if described.kind is Kind.URL:
@@ -110,6 +112,9 @@ class Reader:
             if not judged:
                 return default
             given = MASK if described.secret else repr(raw)
+            if strict:
+                self.problems.append(f"{variable}: {given} is not a valid value ({described.valid})")
+                return default
             shown = display(default, described)
             self.warnings.append(
                 f"{variable}={given} is not a valid value ({described.valid}); the default {shown} is used"

@@ -24,7 +24,8 @@ directory above it that has one, is read too; the environment wins. None has to 
 
 * An empty variable counts as not set.
 * YES/NO: `YES`, `TRUE`, `NO`, `FALSE`, in any case. Numbers: decimal digits.
-* What cannot be read that way draws a WARNING, and the default is used.
+* What cannot be read that way draws a WARNING, and the default is used, as with rtmp-server-rs. In parts that
+  it does not have - signed tokens, admin side, viewers by HTTP, recordings, processes - it is an error.
 * What can be read but is out of range or impossible is an error, and so is a word that is none of those
   listed: all of them are printed, the exit code is 1.
 * What belongs to a part that is not in use (Redis, callback, control server, RTMPS) is not judged, but for
