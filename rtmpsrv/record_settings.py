@@ -32,7 +32,7 @@ class RecordSettings:
         "What the files are: `flv`, with all that was sent, or `mp4` in fragments, with one track of video "
         "and all of audio, which needs the extra `web`.", choices=FORMATS)
     record_segment_seconds: int = setting(RECORD, Kind.NUMBER, 3600,
-        "A file ends at the first keyframe after this time, and the next begins. 0: not by time.",
+        "A file ends at the first keyframe at or after this time, and the next begins. 0: not by time.",
         unit="seconds", high=MAX_SEGMENT_S)
     record_segment_mb: int = setting(RECORD, Kind.NUMBER, 0,
         "Likewise by size. 0: not by size.", unit="MiB", high=1 << 20)

@@ -185,12 +185,13 @@ class Recorder:
         type_id, flags, timestamp, payload, _arrival = message
         take = self._take
         starts = False
+        kind = flags & (AUDIO | VIDEO | DATA)
         is_media = flags & (AUDIO | VIDEO) and not flags & HEADER
         if is_media:
             has_video = any(one == messages.VIDEO for one, _ in headers) or flags & VIDEO
             starts = bool(flags & KEYFRAME) or not has_video
-            plan = self._plan
-            if take is not None and starts and (why := take.ends(plan.segment_ms, plan.segment_bytes)):
+            bounds = self._plan.segment_ms, self._plan.segment_bytes
+            if take is not None and starts and (why := take.ends(*bounds, kind, timestamp)):
                 self._finish(why)
                 take = None
             if flags & VIDEO and not flags & KEYFRAME and (take is None or not take.has_keyframe):
@@ -202,7 +203,6 @@ class Recorder:
             take.has_keyframe = take.has_keyframe or bool(flags & VIDEO)
         elif take is None:
             return  # the next file begins with it
-        kind = flags & (AUDIO | VIDEO | DATA)
         if is_media:
             at, jumped = take.times.place(kind, timestamp)
             if jumped:

@@ -101,14 +101,16 @@ class Take:
         """Let another file follow, as soon as one may begin."""
         self.wanted = self.wanted or why
 
-    def ends(self, segment_ms: int, segment_bytes: int) -> str:
-        """Say why it ends here, at a place where another may begin; "" where it does not. 0: no bound.
+    def ends(self, segment_ms: int, segment_bytes: int, kind: int, timestamp: int) -> str:
+        """Say why it ends before a frame with which another may begin; "" where it does not. 0: no bound.
 
-        Not where nothing of it is there yet: it waits for its first part.
+        By time where that frame's own would be beyond: what comes before it lasts until then. Not while
+        nothing of the file is there yet: it waits for its first part.
         """
         if self.wanted or not self.size:
             return self.wanted
-        if self.times.end_ms >= min(segment_ms or MAX_FILE_MS, MAX_FILE_MS):
+        at_ms, _jumped = self.times.would_be(kind, timestamp)
+        if max(self.times.end_ms, at_ms) >= min(segment_ms or MAX_FILE_MS, MAX_FILE_MS):
             return BY_TIME
         return BY_SIZE if segment_bytes and self.size >= segment_bytes else ""
 

@@ -38,6 +38,13 @@ class Timeline:
 
     def place(self, kind: int, timestamp: int) -> tuple[int, bool]:
         """Return a frame's time in the file, in ms, and whether its own one jumped."""
+        out, jumped = self.would_be(kind, timestamp)
+        self._kinds[kind] = self._newest = (timestamp, out)
+        self.end_ms = max(self.end_ms, out)
+        return max(out, 0), jumped
+
+    def would_be(self, kind: int, timestamp: int) -> tuple[int, bool]:
+        """Return what `place` would, and change nothing; negative before the first frame's time."""
         known = self._kinds.get(kind)
         last_in, last_out = self._newest if known is None else known
         delta = signed_difference(timestamp, last_in)
@@ -48,7 +55,4 @@ class Timeline:
             delta = 0
         if jumped:
             delta = 0
-        out = last_out + delta
-        self._kinds[kind] = self._newest = (timestamp, out)
-        self.end_ms = max(self.end_ms, out)
-        return max(out, 0), jumped
+        return last_out + delta, jumped

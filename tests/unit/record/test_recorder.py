@@ -88,15 +88,16 @@ def test_sound_alone_is_recorded_and_cut_anywhere(tmp_path: Path) -> None:
     stage = RecordedStage(tmp_path, Plan("flv", "%path", 20, 0))
     stage.publish(AAC, *[tone(str(at), at) for at in (0, 10, 20, 30, 40, 50)])
     stage.channel.stop()
-    first, second = stage.finished()
-    assert of(first)[1:] == sent(tone("0"), tone("10"), tone("20"))
-    assert of(second)[1:] == sent(tone("30"), tone("40"), tone("50"))
+    first, second, third = stage.finished()
+    assert of(first)[1:] == sent(tone("0"), tone("10"))
+    assert of(second)[1:] == sent(tone("20"), tone("30"))
+    assert of(third)[1:] == sent(tone("40"), tone("50"))
 
 
 def test_file_ends_before_the_keyframe_at_which_its_time_is_up(tmp_path: Path) -> None:
     stage = RecordedStage(tmp_path, Plan("flv", "%path", 100, 0))
-    first = (key("0"), tone("a", 60), inter("1", 100))
-    second = (key("2", 140), tone("b", 135), inter("3", 180))
+    first = (key("0"), key("k", 40), tone("a", 60), inter("1", 99))
+    second = (key("2", 100), tone("b", 95), inter("3", 140))
     stage.publish(*HEADERS, *first, *second)
     stage.channel.stop()
     assert [of(tags)[2:] for tags in stage.finished()] == [sent(*first), sent(*second)]

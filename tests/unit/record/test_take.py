@@ -26,27 +26,40 @@ def take(tmp_path: Path) -> Take:
     return Take(file, FlvFile(HEADERS_OF), replace(entry, file=file.name))
 
 
+V = 2
+FIRST = V, 5000  # a frame's kind and timestamp
+
+
 def test_it_ends_by_time_by_size_or_because_it_must(take: Take) -> None:
     take.add(b"x" * 100)
     take.add(b"")
     take.times.end_ms = 1000
     assert (take.waiting, take.held) == ([b"x" * 100], 100)
-    assert take.ends(0, 0) == take.ends(1001, 101) == ""
-    assert (take.ends(1000, 0), take.ends(0, 100)) == (BY_TIME, BY_SIZE)
+    assert take.ends(0, 0, *FIRST) == take.ends(1001, 101, *FIRST) == ""
+    assert (take.ends(1000, 0, *FIRST), take.ends(0, 100, *FIRST)) == (BY_TIME, BY_SIZE)
     take.times.end_ms = MAX_FILE_MS
-    assert take.ends(0, 0) == BY_TIME
+    assert take.ends(0, 0, *FIRST) == BY_TIME
     take.want_next("first")
     take.want_next("second")
-    assert take.ends(1, 1) == "first"
+    assert take.ends(1, 1, *FIRST) == "first"
     entry = take.done("first", 9.0)
     assert (entry.state, entry.end, entry.seconds, entry.reason) == (DONE, 9.0, MAX_FILE_MS / 1000, "first")
 
 
+def test_it_ends_before_the_frame_that_would_be_beyond(take: Take) -> None:
+    take.add(b"x")
+    take.times.place(*FIRST)
+    take.times.place(V, 5967)
+    assert take.ends(1000, 0, V, 5999) == ""
+    assert take.ends(1000, 0, V, 6000) == BY_TIME
+    assert take.times.end_ms == 967
+
+
 def test_it_does_not_end_by_time_before_its_first_part_is_there(take: Take) -> None:
     take.times.end_ms = 1000
-    assert take.ends(1000, 1) == ""
+    assert take.ends(1000, 1, *FIRST) == ""
     take.want_next("because")
-    assert take.ends(1000, 1) == "because"
+    assert take.ends(1000, 1, *FIRST) == "because"
 
 
 def test_frames_that_are_not_in_it_are_told_of(take: Take, monkeypatch: pytest.MonkeyPatch) -> None:
