@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-import gevent
 from gevent.event import Event
 
 from rtmpsrv.server.host import Client
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 ANSWER_S: Final = 45.0  # the longest that a request waits there for the next segment, and some
 LEAVING_S: Final = 3.0  # for a worker that leaves, until another one has the channel
-LOOK_EVERY_S: Final = 0.1
+LOOK_AGAIN_S: Final = 1.0  # though nothing is told: it may have been out of reach for a moment
 COME_AGAIN: Final = (("Retry-After", "1"), ("Cache-Control", "no-cache"))
 
 Answer = tuple[int, Any, str, tuple[tuple[str, str], ...]]  # status, body, its type, headers
@@ -51,7 +50,8 @@ class Answering:
         channel = request.route.channel
         until = monotonic() + LEAVING_S
         while True:
-            found = self._elsewhere_answered(request)
+            worker = self._elsewhere.last(channel)
+            found = self._answered_by(worker, request) if worker is not None else None
             if found is not None:
                 reply.send(*found)
             elif not self._elsewhere.has(channel):
@@ -59,15 +59,13 @@ class Answering:
             elif monotonic() >= until:
                 reply.send(503, b"Come again.\n", headers=COME_AGAIN)
             else:  # that worker leaves, perhaps, and soon another one has the channel; or this one does
-                request.peer.errand.travel(lambda: gevent.sleep(LOOK_EVERY_S))
+                if self._elsewhere.last(channel) == worker:
+                    request.peer.errand.travel(lambda: self._elsewhere.wait(channel, LOOK_AGAIN_S))
                 continue
             return
 
-    def _elsewhere_answered(self, request: Request) -> Answer | None:
+    def _answered_by(self, worker: str, request: Request) -> Answer | None:
         channel = request.route.channel
-        worker = self._elsewhere.last(channel)
-        if worker is None:
-            return None
         request.peer.errand.pass_on(lambda: self._elsewhere.pass_on(request.peer, channel))
         asked = request.client, request.head, request.route
         found: Answer | None = self._moving.ask(worker, "hls", *asked, timeout_s=ANSWER_S)

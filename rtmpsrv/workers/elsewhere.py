@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any, Final, Protocol
 
 import gevent
+from gevent.event import Event
 
 from rtmpsrv.access.second_publisher import Claim
 from rtmpsrv.log import Logger
@@ -38,7 +39,10 @@ class Copies(Protocol):
 
 
 class Elsewhere:
-    """What a relay asks about the other workers. Only `go_on` blocks: the work is done in greenlets."""
+    """What a relay asks about the other workers.
+
+    `wait`, `pass_on` and `go_on` block: all else is done in greenlets.
+    """
 
     def __init__(
         self,
@@ -57,6 +61,7 @@ class Elsewhere:
         self._feeding: set[gevent.Greenlet[..., Any]] = (
             set()
         )  # copies taken over, and publishers on their way
+        self._changes: dict[str, Event] = {}  # of channels of other workers for whose next one somebody waits
         directory.on_change = self._changed
 
     def wanted(self, name: str) -> None:
@@ -85,6 +90,11 @@ class Elsewhere:
     def last(self, name: str) -> str | None:
         """Return the worker that has a channel, or had it last; None when that is this one."""
         return self._directory.last(name)
+
+    def wait(self, name: str, timeout_s: float) -> None:
+        """Wait until a channel of another worker is that one's no more. Blocks up to `timeout_s`."""
+        if self.has(name):
+            self._changes.setdefault(name, Event()).wait(timeout_s)
 
     def pass_on(self, peer: Peer, name: str) -> None:
         """Let a connection go, with what it asks, to the worker that has a channel, or had it last.
@@ -124,6 +134,8 @@ class Elsewhere:
         peer.travel(task.join)
 
     def _changed(self, name: str) -> None:
+        if (change := self._changes.pop(name, None)) is not None:
+            change.set()
         self._copies.turn(name)
         self.wanted(name)
 

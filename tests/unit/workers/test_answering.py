@@ -34,7 +34,9 @@ class Away:
         self.passed: list[tuple[object, str]] = []
         self.asked: list[tuple[Any, ...]] = []
         self.answer: Any = None
-        self.silences = 0  # before it
+        self.silent: set[str] = set()  # workers that give no answer
+        self.next: str | None = None  # who has the channel after a wait
+        self.waits = 0
         self.calls: dict[str, Any] = {}
 
     def last(self, name: str) -> str | None:
@@ -43,12 +45,16 @@ class Away:
     def has(self, name: str) -> bool:
         return self.is_there
 
+    def wait(self, name: str, timeout_s: float) -> None:
+        self.waits += 1
+        self.worker, self.is_there = self.next, self.next is not None
+
     def pass_on(self, peer: object, name: str) -> None:
         self.passed.append((peer, name))
 
     def ask(self, worker: str, question: str, *arguments: object, timeout_s: float) -> Any:
         self.asked.append((worker, question, *arguments))
-        return self.answer if len(self.asked) > self.silences else None
+        return None if worker in self.silent else self.answer
 
 
 class Reply:
@@ -105,15 +111,36 @@ def test_the_connection_goes_once_and_then_the_other_worker_is_asked() -> None:
     assert not desk.here
 
 
-def test_a_worker_that_leaves_is_waited_for_until_another_one_has_the_channel(
+def test_a_worker_that_leaves_is_waited_for_until_another_one_has_the_channel() -> None:
+    desk = Desk()
+    away = desk.away
+    away.worker, away.is_there, away.next = "w2", True, "w3"
+    away.answer, away.silent = (200, b"far", "type", ()), {"w2"}
+    assert desk.get() == [(200, b"far", "type", ())]
+    assert ([worker for worker, *_ in away.asked], away.waits) == (["w2", "w3"], 1)
+
+
+def test_who_has_the_channel_next_may_be_this_worker() -> None:
+    desk = Desk()
+    desk.away.worker, desk.away.is_there, desk.away.silent = "w2", True, {"w2"}
+    assert desk.get() == [(200, b"list", "type", (("A", "b"),))]
+    assert (len(desk.here), desk.away.waits) == (1, 1)
+
+
+def test_nobody_waits_for_a_change_that_came_while_a_worker_was_asked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(answering, "LOOK_EVERY_S", 0.0)
     desk = Desk()
-    desk.away.worker, desk.away.is_there = "w2", True
-    desk.away.answer, desk.away.silences = (200, b"far", "type", ()), 2
+    away = desk.away
+    away.worker, away.is_there, away.answer = "w2", True, (200, b"far", "type", ())
+
+    def ask(worker: str, question: str, *arguments: object, timeout_s: float) -> Any:
+        away.worker = "w3"
+        return away.answer if worker == "w3" else None
+
+    monkeypatch.setattr(away, "ask", ask)
     assert desk.get() == [(200, b"far", "type", ())]
-    assert len(desk.away.asked) == 3
+    assert away.waits == 0
 
 
 def test_a_worker_that_is_silent_has_the_channel_or_had_it(monkeypatch: pytest.MonkeyPatch) -> None:

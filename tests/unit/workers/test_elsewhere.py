@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import gevent
 import pytest
 
+from rtmpsrv import log
 from rtmpsrv.access.facts import Approval
 from rtmpsrv.access.names import StreamName
 from rtmpsrv.access.second_publisher import REFUSE, TAKEOVER, SecondPolicy, claim_of
 from rtmpsrv.errors import RequestRefused
 from rtmpsrv.protocol import messages
 from rtmpsrv.server.session import Session
+from rtmpsrv.workers.directory import Directory
+from rtmpsrv.workers.elsewhere import Elsewhere
 from tests.client import AVC_HEADER, interframe, keyframe, values_of
 from tests.unit.workers.crew import KEY, Watcher, crew
 from tests.unit.workers.lines import PATIENCE_S, eventually
@@ -268,3 +273,29 @@ def test_players_that_were_kept_are_told_of_a_publisher_with_another_right_elsew
         watcher.hear_status(ENDED)
         watcher.hear_status("NetStream.Play.BadName")
         publisher.client.close()
+
+
+@pytest.mark.parametrize("change", [("on_air", "news", "w3", 0), ("off_air", "news", "w2")])
+def test_who_waits_for_the_next_worker_of_a_channel_is_woken(change: tuple[Any, ...]) -> None:
+    link: Any = SimpleNamespace(name="w1", tells={})
+    copies: Any = SimpleNamespace(turn=lambda channel: None)
+    nothing: Any = None
+    elsewhere = Elsewhere(Directory(link), nothing, copies, lambda name: [], log.get())
+    link.tells["on_air"]("news", "w2", 0)
+    waiting = [gevent.spawn(elsewhere.wait, "news", 3600.0) for _ in range(2)]
+    gevent.sleep(0.001)
+    link.tells["on_air"]("sport", "w2", 0)
+    gevent.sleep(0.001)
+    assert not any(one.dead for one in waiting)
+    what, *told = change
+    link.tells[what](*told)
+    gevent.joinall(waiting, PATIENCE_S, raise_error=True)
+    assert all(one.dead for one in waiting)
+
+
+def test_nobody_waits_for_a_channel_that_is_nowhere_else() -> None:
+    link: Any = SimpleNamespace(name="w1", tells={})
+    nothing: Any = None
+    elsewhere = Elsewhere(Directory(link), nothing, nothing, lambda name: [], log.get())
+    with gevent.Timeout(PATIENCE_S):
+        elsewhere.wait("news", 3600.0)
