@@ -29,7 +29,7 @@ TAKE_S: Final = 10.0  # for some of it
 LINGER_S: Final = 1.0  # for an error to arrive, before the connection is closed
 LINGER_BYTES: Final = 1 << 18
 READ_BYTES: Final = 8192
-TURN_S: Final = 0.001  # of requests that came together, without giving way
+TURN_S: Final = 0.004  # of work on answers, without giving way
 ROUND_S: Final = 0.0001  # a timer, for a round of the loop; with none gevent looks at sockets every 50th time
 DELAY: Final = "rtmpsrv.delay_s"  # of the environment: how long an answer waits before it is sent
 EVENTS: Final = "text/event-stream"
@@ -60,6 +60,7 @@ class Handler(WSGIHandler):
         self._log = log
         self._making = making
         self._is_making = False
+        self._worked_s = 0.0  # on answers, since it gave way by itself
         self._scheme = "https" if secure else "http"
         self._buffer = bytearray()
         self._path = ""
@@ -67,13 +68,13 @@ class Handler(WSGIHandler):
 
     def handle(self) -> None:
         """Answer one request after the other. Blocks to the end of the connection."""
-        patience_s, began = HEAD_S, monotonic()
+        patience_s = HEAD_S
         while self._handle_one(patience_s):
             self._connections.waits(self._place)
             patience_s = IDLE_S
-            if monotonic() - began >= TURN_S:  # whoever sends thousands at once is not the only one
+            if self._worked_s >= TURN_S:  # whoever sends thousands at once is not the only one
                 gevent.sleep(ROUND_S)
-                began = monotonic()
+                self._worked_s = 0.0
 
     def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
         """Add what is the same in all answers; note whether this one is without an end."""
@@ -121,10 +122,12 @@ class Handler(WSGIHandler):
         except OSError:  # the client is gone
             return False
         self._connections.works(self._place)
+        began = monotonic()
         self.environ = self._environ(head, body)
         self.request_version = head.version
         self.close_connection = not head.keeps
         self._respond()
+        self._worked_s += monotonic() - began
         self._log.debug("%s %s %s %s", self._client[0], head.method, self._path, self.code)
         return not self.close_connection
 

@@ -22,7 +22,7 @@ from rtmpsrv.workers.wire import Wire, WireLost
 
 MAX_CALLS: Final = 20_000  # of the other process that are answered at one time
 FINISH_S: Final = 2.0
-_GIVE_WAY_AFTER: Final = 64  # messages that were there already
+_GIVE_WAY_AFTER: Final = 256  # messages, some 5 ms: the timer that it takes is 1 ms of the loop
 
 # Gets the message's arguments, and a list of descriptors if any came; it takes out those that it keeps.
 Handler = Callable[..., Any]

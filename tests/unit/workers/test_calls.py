@@ -223,7 +223,7 @@ def test_sockets_are_looked_at_between_many_messages() -> None:
             at_next_round(lambda: seen.append(len(told)))
         told.append(number)
 
-    wire: Any = Full(1000)
+    wire: Any = Full(5000)
     assert gevent.spawn(Calls(wire, log.get("FULL"), {"note": note}, {}).serve).get(timeout=PATIENCE_S)
-    assert (len(told), len(seen)) == (1000, 1)
-    assert seen[0] < 300
+    assert (len(told), len(seen)) == (5000, 1)
+    assert seen[0] < 1500
