@@ -14,8 +14,9 @@ from setuptools import Extension, setup
 
 PACKAGES = ("protocol", "media", "live")
 INTERPRETED = {
-    # Its loops are system calls with plain integers, which a compiled loop would make anew for each call.
+    # Their loops are system calls with plain integers, which a compiled loop would make anew for each call.
     "rtmpsrv/live/audience.py",
+    "rtmpsrv/live/lane.py",
     "rtmpsrv/live/playback.py",  # hosts derive from it, which ordinary classes cannot from a compiled one
     "rtmpsrv/protocol/amf_values.py",  # derives from dict, list and str, which compiled classes cannot
 }

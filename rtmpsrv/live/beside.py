@@ -59,6 +59,11 @@ class Beside:
         return self.flv.players if self.flv is not None else 0
 
     @property
+    def later_s(self) -> float:
+        """What sending FLV took behind the flush that it belongs to."""
+        return self.flv.later_s if self.flv is not None else 0.0
+
+    @property
     def is_needed(self) -> bool:
         """Whether somebody reads what the output has."""
         return bool(self._readings) or self.players > 0

@@ -117,6 +117,11 @@ class FlvWay:
         self._ahead.clear()
 
     @property
+    def later_s(self) -> float:
+        """What the last round of sends took behind its first go."""
+        return self._current.output.rounds.later_s
+
+    @property
     def kept_bytes(self) -> int:
         """How much is kept for joiners."""
         log = self._current.output.log

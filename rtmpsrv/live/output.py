@@ -17,6 +17,7 @@ from .log import Log
 from .owner import Owner
 from .places import Places
 from .player import Player
+from .rounds import Rounds
 from .schedule import FlushSchedule
 from .segment import Segment
 from .tap import Feed
@@ -47,6 +48,7 @@ class Output:
         self.log = Log(budget, limits.cache_bytes)
         self.schedule = FlushSchedule(limits.merge_messages)
         self.audience = Audience()
+        self.rounds = Rounds(self.log, self.audience, self.schedule, clock)
         self.places = places
         self.beside: Beside | None = None  # what else is made of its log; the channel's, while there is any
         self._clock, self._now = clock, clock.now
@@ -67,32 +69,26 @@ class Output:
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
-        log, audience = self.log, self.audience
+        log, audience, rounds, feed, beside = self.log, self.audience, self.rounds, self._feed, self.beside
         begin, unsent = log.flushed, log.take_unsent()
         if not unsent:
             return
         began = self._now()
-        feed = self._feed
         if feed.taps:
             feed.flushed(self, begin, self._owner.contents)
-        late = audience.send(log, begin, unsent)
-        for player, sent in late:
-            self._fall_behind(player, begin + sent)
+        joins = rounds.under_way  # goes to those who have not had their turn
+        late = () if joins else rounds.begin(begin, unsent)
         walkers = audience.take_walkers() if audience.walkers else ()
         for player in walkers:
             player.take_cursor(log, begin)
         # Not before all have their places: a kick may end one player, and with it others of its session.
-        for player, _ in late:
+        early, self._early = self._early, {}
+        for player in (*late, *walkers, *early):
             player.sink.kick()
-        for player in walkers:
-            player.sink.kick()
-        if self._early:
-            early, self._early = self._early, {}
-            for player in early:
-                player.sink.kick()
-        if self.beside is not None:
-            self.beside.flushed(begin, unsent)
-        self.schedule.flushed(began, self._now(), feed.cost_s)
+        if beside is not None:
+            beside.flushed(begin, unsent)
+        if not joins:
+            rounds.go_on(began, feed.cost_s + (beside.later_s if beside is not None else 0.0))
 
     def flush_if_due(self) -> None:
         """Flush now, or see to it that it happens in time."""
@@ -102,7 +98,7 @@ class Output:
         schedule = self.schedule
         now = self._now()
         due_at = schedule.due_at(unsent, self.log.oldest_unsent_at, self._clock.pressure)
-        if now >= due_at:
+        if now >= due_at or self.rounds.under_way:
             self.flush()
         elif self._timer is None or due_at < self._timer_at:
             if self._timer is not None:
@@ -149,6 +145,7 @@ class Output:
     def end(self) -> None:
         """Flush the last of it; followers are at the end then, laggards have the rest before them."""
         self.flush()
+        self.rounds.finish()
         self.log.close()
         if self.beside is not None:
             self.beside.end()
@@ -161,6 +158,7 @@ class Output:
     def snapshot(self, fds: list[int], moves: bool) -> dict[str, Any]:
         """Return what `adopt` takes elsewhere; appends descriptors. Where it `moves` all is kept a while."""
         self.flush()
+        self.rounds.finish()
         mirrors = len(self._feed.taps) if moves and not self.log.closed else 0
         players = len(self.audience) + (self.beside.players if self.beside is not None else 0)
         if moves:
@@ -220,6 +218,7 @@ class Output:
         if self.beside is not None:
             self.beside.withdraw()
             self.beside = None
+        self.rounds.stop()
         for timer in (self._timer, self._holding):
             if timer is not None:
                 timer.stop()
@@ -264,24 +263,23 @@ class Output:
 
     def fall_behind(self, player: Player) -> None:
         """Give one that is up to date a cursor of its own: something else comes first, or it wants that."""
-        self._fall_behind(player, self.log.flushed)
+        position = self.audience.remove(player, self.log.flushed)
+        assert position is not None, "it has none"
+        player.take_cursor(self.log, position)
+        self.audience.lag(player)
 
     def leave(self, player: Player) -> None:
         """Forget a player, whose state then says where it was."""
         self._early.pop(player, None)
-        if self.audience.remove(player, self.log.flushed):
-            player.take_cursor(self.log, self.log.flushed)
+        position = self.audience.remove(player, self.log.flushed)
+        if position is not None:
+            player.take_cursor(self.log, position)
         elif self.log.closed and not self.is_needed:
             self._clock.call_later(RETURN_S, self._owner.drop_ended)  # if it moved, and does not come back
 
     def followed_bytes(self, player: Player) -> int:
         """Return what the fast lane has sent a player that its sink was not told of yet."""
-        return self.audience.followed_bytes(player, self.log.flushed)
-
-    def _fall_behind(self, player: Player, position: int) -> None:
-        self.audience.remove(player, position)
-        player.take_cursor(self.log, position)
-        self.audience.lag(player)
+        return self.audience.followed_bytes(player)
 
     # --- laggards ---------------------------------------------------------------------------------
 

@@ -89,10 +89,13 @@ class FlushSchedule:
         self.spent_s = value["spent_s"]
         self.hurry = value["hurry"]
 
-    def flushed(self, began: float, ended: float, elsewhere_s: float = 0.0) -> None:
-        """Take note of a flush, and what it costs in mirrors: all merge as one process would."""
+    def flushed(self, began: float, ended: float, took_s: float, elsewhere_s: float = 0.0) -> None:
+        """Take note of a round of sends, and what it takes elsewhere: all merge as if it were one place.
+
+        From its begin to its end others may have run, so it took less.
+        """
         self._began_at, self._flushed_at = began, ended
-        self._before_s, self._last_s = self._last_s, ended - began + elsewhere_s
+        self._before_s, self._last_s = self._last_s, took_s + elsewhere_s
         self.took_s = min(self._before_s, self._last_s)
-        self.spent_s += ended - began
+        self.spent_s += took_s
         self.hurry = False

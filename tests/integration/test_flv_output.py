@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rtmpsrv.live import audience
+from rtmpsrv.live import lane
 from rtmpsrv.media import flv
 from rtmpsrv.media.flv import Tag
 from tests.media_files import SAMPLES, make_samples, packets_of
@@ -25,8 +25,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(autouse=True)
 def _sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audience, "sendfile", fake_sendfile)
-    monkeypatch.setattr(audience, "write", fake_write)
+    monkeypatch.setattr(lane, "sendfile", fake_sendfile)
+    monkeypatch.setattr(lane, "write", fake_write)
 
 
 def publish(stage: Stage, messages: list[Tag], start: int) -> None:

@@ -20,6 +20,7 @@ measure_compiled = import_module("measure_compiled")
 EXPECTED = os.environ.get("RTMPSRV_EXPECT_COMPILED") == "1"  # set by scripts/check_compiled
 INTERPRETED = {  # as setup.py has them
     "rtmpsrv.live.audience",
+    "rtmpsrv.live.lane",
     "rtmpsrv.live.playback",
     "rtmpsrv.protocol.amf_values",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtmpsrv.live import audience, log
+from rtmpsrv.live import lane, log
 from tests.unit.live.fakes import fake_sendfile, fake_write
 
 NEVER = 1 << 30
@@ -13,17 +13,17 @@ NEVER = 1 << 30
 @pytest.fixture(autouse=True)
 def _file_lane(monkeypatch: pytest.MonkeyPatch) -> None:
     """Send from the log file even to one follower of one small message."""
-    monkeypatch.setattr(audience, "SENDFILE_FROM", 1)
-    monkeypatch.setattr(audience, "SENDFILE_BYTES", 0)
-    monkeypatch.setattr(audience, "sendfile", fake_sendfile)
-    monkeypatch.setattr(audience, "write", fake_write)
+    monkeypatch.setattr(lane, "SENDFILE_FROM", 1)
+    monkeypatch.setattr(lane, "SENDFILE_BYTES", 0)
+    monkeypatch.setattr(lane, "sendfile", fake_sendfile)
+    monkeypatch.setattr(lane, "write", fake_write)
 
 
 @pytest.fixture(params=["sendfile", "joined", "tls"])
 def can_sendfile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Run a test on each lane; the value is what the sink says of itself."""
     if request.param == "joined":
-        monkeypatch.setattr(audience, "SENDFILE_FROM", NEVER)
+        monkeypatch.setattr(lane, "SENDFILE_FROM", NEVER)
     return bool(request.param != "tls")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtmpsrv.live import audience
+from rtmpsrv.live import lane
 from rtmpsrv.live.segment import AUDIO, DATA, VIDEO
 from rtmpsrv.media.metadata import MAX_METADATA_NAMES
 from rtmpsrv.protocol import amf0
@@ -43,8 +43,8 @@ def test_followers_get_exactly_the_bytes_of_the_log(can_sendfile: bool, count: i
 
 
 def test_few_followers_and_small_flushes_are_sent_copies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audience, "SENDFILE_FROM", 4)
-    monkeypatch.setattr(audience, "SENDFILE_BYTES", 100)
+    monkeypatch.setattr(lane, "SENDFILE_FROM", 4)
+    monkeypatch.setattr(lane, "SENDFILE_BYTES", 100)
     stage = Stage()
     sinks = stage.followers(3)
     stage.publish(key(bytes(100)))

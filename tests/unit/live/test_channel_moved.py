@@ -98,7 +98,7 @@ WHOLE = run(None)
 def test_all_kinds_of_players_hear_what_they_would_have_heard(
     split: int, lane: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rtmpsrv.live.audience.SENDFILE_FROM", 1 if lane == "file" else 1 << 30)
+    monkeypatch.setattr("rtmpsrv.live.lane.SENDFILE_FROM", 1 if lane == "file" else 1 << 30)
     assert run(split) == WHOLE
 
 

@@ -16,7 +16,7 @@ from types import FrameType
 import pytest
 
 import rtmpsrv
-from rtmpsrv.live import audience
+from rtmpsrv.live import lane
 from rtmpsrv.live.player import STEP_BYTES
 from tests.unit.live.fakes import Message
 from tests.unit.live.stage import AVC, HEADERS, Stage, inter, key, playing, tone
@@ -24,8 +24,8 @@ from tests.unit.live.stage import AVC, HEADERS, Stage, inter, key, playing, tone
 PACKAGE = Path(rtmpsrv.__file__).parent
 BELOW = ("live", "media", "protocol")
 # From Channel.append on, packing included, however many follow.
-MOST_FOR_A_FRAME = 14
-MOST_BY_FILE = 22  # where that is written first, and the bytes are counted
+MOST_FOR_A_FRAME = 18
+MOST_BY_FILE = 26  # where that is written first, and the bytes are counted
 MOST_FOR_A_STEP = 4  # of a laggard: besides its sink's own
 
 
@@ -51,8 +51,8 @@ def calls(action: Callable[[], object], packages: tuple[str, ...] = BELOW) -> Co
 
 @pytest.fixture
 def _measured_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audience, "SENDFILE_FROM", 4)
-    monkeypatch.setattr(audience, "SENDFILE_BYTES", 12 * 1024)
+    monkeypatch.setattr(lane, "SENDFILE_FROM", 4)
+    monkeypatch.setattr(lane, "SENDFILE_BYTES", 12 * 1024)
 
 
 @pytest.mark.usefixtures("_measured_lanes")

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 
-from rtmpsrv.live import audience
 from rtmpsrv.live.output import RETURN_S
 from rtmpsrv.live.player import EVERYTHING, Player
 from rtmpsrv.live.segment import AUDIO, DATA, VIDEO
@@ -350,7 +349,9 @@ def test_players_receive_whole_messages_in_order(
     seed: int, lane: str, world: type[World], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     if lane == "copies":
-        monkeypatch.setattr(audience, "SENDFILE_FROM", 1 << 30)
+        monkeypatch.setattr("rtmpsrv.live.lane.SENDFILE_FROM", 1 << 30)
     if seed % 2:
         request.getfixturevalue("small_segments")
+    if seed % 3:
+        monkeypatch.setattr("rtmpsrv.live.audience.LANE_PLAYERS", seed % 3)
     world(seed).run()

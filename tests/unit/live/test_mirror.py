@@ -105,7 +105,7 @@ def run(event: object, split: int) -> Heard:
 def test_all_kinds_of_players_hear_what_those_of_the_owner_hear(
     split: int, event: object, lane: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rtmpsrv.live.audience.SENDFILE_FROM", 1 if lane == "file" else 1 << 30)
+    monkeypatch.setattr("rtmpsrv.live.lane.SENDFILE_FROM", 1 if lane == "file" else 1 << 30)
     if split % 2:
         monkeypatch.setattr(log_module, "SEGMENT_BYTES", 100)
     assert run(event, split) == WHOLE

@@ -23,7 +23,7 @@ def flushed(took_s: float, before_s: float | None = None) -> FlushSchedule:
     """A schedule after two flushes."""
     schedule = FlushSchedule(FULL)
     for took in (took_s if before_s is None else before_s, took_s):
-        schedule.flushed(AT - took, AT)
+        schedule.flushed(AT - took, AT, took)
     return schedule
 
 
@@ -83,7 +83,7 @@ def test_keyframe_hurries_as_if_it_were_full(took_s: float, due_s: float) -> Non
     assert schedule.hurry
     assert schedule.due_at(1, AT, 0.0) == pytest.approx(AT + due_s)
     assert schedule.due_at(1, AT, 1.0) <= AT + BUSY_WAIT_S
-    schedule.flushed(AT, AT)
+    schedule.flushed(AT, AT, 0.0)
     assert not schedule.hurry
 
 
@@ -118,8 +118,8 @@ def test_what_flushes_took_is_summed_up() -> None:
 def test_cost_in_other_processes_counts_like_our_own() -> None:
     alone, shared = FlushSchedule(8), FlushSchedule(8)
     for time in (1.0, 2.0):
-        alone.flushed(time, time + 0.008)
-        shared.flushed(time, time + 0.008 - 0.005, 0.005)
+        alone.flushed(time, time + 0.008, 0.008)
+        shared.flushed(time, time + 0.008 - 0.005, 0.003, 0.005)
     assert shared.took_s == pytest.approx(alone.took_s) == pytest.approx(0.008)
     assert shared.spent_s == pytest.approx(0.006)
     assert shared.due_at(1, 2.02, 0.0) == pytest.approx(alone.due_at(1, 2.02, 0.0))
@@ -127,8 +127,8 @@ def test_cost_in_other_processes_counts_like_our_own() -> None:
 
 def test_schedule_goes_on_in_another_process() -> None:
     schedule, other = FlushSchedule(8), FlushSchedule(8)
-    schedule.flushed(1.0, 1.001)
-    schedule.flushed(2.0, 2.002)
+    schedule.flushed(1.0, 1.001, 0.001)
+    schedule.flushed(2.0, 2.002, 0.002)
     schedule.keyframe()
     other.adopt(schedule.snapshot())
     assert other.snapshot() == schedule.snapshot()
