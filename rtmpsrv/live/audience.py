@@ -125,23 +125,20 @@ class Audience:
         `messages` are the bytes of the log from `begin` to what was flushed last. Returns those that took
         less, who lag from now on.
         """
-        lanes, room, flushed = self._lanes, LANE_PLAYERS, log.flushed
+        lanes, room = self._lanes, LANE_PLAYERS
         if not self.to_serve:
             self.to_serve = len(lanes)
         found: list[Late] = []
         while self.to_serve and room >= lanes[0].count:
             self.to_serve -= 1
-            lane = lanes.popleft()
+            lane = lanes[0]
             room -= lane.count
-            if lane.position < flushed:
-                late = lane.send(log, messages if lane.position == begin else ())
-                if late:
-                    found += late
-                    self._put_aside(lane, late)
-            if not lanes:
-                lanes.append(lane)
-            elif lane.count:  # else all have left
-                self._put_last(lane)
+            late = lane.send(log, begin, messages)
+            if late:
+                found += late
+                self._put_aside(lane, late)
+            if len(lanes) > 1:
+                self._put_last(lanes.popleft())
         return found
 
     # --- private ----------------------------------------------------------------------------------
@@ -153,7 +150,7 @@ class Audience:
             self._laggards[player] = None
 
     def _put_last(self, lane: Lane) -> None:
-        """Put a lane behind the others; or its followers into the last one, where there is room."""
+        """Put a lane behind the others; or its followers into the last one, where that has room for them."""
         last = self._lanes[-1]
         if last.position != lane.position or last.count + lane.count > LANE_PLAYERS:
             self._lanes.append(lane)

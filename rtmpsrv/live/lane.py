@@ -66,12 +66,16 @@ class Lane:
             self._add(player, begin)
         return list(other)
 
-    def send(self, log: Log, data: Sequence[bytes]) -> list[Late]:
-        """Send what was flushed since the lane's position: `data`, where that is not empty.
+    def send(self, log: Log, given: int, data: Sequence[bytes]) -> list[Late]:
+        """Send what was flushed since the lane's position: `data`, if it has what follows `given`, that one.
 
         Returns those that took less.
         """
         begin, end = self.position, log.flushed
+        if begin >= end:
+            return []
+        if begin != given:
+            data = ()
         self.position = end
         direct = len(self._sockets)
         late: list[Late] = []
