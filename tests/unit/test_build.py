@@ -13,6 +13,7 @@ import pytest
 
 from rtmpsrv import live, media, protocol
 from rtmpsrv.build import compiled
+from rtmpsrv.server import intake
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
 measure_compiled = import_module("measure_compiled")
@@ -35,6 +36,10 @@ def test_a_package_is_compiled_as_a_whole_or_not_at_all(package: ModuleType) -> 
     names = {info.name for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")}
     files = [import_module(name).__file__ or "" for name in names - INTERPRETED]
     assert {not file.endswith(".py") for file in files} == {EXPECTED}
+
+
+def test_what_the_hub_does_for_each_read_is_compiled_with_them() -> None:
+    assert (not (intake.__file__ or "").endswith(".py")) is EXPECTED
 
 
 def test_the_measuring_of_a_build_works(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ from tests.waiting import eventually as eventually
 PATIENCE_S = 5.0  # for what happens at once
 CHUNK_SIZE = 4096
 HANDSHAKE_SIZE = 1536
+MANY = 30  # other publishers: enough for the common timer to read
 
 
 class FakeBudget:
@@ -287,6 +288,18 @@ class Stage(FarEnd):
         eventually(lambda: self.host.playbacks)
         eventually(lambda: self.host.playbacks[-1].asked)
         return self.host.playbacks[-1]
+
+    def rest(self, messages: int = 1) -> FakePublication:
+        """Bring a publisher to rest with the common timer; where reads are logged that takes two messages."""
+        for _ in range(MANY):
+            self.parts.ingest.publisher_began()
+        publication = self.host.publications[-1]
+        for number in range(messages):
+            self.send(audio(b"brings it to rest"))
+            eventually(lambda: len(publication.messages) == number + 1)  # noqa: B023 - called at once
+        eventually(lambda: len(self.parts.ingest), "rest")
+        publication.in_hub = 0
+        return publication
 
     def ping(self, value: int) -> None:
         """Ask for an answer that shows how far the session has read."""

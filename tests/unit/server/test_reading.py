@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from time import monotonic
-from typing import Any
 
 import gevent
 import pytest
@@ -15,15 +14,11 @@ from rtmpsrv.protocol.chunks import pack
 from rtmpsrv.server import reading
 from rtmpsrv.server import turns as turns_module
 from rtmpsrv.server.ending import Ended
-from rtmpsrv.server.held import UNFINISHED
-from rtmpsrv.server.reading import HELD_STEP_BYTES, MOST_READS, READ_BYTES
 from rtmpsrv.server.requests import CHOICE_UNITS
 from rtmpsrv.server.transport import PlainTransport
 from rtmpsrv.server.turns import Turns
 from rtmpsrv.server.waiting import ReadWait
-from tests.unit.server.stage import PATIENCE_S, FakePublication, Stage, audio, eventually
-
-MANY = 30  # other publishers: enough for the common timer to read
+from tests.unit.server.stage import MANY, PATIENCE_S, Stage, audio, eventually
 
 
 @pytest.fixture
@@ -128,8 +123,8 @@ def test_an_error_of_the_socket_is_the_peers(
         raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
 
     if at_rest:
-        rest(stage)
-        stage.session._reader._read = read
+        stage.rest()
+        stage.session._reader._intake._read = read
     else:
         monkeypatch.setattr(PlainTransport, "read", property(lambda _: read, lambda *_: None), raising=False)
         stage.run(stage.session.freeze())
@@ -143,7 +138,7 @@ def test_an_error_of_our_own_is_logged_with_its_traceback(
 ) -> None:
     publication = stage.publish()
     if at_rest:
-        rest(stage)
+        stage.rest()
     publication.trouble = OSError(errno.ENOSPC, "No space left on device")
     stage.send(audio(b"x"))
     assert closed(stage, lines) == "internal error"
@@ -258,46 +253,6 @@ def test_who_is_dropped_ends_at_once_though_it_has_to_wait_for_units(
 # --- the common timer ---------------------------------------------------------------------------------
 
 
-def rest(stage: Stage, messages: int = 1) -> FakePublication:
-    """Bring a publisher to rest with the common timer; where reads are logged that takes two messages."""
-    for _ in range(MANY):
-        stage.parts.ingest.publisher_began()
-    publication = stage.host.publications[-1]
-    for number in range(messages):
-        stage.send(audio(b"brings it to rest"))
-        eventually(lambda: len(publication.messages) == number + 1)  # noqa: B023 - called at once
-    eventually(lambda: len(stage.parts.ingest), "rest")
-    publication.in_hub = 0
-    return publication
-
-
-def test_media_of_the_only_publisher_is_appended_without_a_switch(stage: Stage) -> None:
-    publication = stage.publish()
-    for number in range(5):
-        stage.send(audio(bytes((number,))))
-        eventually(lambda: len(publication.messages) == number + 1)  # noqa: B023 - called at once
-    assert publication.in_hub == 5
-    assert len(stage.parts.ingest) == 0
-    assert publication.payloads() == [b"\xaf\x01" + bytes((number,)) for number in range(5)]
-
-
-def test_a_publisher_that_sends_as_much_as_it_may_is_not_read_with_the_others(stage: Stage) -> None:
-    stage.publish()
-    publication = rest(stage)
-    account = stage.state.account
-    for number in range(3):  # the first comes while it rests still, the second to its greenlet
-        account.units, account.counted_at = -500.0, monotonic()
-        stage.send(audio(b"x"))
-        eventually(lambda: len(publication.messages) == number + 2)  # noqa: B023 - called at once
-        eventually(lambda: stage.session._reader._wait._waiting)
-        assert len(stage.parts.ingest) == 0
-    account.units = account.burst
-    for number in range(2):
-        stage.send(audio(b"y"))
-        eventually(lambda: len(publication.messages) == number + 5)  # noqa: B023 - called at once
-    eventually(lambda: len(stage.parts.ingest), "rest")
-
-
 def test_who_is_dropped_while_it_waits_for_units_hands_on_nothing_more(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,7 +269,7 @@ def test_who_is_dropped_while_it_waits_for_units_hands_on_nothing_more(
 
 def test_a_publisher_reads_for_itself_again_when_the_others_have_left(stage: Stage) -> None:
     stage.publish()
-    publication = rest(stage)
+    publication = stage.rest()
     for _ in range(MANY):
         stage.parts.ingest.publisher_ended()
     eventually(lambda: len(stage.parts.ingest) == 0)
@@ -338,95 +293,16 @@ def test_a_publisher_is_not_called_silent_for_the_time_in_which_this_process_did
     assert stage.expect_control(messages.PING_RESPONSE) == 7
 
 
-def test_media_of_many_publishers_is_appended_without_a_switch(stage: Stage) -> None:
-    stage.publish()
-    publication = rest(stage)
-    for number in range(5):
-        stage.send(audio(bytes((number,))))
-        eventually(lambda: len(publication.messages) == number + 2)  # noqa: B023 - called at once
-    assert publication.in_hub == 5
-    assert publication.payloads()[1:] == [b"\xaf\x01" + bytes((number,)) for number in range(5)]
-
-
-def test_media_of_a_publisher_at_rest_that_was_taken_off_the_air_goes_nowhere(stage: Stage) -> None:
-    stage.publish()
-    publication = rest(stage)
-    seen = len(publication.messages)
-    stage.session.end_publication("enough")
-    for _ in range(MANY):
-        stage.parts.ingest.publisher_ended()
-    stage.send(audio(b"late"))
-    stage.ping(1)
-    assert stage.expect_control(messages.PING_RESPONSE) == 1
-    assert len(publication.messages) == seen
-
-
-def test_what_is_not_media_wakes_the_greenlet_and_keeps_its_place(stage: Stage) -> None:
-    stage.publish()
-    publication = rest(stage)
-    stage.send(audio(b"before"))
-    stage.command("deleteStream", None, 1.0)
-    stage.command("publish", None, "key", msid=1)
-    stage.send(audio(b"after"))
-    assert stage.expect("onStatus")[1]["code"] == "NetStream.Unpublish.Success"
-    assert publication.payloads()[1:] == [b"\xaf\x01before"]
-    eventually(lambda: len(stage.host.publications) == 2 and stage.host.publications[1].messages)
-    assert stage.host.publications[1].payloads() == [b"\xaf\x01after"]
-
-
-def test_more_than_one_share_is_worked_off_by_the_greenlet(stage: Stage) -> None:
-    stage.publish()
-    publication = rest(stage)
-    contents = [number.to_bytes(2, "big") for number in range(500)]
-    stage.send(b"".join(audio(content) for content in contents))
-    eventually(lambda: len(publication.messages) == 501)
-    assert publication.in_hub == 1
-    assert publication.payloads()[1:] == [b"\xaf\x01" + content for content in contents]
-    stage.state.account.units = stage.state.account.burst
-    for _ in range(2):  # the first perhaps to a greenlet that reads for itself
-        stage.send(audio(b"brings it to rest again"))
-    eventually(lambda: len(stage.parts.ingest), "rest")
-
-
-def test_a_read_that_is_full_is_followed_by_another(stage: Stage) -> None:
-    stage.publish()
-    publication = rest(stage)
-    stage.send(pack(4, 0, messages.AUDIO, 1, bytes(3 * READ_BYTES), 128))
-    eventually(lambda: len(publication.messages) == 2)
-    assert publication.payloads()[1] == bytes(3 * READ_BYTES)
-
-
-def test_a_keyframe_of_several_reads_is_appended_without_a_switch(stage: Stage) -> None:
-    stage.publish()
-    publication = rest(stage)
-    stage.send(pack(4, 0, messages.AUDIO, 1, bytes(2 * READ_BYTES), 128))
-    eventually(lambda: len(publication.messages) == 2)
-    assert publication.in_hub == 1
-    assert len(stage.parts.ingest) == 1
-
-
-def test_the_hub_reads_a_few_times_for_one_publisher_and_no_more(stage: Stage) -> None:
-    stage.publish()
-    rest(stage)
-    message = pack(4, 0, messages.AUDIO, 1, bytes(2 * MOST_READS * READ_BYTES), 128)
-    reads = iter([message[begin : begin + READ_BYTES] for begin in range(0, len(message), READ_BYTES)])
-    reader: Any = stage.session._reader
-    read, reader._read = reader._read, lambda most: next(reads)
-    assert not reader.take(monotonic()), "its greenlet goes on"
-    reader._read = read
-    assert len(list(reads)) == len(message) // READ_BYTES + 1 - MOST_READS
-
-
 def test_the_end_of_a_peer_at_rest_is_seen(stage: Stage, lines: Callable[[], list[str]]) -> None:
     stage.publish()
-    rest(stage)
+    stage.rest()
     stage.peer.close()
     assert closed(stage, lines) == "closed by the peer"
 
 
 def test_a_peer_at_rest_can_be_dropped(stage: Stage, lines: Callable[[], list[str]]) -> None:
     stage.publish()
-    rest(stage)
+    stage.rest()
     stage.session.drop("enough")
     assert closed(stage, lines) == "enough"
 
@@ -434,7 +310,7 @@ def test_a_peer_at_rest_can_be_dropped(stage: Stage, lines: Callable[[], list[st
 def test_a_peer_at_rest_is_pinged_and_held_to_its_time(lines: Callable[[], list[str]]) -> None:
     stage = Stage(ping_s=0.3, idle_s=0.6)
     stage.publish()
-    rest(stage, messages=2)
+    stage.rest(messages=2)
     stage.expect_control(messages.PING_REQUEST)
     assert closed(stage, lines) == "sent nothing for 0.6 s"
     stage.close()
@@ -442,63 +318,11 @@ def test_a_peer_at_rest_is_pinged_and_held_to_its_time(lines: Callable[[], list[
 
 def test_a_protocol_error_at_rest_ends_the_peer(stage: Stage, lines: Callable[[], list[str]]) -> None:
     stage.publish()
-    rest(stage)
+    stage.rest()
     stage.send(b"\xff" * 100)
     stage.read_to_end()
     stage.peer.close()
     assert closed(stage, lines).startswith("protocol error: ")
-
-
-def test_answers_go_out_from_the_common_timer(stage: Stage) -> None:
-    stage.publish()
-    rest(stage)
-    stage.state.connection.peer_window = 10
-    stage.send(audio(b"x"))
-    while (message := stage.next_message()) is not None:
-        if message[0] == messages.ACKNOWLEDGEMENT:
-            break
-    assert message is not None
-    assert len(stage.parts.ingest) == 1, "it rests still"
-
-
-def test_a_publisher_whose_host_may_block_reads_for_itself(stage: Stage) -> None:
-    stage.host.may_block = True
-    publication = stage.publish()
-    for _ in range(MANY):
-        stage.parts.ingest.publisher_began()
-    for number in range(3):
-        stage.send(audio(bytes((number,))))
-        eventually(lambda: len(publication.messages) == number + 1)  # noqa: B023 - called at once
-    assert publication.in_hub == 0
-    assert len(stage.parts.ingest) == 0
-
-
-# --- what is held -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("at_rest", [False, True])
-def test_unfinished_messages_are_counted_for_the_process(stage: Stage, at_rest: bool) -> None:
-    publication = stage.publish()
-    if at_rest:
-        rest(stage)
-    seen = len(publication.messages)
-    budget: Any = stage.parts.budget
-    message = pack(4, 0, messages.AUDIO, 1, bytes(10 * HELD_STEP_BYTES), 128)
-    stage.send(message[: 8 * HELD_STEP_BYTES])
-    eventually(lambda: budget.held.get((UNFINISHED, stage.session), 0) > 6 * HELD_STEP_BYTES)
-    stage.send(message[8 * HELD_STEP_BYTES :])
-    eventually(lambda: len(publication.messages) == seen + 1)
-    eventually(lambda: budget.held == {})
-
-
-def test_a_connection_that_ended_holds_nothing(stage: Stage) -> None:
-    stage.publish()
-    budget: Any = stage.parts.budget
-    stage.send(pack(4, 0, messages.AUDIO, 1, bytes(10 * HELD_STEP_BYTES), 128)[: 5 * HELD_STEP_BYTES])
-    eventually(lambda: budget.held)
-    stage.peer.close()
-    stage.greenlet.join(PATIENCE_S)
-    assert budget.held == {}
 
 
 # --- the log ------------------------------------------------------------------------------------------
@@ -509,7 +333,7 @@ def test_what_is_said_is_logged_when_asked_for(at_rest: bool, lines: Callable[[]
     stage = Stage()
     stage.publish()
     if at_rest:
-        rest(stage, messages=2)
+        stage.rest(messages=2)
     stage.command("deleteStream", None, 1.0)
     stage.expect("onStatus")
     assert "DEBUG = handshake done" in lines()
