@@ -1,7 +1,8 @@
 """Reading one connection: requests handed on, turns, rests; deadlines of a silent peer.
 
 A reader has two ways. In its own greenlet it reads, works through what came, turn by turn, and waits. That of
-a publisher rests instead while only media comes, and the hub takes that in: for bytes, or by a common timer.
+a publisher rests instead while only media comes, that of a player while it only acknowledges, and the hub
+takes this in: for bytes, or, from publishers, by a common timer.
 """
 
 from __future__ import annotations
@@ -82,12 +83,7 @@ class Reader:
                 self._holder.log.debug("= handshake done")
             self._work_off()
             intake.count_held(count)
-            if (
-                (publication := requests.publication) is not None
-                and not publication.may_block
-                and count < READ_BYTES
-                and not self._transport.has_more
-            ):
+            if count < READ_BYTES and not self._transport.has_more and self._may_rest():
                 self._rest()
 
     def stop(self) -> None:
@@ -147,6 +143,13 @@ class Reader:
             if event is None and not connection.backlog:
                 return
 
+    def _may_rest(self) -> bool:
+        """Tell whether the hub may read: media for a host that does not block, or hardly anything."""
+        publication = self._requests.publication
+        if publication is None:
+            return self._requests.playback is not None
+        return not publication.may_block
+
     def _rest(self) -> None:
         """Let the hub read, until there is something that it leaves to this greenlet."""
         state, requests, intake = self._state, self._requests, self._intake
@@ -155,7 +158,7 @@ class Reader:
         intake.rest_until(look_at)
         goes_on = True
         while goes_on:
-            if ingest.rest_s and state.account.has_saved(monotonic()):
+            if ingest.rest_s and requests.publication is not None and state.account.has_saved(monotonic()):
                 goes_on = ingest.rest(intake)
             else:
                 goes_on = self._wait.watch(intake.readable, min(look_at, state.heard_at + idle_s))

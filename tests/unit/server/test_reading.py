@@ -325,6 +325,91 @@ def test_a_protocol_error_at_rest_ends_the_peer(stage: Stage, lines: Callable[[]
     assert closed(stage, lines).startswith("protocol error: ")
 
 
+# --- players ------------------------------------------------------------------------------------------
+
+
+def acknowledge(stage: Stage) -> int:
+    """Let a player acknowledge once, which was read when this returns."""
+    before = stage.state.bytes_in
+    stage.send(messages.acknowledgement(before))
+    eventually(lambda: stage.state.bytes_in > before)
+    return stage.state.bytes_in - before
+
+
+def woken(stage: Stage) -> list[bool]:
+    """Note with what the hub wakes the greenlet of a session at rest from now on."""
+    eventually(lambda: stage.session._reader._wait._waiting)
+    intake, calls = stage.session._reader._intake, list[bool]()
+    wake = intake._wake
+
+    def noted(result: bool) -> None:
+        calls.append(result)
+        wake(result)
+
+    intake._wake = noted
+    return calls
+
+
+@pytest.mark.parametrize("others", [0, MANY], ids=["alone", "beside publishers"])
+def test_a_player_that_only_acknowledges_is_read_without_a_switch(stage: Stage, others: int) -> None:
+    playback = stage.play()
+    for _ in range(others):
+        stage.parts.ingest.publisher_began()
+    calls = woken(stage)
+    units = stage.state.account.units
+    for _ in range(3):
+        acknowledge(stage)
+    stage.ping(7)
+    assert stage.expect_control(messages.PING_RESPONSE) == 7
+    assert calls == []
+    assert stage.state.account.units < units, "it counts"
+    assert len(stage.parts.ingest) == 0, "no timer looks for what comes so seldom"
+    stage.command("pause", None, True, 0.0, msid=1)
+    eventually(lambda: playback.asked[-1] is True)
+    assert calls == [False]
+
+
+def test_a_player_at_rest_stops_and_publishes_as_any_other(stage: Stage) -> None:
+    playback = stage.play()
+    woken(stage)
+    acknowledge(stage)
+    stage.command("deleteStream", None, 1.0)
+    eventually(lambda: playback.ends)
+    stage.command("publish", None, "key", "live", msid=1)
+    eventually(lambda: stage.host.publications)
+    stage.send(audio(b"x"))
+    eventually(lambda: stage.host.publications[-1].messages)
+
+
+def test_a_player_at_rest_is_pinged_and_held_to_its_time(lines: Callable[[], list[str]]) -> None:
+    stage = Stage(ping_s=0.3, idle_s=0.6)
+    stage.play()
+    acknowledge(stage)
+    stage.expect_control(messages.PING_REQUEST)
+    assert closed(stage, lines) == "sent nothing for 0.6 s"
+    stage.close()
+
+
+def test_a_player_at_rest_moves(stage: Stage) -> None:
+    stage.play()
+    woken(stage)
+    acknowledge(stage)
+    stage.run(stage.session.freeze())
+    eventually(lambda: len(stage.host.playbacks) == 2)
+    acknowledge(stage)
+    assert stage.host.playbacks[-1].asked == [(True, True), "moved", "resumed"]
+
+
+def test_a_player_at_rest_that_floods_is_slowed(stage: Stage) -> None:
+    stage.play()
+    calls = woken(stage)
+    stage.state.account.units = -1_000_000
+    acknowledge(stage)
+    assert calls == [False]
+    eventually(lambda: stage.session._reader._share._bell)
+    stage.session.drop("enough")
+
+
 # --- the log ------------------------------------------------------------------------------------------
 
 
