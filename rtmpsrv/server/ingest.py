@@ -17,11 +17,11 @@ from greenlet import getcurrent, greenlet
 from .clock import LoopClock
 from .turns import TURN_REST_S
 
-REST_PER_PUBLISHER_S = 0.0004  # between two reads of a publisher, for each other one
-MAX_REST_S = 0.04  # less than two frames at 50 fps, while the process is not busy
-BUSY_REST_FACTOR = 2.5  # how much longer both are at a whole core: up to 100 ms
-# With a handful of publishers a common timer would fire more often than there is something to read.
-SWEEP_FROM_S = 0.004
+REST_PER_PUBLISHER_S = 0.0005  # between two reads of a publisher, for each other one
+MAX_REST_S = 0.05  # three frames at 60 fps, one and a half at 30, while the process is not busy
+BUSY_REST_FACTOR = 2.0  # how much longer both are at a whole core: up to 100 ms
+# With up to ten publishers a common timer would fire more often than there is something to read.
+SWEEP_FROM_S = 0.005
 SWEEP_TURN_S = 0.002  # after which a sweep gives way, twice a session's: it reads for many
 
 
