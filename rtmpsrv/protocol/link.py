@@ -26,6 +26,7 @@ BYTES_PER_UNIT = 128  # of a command or data message that cost as much to decode
 
 MediaMessage = tuple[int, int, int, bytes, int]
 
+_MEDIA: Final = frozenset((messages.AUDIO, messages.VIDEO))
 _DATA: Final = frozenset((messages.DATA_AMF3, messages.DATA_AMF0))
 _VALUES: Final = _DATA | {messages.COMMAND_AMF3, messages.COMMAND_AMF0}
 
@@ -78,11 +79,7 @@ class Link:
         if data:
             self.unread = self.unread + data if self.unread else data
             self.backlog = True
-            self.received_bytes += len(data)
-            window = self.peer_window
-            if window and self.received_bytes - self.acknowledged_bytes >= (window + 1) // 2:
-                self.acknowledged_bytes = self.received_bytes
-                self._put(messages.acknowledgement(self.received_bytes), owed=False)
+            self._count(len(data))
 
     def events(self, max_messages: int = MESSAGES_PER_CALL) -> Iterator[Event | list[MediaMessage]]:
         """Yield what was received, in order: events, and runs of media and data messages as lists.
@@ -131,16 +128,17 @@ class Link:
         Media is what nearly every read of a publisher brings, and no generator is made for it. Where
         `backlog` is set afterwards `events` has more, or all. Raises as they do.
         """
-        is_due = self.phase is _CONNECTED and not self.backlog  # nothing else comes before it
-        self.receive_data(data)
-        if not (is_due and self.backlog and (self.publish_role is _PUBLISHING or self.any_media)):
+        is_publishing = self.publish_role is _PUBLISHING
+        # Where something else comes first, or no media is taken, `events` sees to it.
+        if self.backlog or self.phase is not _CONNECTED or not (is_publishing or self.any_media):
+            self.receive_data(data)
             return []
-        self.unread = b""
+        self._count(len(data))
         reader = self.reader
         try:
             run = reader.read(data, MESSAGES_PER_CALL)
             self.work += reader.cost
-            if run:
+            if run and not (is_publishing and self.judged is None and run[-1][0] in _MEDIA):
                 self.work += self._judge(run)
         except RemoteProtocolError:
             self._end(Phase.ERROR)
@@ -212,6 +210,14 @@ class Link:
         self.backlog = False
         self.reader = ChunkReader()
 
+    def _count(self, size: int) -> None:
+        """Count bytes of chunks, and acknowledge what has come when that is half of the window."""
+        self.received_bytes = received = self.received_bytes + size
+        window = self.peer_window
+        if window and received - self.acknowledged_bytes >= (window + 1) // 2:
+            self.acknowledged_bytes = received
+            self._put(messages.acknowledgement(received), owed=False)
+
     def _receive_early(self, data: bytes) -> bytes:
         """Take bytes before the peer is connected, or behind the end; return those of chunks."""
         if self.phase is _ERROR:
@@ -230,7 +236,7 @@ class Link:
         if self.judged is not None:
             self.judged += run
         type_id, payload = run[-1][0], run[-1][3]
-        if type_id == messages.VIDEO or type_id == messages.AUDIO:
+        if type_id in _MEDIA:
             return 0
         if type_id not in _DATA:
             self.waiting = run.pop()
