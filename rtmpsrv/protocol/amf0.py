@@ -140,7 +140,7 @@ class _Reader:
 
     def _text(self, size: int) -> str:
         start = self._advance(size)
-        # Encoder names and titles are not always UTF-8; surrogateescape brings their bytes through.
+        self._budget.text += size  # not always UTF-8: surrogateescape brings the bytes of titles through
         return str(self._data[start : self.position], "utf-8", "surrogateescape")
 
     def _number(self) -> float:

@@ -72,6 +72,7 @@ class _Traits(NamedTuple):
     dynamic: bool
     wrapper: bool
     sealed_names: tuple[str, ...]
+    text: int  # bytes of all names
 
 
 class _Reader:
@@ -84,7 +85,7 @@ class _Reader:
         self.position = position
         self._budget = budget
         self._complex_values = ComplexValues(budget)
-        self._strings: list[str] = []
+        self._strings: list[tuple[str, int]] = []  # with their bytes
         self._traits: list[_Traits] = []
 
     def value(self) -> Value:
@@ -108,6 +109,7 @@ class _Reader:
 
     def _bytes(self, size: int) -> bytes:
         start = self._advance(size)
+        self._budget.text += size
         return self._data[start : self.position]
 
     def _u29(self) -> int:
@@ -142,11 +144,13 @@ class _Reader:
         if header & 1:
             text = str(self._bytes(index), "utf-8", "surrogateescape")
             if text:  # the empty string is never sent by reference
-                self._strings.append(text)
+                self._strings.append((text, index))
             return text
         if index >= len(self._strings):
             raise AmfError(f"AMF3 reference to string {index} of {len(self._strings)}")
-        return self._strings[index]
+        text, size = self._strings[index]
+        self._budget.repeat(size)
+        return text
 
     def _xml(self) -> Value:
         return self._complex_value(lambda _, size: AmfXml(str(self._bytes(size), "utf-8", "surrogateescape")))
@@ -192,8 +196,11 @@ class _Reader:
             index = header >> 1
             if index >= len(self._traits):
                 raise AmfError(f"AMF3 reference to traits {index} of {len(self._traits)}")
-            return self._traits[index]
+            known = self._traits[index]
+            self._budget.repeat(known.text)
+            return known
         externalizable, dynamic, sealed_count = header & 2 != 0, header & 4 != 0, header >> 3
+        text_before = self._budget.text
         class_name = self._string()
         if externalizable and class_name not in WRAPPERS:
             # Only the class knows how long its body is: nothing behind it can be read either.
@@ -203,7 +210,7 @@ class _Reader:
         self._check_count(sealed_count, 2)  # a name and a value each
         self._budget.spend(sealed_count)
         names = tuple(self._string() for _ in range(sealed_count))
-        traits = _Traits(class_name, dynamic, externalizable, names)
+        traits = _Traits(class_name, dynamic, externalizable, names, self._budget.text - text_before)
         self._traits.append(traits)
         return traits
 

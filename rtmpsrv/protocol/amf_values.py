@@ -22,6 +22,7 @@ from rtmpsrv.errors import AmfError, AmfLimitError
 
 MAX_DEPTH = 64  # objects and arrays inside each other; real traffic stays under 6, FFmpeg allows 16
 MAX_VALUES = 10_000  # per message; a connect has about 15, the metadata of a recorded file some hundreds
+MAX_REPEATED = 1 << 18  # bytes of text per message that references stand for; clients repeat short names
 
 Value: TypeAlias = Any  # one of the types in the table above
 
@@ -91,12 +92,15 @@ class Budget:
     """What is left of the limits of one message; AMF0 and the AMF3 inside it draw on the same one.
 
     `depth` is the present nesting, `deepest` the most inside the value that `ComplexValues.read` is reading.
+    `text` counts all bytes of text so far, those of references as well.
     """
 
-    __slots__ = ("deepest", "depth", "values_left")
+    __slots__ = ("_repeated", "deepest", "depth", "text", "values_left")
 
     def __init__(self) -> None:
         self.values_left = MAX_VALUES
+        self.text = 0
+        self._repeated = 0
         self.depth = 0
         self.deepest = 0
 
@@ -105,6 +109,13 @@ class Budget:
         self.values_left -= count
         if self.values_left < 0:
             raise AmfLimitError(f"more than {MAX_VALUES} AMF values in a message")
+
+    def repeat(self, count: int) -> None:
+        """Pay for `count` bytes of text that are there by reference; AmfLimitError when that is too much."""
+        self.text += count
+        self._repeated += count
+        if self._repeated > MAX_REPEATED:
+            raise AmfLimitError(f"AMF references to more than {MAX_REPEATED} bytes of text in a message")
 
     def descend(self, levels: int) -> None:
         """Note that values lie `levels` below the present depth; AmfLimitError when that is too deep."""
@@ -117,30 +128,35 @@ class Budget:
 class ComplexValues:
     """The values that references can point at, in order of appearance: a reference table.
 
-    A reference costs as many values and levels as a copy of its target would, and a target that is not
-    complete yet is refused. So nobody downstream (repr, ==, json, the encoder) meets a cycle, or a few
-    hundred bytes that unfold into millions of values.
+    A reference costs as many values, levels and bytes of text as a copy of its target would, and a target
+    that is not complete yet is refused. So nobody downstream (repr, ==, json, the encoder) meets a cycle, or
+    a few hundred bytes that unfold into millions of values, or gigabytes of text.
     """
 
     __slots__ = ("_budget", "_entries")
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
-        # (value, values inside it, levels inside it); None while the value is being read
-        self._entries: list[tuple[Value, int, int] | None] = []
+        # (value, values inside it, levels inside it, text inside it); None while the value is being read
+        self._entries: list[tuple[Value, int, int, int] | None] = []
 
     def read(self, read_members: Callable[[], Value]) -> Value:
         """Return the value that `read_members` reads one level down, registered before its members."""
         budget = self._budget
         index = len(self._entries)
         self._entries.append(None)
-        deepest_outside, values_before = budget.deepest, budget.values_left
+        deepest_outside, values_before, text_before = budget.deepest, budget.values_left, budget.text
         budget.deepest = budget.depth
         budget.descend(1)
         budget.depth += 1
         value = read_members()
         budget.depth -= 1
-        self._entries[index] = (value, values_before - budget.values_left, budget.deepest - budget.depth)
+        self._entries[index] = (
+            value,
+            values_before - budget.values_left,
+            budget.deepest - budget.depth,
+            budget.text - text_before,
+        )
         budget.deepest = max(budget.deepest, deepest_outside)
         return value
 
@@ -151,7 +167,8 @@ class ComplexValues:
         entry = self._entries[index]
         if entry is None:
             raise AmfError(f"AMF reference to value {index} from inside itself")
-        value, size, levels = entry
+        value, size, levels, text = entry
         self._budget.spend(size)
+        self._budget.repeat(text)
         self._budget.descend(levels)
         return value

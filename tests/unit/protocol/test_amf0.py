@@ -13,6 +13,7 @@ from rtmpsrv.errors import AmfError, AmfLimitError, LocalProtocolError
 from rtmpsrv.protocol import amf0
 from rtmpsrv.protocol.amf_values import (
     MAX_DEPTH,
+    MAX_REPEATED,
     MAX_VALUES,
     UNDEFINED,
     UNSUPPORTED,
@@ -143,6 +144,27 @@ def test_references_that_unfold_too_deep_are_refused() -> None:
     amf0.encode(*amf0.decode(chain(MAX_DEPTH - 1)))
     with pytest.raises(AmfError, match="deep"):
         amf0.decode(chain(MAX_DEPTH))
+
+
+def repeated_text(size: int, times: int) -> bytes:
+    """An array of an array that holds an object with a text; then references to the inner array."""
+    text = b"a" * size
+    plain = b"\x03\x00\x01t\x0c" + struct.pack(">I", size) + text + b"\x00\x00\x09"
+    wrapped = b"\x0a\x00\x00\x00\x01" + plain
+    return b"\x0a" + struct.pack(">I", 1 + times) + wrapped + b"\x07\x00\x01" * times
+
+
+def test_references_that_unfold_into_too_much_text_are_refused() -> None:
+    size = MAX_REPEATED // 4 - 1  # and the name of the member
+    (value,) = amf0.decode(repeated_text(size, 4))
+    assert len(amf0.encode(value)) > 5 * size
+    with pytest.raises(AmfLimitError, match="bytes of text"):
+        amf0.decode(repeated_text(size + 1, 4))
+
+
+def test_text_without_references_has_no_limit_of_its_own() -> None:
+    long = "a" * (MAX_REPEATED + 1)
+    assert amf0.decode(amf0.encode(long, {"t": long})) == [long, {"t": long}]
 
 
 def test_a_reference_to_an_unfinished_value_is_refused() -> None:

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtmpsrv.errors import AmfError
+from rtmpsrv.errors import AmfError, AmfLimitError
 from rtmpsrv.protocol import amf3
 from rtmpsrv.protocol.amf_values import (
     MAX_DEPTH,
+    MAX_REPEATED,
     MAX_VALUES,
     AmfDate,
     AmfVector,
@@ -166,6 +168,38 @@ def test_references_that_unfold_into_too_many_values_are_refused() -> None:
     assert len(json.dumps(value)) > 2**10
     with pytest.raises(AmfError, match="values in a message"):
         amf3.decode(doubling(40), 0)
+
+
+def u29(number: int) -> bytes:
+    """Write a number below 2^21 in three bytes."""
+    return bytes([0x80 | number >> 14, 0x80 | number >> 7 & 0x7F, number & 0x7F])
+
+
+def repeated_string(size: int, times: int) -> bytes:
+    return (
+        b"\x09" + u29(2 * (1 + times) + 1) + b"\x01\x06" + u29(2 * size + 1) + b"a" * size + b"\x06\0" * times
+    )
+
+
+def repeated_bytes(size: int, times: int) -> bytes:
+    array = b"\x09" + u29(2 * (1 + times) + 1) + b"\x01"
+    return array + b"\x0c" + u29(2 * size + 1) + b"a" * size + b"\x0c\x02" * times
+
+
+def repeated_class(size: int, times: int) -> bytes:
+    array = b"\x09" + u29(2 * (1 + times) + 1) + b"\x01"
+    return array + b"\x0a\x03" + u29(2 * size + 1) + b"a" * size + b"\x0a\x01" * times
+
+
+@pytest.mark.parametrize("repeated", [repeated_string, repeated_bytes, repeated_class])
+def test_references_that_unfold_into_too_much_text_are_refused(
+    repeated: Callable[[int, int], bytes],
+) -> None:
+    size = MAX_REPEATED // 4
+    value, _ = amf3.decode(repeated(size, 4), 0)
+    assert len(value) == 5
+    with pytest.raises(AmfLimitError, match="bytes of text"):
+        amf3.decode(repeated(size + 1, 4), 0)
 
 
 @pytest.mark.parametrize(
