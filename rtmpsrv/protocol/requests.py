@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..errors import RemoteProtocolError
 from ..pickling import Reduced, by_fields
 from . import commands
 from .commands import Command
@@ -14,6 +15,9 @@ from .events import ConnectAsked, Event, PauseAsked, PlayAsked, PublishAsked, Re
 ENHANCED_KEYS = frozenset(("fourCcList", "videoFourCcInfoMap", "audioFourCcInfoMap", "capsEx"))
 # Properties of `connect` that are kept, and members of one: clients send about 15, some of them lists.
 MAX_PROPERTIES = 64
+# Characters of a stream name with its query, and of a mode, which are kept as long as the client stays. As
+# many as one can send that was granted nothing so far: the commands of publishers may be longer.
+MAX_NAME = 1 << 14
 
 
 @dataclass(slots=True)
@@ -86,13 +90,21 @@ def _is_small(value: object) -> bool:
 
 
 def _publish(command: Command, msid: int) -> Event:
-    name = commands.text(command.arguments[0]) if command.arguments else None
-    mode = commands.text(command.arguments[1]) if len(command.arguments) > 1 else ""
-    return PublishAsked(msid, name, mode)
+    return PublishAsked(msid, _text(command, 0), _text(command, 1) or "")
 
 
 def _play(command: Command, msid: int) -> Event:
-    return PlayAsked(msid, commands.text(command.arguments[0]) if command.arguments else None)
+    return PlayAsked(msid, _text(command, 0))
+
+
+def _text(command: Command, number: int) -> str | None:
+    """Return an argument as text, None where there is none."""
+    if len(command.arguments) <= number:
+        return None
+    text = commands.text(command.arguments[number])
+    if len(text) > MAX_NAME:
+        raise RemoteProtocolError(f"{command.name} with a text of {len(text)} characters, limit {MAX_NAME}")
+    return text
 
 
 def _pause(command: Command, msid: int) -> Event | None:

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from rtmpsrv.errors import RemoteProtocolError
 from rtmpsrv.protocol import events
 from rtmpsrv.protocol.commands import Command
-from rtmpsrv.protocol.requests import Requests, decode
+from rtmpsrv.protocol.requests import MAX_NAME, Requests, decode
 
 
 def call(name: str, *arguments: Any, properties: Any = None) -> Command:
@@ -45,6 +46,15 @@ def call(name: str, *arguments: Any, properties: Any = None) -> Command:
 )
 def test_request_is_decoded(command: Command, expected: events.Event | None) -> None:
     assert decode(command, 7) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "before"), [("publish", ()), ("publish", ("key",)), ("play", ())], ids=["key", "mode", "play"]
+)
+def test_what_is_kept_of_a_name_is_bounded(name: str, before: tuple[str, ...]) -> None:
+    assert decode(call(name, *before, "k" * MAX_NAME), 7) is not None
+    with pytest.raises(RemoteProtocolError, match=f"{MAX_NAME + 1} characters"):
+        decode(call(name, *before, "k" * (MAX_NAME + 1)), 7)
 
 
 def test_requests_are_remembered() -> None:
