@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Sequence
 from time import monotonic
 from typing import Any
@@ -25,6 +26,12 @@ MAX_PLAIN_BYTES = 4096  # that are read of a request without TLS
 RECORD_BYTES = 16384  # most that a TLS record carries, RFC 8446 5.1
 # Most that one read decrypts: a peer may send a record for each byte, and each costs some 5 us.
 RECORDS_PER_READ = 64
+# Most that OpenSSL works through in one call: 1,200 changes of keys, some 5 us each.
+FEED_BYTES = 32768
+FEEDS_PER_READ = 2
+MAX_BARREN_BYTES = 2 * RECORD_BYTES  # that may come without any data: an unfinished record is half of that
+MAX_HANDSHAKE_BYTES = 1 << 18  # of a client; most need one, OpenSSL takes a hello of 128 KiB
+MAX_UNSENT_BYTES = 65536  # of records that answer such records
 
 
 def make_context(pair: CertificatePair) -> ssl.SSLContext:
@@ -46,41 +53,73 @@ def make_context(pair: CertificatePair) -> ssl.SSLContext:
 
 
 class TlsTransport:
-    """A TLS connection as a session and its outlet see it."""
+    """A TLS connection as a session and its outlet see it.
+
+    OpenSSL gets bytes from here, not from the socket: one call of it goes on over records that carry no data
+    (changes of keys) as long as there are any, and a peer can send them faster than they are worked through.
+    """
 
     can_sendfile = False
     can_move = False  # its keys are inside OpenSSL
 
-    def __init__(self, sock: Any) -> None:
-        """Take over gevent's SSLSocket, whose handshake is over. The stubs show the standard library's."""
-        sock.settimeout(0.0)
+    def __init__(self, sock: gsocket.socket, context: ssl.SSLContext) -> None:
+        """Take over a socket on which nobody has said anything yet; `shake_hands` comes first."""
         self.has_more = False
-        self._socket: Any = sock
-        self._tls: Any = self._socket._sslobj
+        self._socket = sock
         self._fd: int = sock.fileno()
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._feeds_left = 0  # in this read
+        self._barren_bytes = 0  # that OpenSSL was given since it gave any data
+        self._unsent = b""  # of what OpenSSL has made
+        self._begun = 0  # bytes of data in it, which were not counted as written yet
         self._said_goodbye = False
         self._failure: OSError | None = None  # came behind bytes; the next read reports it
+
+    def shake_hands(self) -> None:
+        """Do the handshake; the socket does not block afterwards. Blocks without end. Raises OSError."""
+        is_over, left = False, MAX_HANDSHAKE_BYTES
+        while not is_over:
+            try:
+                self._tls.do_handshake()
+                is_over = True
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLError:
+                with contextlib.suppress(OSError):  # the peer was faster
+                    self._socket.sendall(self._outgoing.read())  # what is wrong
+                raise
+            self._socket.sendall(self._outgoing.read())
+            if not is_over:
+                data = self._socket.recv(FEED_BYTES)
+                left -= len(data)
+                if left < 0:  # the socket need not be waited for, so nobody else would run
+                    raise ConnectionAbortedError(errno.ECONNABORTED, "too long")
+                if data:
+                    self._incoming.write(data)
+                else:
+                    self._incoming.write_eof()
+        self._socket.settimeout(0.0)
 
     # --- the writing side -------------------------------------------------------------------------
 
     def write(self, data: bytes | memoryview) -> int:
         """Write what is taken now; 0 when the socket is full. Raises OSError when it is dead.
 
-        A record that was begun must be offered again with the same first bytes: OpenSSL holds its rest and
-        counts it as written only then. Records are offered one by one, so that what is complete counts.
+        A record that was begun must be offered again with the same first bytes: its rest is held here, and
+        it counts as written only then. Records are made one by one, so that what is complete counts.
         """
         tls = self._tls
         if tls is None:
             raise BrokenPipeError("closed")
         view = memoryview(data)
         done = 0
-        try:
-            while done < len(view):
-                done += tls.write(view[done : done + RECORD_BYTES])
-        except ssl.SSLWantWriteError:
-            pass  # the socket is full
-        except ssl.SSLEOFError as exc:
-            raise BrokenPipeError(errno.EPIPE, "closed by the peer") from exc
+        while self._send():
+            done, self._begun = done + self._begun, 0
+            if done >= len(view):
+                break
+            self._begun = tls.write(view[done : done + RECORD_BYTES])
+            self._unsent = self._outgoing.read()
         return done
 
     def write_together(self, pieces: Sequence[bytes | memoryview]) -> int:
@@ -91,6 +130,16 @@ class TlsTransport:
             if taken < len(piece):
                 break
         return done
+
+    def _send(self) -> bool:
+        """Send what is left of what was made; False when the socket is full. Raises OSError."""
+        if self._unsent:
+            try:
+                sent = os.write(self._fd, self._unsent)
+            except BlockingIOError:
+                return False
+            self._unsent = self._unsent[sent:]
+        return not self._unsent
 
     def fileno(self) -> int:
         return self._fd
@@ -110,13 +159,12 @@ class TlsTransport:
 
         One read of OpenSSL gives no more than a record. Publishers are read seldom when there are many, so
         each time must bring what has arrived; `has_more` tells when it did not, or when the end was found
-        behind it: OpenSSL has taken that from the socket, which says no more until the peer closes TCP.
+        behind it: that was taken from the socket, which says no more until the peer closes TCP.
         """
         self.has_more = False
         if self._said_goodbye:
             # What the peer still sends is thrown away: no need to decrypt it, nor would OpenSSL.
-            rest: bytes = gsocket.socket.recv(self._socket, count)
-            return rest
+            return self._socket.recv(count)
         tls = self._tls
         if tls is None:
             raise BrokenPipeError("closed")
@@ -126,22 +174,24 @@ class TlsTransport:
                 raise failure
             finally:
                 del failure  # it would keep this frame, and itself, for the collector
+        self._feeds_left = FEEDS_PER_READ
         pieces: list[bytes] = []
         try:
             for _ in range(RECORDS_PER_READ):
-                piece: bytes = tls.read(count)
+                piece = self._next_piece(count)
                 if not piece:
                     self.has_more = bool(pieces)  # the end; what came before it goes first
                     break
                 pieces.append(piece)
                 count -= len(piece)
                 if not count:
+                    self.has_more = self._is_ahead
                     break
             else:
-                self.has_more = True
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as exc:
+                self.has_more = self._is_ahead
+        except BlockingIOError:
             if not pieces:
-                raise BlockingIOError from exc
+                raise
         except ssl.SSLEOFError:
             self.has_more = bool(pieces)  # the end, without a goodbye
         except OSError as exc:
@@ -150,6 +200,48 @@ class TlsTransport:
             # Asked again, OpenSSL would tell of an end without a reason.
             self._failure, self.has_more = exc.with_traceback(None), True
         return b"".join(pieces)
+
+    def _next_piece(self, count: int) -> bytes:
+        """Return data of one record, b"" at the end; from the socket, if need be. Raises as `read`."""
+        try:
+            piece: bytes = self._tls.read(count)
+        except ssl.SSLWantReadError:
+            self._answer()
+            self._feed()
+            try:
+                piece = self._tls.read(count)
+            except ssl.SSLWantReadError:
+                self._answer()
+                raise BlockingIOError from None
+        self._barren_bytes = 0
+        return piece
+
+    def _feed(self) -> None:
+        """Give OpenSSL what is in the socket, or some of it. Raises BlockingIOError, or OSError."""
+        if not self._feeds_left:
+            raise BlockingIOError
+        if self._barren_bytes > MAX_BARREN_BYTES:
+            raise ConnectionAbortedError(errno.ECONNABORTED, "too many TLS records without data")
+        data = os.read(self._fd, FEED_BYTES)
+        self._feeds_left -= 1
+        self._barren_bytes += len(data)
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    def _answer(self) -> None:
+        """Send what OpenSSL says to what it has read: that keys were changed. Raises OSError."""
+        if not self._outgoing.pending:
+            return
+        self._unsent += self._outgoing.read()
+        if not self._send() and len(self._unsent) > MAX_UNSENT_BYTES:
+            raise ConnectionAbortedError(errno.ECONNABORTED, "answers of TLS are not read")
+
+    @property
+    def _is_ahead(self) -> bool:
+        """Whether more was taken from the socket than was read."""
+        return bool(self._incoming.pending or self._tls.pending())
 
     def has_left(self) -> bool:
         """Tell whether the peer has closed its side, though unread bytes may hide that. Never raises."""
@@ -165,8 +257,7 @@ class TlsTransport:
         """Say goodbye, then end the directions of TCP. Idempotent; never raises, never blocks."""
         self._say_goodbye()
         with contextlib.suppress(OSError):  # the peer was faster
-            # Not SSLSocket.shutdown: it takes TLS away from under a reader that waits.
-            gsocket.socket.shutdown(self._socket, how)
+            self._socket.shutdown(how)
 
     def close(self) -> None:
         """Say goodbye if that was not done, and free everything."""
@@ -178,8 +269,11 @@ class TlsTransport:
         """Send close_notify, without which clients report a truncated stream; if there is room for it."""
         if not self._said_goodbye and self._tls is not None:
             self._said_goodbye = True
-            with contextlib.suppress(OSError):  # always raised: the peer's own goodbye is not waited for
-                self._tls.shutdown()
+            with contextlib.suppress(OSError):  # mostly raised: the peer's own goodbye is not waited for
+                self._tls.unwrap()
+            self._unsent += self._outgoing.read()
+            with contextlib.suppress(OSError):
+                self._send()
 
 
 class TlsListener(Listener):
@@ -211,7 +305,6 @@ class TlsListener(Listener):
         limit_s = self._parts.settings.handshake_s
         left_s = max(0.0, accepted_at + limit_s - monotonic())
         current = gevent.getcurrent()
-        tls: Any = None  # an SSLSocket
         opened: TlsTransport | None = None
         self._beginning.add(current)
         try:
@@ -226,9 +319,9 @@ class TlsListener(Listener):
                     sock.sendall(self.plain_answer)
                     raise ConnectionError("plain HTTP")
                 assert self.context is not None, "nobody listens without one"
-                tls = self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-                tls.do_handshake()
-            opened = TlsTransport(tls)
+                transport = TlsTransport(sock, self.context)
+                transport.shake_hands()
+            opened = transport
         except OSError as exc:
             self._last_failure = f"{address}: {_reason(exc)}"
             self.log.debug("TLS handshake failed with %s", self._last_failure)
@@ -237,7 +330,7 @@ class TlsListener(Listener):
         finally:
             self._beginning.discard(current)
             if opened is None:
-                (tls or sock).close()
+                sock.close()
         return opened
 
 

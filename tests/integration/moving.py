@@ -86,11 +86,13 @@ class Connection:
         self._house = house
         self.heard: list[Message] = []
         self.near: Any = near
+        self._tls: TlsTransport | None = None
         if tls is not None:
             trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
             shaking = gevent.spawn(trusting.wrap_socket, far)
-            self.near = tls.wrap_socket(near, server_side=True)
+            self._tls = TlsTransport(near, tls)
+            self._tls.shake_hands()
             far = shaking.get(timeout=PATIENCE_S)
         self.client = Client(far, SETTINGS, "rtmp://127.0.0.1")
         self.logger = log.session_logger("TEST", next(house.numbers))
@@ -98,9 +100,7 @@ class Connection:
         self.run(begin(facts, house.parts.settings, monotonic()))
 
     def run(self, state: SessionState) -> None:
-        transport: Transport = PlainTransport(self.near)
-        if state.client.secure:
-            transport = TlsTransport(self.near)
+        transport: Transport = self._tls or PlainTransport(self.near)
         self.state = state
         self.session = Session(state, transport, self._house.relay, self._house.parts, self.logger)
         self.greenlet = gevent.spawn(self.session.run)

@@ -11,6 +11,7 @@ import struct
 import weakref
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -21,9 +22,20 @@ from gevent import socket, ssl
 from rtmpsrv.errors import CertificateError
 from rtmpsrv.server.certificates import CertificatePair, PairContents, check_pair
 from rtmpsrv.server.outlet import Outlet
-from rtmpsrv.server.tls import RECORD_BYTES, RECORDS_PER_READ, TlsListener, TlsTransport, make_context
+from rtmpsrv.server.tls import (
+    FEED_BYTES,
+    FEEDS_PER_READ,
+    MAX_HANDSHAKE_BYTES,
+    MAX_UNSENT_BYTES,
+    RECORD_BYTES,
+    RECORDS_PER_READ,
+    TlsListener,
+    TlsTransport,
+    make_context,
+)
 from rtmpsrv.server.transport import Transport
 from tests.doubles.pairs import Issued, issue, issue_chain
+from tests.doubles.tls13 import Records
 from tests.unit.server.stage import FakeBudget, eventually, make_parts
 from tests.unit.server.test_outlet import Holder
 
@@ -49,8 +61,8 @@ class Connection:
         for end in (near, far):
             end.settimeout(5)
         client = gevent.spawn(client_context(version).wrap_socket, far, suppress_ragged_eofs=False)
-        server: Any = context.wrap_socket(near, server_side=True)
-        self.transport = TlsTransport(server)
+        self.transport = TlsTransport(near, context)
+        self.transport.shake_hands()
         self.client: Any = client.get()
 
     def close(self) -> None:
@@ -273,6 +285,91 @@ def test_it_is_a_transport(connection: Connection) -> None:
     transport.coalesce()
 
 
+# --- records without data -----------------------------------------------------------------------------
+
+
+CHANGE_BYTES = 27  # of a record that changes keys
+
+
+class Raw:
+    """A client whose records are made by hand, once it has shaken hands."""
+
+    def __init__(self, context: ssl.SSLContext, folder: Path) -> None:
+        near, self.far = socket.socketpair()
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self.far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        trusting = client_context(ssl.TLSVersion.TLSv1_3)
+        trusting.keylog_filename = str(folder / "secrets")
+        client = gevent.spawn(trusting.wrap_socket, self.far)
+        self.transport = TlsTransport(near, context)
+        self.transport.shake_hands()
+        self.client: Any = client.get()
+        cipher = self.client.cipher()
+        assert cipher is not None
+        self.records = Records(folder / "secrets", cipher[0])
+
+    def send(self, data: bytes) -> None:
+        os.write(self.client.fileno(), data)
+
+    def close(self) -> None:
+        self.transport.close()
+        self.client.close()
+
+
+@pytest.fixture
+def raw(context: ssl.SSLContext, tmp_path: Path) -> Iterator[Raw]:
+    opened = Raw(context, tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_keys_may_change_between_data_on_both_sides(raw: Raw) -> None:
+    records, transport = raw.records, raw.transport
+    raw.send(records.data(b"one") + records.change(asks=True) + records.change() + records.data(b"two"))
+    assert transport.read(100) == b"onetwo"
+    assert transport.write(b"three") == 5
+    assert raw.client.recv(100) == b"three"
+
+
+def test_who_changes_keys_and_sends_no_data_is_cut_off(raw: Raw) -> None:
+    """OpenSSL would go on with them, in one call, for as long as they come."""
+    raw.send(b"".join([raw.records.change() for _ in range(4 * FEED_BYTES // CHANGE_BYTES)]))
+    with pytest.raises(BlockingIOError):
+        raw.transport.read(100)
+    assert raw.transport.has_unread()
+    with pytest.raises(BlockingIOError):
+        raw.transport.read(100)
+    with pytest.raises(ConnectionAbortedError, match="without data"):
+        raw.transport.read(100)
+
+
+def test_a_read_is_over_after_so_many_bytes_that_may_be_changes_of_keys(raw: Raw) -> None:
+    records, made = raw.records, b""
+    for _ in range(2 * (FEEDS_PER_READ + 2)):
+        made += b"".join([records.change() for _ in range(FEED_BYTES // 2 // CHANGE_BYTES)]) + records.data(
+            b"a"
+        )
+    raw.send(made)
+    assert len(raw.transport.read(100)) <= 2 * FEEDS_PER_READ
+    assert raw.transport.has_unread()
+
+
+def test_who_does_not_read_that_keys_were_changed_is_cut_off(raw: Raw) -> None:
+    records, transport = raw.records, raw.transport
+    while transport.write(bytes(100_000)):
+        pass
+    failure: OSError | None = None
+    for _ in range(2 * MAX_UNSENT_BYTES // FEED_BYTES):
+        changes = [records.change(asks=True) for _ in range((FEED_BYTES - 100) // CHANGE_BYTES)]
+        raw.send(b"".join(changes) + records.data(b"a"))
+        try:
+            assert transport.read(100) == b"a"
+        except OSError as exc:
+            failure = exc
+            break
+    assert "not read" in str(failure)
+
+
 # --- the end ------------------------------------------------------------------------------------------
 
 
@@ -417,6 +514,19 @@ def test_a_slow_handshake_ends_at_the_deadline_however_it_drips(
     assert "no TLS handshake within 0.2 s" in lines()[0]
     if sender is not None:
         sender.kill()
+    far.close()
+
+
+def test_a_handshake_without_end_is_cut_off(context: ssl.SSLContext) -> None:
+    """A hello of 128 KB, each byte in a record of its own: OpenSSL would take it all in one call."""
+    hello = b"\x01\x01\xf4\0\x03\x03" + bytes(MAX_HANDSHAKE_BYTES // 6)
+    near, far = socket.socketpair()
+    sender = gevent.spawn(far.sendall, b"".join([b"\x16\x03\x01\0\1" + bytes([byte]) for byte in hello]))
+    transport = TlsTransport(near, context)
+    with gevent.Timeout(5), pytest.raises(ConnectionAbortedError, match="too long"):
+        transport.shake_hands()
+    transport.close()
+    sender.kill()
     far.close()
 
 
