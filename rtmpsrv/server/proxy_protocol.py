@@ -145,11 +145,14 @@ def _text(address: bytes) -> str:
 
 def _judge_values(data: bytes, start: int) -> bool:
     """Check what follows the addresses; tell whether the client came by TLS. Raises BadHeader."""
-    secure = False
+    secure = has_checksum = False
     for kind, at, end in _values(data, start):
         length = end - at
         if kind == TLV_CRC32C:
             given = int.from_bytes(data[at:end], "big")
+            if has_checksum:  # each costs a walk over all of it
+                raise BadHeader("a PROXY header with several checksums")
+            has_checksum = True
             if length != 4 or given != crc32c(data[:at] + bytes(4) + data[end:]):
                 raise BadHeader("a PROXY header whose checksum is wrong")
         elif kind == TLV_UNIQUE_ID and length > MAX_UNIQUE_ID_BYTES:

@@ -40,6 +40,12 @@ def summed(rest: bytes) -> bytes:
     return blank[:-4] + crc32c(blank).to_bytes(4, "big")
 
 
+def summed_twice() -> bytes:
+    """Return a header with two checksums, of which the first is right."""
+    blank = binary(V4 + value(3, bytes(4)) * 2)
+    return blank[:-11] + crc32c(blank).to_bytes(4, "big") + blank[-7:]
+
+
 def read(data: bytes, piece: int = 1 << 20) -> tuple[ProxyHeader, int]:
     """Take a header as a socket gives it; return it, and how much was taken."""
     reader, taken = HeaderReader(), 0
@@ -132,6 +138,7 @@ BAD = [
     pytest.param(binary(V4 + value(0x20, bytes(4))), "TLS", id="2: too little about TLS"),
     pytest.param(summed(V4)[:-1] + b"\0", "checksum", id="2: wrong checksum"),
     pytest.param(binary(V4 + value(3, b"\0")), "checksum", id="2: short checksum"),
+    pytest.param(summed_twice(), "several checksums", id="2: several checksums"),
 ]
 
 
