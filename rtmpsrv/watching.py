@@ -125,7 +125,6 @@ class Watching:
         self._playing = playing
         self._viewings: dict[str, dict[Viewing, None]] = {}  # by channel, the oldest first
         self._apart: dict[str, Viewing] = {}  # those that are no connection, by the ids of clients
-        self._sent: dict[str, int] = {}  # bytes, to those who have left, of channels that are watched
 
     def watch(self, peer: Peer, channel: str, query: str, sink: Sink, *, waits: bool) -> RelayPlayback:
         """Let a client play as FLV; only what is on the air, unless it `waits`. Raises AccessDenied."""
@@ -176,7 +175,8 @@ class Watching:
 
     def sent_before(self, name: str) -> int:
         """Return how many bytes those were sent who have watched a channel, and do no more."""
-        return self._sent.get(name, 0)
+        channel = self._registry.find(name)
+        return channel.readings.sent_bytes if channel is not None else 0
 
     def forget(self, viewing: Viewing, *, goes_on: bool = False) -> None:
         """Forget who watches no more, or `goes_on` elsewhere."""
@@ -185,10 +185,10 @@ class Watching:
         if not watching:
             del self._viewings[viewing.name]
         self._apart.pop(viewing.peer.client.id, None)
-        self._sent[viewing.name] = self._sent.get(viewing.name, 0) + viewing.peer.traffic()[1]
         self._registry.release(viewing.name)
-        if self._registry.find(viewing.name) is None:
-            del self._sent[viewing.name]
+        channel = self._registry.find(viewing.name)
+        if channel is not None:  # which keeps the sum: it is forgotten with the channel, whoever leaves last
+            channel.readings.count(viewing.peer.traffic()[1])
         if not goes_on:
             self._visits.left(viewing.peer.client)
 

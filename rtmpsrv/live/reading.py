@@ -286,13 +286,14 @@ class Guest(Protocol):
 class Readings:
     """All of one channel, which they keep in being; and its guests. Changed by the channel and by those."""
 
-    __slots__ = ("_forget", "_guests", "_readings")
+    __slots__ = ("_forget", "_guests", "_readings", "sent_bytes")
 
     def __init__(self, forget: Callable[[], None]) -> None:
         """`forget` is called when the channel may be of no use any more."""
         self._forget = forget
         self._readings: dict[Reading, None] = {}
         self._guests: dict[Guest, None] = {}
+        self.sent_bytes = 0  # to guests who have left
 
     def __len__(self) -> int:
         return len(self._readings) + len(self._guests)
@@ -324,6 +325,10 @@ class Readings:
         if guest in self._guests:
             del self._guests[guest]
             self._forget()
+
+    def count(self, sent_bytes: int) -> None:
+        """Count what a guest was sent who leaves."""
+        self.sent_bytes += sent_bytes
 
     def remove(self, reading: Reading) -> None:
         """Forget one."""

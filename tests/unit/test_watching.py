@@ -168,6 +168,18 @@ def test_what_was_sent_to_those_who_left_counts_as_long_as_the_channel_is_there(
     assert watching.sent_before("news") == 2 * peer.traffic()[1] > 0
 
 
+def test_what_they_were_sent_is_forgotten_with_the_channel_whoever_leaves_last() -> None:
+    house = House()
+    publication = house.publish()
+    view(house)[0].end("enough")
+    publication.end("is over")
+    assert house.registry.find("news") is None
+
+    house.publish()
+
+    assert house.relay.watching.sent_before("news") == 0
+
+
 def test_who_has_no_connection_is_found_by_its_id() -> None:
     house = House()
     peer = FakePeer("", name=None)
