@@ -1,4 +1,4 @@
-"""Makes the HLS of one channel while somebody asks for it; all who wait for more are woken at once.
+"""Makes the HLS of one channel while somebody asks for it; who waits for more is woken.
 
 A greenlet that reads behind the publisher, and gives way; nothing of it holds up the stream. It ends by
 itself; the numbering, which is its owner's, outlives it.
@@ -15,6 +15,7 @@ import gevent
 from gevent.event import Event
 
 from rtmpsrv.errors import MediaLost, MediaRefused
+from rtmpsrv.hls.changes import Changes
 from rtmpsrv.hls.pace import AT_ONCE, LAG_BYTES, LAG_S, SLICE_S, Pace
 from rtmpsrv.live.budget import WINDOWS
 from rtmpsrv.live.header_history import Headers
@@ -66,7 +67,6 @@ class Maker:
         With what a maker in another process `moved` it goes on where that was.
         """
         self.window = Window(numbering, window_ms)
-        self.changed = Event()  # set once, when there is more; then it is another one
         self.on_air = False  # somebody publishes, or is waited for
         self.refusal = ""  # why what is sent cannot be shown
         self.codecs = ""
@@ -89,6 +89,7 @@ class Maker:
         self._worked_s = self._waited_s = 0.0  # since it rested; for first parts, meanwhile
         self._counted = 0
         self._index = b""
+        self._changes = Changes()
         self._ready: dict[tuple[bool, bool], bytes] = {}  # playlists as they are now
         self._news = Event()
         self._reading: Cursor | None = None
@@ -100,6 +101,11 @@ class Maker:
     def is_running(self) -> bool:
         """Whether it makes something; one that has ended is of no use any more."""
         return self._running is not None
+
+    @property
+    def changed(self) -> Event:
+        """What one of those who wait is to wait for: set once, when there is more."""
+        return self._changes.event()
 
     def asked(self, *, with_key: bool = False) -> None:
         """Take note that somebody asks, perhaps with a key: it goes on, or is tried again. Never blocks."""
@@ -323,8 +329,7 @@ class Maker:
     def _tell(self) -> None:
         """Wake all who wait."""
         self._ready.clear()
-        changed, self.changed = self.changed, Event()
-        changed.set()
+        self._changes.tell()
 
     def _count(self) -> None:
         """Count what is held; hold less where there is too much."""
