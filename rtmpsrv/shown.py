@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from rtmpsrv import log
 from rtmpsrv.access.limits import counted_as
@@ -10,11 +11,14 @@ from rtmpsrv.av.mp4_site import Mp4Site
 from rtmpsrv.av.process import AvProcess
 from rtmpsrv.av.still_site import StillSite
 from rtmpsrv.hls.handler import HlsHandler
+from rtmpsrv.hls.pace import Pace
 from rtmpsrv.hls.site import hls_handler
 from rtmpsrv.live.registry import Registry
 from rtmpsrv.server.http.routes import HLS, JPG, MP4
 from rtmpsrv.server.http.site import Site
 from rtmpsrv.server.parts import ServerParts
+
+MP4_SHARE: Final = 0.5  # of the time, that one maker of MP4 may work, whose viewers want each frame at once
 
 
 class Shown:
@@ -28,11 +32,14 @@ class Shown:
         self.stills: StillSite | None = None
         self.hls: HlsHandler | None = None
         self._site = site
+        self._pace = Pace()  # of makers of either kind
 
     def show_mp4(self, registry: Registry[str]) -> None:
         """Give the handlers of MP4 and stills to the site."""
         memory = registry.budget
-        self.mp4 = Mp4Site(registry.open, self.process, memory, self.log)
+        self.mp4 = Mp4Site(
+            registry.open, self.process, memory, self.log, partial(self._pace.rest_s, own_share=MP4_SHARE)
+        )  # fmt: skip
         self.stills = StillSite(registry.open, self.process.picture, memory)
         self._site.add(MP4, self.mp4.handle)
         self._site.add(JPG, self.stills.handle)
@@ -43,7 +50,7 @@ class Shown:
         process = self.process
         self.hls = hls_handler(
             registry, host, parts.slots, parts.numbers, process.init, window_ms=window_s * 1000,
-            tally=parts.tally, counted_as=counted_as,
+            tally=parts.tally, counted_as=counted_as, pace=self._pace,
         )  # fmt: skip
         self._site.add(HLS, self.hls)
 

@@ -31,7 +31,7 @@ AGAIN_S: Final = 1.0  # between two questions for first parts
 MAX_AGAIN_S: Final = 60.0  # doubled each time what is sent ends the process that is asked
 REFUSED_S: Final = 5.0  # what cannot be shown is tried again then, with other frames
 PIECE: Final = 64  # messages of the log at one go
-SLICE_S: Final = 0.004  # of work; then others have their turn
+SLICE_S: Final = 0.0005  # of work; then others have their turn: there may be very many makers
 
 
 class FirstParts(Protocol):
@@ -58,8 +58,12 @@ class LiveMp4:
         now: Callable[[], float] = monotonic,
         linger_s: float = LINGER_S,
         ended: Callable[[], None] = lambda: None,
+        rest_s: Callable[[float], float] = lambda worked_s: worked_s,
     ) -> None:
-        """`subscribe` begins to read the channel, given whom to tell of news, and where."""
+        """`subscribe` begins to read the channel, given whom to tell of news, and where.
+
+        `rest_s` says how long to rest for who has worked for so long.
+        """
         self.viewers: dict[Viewer, None] = {}
         self.movies = 0  # first parts that were shown
         self._subscribe = subscribe
@@ -69,6 +73,8 @@ class LiveMp4:
         self._memory = memory
         self._now = now
         self._linger_s = linger_s
+        self._rest_s = rest_s
+        self._worked_s, self._began = 0.0, 0.0  # since it rested; when it began to work
         self._ended = ended  # called when it makes nothing any more; `join` starts it again
         self._news = Event()
         self._running: gevent.Greenlet[[], None] | None = None
@@ -174,7 +180,7 @@ class LiveMp4:
         return UNSETTLED_S
 
     def _read(self, reading: Cursor) -> None:
-        until = monotonic() + SLICE_S
+        self._began = monotonic()
         while (item := reading.read(PIECE)) is not None:
             if isinstance(item, Batch):
                 take_all(item.messages, self._source, lambda: self._change(reading.headers))
@@ -185,10 +191,22 @@ class LiveMp4:
                 self._finish()
             else:
                 self._go_on(reading.headers, was_lost=isinstance(item, Lost))
-            if monotonic() >= until:
+            if self._is_tired():
                 self._make()
-                gevent.sleep(TURN_REST_S)  # a timer: else others have no turn for up to 50 slices
-                until = monotonic() + SLICE_S
+                self._rest()
+
+    def _is_tired(self) -> bool:
+        """Count work, and tell whether it is enough."""
+        now = monotonic()
+        self._worked_s += now - self._began
+        self._began = now
+        return self._worked_s >= SLICE_S
+
+    def _rest(self) -> None:
+        """Let others have their turn. Blocks."""
+        rest_s, self._worked_s = self._rest_s(self._worked_s), 0.0
+        gevent.sleep(max(rest_s, TURN_REST_S))  # a timer: else others have no turn for up to 50 slices
+        self._began = monotonic()
 
     def _go_on(self, headers: Headers, *, was_lost: bool) -> None:
         """Go on at a keyframe, of another publisher or behind what was left out; or begin anew."""
@@ -234,12 +252,14 @@ class LiveMp4:
             return
         assert self._movie is not None
         assert self._fragments is not None
-        cuts = self._fragments.cut(source.samples())
-        for cut in cuts:
-            self._movie.shelf.put(cut, self._now())
-        if cuts:
+        samples = source.samples()  # there may be thousands, where a first part was waited for
+        for at in range(0, len(samples), PIECE):
+            for cut in self._fragments.cut(samples[at : at + PIECE]):
+                self._movie.shelf.put(cut, self._now())
             for viewer in self.viewers:
                 viewer.news.set()
+            if self._is_tired():
+                self._rest()
 
     def _has_begun(self, source: Mp4Source, now: float) -> bool:
         """Tell whether there is a movie, which may begin now. Blocks for seconds."""
@@ -287,7 +307,10 @@ class LiveMp4:
         if now < self._ask_at:
             return None
         self._ask_at = now + AGAIN_S  # whatever is changed how often
-        init = self._first_parts.init(question)
+        try:
+            init = self._first_parts.init(question)
+        finally:
+            self._began = monotonic()  # that was not our work
         self._again_s = AGAIN_S
         self._known = (key, init)
         return init

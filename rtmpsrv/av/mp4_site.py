@@ -34,13 +34,22 @@ class Mp4Site:
     """The handler, and the makers that it asks. `close` it in the end."""
 
     def __init__(
-        self, channel: Callable[[str], Channel], first_parts: FirstParts, memory: Memory, log: Logger
+        self,
+        channel: Callable[[str], Channel],
+        first_parts: FirstParts,
+        memory: Memory,
+        log: Logger,
+        rest_s: Callable[[float], float] = lambda worked_s: worked_s,
     ) -> None:
-        """`channel` returns that of a name, as it is now: one that has moved or was forgotten is another."""
+        """`channel` returns that of a name, as it is now: one that has moved or was forgotten is another.
+
+        `rest_s` says how long a maker rests that has worked for so long.
+        """
         self._channel = channel
         self._first_parts = first_parts
         self._memory = memory
         self._log = log
+        self._rest_s = rest_s
         self._makers: dict[str, dict[Selection, LiveMp4]] = {}
 
     def handle(self, request: Request, reply: Reply) -> None:
@@ -95,6 +104,7 @@ class Mp4Site:
                 self._memory,
                 self._log,
                 ended=lambda: self._forget(channel, selection),
+                rest_s=self._rest_s,
             )
         return maker
 

@@ -25,8 +25,8 @@ class Pace:
         self.now = now
         self._free_at = 0.0
 
-    def rest_s(self, worked_s: float) -> float:
-        """Return how long a maker is to rest now that has worked for so long."""
+    def rest_s(self, worked_s: float, own_share: float = OWN_SHARE) -> float:
+        """Return how long a maker is to rest now that has worked for so long, and may for such a share."""
         now = self.now()
         self._free_at = max(self._free_at, now - worked_s) + worked_s / SHARE
-        return max(self._free_at - now, worked_s / OWN_SHARE - worked_s)
+        return max(self._free_at - now, worked_s / own_share - worked_s)

@@ -35,10 +35,13 @@ def hls_handler(
     window_ms: int,
     tally: Tally = NOBODY,
     counted_as: Callable[[str], str] = str,
+    pace: Pace | None = None,
 ) -> HlsHandler:
-    """Return what answers requests for HLS; `first_part` makes the beginnings of MP4, and blocks."""
+    """Return what answers requests for HLS; `first_part` makes the beginnings of MP4, and blocks.
 
-    pace = Pace()
+    `pace` may be that of others, too.
+    """
+    pace = pace or Pace()
 
     def make(channel: str, numbering: Numbering, moved: dict[str, Any] | None = None) -> Maker:
         # The channel as it is then: one that nobody wants is forgotten.

@@ -461,6 +461,48 @@ def test_much_that_waits_is_read_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> 
     stage.maker.close()
 
 
+def resting(stage: Stage, monkeypatch: pytest.MonkeyPatch, slice_s: float) -> list[float]:
+    """Return the list of how long it has worked each time it rests, which is when it has for so long."""
+    monkeypatch.setattr(live_mp4, "SLICE_S", slice_s)
+    worked: list[float] = []
+
+    def rest_s(worked_s: float) -> float:
+        worked.append(worked_s)
+        return 0.0
+
+    stage.maker._rest_s = rest_s
+    return worked
+
+
+def test_much_that_waits_for_a_first_part_is_made_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage()
+    rests = resting(stage, monkeypatch, 0.0)
+    stage.now = SETTLE_S
+    viewer = stage.join()
+    count = 10 * live_mp4.PIECE
+    stage.source.send(BEGAN, batch(*[(VIDEO, number, KEY) for number in range(count)]))
+    seen = b""
+    with gevent.Timeout(PATIENCE_S):
+        while len(seen) < count * len(b"key"):
+            seen += begun(viewer)
+    assert len(rests) >= 10
+    stage.maker.close()
+
+
+def test_work_of_others_is_not_rested_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage()
+    rests = resting(stage, monkeypatch, 0.0)
+    now = [0.0]
+    monkeypatch.setattr(live_mp4, "monotonic", lambda: now[0])
+    stage.during = lambda: now.__setitem__(0, 60.0)  # FFmpeg's process takes its time
+    viewer = stage.join()
+    stage.source.send(BEGAN, START)
+    assert begun(viewer) == b"keytone"
+    eventually(lambda: rests)
+    assert set(rests) == {0.0}
+    stage.maker.close()
+
+
 def test_a_bug_costs_the_viewers_only(caplog: pytest.LogCaptureFixture) -> None:
     stage = Stage()
     stage.failure = KeyError("bug")
