@@ -68,6 +68,16 @@ def test_what_is_not_media_is_left_to_events() -> None:
     assert (one.backlog, one.data_to_send()) == (False, answer)
 
 
+def test_media_that_is_taken_is_acknowledged_and_seen_by_who_looks() -> None:
+    one = link(**PUBLISHER, peer_window=2 * len(MEDIA))
+    one.judged = []
+    one.take_media(MEDIA[:-1])
+    assert one.data_to_send() == b""
+    one.take_media(MEDIA[-1:])
+    assert one.data_to_send() == messages.acknowledgement(len(MEDIA))
+    assert payloads(one.judged) == [b"a", b"v"]
+
+
 def test_who_does_not_publish_has_no_media_taken() -> None:
     one = link()
     assert one.take_media(MEDIA) == []
