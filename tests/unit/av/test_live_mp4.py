@@ -26,7 +26,7 @@ PATIENCE_S = 5.0
 class Stage:
     """A maker, what it reads, and the first parts it is given."""
 
-    def __init__(self, linger_s: float = 0.0) -> None:
+    def __init__(self, linger_s: float = 60.0) -> None:
         self.now = 0.0
         self.source = Source()
         self.asked: list[Question] = []
@@ -187,7 +187,7 @@ def test_a_publisher_that_comes_again_as_before_needs_no_other_first_part() -> N
 
 
 def test_a_refusal_is_told_to_all_until_something_else_is_sent() -> None:
-    stage = Stage(linger_s=60.0)
+    stage = Stage()
     stage.failure = MediaRefused("it cannot be")
     viewer = stage.join()
     stage.source.send(BEGAN, START)
@@ -207,7 +207,7 @@ def test_a_refusal_is_told_to_all_until_something_else_is_sent() -> None:
 
 
 def test_what_was_refused_is_not_kept() -> None:
-    stage = Stage(linger_s=60.0)
+    stage = Stage()
     stage.failure = MediaRefused("it cannot be")
     viewer = stage.join()
     stage.source.send(BEGAN, START)
@@ -225,7 +225,7 @@ def test_what_was_refused_is_not_kept() -> None:
 
 
 def test_a_refusal_is_looked_into_again_after_a_while() -> None:
-    stage = Stage(linger_s=60.0)
+    stage = Stage()
     stage.failure = MediaRefused("a broken frame")
     viewer = stage.join()
     stage.source.send(BEGAN, START)
@@ -265,9 +265,12 @@ def test_it_ends_when_nobody_watches_and_begins_again() -> None:
     begun(viewer)
     stage.maker.leave(viewer)
     stage.maker.leave(viewer)
-    gevent.sleep(0)
-    stage.now = 1.0
-    eventually(lambda: stage.source.is_closed)
+
+    def is_closed() -> bool:
+        stage.now += 1.0
+        return stage.source.is_closed
+
+    eventually(is_closed)
     assert not stage.maker.is_running
 
     viewer = stage.join()
@@ -323,7 +326,7 @@ def test_the_process_is_started_before_it_is_asked() -> None:
 
 def test_what_changes_all_the_time_is_asked_about_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_mp4, "UNSETTLED_S", 0.001)
-    stage = Stage(linger_s=60.0)
+    stage = Stage()
     stage.join()
     stage.source.send(BEGAN, START)
     eventually(lambda: stage.maker.movies == 1)
