@@ -107,6 +107,11 @@ class Cutter:
         self._first = self._discontinuity = True
         return cuts
 
+    @property
+    def held_frames(self) -> int:
+        """How many frames are in no part yet."""
+        return sum([len(frames) for frames in self._frames.values()])
+
     # --- private ----------------------------------------------------------------------------------
 
     def _lead(self, time: int, is_keyframe: bool) -> list[Cut]:

@@ -13,7 +13,7 @@ from rtmpsrv.media.hls_numbers import NUMBERS_A_SECOND
 from rtmpsrv.media.hls_survey import Survey
 from rtmpsrv.media.hls_window import Window
 from rtmpsrv.media.mp4 import Part, Run, fragment
-from rtmpsrv.media.mp4_source import Timed
+from rtmpsrv.media.mp4_source import FRAME_BYTES, Timed
 
 MAX_SURVEY_BYTES: Final = 32 << 20  # kept until it is known how to cut
 MAX_SURVEY_FRAMES: Final = 2500  # likewise: the picture may stand still while tiny sounds go on
@@ -95,7 +95,10 @@ class HlsStream:
     @property
     def kept_bytes(self) -> int:
         """What is in no part yet."""
-        return self._kept_bytes + (self._cutter.held_bytes if self._cutter is not None else 0)
+        size, frames = self._kept_bytes, len(self._kept)
+        if self._cutter is not None:
+            size, frames = size + self._cutter.held_bytes, frames + self._cutter.held_frames
+        return size + FRAME_BYTES * frames
 
     # --- private ----------------------------------------------------------------------------------
 

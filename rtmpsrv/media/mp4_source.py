@@ -18,7 +18,8 @@ from rtmpsrv.protocol.messages import AUDIO, VIDEO
 
 SETTLE_S: Final = 1.0  # after the first message: what has no frame by then is not waited for
 MAX_WAITING_BYTES: Final = 32 << 20  # frames that nobody has taken; then it goes on at a keyframe
-MAX_WAITING_FRAMES: Final = 20_000
+MAX_WAITING_FRAMES: Final = 5_000  # likewise; all that wait are taken at one go
+FRAME_BYTES: Final = 256  # what one costs beside its bytes
 MAX_TRACKS: Final = 8  # of each kind that are looked at; real streams have up to 6
 MAX_FRAME_BYTES: Final = 8 << 20  # of what a first part or a picture is made from
 _TEMPORAL_DELIMITER: Final = b"\x12\0"  # of AV1; not wanted in MP4
@@ -165,7 +166,8 @@ class Mp4Source:
     @property
     def waiting_bytes(self) -> int:
         """What nobody has taken yet, and what a first part is made from."""
-        return self._waiting_bytes + sum(len(frame.data) for frame in self._first.values())
+        first = sum(len(frame.data) for frame in self._first.values())
+        return self._waiting_bytes + FRAME_BYTES * len(self._waiting) + first
 
     def has_begun(self) -> None:
         """Let go of what the first part is made from: there is one."""

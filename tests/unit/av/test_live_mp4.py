@@ -12,7 +12,7 @@ from rtmpsrv.av.live_mp4 import LiveMp4
 from rtmpsrv.av.mp4_viewer import Viewer
 from rtmpsrv.errors import MediaBusy, MediaLost, MediaRefused
 from rtmpsrv.live.reading import NOWHERE, Batch, Began, Item, Lost, Over, Spliced
-from rtmpsrv.media.mp4_source import EVERYTHING, SETTLE_S, Question
+from rtmpsrv.media.mp4_source import EVERYTHING, FRAME_BYTES, SETTLE_S, Question
 from rtmpsrv.protocol.messages import AUDIO, VIDEO
 from tests.unit.av.asking import Memory, Source
 from tests.unit.media.test_mp4 import boxes
@@ -379,7 +379,7 @@ def test_what_waits_for_a_first_part_is_counted_and_can_be_dropped(monkeypatch: 
     stage.source.send(BEGAN, START)
     eventually(lambda: bool(stage.memory.held))
     # Twice: as the first of their tracks, too.
-    assert stage.memory.held == {stage.maker: 2 * len(b"keytone")}
+    assert stage.memory.held == {stage.maker: 2 * (FRAME_BYTES + len(b"keytone"))}
 
     stage.maker.drop("too much")  # as the budget does, which has forgotten it by then
     stage.memory.held.clear()
@@ -405,7 +405,7 @@ def test_what_waits_is_counted_while_the_process_is_asked() -> None:
 
     begun(viewer)
 
-    assert held == [2 * len(b"keytone")]
+    assert held == [2 * (FRAME_BYTES + len(b"keytone"))]
     stage.maker.close()
 
 

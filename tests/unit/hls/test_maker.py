@@ -16,7 +16,7 @@ from rtmpsrv.hls.pace import SLICE_S
 from rtmpsrv.live.budget import WINDOWS, Budget, Holder
 from rtmpsrv.live.reading import Batch, Began, Item, Lost, Over, Spliced
 from rtmpsrv.media.hls_numbers import restore
-from rtmpsrv.media.mp4_source import Question
+from rtmpsrv.media.mp4_source import FRAME_BYTES, Question
 from rtmpsrv.protocol.messages import AUDIO, VIDEO
 from tests.hls_rules import parse
 from tests.unit.hls.stage import WALL_S, Stage
@@ -182,7 +182,7 @@ def test_what_could_not_be_shown_is_tried_again_for_who_asks_later(stage: Stage)
     stage.maker.asked()
     stage.play(REFUSED_S)
     assert len(stage.asked) == 1  # nobody has asked since then
-    assert stage.memory.used_bytes < 10 * len(KEY)
+    assert stage.memory.used_bytes < 10 * (FRAME_BYTES + len(KEY))
     stage.failure = None
     stage.maker.asked()
     stage.play(3)
@@ -342,14 +342,14 @@ def test_all_that_is_held_is_counted(stage: Stage) -> None:
     stage.begin()
     stage.play(0.5)
     waits = held(stage.memory)
-    assert waits > 10 * len(KEY)  # until it is known how it begins
+    assert waits > 10 * (FRAME_BYTES + len(TONE))  # until it is known how it begins
     stage.failure = None
     stage.now += AGAIN_S
     stage.play(0.5)
     assert held(stage.memory) > waits  # until it is known how to cut it
     stage.play(20)
     window = stage.maker.window.size
-    assert window <= held(stage.memory) < window + 100 * len(KEY)  # and the part that comes
+    assert window <= held(stage.memory) < window + 50 * (FRAME_BYTES + len(KEY))  # and the part that comes
 
 
 def test_as_little_as_may_be_is_held_where_there_is_little(stage: Stage) -> None:

@@ -21,7 +21,7 @@ from rtmpsrv.media.hls_stream import (
 from rtmpsrv.media.hls_window import Window
 from rtmpsrv.media.mp4 import Part, Run
 from rtmpsrv.media.mp4 import fragment as mp4_fragment
-from rtmpsrv.media.mp4_source import Timed
+from rtmpsrv.media.mp4_source import FRAME_BYTES, Timed
 from tests.hls_rules import Playlist, check_series, merge, parse
 
 WALL_MS = 1_700_000_000_000
@@ -94,7 +94,7 @@ def test_targets_are_known_before_the_first_playlist() -> None:
     assert studio.stream.kept_bytes > 0
     studio.pictures(1, begin=2000)
     assert (studio.numbering.target_s, studio.numbering.part_ms) == (3, 485)
-    assert studio.stream.kept_bytes < 100  # a part
+    assert studio.stream.kept_bytes < 20 * FRAME_BYTES  # a part
     assert studio.lists[0].segments == [] or studio.lists[0].target == 3
     studio.pictures(8, begin=3000)
     studio.finish()
@@ -138,7 +138,7 @@ def test_sound_of_a_picture_that_stands_still_is_not_kept_for_ever() -> None:
         assert not studio.window.numbering.is_fixed
         studio.stream.take([Timed(2, number, 0, True, b"a")], number / 1000, WALL_MS + number)
     assert studio.window.segments or studio.window.open
-    assert studio.stream.kept_bytes < MAX_SURVEY_FRAMES
+    assert studio.stream.kept_bytes < MAX_SURVEY_FRAMES * FRAME_BYTES // 2
 
 
 def test_end_before_anything_is_known() -> None:

@@ -10,6 +10,7 @@ from rtmpsrv.errors import MediaRefused
 from rtmpsrv.media import mp4_source
 from rtmpsrv.media.mp4_source import (
     ALL,
+    FRAME_BYTES,
     MAX_FRAME_BYTES,
     MAX_TRACKS,
     MAX_WAITING_FRAMES,
@@ -249,7 +250,7 @@ def test_no_more_headers_are_kept_than_there_may_be() -> None:
 
 def test_what_a_first_part_is_made_from_is_let_go_when_it_is_there() -> None:
     one = usual()
-    assert one.waiting_bytes == 2 * len(b"keytone")
+    assert one.waiting_bytes == 2 * (FRAME_BYTES + len(b"keytone"))
     one.samples()
     assert one.waiting_bytes == len(b"keytone")
 
