@@ -23,6 +23,7 @@ from rtmpsrv.media.mp4_source import EVERYTHING, Selection
 from tests.media_files import SAMPLES, current_ffmpeg
 from tests.unit.av.asking import Memory
 from tests.unit.live.stage import Stage
+from tests.waiting import eventually
 
 _IN = (
     "-f lavfi -i testsrc2=size=320x180:rate=25:duration=2"
@@ -136,7 +137,7 @@ def seen_by_two(
         stage.clock.time_s += 0.02
         if number % 7 == 0:
             gevent.sleep(0)
-            gevent.sleep(0)
+            eventually(lambda: _is_read(stage))  # it rests in between, while the stage's time goes on
             for one, taken in zip(viewers, seen, strict=False):
                 taken.append(one.take())
         if number == len(tags) * 5 // 8:
@@ -149,6 +150,12 @@ def seen_by_two(
         found.append((one.movie.content_type, one.movie.init + b"".join(taken)))
     maker.close()
     return found
+
+
+def _is_read(stage: Stage) -> bool:
+    output = stage.channel.output
+    assert output is not None, "somebody publishes"
+    return all(one.position >= output.log.flushed for one in stage.channel.readings._readings)
 
 
 def rest(viewer: Viewer, seen: list[bytes]) -> None:
