@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from time import monotonic
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -62,7 +63,7 @@ class Viewing(Protocol):
 
 Granted = TypeVar("Granted", bound=Viewing)
 Given = TypeVar("Given")
-Who = tuple[str, str, str, tuple[str | None, ...]]  # channel, address, name, what it showed
+Who = tuple[str, str, str, bytes]  # channel, address, name, a digest of what it showed
 Away = Who | tuple[str, str]  # one viewer; or all of an address, for a channel
 
 
@@ -247,7 +248,9 @@ def _gone() -> AccessDenied:
 
 
 def _who(channel: str, address: str, query: Mapping[str, str]) -> Who:
-    return channel, address, query.get(NAME, ""), tuple([query.get(name) for name in _SHOWN])
+    # A token may be long, and with one wide character all of its characters are; there may be many viewers.
+    shown = repr([query.get(name) for name in _SHOWN])
+    return channel, address, query.get(NAME, ""), sha256(shown.encode("utf-8", "surrogatepass")).digest()
 
 
 def new_name() -> str:

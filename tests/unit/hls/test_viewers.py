@@ -66,6 +66,14 @@ class Door:
         return viewing
 
 
+def test_nothing_that_was_shown_is_kept() -> None:
+    door = Door()
+    first = door.admit(s="1", token="shown" * 1000)
+    assert "shown" not in repr((door.viewers.states_of("a"), list(door.viewers._viewers)))
+    assert door.admit(s="1", token="shown" * 1000) is first
+    assert door.admit(s="1", token="another") is not first
+
+
 def test_viewer_is_asked_about_once() -> None:
     door = Door()
     first = door.admit(s="1", key="k")
