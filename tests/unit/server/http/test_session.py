@@ -51,6 +51,17 @@ def test_a_viewer_gets_flv_until_it_leaves(stage: HttpStage) -> None:
     assert stage.told.events[:2] == ["began play", "ended play: closed by the peer"]
 
 
+def test_a_request_waits_for_its_turn_and_may_move_meanwhile(stage: HttpStage) -> None:
+    with stage.site.rounds._one:  # it is somebody else's
+        stage.get("/nothing/here")
+        eventually(lambda: stage.site.rounds._one.linkcount())
+        state = stage.session.freeze()
+        stage.greenlet.join(PATIENCE_S)
+    assert state.unread.startswith(b"GET /nothing/here ")
+    stage.run(state)
+    assert stage.head()[0] == 404
+
+
 def test_who_waits_says_so(stage: HttpStage) -> None:
     watch(stage, "/live.flv?wait=1")
     assert stage.host.asks == [("live", "wait=1", True)]
