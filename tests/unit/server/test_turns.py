@@ -148,7 +148,7 @@ def test_who_sends_no_faster_than_it_may_has_saved_units() -> None:
 def test_giving_way_lets_others_run() -> None:
     ran: list[str] = []
     gevent.spawn(ran.append, "another")
-    share = Turns().share(Account(units=0.0, counted_at=monotonic()))
+    share = Turns().share(Account(units=-100.0, counted_at=monotonic()))
     share.spend()
     assert ran == ["another"]
 
