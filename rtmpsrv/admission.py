@@ -150,6 +150,7 @@ class Admission:
             tls=config.redis_tls,
             ca=config.redis_ca,
             give_way=give_way,
+            max_channel_bytes=config.id_max_length,
         )
 
 

@@ -107,6 +107,7 @@ class RedisCommands:
         database: int = 0,
         tls: bool = False,
         ca: str = "",
+        max_channel_bytes: int = MAX_COMMAND_BYTES,
         health_check_s: float = HEALTH_CHECK_S,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         backoff: Backoff | None = None,
@@ -117,6 +118,7 @@ class RedisCommands:
         self._tls, self._ca = tls, ca
         self._kill = kill
         self._block = block
+        self._max_channel_bytes = max_channel_bytes
         self._log = log
         self._health_check_s = health_check_s
         self._backoff = backoff or Backoff()
@@ -132,6 +134,14 @@ class RedisCommands:
                 "kill-session: no channel was closed (%d times): seconds are a whole number up to %d",
                 count,
                 MAX_BLOCK_S,
+            )
+        )
+        self._too_long = RateLimited(
+            lambda count: log.warning(
+                "kill-session: no channel was closed (%d times): no channel has a name of more than %d bytes"
+                " (ID_MAX_LENGTH)",
+                count,
+                max_channel_bytes,
             )
         )
         self._missed = RateLimited(
@@ -255,6 +265,9 @@ class RedisCommands:
             self._not_blocked.add()  # not quoted: it may be anything
         if command.block_s is None:
             return self._kill(command.channel, command.stream_id)
+        if len(command.channel.encode()) > self._max_channel_bytes:  # it would be kept for nothing
+            self._too_long.add()  # not quoted: it may have kilobytes
+            return self._kill(command.channel, None)  # it may be older than the limit
         self._log.info("channel=%r is closed for %d s", command.channel, command.block_s)
         return self._block(command.channel, command.block_s)
 

@@ -18,6 +18,7 @@ from rtmpsrv.access.form_nginx import NginxForm
 from rtmpsrv.access.form_srs import SrsForm
 from rtmpsrv.access.gate import OpenAuthority, PublishRequest
 from rtmpsrv.access.ip_rules import IpRules
+from rtmpsrv.access.redis_commands import parse_command
 from rtmpsrv.admission import Admission, callback_hooks, callback_sender, connection_limits, longest_answer_s
 from rtmpsrv.config import Config
 from rtmpsrv.errors import AccessDenied, ConfigError
@@ -92,6 +93,13 @@ def test_a_command_ends_and_closes_a_channel_and_others_are_told() -> None:
         made.gate.admit(REQUEST, killed.append)
     assert made.redis._block("news", 0.0) is False, "nothing is left to end"
     assert made.gate.admit(REQUEST, killed.append).channel == "news"
+
+
+def test_commands_close_no_channel_whose_name_is_longer_than_any() -> None:
+    made: Any = Admission(Config(redis_use=True, redis_port=9, id_max_length=4), Turns())
+    for channel in ("news", "longer"):
+        made.redis._obey(parse_command(f"kill-session>{channel}|60"))
+    assert list(made.gate.blocks()) == ["news"]
 
 
 def test_the_control_server_ends_one_stream_and_its_loss_ends_all() -> None:

@@ -170,6 +170,26 @@ def test_a_kill_with_a_time_blocks(server: RedisServer, connect: Connect, log_li
     assert log_lines.count(wanted) == 1
 
 
+def test_a_name_that_no_channel_can_have_is_not_kept(
+    server: RedisServer, connect: Connect, log_lines: LogLines
+) -> None:
+    killer, blocks = Killer(), Queue[tuple[str, int]]()
+
+    def block(channel: str, seconds: int) -> bool:
+        blocks.put((channel, seconds))
+        return True
+
+    connect(server.port, killer, block=block, max_channel_bytes=8)
+    assert server.wait_for_subscriber(CHANNEL)
+    server.publish(CHANNEL, "kill-session>\u00e4\u00e4\u00e4\u00e45|60")  # by bytes, not by characters
+    assert killer.next() == ("\u00e4\u00e4\u00e4\u00e45", None), "it may be on the air by an older limit"
+    server.publish(CHANNEL, "kill-session>12345678|60")
+    assert blocks.get(timeout=5) == ("12345678", 60)
+    assert blocks.empty()
+    assert log_lines.count("no channel was closed (1 times): no channel has a name of more than 8 bytes") == 1
+    assert log_lines.count("is closed for") == 1
+
+
 def test_s88_s90_close_stream_takes_the_right_id_or_key_only(server: RedisServer, connect: Connect) -> None:
     gate = Gate(OpenAuthority())
     ended: Queue[str] = Queue()
