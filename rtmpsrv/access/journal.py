@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, islice
 from typing import Any, Final
 
 from rtmpsrv.access.blocks import MAX_BLOCKS
@@ -20,6 +22,9 @@ from rtmpsrv.log import Logger, RateLimited
 
 COMPACT_LINES: Final = 1000  # the file is written anew when it has so many, and most of them are of no use
 _USELESS: Final = 4  # lines for each publication
+# Lines of the new file that are written with each one of the old: they take a millisecond at most, and who
+# writes a lot pays for them.
+PIECE_LINES: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +45,17 @@ class Journal:
         self._failures = RateLimited(lambda count: log.error("%d lines of the journal not written", count))
         self._lines = 0
         self._fd = -1
+        self._fresh: _Fresh | None = None  # while the file is written anew
         self.kept: dict[int, Kept] = {}
         self.closed: dict[str, float] = {}  # channels, and until when, by the wall clock
         self._replay()
-        self._compact()  # a line that was cut short must not be gone on with
+        fresh = self._begin_anew()  # a line that was cut short must not be gone on with
+        try:
+            while not self._go_on(fresh):
+                pass
+        except OSError:
+            self._give_up()
+            raise
 
     def began(self, grant: Grant, owner: str = "") -> None:
         """Note a publication, whose end will be reported."""
@@ -73,6 +85,7 @@ class Journal:
 
     def close(self) -> None:
         """Write no more. Idempotent."""
+        self._give_up()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -93,13 +106,19 @@ class Journal:
     def _append(self, record: dict[str, Any]) -> None:
         if self._fd < 0:
             return
+        line = _line(record)
         try:
-            os.write(self._fd, _line(record))
+            os.write(self._fd, line)
             self._lines += 1
-            if self._lines >= COMPACT_LINES and self._lines > _USELESS * (len(self.kept) + len(self.closed)):
-                self._compact()
+            if self._fresh is not None:
+                self._fresh.late.append(line)
+            elif self._lines >= max(COMPACT_LINES, _USELESS * (len(self.kept) + len(self.closed)) + 1):
+                self._begin_anew()
+            if self._fresh is not None:
+                self._go_on(self._fresh)
         except OSError:
             self._failures.add()
+            self._give_up()  # it lacks what was not written; another one begins with all that there is
 
     def _replay(self) -> None:
         try:
@@ -126,23 +145,59 @@ class Journal:
         grant = Grant(channel, key, client_ip, stream_id, record["serial"], facts, asked)
         self.kept[grant.serial] = Kept(grant, record["owner"], record["ended"])
 
-    def _compact(self) -> None:
-        """Write the file anew; it is whole at any moment."""
-        fresh = f"{self._path}.new"
+    def _begin_anew(self) -> _Fresh:
+        """Begin to write the file anew; until that is done the old one is the journal, and gone on with."""
+        self._fresh = fresh = _Fresh(f"{self._path}.new", self.kept, self.closed)
+        return fresh
+
+    def _go_on(self, fresh: _Fresh) -> bool:
+        """Write one piece more; a complete file takes the place of the old one. Tell whether it has."""
+        if not fresh.write_piece():
+            return False
+        os.replace(fresh.path, self._path)
+        old, self._fd = self._fd, fresh.fd
+        self._lines, self._fresh = fresh.lines, None
+        if old >= 0:
+            os.close(old)
+        return True
+
+    def _give_up(self) -> None:
+        fresh, self._fresh = self._fresh, None
+        if fresh is not None:
+            os.close(fresh.fd)
+            with suppress(OSError):
+                os.unlink(fresh.path)
+
+
+class _Fresh:
+    """A new file with what there is now and what comes meanwhile, in this order, written in pieces."""
+
+    def __init__(self, path: str, kept: dict[int, Kept], closed: dict[str, float]) -> None:
+        self.path = path
+        self.late: list[bytes] = []  # lines that came meanwhile: one for each piece
+        self.lines = 0
+        self._records = chain(
+            map(_record, list(kept.values())),
+            ({"closed": channel, "until": at} for channel, at in list(closed.items())),
+        )
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(fresh, flags, 0o600)
+        self.fd = os.open(path, flags, 0o600)
         try:
-            os.fchmod(fd, 0o600)
-            with open(fd, "wb", closefd=False) as file:
-                file.writelines([_line(_record(kept)) for kept in self.kept.values()])
-                closed = [{"closed": channel, "until": at} for channel, at in self.closed.items()]
-                file.writelines([_line(record) for record in closed])
-            os.replace(fresh, self._path)
+            os.fchmod(self.fd, 0o600)
         except OSError:
-            os.close(fd)
+            os.close(self.fd)
             raise
-        self.close()
-        self._fd, self._lines = fd, len(self.kept) + len(self.closed)
+
+    def write_piece(self) -> bool:
+        """Write so many lines; tell whether all is written. Raises OSError."""
+        lines = [_line(record) for record in islice(self._records, PIECE_LINES)]
+        done = len(lines) < PIECE_LINES
+        if done:
+            lines += self.late
+        with open(self.fd, "wb", closefd=False) as file:
+            file.writelines(lines)
+        self.lines += len(lines)
+        return done
 
 
 class JournaledAuthority:

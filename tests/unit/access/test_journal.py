@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,94 @@ def test_the_file_stays_small(path: str, monkeypatch: pytest.MonkeyPatch) -> Non
     assert kept_by_the_next(path) == {0: Kept(grant(0))}
 
 
+def lines_of(path: str) -> int:
+    return len(Path(path).read_bytes().splitlines())
+
+
+def open_files(path: str) -> int:
+    """How many descriptors there are of a file, and of the one that is to take its place."""
+    links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+    return sum(os.readlink(link).startswith(path) for link in links if os.path.islink(link))
+
+
+@pytest.fixture
+def being_anew(path: str, monkeypatch: pytest.MonkeyPatch) -> Journal:
+    """A journal that is written anew, with one piece done: 5 publications, 15 closed channels."""
+    monkeypatch.setattr(module, "COMPACT_LINES", 20)
+    monkeypatch.setattr(module, "PIECE_LINES", 3)
+    journal = opened(path)
+    for serial in range(5):
+        journal.began(grant(serial))
+    for number in range(4 * 20 - 4):
+        journal.closed_until(str(number % 15), 10.0 + number)
+    assert (lines_of(path), lines_of(f"{path}.new")) == (81, 3)
+    return journal
+
+
+def test_the_file_is_written_anew_in_pieces_and_loses_nothing_that_comes_meanwhile(
+    path: str, being_anew: Journal
+) -> None:
+    journal, before = being_anew, os.stat(path).st_ino
+    changes: list[Callable[[], None]] = [
+        lambda: journal.reported(grant(0)),  # which is in the new file already
+        lambda: journal.reported(grant(4)),  # which is not yet
+        lambda: journal.passed_on(1, "w2"),
+        lambda: journal.began(grant(7)),
+        lambda: journal.closed_until("1", 0.0),
+        lambda: journal.closed_until("2", 99.0),
+    ]
+    for number, change in enumerate(changes, 1):
+        assert os.stat(path).st_ino == before
+        written = lines_of(f"{path}.new") if number > 1 else 3
+        change()
+        if number < len(changes):
+            assert lines_of(f"{path}.new") - written == 3
+            assert lines_of(path) == 81 + number, "it is the journal still"
+    assert os.stat(path).st_ino != before
+    assert lines_of(path) == 5 + 15 + len(changes)
+    assert not os.path.exists(f"{path}.new")
+    journal.began(grant(8))
+    again = opened(path)
+    assert again.kept == journal.kept == {n: journal.kept[n] for n in (1, 2, 3, 7, 8)}
+    assert list(again.closed.items()) == list(journal.closed.items())
+
+
+def test_a_crash_while_it_is_written_anew_loses_nothing(path: str, being_anew: Journal) -> None:
+    being_anew.reported(grant(0))
+    again = opened(path)  # nobody closed the other
+    assert again.kept == being_anew.kept == {n: Kept(grant(n)) for n in range(1, 5)}
+    assert list(again.closed.items()) == list(being_anew.closed.items())
+    assert not os.path.exists(f"{path}.new")
+
+
+def test_who_closes_it_while_it_is_written_anew_leaves_no_second_file(path: str, being_anew: Journal) -> None:
+    assert open_files(path) == 2
+    being_anew.close()
+    assert open_files(path) == 0
+    assert not os.path.exists(f"{path}.new")
+    assert kept_by_the_next(path) == being_anew.kept
+
+
+def test_a_new_file_that_cannot_be_written_is_given_up_and_another_one_begins(
+    path: str, being_anew: Journal, log_lines: LogLines
+) -> None:
+    journal = being_anew
+    assert journal._fresh is not None
+    unwritable = os.open(f"{path}.new", os.O_RDONLY)
+    os.dup2(unwritable, journal._fresh.fd, inheritable=False)
+    os.close(unwritable)
+    journal.began(grant(7))
+    assert log_lines.count("1 lines of the journal not written") == 1
+    assert open_files(path) == 1
+    assert not os.path.exists(f"{path}.new")
+    for serial in range(8, 16):
+        journal.began(grant(serial))
+    before = os.stat(path).st_ino
+    while os.stat(path).st_ino == before:
+        journal.closed_until("1", 50.0)
+    assert kept_by_the_next(path) == journal.kept
+
+
 def test_many_publications_are_not_written_anew_with_each_line(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +252,17 @@ def test_a_file_that_cannot_be_replaced_is_an_error_without_a_leak(path: str) ->
     with pytest.raises(IsADirectoryError):
         opened(path)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_beginning_that_fails_leaves_nothing_open(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*paths: str) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="broken"):
+        opened(path)
+    assert open_files(path) == 0
+    assert not os.path.exists(f"{path}.new")
 
 
 class Desk:
