@@ -15,13 +15,15 @@ import gevent
 from gevent.event import AsyncResult
 from gevent.pool import Group
 
-from rtmpsrv.errors import AccessDenied
+from rtmpsrv.errors import AccessDenied, NoRoom, NotThere
 from rtmpsrv.log import Logger
 from rtmpsrv.server.turns import TURN_REST_S
 from rtmpsrv.workers.wire import Wire, WireLost
 
 MAX_CALLS: Final = 20_000  # of the other process that are answered at one time
 FINISH_S: Final = 2.0
+# Refusals that are answered otherwise than others; what the other end does not know is an AccessDenied there.
+_REFUSALS: Final = {one.__name__: one for one in (NoRoom, NotThere)}
 _GIVE_WAY_AFTER: Final = 256  # messages, some 5 ms: the timer that it takes is 1 ms of the loop
 
 # Gets the message's arguments, and a list of descriptors if any came; it takes out those that it keeps.
@@ -150,7 +152,7 @@ class Calls:
             value = handler(*arguments, *([fds] if fds else ()))
             answer = ("yes", number, "", (value,))
         except AccessDenied as exc:
-            answer = ("no", number, "", (exc.code, exc.description, exc.variable))
+            answer = ("no", number, type(exc).__name__, (exc.code, exc.description, exc.variable))
         except Exception as exc:  # a bug must not end all that goes over this connection
             if not isinstance(exc, CallLost):  # that was another process's failure
                 self.log.exception("%s failed", name)
@@ -167,7 +169,7 @@ class Calls:
     def _take_refusal(self, number: int, name: str, arguments: tuple[Any, ...], fds: list[int]) -> None:
         _close_all(fds)
         if (answer := self._waiting.pop(number, None)) is not None:
-            answer.set_exception(AccessDenied(*arguments))
+            answer.set_exception(_REFUSALS.get(name, AccessDenied)(*arguments))
 
     def _take_failure(self, number: int, name: str, arguments: tuple[Any, ...], fds: list[int]) -> None:
         _close_all(fds)

@@ -8,15 +8,17 @@ from typing import Any
 
 import gevent
 import pytest
-from gevent.event import Event
+from gevent.event import AsyncResult, Event
 
 from rtmpsrv import log
-from rtmpsrv.errors import AccessDenied
+from rtmpsrv.errors import AccessDenied, LoginAsked, NoRoom, NotThere
 from rtmpsrv.workers import calls as module
 from rtmpsrv.workers.calls import CallLost, Calls
 from rtmpsrv.workers.wire import WireLost
 from tests.unit.workers.lines import PATIENCE_S, Ends, eventually
 from tests.waiting import at_next_round
+
+REFUSALS = {one.__name__: one for one in (AccessDenied, LoginAsked, NoRoom, NotThere)}
 
 
 class Answers:
@@ -36,8 +38,8 @@ class Answers:
         self.go_on.wait(PATIENCE_S)
         return "done"
 
-    def refuse(self) -> None:
-        raise AccessDenied("Code", "why not", "SETTING")
+    def refuse(self, kind: str = "AccessDenied") -> None:
+        raise REFUSALS[kind]("Code", "why not", "SETTING")
 
     def fail(self) -> None:
         raise ValueError("a bug")
@@ -105,6 +107,30 @@ def test_a_refusal_is_passed_on_whole(ends: Ends) -> None:
         ask(ends, "refuse")
     denial = caught.value
     assert (denial.code, denial.description, denial.variable) == ("Code", "why not", "SETTING")
+
+
+@pytest.mark.parametrize(
+    ("kind", "heard"),
+    [
+        ("NoRoom", NoRoom),
+        ("NotThere", NotThere),
+        ("LoginAsked", AccessDenied),
+        ("AccessDenied", AccessDenied),
+    ],
+)
+def test_a_refusal_is_of_its_kind_at_the_other_end(ends: Ends, kind: str, heard: type[AccessDenied]) -> None:
+    with pytest.raises(AccessDenied) as caught:
+        ask(ends, "refuse", kind)
+    assert type(caught.value) is heard
+
+
+def test_a_refusal_of_another_version_is_one(ends: Ends) -> None:
+    answer: AsyncResult[Any] = AsyncResult()
+    ends.one._waiting[7] = answer
+    ends.wires[1].post(("no", 7, "", ("Code", "why not", "")))
+    with pytest.raises(AccessDenied) as caught:
+        answer.get(timeout=PATIENCE_S)
+    assert type(caught.value) is AccessDenied
 
 
 @pytest.mark.parametrize(("name", "logged"), [("fail", True), ("pass_on", False)])
