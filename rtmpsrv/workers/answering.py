@@ -2,7 +2,7 @@
 
 Two makers would number and cut differently, and a player's requests come over several connections, which are
 accepted anywhere. So the connection goes there, with its request; it stays there for those that follow. Where
-it cannot, as on TLS, that worker is asked for the answer.
+it cannot, as on TLS, that worker is asked for the answer, which takes its turn on the line between the two.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from gevent.event import Event
 
 from rtmpsrv.server.host import Client
+from rtmpsrv.server.http.answers import TEXT
 from rtmpsrv.server.http.routes import HLS, Route
+from rtmpsrv.workers.calls import Bulk
 from rtmpsrv.workers.elsewhere import Elsewhere
 from rtmpsrv.workers.moving import Moving
 
@@ -30,6 +32,7 @@ LOOK_AGAIN_S: Final = 1.0  # though nothing is told: it may have been out of rea
 COME_AGAIN: Final = (("Retry-After", "1"), ("Cache-Control", "no-cache"))
 
 Answer = tuple[int, Any, str, tuple[tuple[str, str], ...]]  # status, body, its type, headers
+LATER: Final[Answer] = (503, b"Come again.\n", TEXT, COME_AGAIN)
 
 
 class Answering:
@@ -57,7 +60,7 @@ class Answering:
             elif not self._elsewhere.has(channel):
                 self._here(request, reply)
             elif monotonic() >= until:
-                reply.send(503, b"Come again.\n", headers=COME_AGAIN)
+                reply.send(*LATER)
             else:  # that worker leaves, perhaps, and soon another one has the channel; or this one does
                 if self._elsewhere.last(channel) == worker:
                     request.peer.errand.travel(lambda: self._elsewhere.wait(channel, LOOK_AGAIN_S))
@@ -71,14 +74,15 @@ class Answering:
         found: Answer | None = self._moving.ask(worker, "hls", *asked, timeout_s=ANSWER_S)
         return found
 
-    def answer(self, client: Client, head: Head, route: Route) -> Answer:
+    def answer(self, client: Client, head: Head, route: Route) -> Bulk:
         """Answer a viewer of another worker's. Blocks, and raises, as the handler does."""
         from rtmpsrv.server.http.request import Request
 
         noted = _Noted()
         request: Any = Request(head, route, head.parameters(), _Far(client))  # type: ignore[arg-type]
         self._here(request, noted)  # type: ignore[arg-type]
-        return noted.answer
+        body = noted.answer[1]
+        return Bulk(noted.answer, len(body) if isinstance(body, bytes) else sum(map(len, body)), LATER)
 
 
 class _Far:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from posix import close  # that of `os` is replaced by gevent's, which asks the hub each time
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import gevent
 from gevent.event import AsyncResult
+from gevent.lock import Semaphore
 from gevent.pool import Group
 
 from rtmpsrv.errors import AccessDenied, NoRoom, NotThere
@@ -22,12 +23,23 @@ from rtmpsrv.workers.wire import Wire, WireLost
 
 MAX_CALLS: Final = 20_000  # of the other process that are answered at one time
 FINISH_S: Final = 2.0
+MAX_BULK_BYTES: Final = 32 << 20  # of large answers on the way; more wait for their turn
+MAX_ANSWER_BYTES: Final = 128 << 20  # of one, which goes when nothing else is on the way
+BULK_S: Final = 3.0  # for its turn, and then for the line; meanwhile its bytes stay in memory
 # Refusals that are answered otherwise than others; what the other end does not know is an AccessDenied there.
 _REFUSALS: Final = {one.__name__: one for one in (NoRoom, NotThere)}
 _GIVE_WAY_AFTER: Final = 256  # messages, some 5 ms: the timer that it takes is 1 ms of the loop
 
 # Gets the message's arguments, and a list of descriptors if any came; it takes out those that it keeps.
 Handler = Callable[..., Any]
+
+
+class Bulk(NamedTuple):
+    """What a handler returns in place of a large answer: it never fills up the line, on which others wait."""
+
+    value: object
+    size: int
+    otherwise: object  # the answer where its turn does not come
 
 
 class CallLost(ConnectionError):
@@ -52,6 +64,7 @@ class Calls:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, AsyncResult[Any]] = {}
         self._answering = Group()
+        self._turn = Semaphore(1)  # of the next large answer
         self._takes: dict[str, Handler] = {
             "tell": self._take_told,
             "call": self._take_call,
@@ -150,6 +163,8 @@ class Calls:
         answer: tuple[object, ...] = ("failed", number, "ended", ())
         try:
             value = handler(*arguments, *([fds] if fds else ()))
+            if isinstance(value, Bulk):
+                value = self._in_turn(value)  # it is posted before anybody else has a turn
             answer = ("yes", number, "", (value,))
         except AccessDenied as exc:
             answer = ("no", number, type(exc).__name__, (exc.code, exc.description, exc.variable))
@@ -160,6 +175,23 @@ class Calls:
         finally:
             _close_all(fds)
             self._wire.post(answer)
+
+    def _in_turn(self, bulk: Bulk) -> object:
+        """Return what to answer, as soon as there is room for it on the line. Blocks up to twice `BULK_S`."""
+        if bulk.size > MAX_ANSWER_BYTES:
+            return bulk.otherwise
+        if not self._turn.locked() and self._has_room(bulk):
+            return bulk.value
+        if self._turn.acquire(timeout=BULK_S):
+            try:
+                if self._has_room(bulk) or self._wire.flush(BULK_S):
+                    return bulk.value
+            finally:
+                self._turn.release()
+        return bulk.otherwise
+
+    def _has_room(self, bulk: Bulk) -> bool:
+        return self._wire.waiting_bytes + bulk.size <= MAX_BULK_BYTES
 
     def _take_answer(self, number: int, name: str, arguments: tuple[Any, ...], fds: list[int]) -> None:
         _close_all(fds)

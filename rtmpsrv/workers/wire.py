@@ -93,6 +93,11 @@ class Wire:
         pid: int = _CREDENTIALS.unpack(found)[0]
         return pid
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much was not handed to the kernel yet."""
+        return self._waiting_bytes
+
     def post(self, value: object, fds: Sequence[int] = ()) -> bool:
         """Send a value that pickles, and copies of descriptors; False when the wire is lost. Never blocks."""
         if self.lost is not None:

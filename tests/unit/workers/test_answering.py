@@ -74,6 +74,7 @@ class Desk:
         self.away = Away()
         self.here: list[Request] = []
         self.denial: AccessDenied | None = None
+        self.body: bytes | tuple[bytes, ...] = b"list"
         self.site = Site(None)  # type: ignore[arg-type]
         self.site.add(HLS, self.handle)
         self.answering = Answering(self.site, self.away, self.away)  # type: ignore[arg-type]
@@ -86,7 +87,7 @@ class Desk:
         if self.denial is not None:
             raise self.denial
         assert not reply.wait(Event(), 0) if hasattr(reply, "wait") else True
-        reply.send(200, b"list", "type", [("A", "b")])
+        reply.send(200, self.body, "type", [("A", "b")])
 
     def get(self) -> list[Any]:
         reply: Any = Reply()
@@ -157,7 +158,10 @@ def test_a_worker_that_is_silent_has_the_channel_or_had_it(monkeypatch: pytest.M
 def test_what_another_worker_asks_is_answered_in_whole() -> None:
     desk = Desk()
     ask = desk.away.calls["hls"]
-    assert ask(desk.client, HEAD, ROUTE) == (200, b"list", "type", (("A", "b"),))
+    bulk = ask(desk.client, HEAD, ROUTE)
+    assert bulk[:2] == ((200, b"list", "type", (("A", "b"),)), 4)
+    assert bulk.otherwise[0] == 503
+    assert ("Retry-After", "1") in bulk.otherwise[3]
     (request,) = desk.here
     assert request.client is desk.client
     assert request.query == {"key": "secret", "s": "1"}
@@ -165,6 +169,12 @@ def test_what_another_worker_asks_is_answered_in_whole() -> None:
     desk.denial = AccessDenied("code", "no")
     with pytest.raises(AccessDenied):
         ask(desk.client, HEAD, ROUTE)
+
+
+def test_what_goes_to_another_worker_in_pieces_counts_in_whole() -> None:
+    desk = Desk()
+    desk.body = (b"one", b"three")
+    assert desk.away.calls["hls"](desk.client, HEAD, ROUTE).size == 8
 
 
 def test_a_site_without_hls_is_left_alone() -> None:

@@ -13,7 +13,7 @@ from gevent.event import AsyncResult, Event
 from rtmpsrv import log
 from rtmpsrv.errors import AccessDenied, LoginAsked, NoRoom, NotThere
 from rtmpsrv.workers import calls as module
-from rtmpsrv.workers.calls import CallLost, Calls
+from rtmpsrv.workers.calls import Bulk, CallLost, Calls
 from rtmpsrv.workers.wire import WireLost
 from tests.unit.workers.lines import PATIENCE_S, Ends, eventually
 from tests.waiting import at_next_round
@@ -37,6 +37,10 @@ class Answers:
         self.asked += 1
         self.go_on.wait(PATIENCE_S)
         return "done"
+
+    def large(self, size: int) -> Bulk:
+        self.asked += 1
+        return Bulk(bytes(size), size, "later")
 
     def refuse(self, kind: str = "AccessDenied") -> None:
         raise REFUSALS[kind]("Code", "why not", "SETTING")
@@ -69,6 +73,7 @@ def ends(answers: Answers) -> Iterator[Ends]:
         {
             "add": answers.add,
             "wait": answers.wait,
+            "large": answers.large,
             "refuse": answers.refuse,
             "fail": answers.fail,
             "pass_on": answers.pass_on,
@@ -222,6 +227,38 @@ def test_answers_in_the_making_end_with_the_process(ends: Ends, answers: Answers
 def test_everything_was_handed_over(ends: Ends) -> None:
     ends.one.tell("note", 1)
     assert ends.one.flush(PATIENCE_S)
+
+
+def test_large_answers_take_turns_and_never_cost_the_line(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_BULK_BYTES", 1_500_000)
+    wire = ends.wires[1]
+    wire._max_waiting_bytes = 4_000_000
+    asking = [gevent.spawn(ask, ends, "large", 1_000_000) for _ in range(16)]
+    asking.append(
+        gevent.spawn(ask, ends, "large", 3_000_000)
+    )  # more than the bound: when nothing else is there
+    gevent.joinall(asking, PATIENCE_S, raise_error=True)
+    assert [len(one.get()) for one in asking] == [*[1_000_000] * 16, 3_000_000]
+    assert wire.lost is None
+
+
+def test_an_answer_whose_turn_does_not_come_is_another_one(
+    ends: Ends, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_BULK_BYTES", 1_500_000)
+    monkeypatch.setattr(module, "BULK_S", 0.01)
+    monkeypatch.setattr(ends.wires[1], "flush", lambda timeout_s: Event().wait(timeout_s))
+    ends.wires[1]._waiting_bytes += 1_000_000  # as if the other end read nothing
+    assert ask(ends, "large", 1_000_000) == "later"
+    assert len(ask(ends, "large", 400_000)) == 400_000, "for that there is room"
+
+
+def test_an_answer_that_no_line_is_for_is_another_one(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_ANSWER_BYTES", 1000)
+    assert ask(ends, "large", 1001) == "later"
+    assert len(ask(ends, "large", 1000)) == 1000
 
 
 class Full:
