@@ -16,6 +16,7 @@ from gevent.event import Event
 from rtmpsrv.server.host import Client
 from rtmpsrv.server.http.answers import TEXT
 from rtmpsrv.server.http.routes import HLS, Route
+from rtmpsrv.workers.borrowed import Borrowed, Memory, size_of
 from rtmpsrv.workers.calls import Bulk
 from rtmpsrv.workers.elsewhere import Elsewhere
 from rtmpsrv.workers.moving import Moving
@@ -38,10 +39,11 @@ LATER: Final[Answer] = (503, b"Come again.\n", TEXT, COME_AGAIN)
 class Answering:
     """One worker's, in front of its own handler."""
 
-    def __init__(self, site: Site, elsewhere: Elsewhere, moving: Moving) -> None:
+    def __init__(self, site: Site, elsewhere: Elsewhere, moving: Moving, memory: Memory) -> None:
         """Take the place of the handler of HLS, if the site has one. Never blocks."""
         self._elsewhere = elsewhere
         self._moving = moving
+        self._borrowed = Borrowed(memory)
         handler = site.handlers.get(HLS)
         if handler is not None:
             self._here: Handler = handler
@@ -54,9 +56,8 @@ class Answering:
         until = monotonic() + LEAVING_S
         while True:
             worker = self._elsewhere.last(channel)
-            found = self._answered_by(worker, request) if worker is not None else None
-            if found is not None:
-                reply.send(*found)
+            if worker is not None and self._is_answered_by(worker, request, reply):
+                pass
             elif not self._elsewhere.has(channel):
                 self._here(request, reply)
             elif monotonic() >= until:
@@ -67,12 +68,18 @@ class Answering:
                 continue
             return
 
-    def _answered_by(self, worker: str, request: Request) -> Answer | None:
+    def _is_answered_by(self, worker: str, request: Request, reply: Reply) -> bool:
         channel = request.route.channel
         request.peer.errand.pass_on(lambda: self._elsewhere.pass_on(request.peer, channel))
         asked = request.client, request.head, request.route
         found: Answer | None = self._moving.ask(worker, "hls", *asked, timeout_s=ANSWER_S)
-        return found
+        if found is None:
+            return False
+        status, body, type, headers = found
+        del found  # what is sent may be another viewer's
+        with self._borrowed.of((channel, request.route.rest), body, request.peer) as body:
+            reply.send(status, body, type, headers)
+        return True
 
     def answer(self, client: Client, head: Head, route: Route) -> Bulk:
         """Answer a viewer of another worker's. Blocks, and raises, as the handler does."""
@@ -81,8 +88,7 @@ class Answering:
         noted = _Noted()
         request: Any = Request(head, route, head.parameters(), _Far(client))  # type: ignore[arg-type]
         self._here(request, noted)  # type: ignore[arg-type]
-        body = noted.answer[1]
-        return Bulk(noted.answer, len(body) if isinstance(body, bytes) else sum(map(len, body)), LATER)
+        return Bulk(noted.answer, size_of(noted.answer[1]), LATER)
 
 
 class _Far:

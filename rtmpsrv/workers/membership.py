@@ -89,7 +89,7 @@ class Membership:
         self.copies = Copies(registry, self.directory, self.neighbours, host.tell, self._log)
         self.elsewhere = Elsewhere(self.directory, self.moving, self.copies, host.waiting, self._log)
         if estate.parts.site is not None:
-            Answering(estate.parts.site, self.elsewhere, self.moving)
+            Answering(estate.parts.site, self.elsewhere, self.moving, estate.parts.budget)
         self.moving.calls |= {"may_go_on": host.may_go_on, "make_room": host.is_free}
         host.share(self.elsewhere)
         self._turn_away = host.turn_away

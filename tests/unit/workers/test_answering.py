@@ -10,6 +10,7 @@ import pytest
 from gevent.event import Event
 
 from rtmpsrv.errors import AccessDenied
+from rtmpsrv.live.budget import Budget
 from rtmpsrv.server.host import Client
 from rtmpsrv.server.http.errand import Errand
 from rtmpsrv.server.http.head import Head
@@ -58,13 +59,16 @@ class Away:
 
 
 class Reply:
-    def __init__(self) -> None:
+    def __init__(self, memory: Budget) -> None:
         self.sent: list[Any] = []
+        self.counted: list[int] = []  # while something was sent
+        self._memory = memory
 
     def send(
         self, status: int, body: bytes = b"", type: str = "", headers: Sequence[tuple[str, str]] = ()
     ) -> None:
         self.sent.append((status, body, type, tuple(headers)))
+        self.counted.append(self._memory.used_bytes)
 
 
 class Desk:
@@ -72,12 +76,13 @@ class Desk:
 
     def __init__(self) -> None:
         self.away = Away()
+        self.memory = Budget(1000)
         self.here: list[Request] = []
         self.denial: AccessDenied | None = None
         self.body: bytes | tuple[bytes, ...] = b"list"
         self.site = Site(None)  # type: ignore[arg-type]
         self.site.add(HLS, self.handle)
-        self.answering = Answering(self.site, self.away, self.away)  # type: ignore[arg-type]
+        self.answering = Answering(self.site, self.away, self.away, self.memory)  # type: ignore[arg-type]
         self.client = Client(7, "192.0.2.1", 8080, False)
         state = begin(self.client, SessionSettings(), 0.0)
         self.peer: Any = SimpleNamespace(client=self.client, errand=Errand(state, Event(), lambda: False))
@@ -90,7 +95,8 @@ class Desk:
         reply.send(200, self.body, "type", [("A", "b")])
 
     def get(self) -> list[Any]:
-        reply: Any = Reply()
+        reply: Any = Reply(self.memory)
+        self.reply = reply
         self.site.handlers[HLS](Request(HEAD, ROUTE, HEAD.parameters(), self.peer), reply)
         sent: list[Any] = reply.sent
         return sent
@@ -110,6 +116,14 @@ def test_the_connection_goes_once_and_then_the_other_worker_is_asked() -> None:
     assert desk.away.passed == [(desk.peer, "news")], "it does not go to and fro"
     assert desk.away.asked == 2 * [("w2", "hls", desk.client, HEAD, ROUTE)]
     assert not desk.here
+
+
+def test_what_another_worker_answered_counts_while_it_is_sent() -> None:
+    desk = Desk()
+    desk.away.worker, desk.away.answer = "w2", (200, (b"far", b"away"), "type", ())
+    desk.get()
+    assert desk.reply.counted == [7]
+    assert desk.memory.used_bytes == 0
 
 
 def test_a_worker_that_leaves_is_waited_for_until_another_one_has_the_channel() -> None:
@@ -179,6 +193,6 @@ def test_what_goes_to_another_worker_in_pieces_counts_in_whole() -> None:
 
 def test_a_site_without_hls_is_left_alone() -> None:
     site, away = Site(None), Away()  # type: ignore[arg-type]
-    Answering(site, away, away)  # type: ignore[arg-type]
+    Answering(site, away, away, Budget(1000))  # type: ignore[arg-type]
     assert site.handlers == {}
     assert away.calls == {}
