@@ -51,10 +51,7 @@ class Rounds:
         now = self._now()
         self._began_at, self._elsewhere_s = began_at, elsewhere_s
         self._spent_s, self._later_s = now - began_at, 0.0
-        if self._audience.to_serve:
-            self._timer = self._clock.call_later(AT_ONCE_S, self._next)
-        else:
-            self._over(now)
+        self._have_next_go(now)
 
     def finish(self) -> None:
         """Send everything to all, without letting others run."""
@@ -81,27 +78,27 @@ class Rounds:
         if not self.under_way:
             _kick(self.begin(log.flushed, ()))
             self.go_on(began_at, self._elsewhere_s)
-            return
-        self._stop_timer()
-        _kick(self._behind(self._audience.send(log, log.flushed, ())))
-        now = self._now()
-        self._spent_s += now - began_at
-        self._later_s += now - began_at
-        if self._audience.to_serve:
-            self._timer = self._clock.call_later(AT_ONCE_S, self._next)
-            return
-        self._over(now)
-        behind = self._audience.behind(log.flushed)
-        if behind is not None:
-            self._begin_in_time(behind, now)
+        else:
+            self._stop_timer()
+            _kick(self._behind(self._audience.send(log, log.flushed, ())))
+            now = self._now()
+            self._spent_s += now - began_at
+            self._later_s += now - began_at
+            self._have_next_go(now)
+        # Also of a round of one go: the kick for one who skips flushes.
+        if not self.under_way and (behind := self._audience.behind(log.flushed)) is not None:
+            self._begin_in_time(behind, self._now())
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
 
-    def _over(self, now: float) -> None:
-        """Take note that all have had their turn."""
+    def _have_next_go(self, now: float) -> None:
+        """Let others run before the next go; or take note that all have had their turn."""
+        if self._audience.to_serve:
+            self._timer = self._clock.call_later(AT_ONCE_S, self._next)
+            return
         self.under_way = False
         self.later_s = self._later_s
         self._schedule.flushed(self._began_at, now, self._spent_s, self._elsewhere_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rtmpsrv.live.news import News
 from rtmpsrv.live.schedule import DEAR_FLUSH_S, MAX_CYCLE_S, MAX_REST_S
 from tests.unit.live.fakes import FakeSink
 from tests.unit.live.flv_viewers import view
@@ -17,9 +18,11 @@ def _lanes_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rtmpsrv.live.audience.LANE_PLAYERS", 2)
 
 
-def crowded(count: int = 5, merge_messages: int = 1000) -> tuple[Stage, list[FakeSink]]:
+def crowded(
+    count: int = 5, merge_messages: int = 1000, lag_bytes: int = 8 << 20
+) -> tuple[Stage, list[FakeSink]]:
     """A channel with followers who forgot what they were sent so far."""
-    stage = Stage(merge_messages=merge_messages)
+    stage = Stage(merge_messages=merge_messages, lag_bytes=lag_bytes)
     sinks = [stage.join() for _ in range(count)]
     stage.publish(*HEADERS, key("0"))
     stage.clock.advance(1)
@@ -144,6 +147,27 @@ def test_whose_socket_is_full_in_his_turn_delays_nobody() -> None:
     for sink in sinks:
         sink.open()
     assert all(sink.frames() == payloads(inter("1")) for sink in sinks)
+
+
+def test_what_is_flushed_for_one_who_skips_goes_to_those_who_had_their_turn() -> None:
+    stage, sinks = crowded(3, lag_bytes=2000)
+    for sink in sinks:
+        sink.cost_s = 0.001
+    for number in range(2):
+        stage.publish(inter(f"{number}"))
+        stage.clock.advance(1)
+    slow, leaver, other = sinks
+    stage.publish(inter("1"), key(bytes(3000)))
+    stage.clock.advance(0)  # the next round is for the first two
+    other.clear()
+    stage.publish(key("newest"))
+    stage.channel.leave(stage.player(leaver))
+    slow.room = 10
+    stage.clock.advance(1)
+    assert stage.news() == [(News.JUMPED, slow)]
+    assert other.frames() == payloads(key("newest"))
+    slow.open()
+    assert slow.frames()[-1:] == payloads(key("newest"))
 
 
 def test_a_round_that_nobody_is_left_for_ends() -> None:
