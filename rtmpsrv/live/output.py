@@ -158,7 +158,8 @@ class Output:
     def snapshot(self, fds: list[int], moves: bool) -> dict[str, Any]:
         """Return what `adopt` takes elsewhere; appends descriptors. Where it `moves` all is kept a while."""
         self.flush()
-        self.rounds.finish()
+        if moves:
+            self.rounds.finish()
         mirrors = len(self._feed.taps) if moves and not self.log.closed else 0
         players = len(self.audience) + (self.beside.players if self.beside is not None else 0)
         if moves:

@@ -8,6 +8,7 @@ from rtmpsrv.live.news import News
 from rtmpsrv.live.schedule import DEAR_FLUSH_S, MAX_CYCLE_S, MAX_REST_S
 from tests.unit.live.fakes import FakeSink
 from tests.unit.live.flv_viewers import view
+from tests.unit.live.mirrored import Mirrored
 from tests.unit.live.stage import HEADERS, Stage, framed, inter, key, payloads
 
 pytestmark = pytest.mark.usefixtures("_lanes_of_two")
@@ -121,6 +122,17 @@ def test_all_have_everything_when_the_channel_moves() -> None:
     moved.clock.advance(1)
     for sink in sinks:
         assert sink.received.count(framed(inter("1"), inter("2"))) == 1
+
+
+def test_a_mirror_that_begins_ends_no_round() -> None:
+    stage, sinks = crowded()
+    stage.publish(inter("1"))
+    seen = counts(sinks)
+    mirrored = Mirrored(stage)
+    assert counts(sinks) == seen == [1, 1, 0, 0, 0]
+    stage.clock.advance(0)
+    assert all(sink.frames() == payloads(inter("1")) for sink in sinks)
+    assert mirrored.stage.output().log.end == stage.output().log.end
 
 
 @pytest.mark.parametrize("number", range(5))
