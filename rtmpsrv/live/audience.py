@@ -15,8 +15,8 @@ from .lane import Lane, Late
 from .log import Log
 from .player import Player
 
-# Followers that are sent to at one go, which takes some 4 ms; with more others would wait too long. A round
-# of the loop between two goes costs as much as three of them.
+# Followers that are sent to at one go, which takes some 4 ms; with more others would wait too long. Those on
+# TLS count as several. A round of the loop between two goes costs as much as three of them.
 LANE_PLAYERS = 512
 # The sockets of later players may hold a small write back while an earlier one is unacknowledged: 10 kB each
 # 33 ms then cost 5.4 instead of 9.6 us. Where few watch, nothing is held back.
@@ -63,7 +63,7 @@ class Audience:
         """Send a player what is flushed from a position on, up to which it was sent everything there is."""
         self._laggards.pop(player, None)
         lane = self._lanes[-1] if self._lanes else None
-        if lane is None or lane.position != position or lane.count >= LANE_PLAYERS:
+        if lane is None or lane.position != position or lane.load >= LANE_PLAYERS:
             lane = Lane(position)
             self._lanes.append(lane)
         lane.add(player)
@@ -129,10 +129,10 @@ class Audience:
         if not self.to_serve:
             self.to_serve = len(lanes)
         found: list[Late] = []
-        while self.to_serve and room >= lanes[0].count:
+        while self.to_serve and (room >= lanes[0].load or room == LANE_PLAYERS):
             self.to_serve -= 1
             lane = lanes[0]
-            room -= lane.count
+            room -= lane.load
             late = lane.send(log, begin, messages)
             if late:
                 found += late
@@ -152,7 +152,7 @@ class Audience:
     def _put_last(self, lane: Lane) -> None:
         """Put a lane behind the others; or its followers into the last one, where that has room for them."""
         last = self._lanes[-1]
-        if last.position != lane.position or last.count + lane.count > LANE_PLAYERS:
+        if last.position != lane.position or last.load + lane.load > LANE_PLAYERS:
             self._lanes.append(lane)
             return
         for player in last.take_all(lane):

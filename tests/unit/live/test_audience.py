@@ -247,6 +247,29 @@ def test_few_players_of_several_lanes_are_served_together() -> None:
     assert (crowd.lowest(), crowd.behind(6)) == (None, None)
 
 
+@pytest.mark.parametrize(("load", "at_one_go"), [(2, 1), (8, 2), (11, 3), (100, 5)])
+def test_those_on_tls_count_as_several(load: int, at_one_go: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audience, "LANE_PLAYERS", load)
+    crowd = Audience()
+    sinks = [member(crowd, tls=True) for _ in range(5)]
+    log = written(b"one")
+    crowd.send(log, 0, [b"one"])
+    assert [bytes(sink.received) for sink in sinks] == [b"one"] * at_one_go + [b""] * (5 - at_one_go)
+    while crowd.to_serve:
+        crowd.send(log, 3, ())
+    assert [bytes(sink.received) for sink in sinks] == [b"one"] * 5
+    for sink in sinks[1:]:
+        crowd.remove(player_of(sink), 3)
+    log.append(b"two", 1, 0, 0.0, 3)
+    log.take_unsent()
+    goes = 0
+    while crowd.to_serve or not goes:
+        goes += 1
+        crowd.send(log, 6, ())
+    assert goes <= 2, "who left counts no more"
+    assert sinks[0].received == b"onetwo"
+
+
 @pytest.mark.usefixtures("_lanes_of_two")
 def test_who_takes_less_in_his_turn_lags() -> None:
     crowd = Audience()
