@@ -32,7 +32,10 @@ class Ended:
         return self._outputs.get(publication)
 
     def keep(self, output: Output) -> None:
-        """Keep an output, in place of any other of its number."""
+        """Keep an output, in place of any other of its number, to which nobody comes back."""
+        before = self._outputs.get(output.publication)
+        if before is not None:
+            before.let_go()
         self._outputs[output.publication] = output
 
     def take(self, publication: int) -> Output:

@@ -49,3 +49,16 @@ def test_players_are_let_go_of() -> None:
     assert len(output.audience) == 0
     ended.clear()
     assert ended.find(1) is None
+
+
+def test_nothing_is_held_for_players_of_one_that_was_replaced() -> None:
+    ended = Ended()
+    output, sink, stage = lagging()
+    stage.channel.leave(stage.player(sink))
+    output.hold(1)
+    ended.keep(output)
+    other, _, _ = lagging()
+    ended.keep(other)
+    assert list(ended) == [other]
+    assert not output.is_needed
+    assert stage.clock.timers == []
