@@ -192,6 +192,7 @@ class TlsTransport:
         except BlockingIOError:
             if not pieces:
                 raise
+            self.has_more = not self._feeds_left and has_unread(self._socket)  # who rests would not look
         except ssl.SSLEOFError:
             self.has_more = bool(pieces)  # the end, without a goodbye
         except OSError as exc:
@@ -262,7 +263,7 @@ class TlsTransport:
     def close(self) -> None:
         """Say goodbye if that was not done, and free everything."""
         self._say_goodbye()
-        self._tls = None
+        self._tls = self._failure = None  # whose frames know this transport
         self._socket.close()
 
     def _say_goodbye(self) -> None:

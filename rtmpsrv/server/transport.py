@@ -28,7 +28,7 @@ class Transport(Protocol):
 
     can_sendfile: bool  # and be written to by others, through its descriptor
     can_move: bool  # to another process
-    has_more: bool  # the last read left something behind that the system does not tell of
+    has_more: bool  # the last read left much behind, or something that the system does not tell of
 
     @property
     def read(self) -> Callable[[int], bytes]:

@@ -217,6 +217,20 @@ def test_a_read_takes_only_so_many_records_and_tells(connection: Connection) -> 
     assert not connection.transport.has_more
 
 
+def test_a_read_that_leaves_much_in_the_socket_tells(connection: Connection) -> None:
+    """Publishers that rest are read 20 times a second: the end of a keyframe would wait for the next time."""
+    connection.transport._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    connection.client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    data = os.urandom(100_000)
+    connection.client.sendall(data)
+    received, more = [connection.transport.read(65536)], [connection.transport.has_more]
+    while more[-1]:
+        received.append(connection.transport.read(65536))
+        more.append(connection.transport.has_more)
+    assert len(received) > 1
+    assert b"".join(received) == data
+
+
 def test_a_read_of_nothing_does_not_wait(connection: Connection) -> None:
     with pytest.raises(BlockingIOError):
         connection.transport.read(10)
@@ -268,6 +282,23 @@ def test_a_failure_that_was_told_leaves_nothing_to_the_collector(connection: Con
         with contextlib.suppress(Failure):
             connection.transport.read(100)
         assert told() is None
+    finally:
+        gc.enable()
+
+
+def test_a_failure_that_nobody_was_told_of_leaves_nothing_to_the_collector(context: ssl.SSLContext) -> None:
+    connection = Connection(context)
+    connection.transport.write(b"never read")  # so that a close is a reset
+    connection.client.sendall(b"last words")
+    connection.client.close()
+    assert connection.transport.read(100) == b"last words"
+    assert connection.transport.has_more
+    closed = weakref.ref(connection.transport)
+    gc.disable()
+    try:
+        connection.close()
+        del connection
+        assert closed() is None
     finally:
         gc.enable()
 
