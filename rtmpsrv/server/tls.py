@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import weakref
 from collections.abc import Sequence
 from time import monotonic
 from typing import Any
@@ -69,6 +70,7 @@ class TlsTransport:
         self._fd: int = sock.fileno()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        vars(self._tls)["_sslsock"] = weakref.ref(self._tls)  # gevent gives it to `sni_callback`
         self._feeds_left = 0  # in this read
         self._barren_bytes = 0  # that OpenSSL was given since it gave any data
         self._unsent = b""  # of what OpenSSL has made
@@ -112,8 +114,7 @@ class TlsTransport:
         tls = self._tls
         if tls is None:
             raise BrokenPipeError("closed")
-        view = memoryview(data)
-        done = 0
+        view, done = memoryview(data), 0
         while self._send():
             done, self._begun = done + self._begun, 0
             if done >= len(view):
@@ -165,8 +166,7 @@ class TlsTransport:
         if self._said_goodbye:
             # What the peer still sends is thrown away: no need to decrypt it, nor would OpenSSL.
             return self._socket.recv(count)
-        tls = self._tls
-        if tls is None:
+        if self._tls is None:
             raise BrokenPipeError("closed")
         if self._failure is not None:
             failure, self._failure = self._failure, None

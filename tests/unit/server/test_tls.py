@@ -17,6 +17,7 @@ from typing import Any
 
 import gevent
 import pytest
+from cryptography import x509
 from gevent import socket, ssl
 
 from rtmpsrv.errors import CertificateError
@@ -445,6 +446,29 @@ def test_a_shutdown_with_a_full_socket_does_not_block(connection: Connection) ->
 
 
 # --- the handshake ------------------------------------------------------------------------------------
+
+
+def test_a_context_may_choose_another_by_the_name() -> None:
+    """An endpoint may be given one that does."""
+    chosen = issue()
+    context, other, names = make_context(good(issue())), make_context(good(chosen)), []
+
+    def choose(tls: Any, name: str | None, _: ssl.SSLContext) -> None:
+        names.append(name)
+        tls.context = other
+
+    context.sni_callback = choose
+    near, far = socket.socketpair()
+    client = gevent.spawn(client_context().wrap_socket, far, server_hostname="chosen.example")
+    transport = TlsTransport(near, context)
+    with gevent.Timeout(5):
+        transport.shake_hands()
+        with client.get() as checked:
+            shown = checked.getpeercert(binary_form=True)
+    transport.close()
+    assert names == ["chosen.example"]
+    assert shown is not None
+    assert x509.load_der_x509_certificate(shown).serial_number == chosen.serial
 
 
 Listening = Callable[[float], TlsListener]
