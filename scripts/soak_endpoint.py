@@ -58,6 +58,7 @@ from rtmpsrv import (
 from rtmpsrv.endpoint.publisher import EndpointPublication
 from rtmpsrv.endpoint.watcher import EndpointPlayback
 from rtmpsrv.live.channel import Channel
+from rtmpsrv.live.output import RETURN_S
 from rtmpsrv.live.player import Player
 from rtmpsrv.live.segment import Segment
 from rtmpsrv.server.session import Session
@@ -313,7 +314,7 @@ def run(seconds: float, registrations: int, clients: int, seed: int) -> list[str
     if any(not one.dead for one in actors):
         problems.append(f"{sum(not one.dead for one in actors)} actors hang")
     actors.clear()
-    gevent.sleep(1.5)  # for connections that say goodbye
+    gevent.sleep(RETURN_S + 1.0)  # for connections that say goodbye, and players that could come back
     after = census()
     tell("after", after)
     if after[0] > before[0]:
