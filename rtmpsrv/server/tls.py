@@ -16,6 +16,7 @@ from gevent import ssl
 
 from .. import log
 from ..errors import CertificateError
+from .barren import Barren
 from .certificates import CertificatePair
 from .host import Host
 from .listener import Listener
@@ -27,10 +28,9 @@ MAX_PLAIN_BYTES = 4096  # that are read of a request without TLS
 RECORD_BYTES = 16384  # most that a TLS record carries, RFC 8446 5.1
 # Most that one read decrypts: a peer may send a record for each byte, and each costs some 5 us.
 RECORDS_PER_READ = 64
-# Most that OpenSSL works through in one call: 1,200 changes of keys, some 5 us each.
+# Most that OpenSSL works through in one call: 1,200 changes of keys, some 10 us each.
 FEED_BYTES = 32768
 FEEDS_PER_READ = 2
-MAX_BARREN_BYTES = 2 * RECORD_BYTES  # that may come without any data: an unfinished record is half of that
 MAX_HANDSHAKE_BYTES = 1 << 18  # of a client; most need one, OpenSSL takes a hello of 128 KiB
 MAX_UNSENT_BYTES = 65536  # of records that answer such records
 
@@ -72,7 +72,7 @@ class TlsTransport:
         self._tls: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         vars(self._tls)["_sslsock"] = weakref.ref(self._tls)  # gevent gives it to `sni_callback`
         self._feeds_left = 0  # in this read
-        self._barren_bytes = 0  # that OpenSSL was given since it gave any data
+        self._barren = Barren()
         self._unsent = b""  # of what OpenSSL has made
         self._begun = 0  # bytes of data in it, which were not counted as written yet
         self._said_goodbye = False
@@ -214,18 +214,18 @@ class TlsTransport:
             except ssl.SSLWantReadError:
                 self._answer()
                 raise BlockingIOError from None
-        self._barren_bytes = 0
+        self._barren.carried(len(piece))
         return piece
 
     def _feed(self) -> None:
         """Give OpenSSL what is in the socket, or some of it. Raises BlockingIOError, or OSError."""
         if not self._feeds_left:
             raise BlockingIOError
-        if self._barren_bytes > MAX_BARREN_BYTES:
+        if self._barren.is_too_much(monotonic()):
             raise ConnectionAbortedError(errno.ECONNABORTED, "too many TLS records without data")
         data = os.read(self._fd, FEED_BYTES)
         self._feeds_left -= 1
-        self._barren_bytes += len(data)
+        self._barren.came(len(data))
         if data:
             self._incoming.write(data)
         else:

@@ -11,6 +11,7 @@ import struct
 import weakref
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -375,6 +376,17 @@ def test_who_changes_keys_and_sends_no_data_is_cut_off(raw: Raw) -> None:
         raw.transport.read(100)
 
 
+def test_a_byte_of_data_now_and_then_does_not_pay_for_changes_of_keys(raw: Raw) -> None:
+    records, made = raw.records, b""
+    for _ in range(4 * FEEDS_PER_READ):
+        made += b"".join([records.change() for _ in range(FEED_BYTES // 2 // CHANGE_BYTES)])
+        made += records.data(b"a")
+    raw.send(made)
+    assert raw.transport.read(100).startswith(b"a")
+    with pytest.raises(ConnectionAbortedError, match="without data"):
+        raw.transport.read(100)
+
+
 def test_a_read_is_over_after_so_many_bytes_that_may_be_changes_of_keys(raw: Raw) -> None:
     records, made = raw.records, b""
     for _ in range(2 * (FEEDS_PER_READ + 2)):
@@ -386,7 +398,11 @@ def test_a_read_is_over_after_so_many_bytes_that_may_be_changes_of_keys(raw: Raw
     assert raw.transport.has_unread()
 
 
-def test_who_does_not_read_that_keys_were_changed_is_cut_off(raw: Raw) -> None:
+def test_who_does_not_read_that_keys_were_changed_is_cut_off(
+    raw: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = count(100)  # so slowly that they may come
+    monkeypatch.setattr("rtmpsrv.server.tls.monotonic", lambda: float(next(seconds)))
     records, transport = raw.records, raw.transport
     while transport.write(bytes(100_000)):
         pass
