@@ -19,7 +19,10 @@ MAX_SURVEY_BYTES: Final = 32 << 20  # kept until it is known how to cut
 MAX_SURVEY_FRAMES: Final = 2500  # likewise: the picture may stand still while tiny sounds go on
 # A segment lasts two seconds or more, but where a stream is broken off again and again, or is sent faster
 # than it plays. After a crash numbers begin with the clock: none may rise faster, and what would is left out.
-MAX_SAVED: Final = 8.0  # some come at once: what was sent before
+MAX_SAVED: Final = 8.0  # some come at once: what was held up
+SAVED_AT_FIRST: Final = (
+    3.0  # likewise, what the cache has; no crash is got over in less than it takes to earn these
+)
 
 
 class Wishes(NamedTuple):
@@ -54,7 +57,8 @@ class HlsStream:
         self._kept: list[Timed] = []  # meanwhile
         self._kept_bytes = 0
         self._wall_ms: int | None = None  # by the wall clock, when the time of the stream was 0
-        self._saved, self._saved_at = MAX_SAVED, 0.0  # segments that may begin now
+        self._saved = SAVED_AT_FIRST  # segments that may begin now
+        self._saved_at: float | None = None  # since when more are earned
         self._segment_time = 0  # of the leading track, when the segment under way began
         self._leaves_out = self._left_out = False  # the segment under way; the one before it
 
@@ -150,7 +154,7 @@ class HlsStream:
 
     def _begin(self, cut: PartCut, now: float, wall_ms: int) -> None:
         """Begin a segment, or leave it out."""
-        earned = (now - self._saved_at) * NUMBERS_A_SECOND
+        earned = (now - self._saved_at) * NUMBERS_A_SECOND if self._saved_at is not None else 0.0
         self._saved, self._saved_at = min(self._saved + earned, MAX_SAVED), now
         self._left_out = self._left_out or self._leaves_out
         self._leaves_out = self._saved < 1

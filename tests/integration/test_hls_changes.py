@@ -42,7 +42,8 @@ class Stage:
         return subprocess.Popen([*command, "-f", "flv", url])
 
     def publish_all(self, clip: Path) -> None:
-        assert self.publish(clip).wait(PATIENCE_S) == 0
+        """Send all of a clip; not so fast that some of it is left out."""
+        assert self.publish(clip, "-readrate", "4").wait(PATIENCE_S) == 0
 
     def get(self, path: str) -> tuple[int, str]:
         connection = HTTPConnection("127.0.0.1", self.http, timeout=PATIENCE_S)

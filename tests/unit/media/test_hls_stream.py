@@ -14,6 +14,7 @@ from rtmpsrv.media.hls_stream import (
     MAX_SAVED,
     MAX_SURVEY_BYTES,
     MAX_SURVEY_FRAMES,
+    SAVED_AT_FIRST,
     HlsStream,
     Wishes,
     mp4_part,
@@ -226,6 +227,16 @@ def test_stream_that_breaks_off_all_the_time_takes_no_more_numbers_than_the_cloc
     assert most / 2 < studio.numbering.next_segment - begin <= most + 1
     studio.pictures(8, begin=60_000)
     studio.finish()
+    studio.check()
+
+
+def test_much_at_once_takes_few_numbers_ahead_of_the_clock() -> None:
+    studio = Studio(wishes=Wishes(target_s=3))
+    begin = studio.numbering.next_segment
+    studio.ms = 60_000  # which is now
+    studio.begin()
+    studio.pictures(60)
+    assert studio.numbering.next_segment - begin == SAVED_AT_FIRST
     studio.check()
 
 
