@@ -20,9 +20,7 @@ MAX_SURVEY_FRAMES: Final = 2500  # likewise: the picture may stand still while t
 # A segment lasts two seconds or more, but where a stream is broken off again and again, or is sent faster
 # than it plays. After a crash numbers begin with the clock: none may rise faster, and what would is left out.
 MAX_SAVED: Final = 8.0  # some come at once: what was held up
-SAVED_AT_FIRST: Final = (
-    3.0  # likewise, what the cache has; no crash is got over in less than it takes to earn these
-)
+SAVED_AT_FIRST: Final = 3.0  # likewise, what the cache has; no crash is over before these are earned
 
 
 class Wishes(NamedTuple):
