@@ -40,7 +40,7 @@ from rtmpsrv.server.ingest import Ingest
 from rtmpsrv.server.parts import ServerParts
 from rtmpsrv.server.session import Session
 from rtmpsrv.server.session_state import SessionSettings, SessionState, begin
-from rtmpsrv.server.tls import TlsTransport
+from rtmpsrv.server.tls_transport import TlsTransport
 from rtmpsrv.server.transport import PlainTransport, Transport
 from rtmpsrv.server.turns import Turns
 from tests.client import AAC_HEADER, AVC_HEADER, SETTINGS, audio, interframe, keyframe, values_of

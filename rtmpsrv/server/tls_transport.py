@@ -1,0 +1,250 @@
+"""The TLS side of a connection of RTMPS or HTTPS. What is behind it goes on as with plain TCP."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import weakref
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+from gevent import socket as gsocket
+from gevent import ssl
+
+from .barren import Barren
+from .transport import coalesce, has_left, has_unread, limit_unsent
+
+RECORD_BYTES = 16384  # most that a TLS record carries, RFC 8446 5.1
+# Most that one read decrypts: a peer may send a record for each byte, and each costs some 5 us.
+RECORDS_PER_READ = 64
+# Most that OpenSSL works through in one call: 1,200 changes of keys, some 10 us each.
+FEED_BYTES = 32768
+FEEDS_PER_READ = 2
+MAX_HANDSHAKE_BYTES = 1 << 18  # of a client; most need one, OpenSSL takes a hello of 128 KiB
+MAX_UNSENT_BYTES = 65536  # of records that answer such records
+
+
+class TlsTransport:
+    """A TLS connection as a session and its outlet see it.
+
+    OpenSSL gets bytes from here, not from the socket: one call of it goes on over records that carry no data
+    (changes of keys) as long as there are any, and a peer can send them faster than they are worked through.
+    """
+
+    can_sendfile = False
+    can_move = False  # its keys are inside OpenSSL
+
+    def __init__(self, sock: gsocket.socket, context: ssl.SSLContext) -> None:
+        """Take over a socket on which nobody has said anything yet; `shake_hands` comes first."""
+        self.has_more = False
+        self._socket = sock
+        self._fd: int = sock.fileno()
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        vars(self._tls)["_sslsock"] = weakref.ref(self._tls)  # gevent gives it to `sni_callback`
+        self._feeds_left = 0  # in this read
+        self._barren = Barren()
+        self._unsent = b""  # of what OpenSSL has made
+        self._begun = 0  # bytes of data in it, which were not counted as written yet
+        self._said_goodbye = False
+        self._failure: OSError | None = None  # came behind bytes; the next read reports it
+
+    def shake_hands(self) -> None:
+        """Do the handshake; the socket does not block afterwards. Blocks without end. Raises OSError."""
+        is_over, left = False, MAX_HANDSHAKE_BYTES
+        while not is_over:
+            try:
+                self._tls.do_handshake()
+                is_over = True
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLError:
+                with contextlib.suppress(OSError):  # the peer was faster
+                    self._socket.sendall(self._outgoing.read())  # what is wrong
+                raise
+            self._socket.sendall(self._outgoing.read())
+            if not is_over:
+                data = self._socket.recv(FEED_BYTES)
+                left -= len(data)
+                if left < 0:  # the socket need not be waited for, so nobody else would run
+                    raise ConnectionAbortedError(errno.ECONNABORTED, "too long")
+                if data:
+                    self._incoming.write(data)
+                else:
+                    self._incoming.write_eof()
+        self._socket.settimeout(0.0)
+
+    # --- the writing side -------------------------------------------------------------------------
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write what is taken now; 0 when the socket is full. Raises OSError when it is dead.
+
+        A record that was begun must be offered again with the same first bytes: its rest is held here, and
+        it counts as written only then. Records are made one by one, so that what is complete counts.
+        """
+        tls = self._tls
+        if tls is None:
+            raise BrokenPipeError("closed")
+        view, done = memoryview(data), 0
+        while self._send():
+            done, self._begun = done + self._begun, 0
+            if done >= len(view):
+                break
+            self._begun = tls.write(view[done : done + RECORD_BYTES])
+            self._unsent = self._outgoing.read()
+        return done
+
+    def write_together(self, pieces: Sequence[bytes | memoryview]) -> int:
+        """Write some, one by one, as far as they are taken."""
+        done = 0
+        for piece in pieces:
+            done += (taken := self.write(piece))
+            if taken < len(piece):
+                break
+        return done
+
+    def _send(self) -> bool:
+        """Send what is left of what was made; False when the socket is full. Raises OSError."""
+        if self._unsent:
+            try:
+                sent = os.write(self._fd, self._unsent)
+            except BlockingIOError:
+                return False
+            self._unsent = self._unsent[sent:]
+        return not self._unsent
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def coalesce(self) -> None:
+        """Let the kernel hold small writes back."""
+        coalesce(self._socket)
+
+    def limit_unsent(self, count: int) -> bool:
+        """Let the kernel take no more than so many bytes that it cannot send yet; False where it cannot."""
+        return limit_unsent(self._socket, count)
+
+    # --- the reading side -------------------------------------------------------------------------
+
+    def read(self, count: int) -> bytes:
+        """Take what is there, up to `count` bytes; b"" at the end. Raises BlockingIOError, or OSError.
+
+        One read of OpenSSL gives no more than a record. Publishers are read seldom when there are many, so
+        each time must bring what has arrived; `has_more` tells when it did not, or when the end was found
+        behind it: that was taken from the socket, which says no more until the peer closes TCP.
+        """
+        self.has_more = False
+        if self._said_goodbye:
+            # What the peer still sends is thrown away: no need to decrypt it, nor would OpenSSL.
+            return self._socket.recv(count)
+        if self._tls is None:
+            raise BrokenPipeError("closed")
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            try:
+                raise failure
+            finally:
+                del failure  # it would keep this frame, and itself, for the collector
+        self._feeds_left = FEEDS_PER_READ
+        pieces: list[bytes] = []
+        try:
+            for _ in range(RECORDS_PER_READ):
+                piece = self._next_piece(count)
+                if not piece:
+                    self.has_more = bool(pieces)  # the end; what came before it goes first
+                    break
+                pieces.append(piece)
+                count -= len(piece)
+                if not count:
+                    self.has_more = self._is_ahead
+                    break
+            else:
+                self.has_more = self._is_ahead
+        except BlockingIOError:
+            if not pieces:
+                raise
+            self.has_more = not self._feeds_left and has_unread(self._socket)  # who rests would not look
+        except ssl.SSLEOFError:
+            self.has_more = bool(pieces)  # the end, without a goodbye
+        except OSError as exc:
+            if not pieces:
+                raise
+            # Asked again, OpenSSL would tell of an end without a reason.
+            self._failure, self.has_more = exc.with_traceback(None), True
+        return b"".join(pieces)
+
+    def _next_piece(self, count: int) -> bytes:
+        """Return data of one record, b"" at the end; from the socket, if need be. Raises as `read`."""
+        try:
+            piece: bytes = self._tls.read(count)
+        except ssl.SSLWantReadError:
+            self._answer()
+            self._feed()
+            try:
+                piece = self._tls.read(count)
+            except ssl.SSLWantReadError:
+                self._answer()
+                raise BlockingIOError from None
+        self._barren.carried(len(piece))
+        return piece
+
+    def _feed(self) -> None:
+        """Give OpenSSL what is in the socket, or some of it. Raises BlockingIOError, or OSError."""
+        if not self._feeds_left:
+            raise BlockingIOError
+        if self._barren.is_too_much(monotonic()):
+            raise ConnectionAbortedError(errno.ECONNABORTED, "too many TLS records without data")
+        data = os.read(self._fd, FEED_BYTES)
+        self._feeds_left -= 1
+        self._barren.came(len(data))
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    def _answer(self) -> None:
+        """Send what OpenSSL says to what it has read: that keys were changed. Raises OSError."""
+        if not self._outgoing.pending:
+            return
+        self._unsent += self._outgoing.read()
+        if not self._send() and len(self._unsent) > MAX_UNSENT_BYTES:
+            raise ConnectionAbortedError(errno.ECONNABORTED, "answers of TLS are not read")
+
+    @property
+    def _is_ahead(self) -> bool:
+        """Whether more was taken from the socket than was read."""
+        return bool(self._incoming.pending or self._tls.pending())
+
+    def has_left(self) -> bool:
+        """Tell whether the peer has closed its side, though unread bytes may hide that. Never raises."""
+        return has_left(self._socket)
+
+    def has_unread(self) -> bool:
+        """Tell whether bytes are there that were not read, which may hide the end. Never raises."""
+        return self.has_more or has_unread(self._socket)
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def shutdown(self, how: int = gsocket.SHUT_RDWR) -> None:
+        """Say goodbye, then end the directions of TCP. Idempotent; never raises, never blocks."""
+        self._say_goodbye()
+        with contextlib.suppress(OSError):  # the peer was faster
+            self._socket.shutdown(how)
+
+    def close(self) -> None:
+        """Say goodbye if that was not done, and free everything."""
+        self._say_goodbye()
+        self._tls = self._failure = None  # whose frames know this transport
+        self._socket.close()
+
+    def _say_goodbye(self) -> None:
+        """Send close_notify, without which clients report a truncated stream; if there is room for it."""
+        if not self._said_goodbye and self._tls is not None:
+            self._said_goodbye = True
+            with contextlib.suppress(OSError):  # mostly raised: the peer's own goodbye is not waited for
+                self._tls.unwrap()
+            self._unsent += self._outgoing.read()
+            with contextlib.suppress(OSError):
+                self._send()
