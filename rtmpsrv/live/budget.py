@@ -13,11 +13,13 @@ LOG = "log"  # serialised messages and their index
 HEADERS = "headers"  # headers, metadata and what joiners are told before media
 UNFINISHED = "unfinished"  # messages, handshakes and bytes of peers that are not complete or not judged yet
 ANSWERS = "answers"  # what peers are told and have not taken yet
+TLS = "tls"  # records of connections on their way in or out, a few of each at most
 WINDOWS = "windows"  # of HLS and MP4: what viewers may ask for, and what that is made of
 
 # Of all connections together. A frame is far below a mebibyte, and few are under way at one moment.
 UNFINISHED_BYTES = 64 << 20
 ANSWERS_BYTES = 64 << 20
+TLS_BYTES = 64 << 20  # nothing waits at most, and 60 kB are the most that wait at one
 # Of the limit: logs are what all viewers need, windows are what some do.
 WINDOWS_SHARE = 0.5
 PRESSED = 0.75  # of a bound, from where on as little as possible is to be held
@@ -41,15 +43,21 @@ class Budget:
         *,
         unfinished_bytes: int = UNFINISHED_BYTES,
         answers_bytes: int = ANSWERS_BYTES,
+        tls_bytes: int = TLS_BYTES,
         descriptor_limit: int = 1 << 16,
     ) -> None:
         self.limit_bytes = limit_bytes
         self.used_bytes = 0  # of all kinds together; changed here only
         self.relieve: Callable[[], None] = _nothing
         windows_bytes = int(limit_bytes * WINDOWS_SHARE)
-        self._bounds = {UNFINISHED: unfinished_bytes, ANSWERS: answers_bytes, WINDOWS: windows_bytes}
-        self._used = {LOG: 0, HEADERS: 0, UNFINISHED: 0, ANSWERS: 0, WINDOWS: 0}
-        self._holders: dict[str, dict[Holder, int]] = {UNFINISHED: {}, ANSWERS: {}, WINDOWS: {}}
+        self._bounds = {
+            UNFINISHED: unfinished_bytes,
+            ANSWERS: answers_bytes,
+            TLS: tls_bytes,
+            WINDOWS: windows_bytes,
+        }
+        self._used = {LOG: 0, HEADERS: 0, UNFINISHED: 0, ANSWERS: 0, TLS: 0, WINDOWS: 0}
+        self._holders: dict[str, dict[Holder, int]] = {kind: {} for kind in self._bounds}
         self._descriptors = 0
         self._descriptor_limit = descriptor_limit
 

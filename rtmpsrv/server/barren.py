@@ -1,33 +1,24 @@
-"""How much of what a peer sends by TLS carries no data: changes of keys, some 10 us for 27 bytes."""
+"""How many TLS records of a peer carry no data: changes of keys, 20 us each, which nobody needs often."""
 
 from __future__ import annotations
 
 from typing import Final
 
-MAX_BARREN_BYTES: Final = 32768  # at one time: an unfinished record is half of that
-BARREN_BYTES_PER_S: Final = 32768.0  # that are forgiven: some clients pad what they say
-RECORD_EXTRA_BYTES: Final = 64  # of a record beside its data, at most; but for padding
+MAX_BARREN: Final = 128  # at one time, some 2.5 ms
+BARREN_PER_S: Final = 16.0  # that are forgiven
 
 
 class Barren:
     """The count of one connection. Pure; time is the caller's."""
 
-    __slots__ = ("_bytes", "_counted_at")
+    __slots__ = ("_count", "_counted_at")
 
     def __init__(self) -> None:
-        self._bytes = 0.0
+        self._count = 0.0
         self._counted_at = 0.0  # monotonic seconds
 
-    def came(self, count: int) -> None:
-        """Count bytes of records."""
-        self._bytes += count
-
-    def carried(self, count: int) -> None:
-        """Take away what a record with so many bytes of data may have."""
-        self._bytes -= count + RECORD_EXTRA_BYTES
-
-    def is_too_much(self, now: float) -> bool:
-        """Tell whether more has come than anybody needs. What was saved up by data does not count."""
-        earned = (now - self._counted_at) * BARREN_BYTES_PER_S
-        self._bytes, self._counted_at = max(0.0, self._bytes - earned), now
-        return self._bytes > MAX_BARREN_BYTES
+    def came(self, now: float) -> bool:
+        """Count one; True when it is one too many. Records with data change nothing."""
+        earned = (now - self._counted_at) * BARREN_PER_S
+        self._count, self._counted_at = max(0.0, self._count - earned) + 1, now
+        return self._count > MAX_BARREN

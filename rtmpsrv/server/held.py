@@ -8,15 +8,20 @@ from ..log import Logger
 
 ANSWERS = "answers"  # and copies of media: written, but not taken by the peer
 UNFINISHED = "unfinished"  # messages of which not all has come, and bytes not parsed yet
+TLS = "tls"  # records that OpenSSL has not got yet, and those that the peer has not taken
 
 
-class Holder(Protocol):
-    """A connection, as whoever counts its bytes sees it."""
-
-    log: Logger
+class Droppable(Protocol):
+    """What holds something."""
 
     def drop(self, reason: str) -> None:
         """End it. Never blocks."""
+
+
+class Holder(Droppable, Protocol):
+    """A connection, as whoever counts its bytes sees it."""
+
+    log: Logger
 
 
 class Owner(Holder, Protocol):
@@ -29,7 +34,7 @@ class Owner(Holder, Protocol):
 class Held(Protocol):
     """The total of the process. Declared here, built in `live`."""
 
-    def hold(self, kind: str, holder: Holder, count: int) -> None:
+    def hold(self, kind: str, holder: Droppable, count: int) -> None:
         """Take note that `holder` holds so many bytes of a kind now; 0 forgets it. May drop holders."""
 
     def admits_publisher(self) -> bool:

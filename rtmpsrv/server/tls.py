@@ -67,6 +67,7 @@ class TlsListener(Listener):
         limit_s = self._parts.settings.handshake_s
         left_s = max(0.0, accepted_at + limit_s - monotonic())
         current = gevent.getcurrent()
+        transport: TlsTransport | None = None
         opened: TlsTransport | None = None
         self._beginning.add(current)
         try:
@@ -81,7 +82,7 @@ class TlsListener(Listener):
                     sock.sendall(self.plain_answer)
                     raise ConnectionError("plain HTTP")
                 assert self.context is not None, "nobody listens without one"
-                transport = TlsTransport(sock, self.context)
+                transport = TlsTransport(sock, self.context, self._parts.budget)
                 transport.shake_hands()
             opened = transport
         except OSError as exc:
@@ -92,7 +93,7 @@ class TlsListener(Listener):
         finally:
             self._beginning.discard(current)
             if opened is None:
-                sock.close()
+                (transport or sock).close()
         return opened
 
 

@@ -14,67 +14,96 @@ from gevent import socket as gsocket
 from gevent import ssl
 
 from .barren import Barren
+from .held import TLS, Held
+from .tls_records import MAX_RECORD_BYTES, Records
 from .transport import coalesce, has_left, has_unread, limit_unsent
 
 RECORD_BYTES = 16384  # most that a TLS record carries, RFC 8446 5.1
-# Most that one read decrypts: a peer may send a record for each byte, and each costs some 5 us.
+# Most with data that one read decrypts: a peer may send one for each byte, and each costs some 5 us.
 RECORDS_PER_READ = 64
-# Most that OpenSSL works through in one call: 1,200 changes of keys, some 10 us each.
-FEED_BYTES = 32768
-FEEDS_PER_READ = 2
-MAX_HANDSHAKE_BYTES = 1 << 18  # of a client; most need one, OpenSSL takes a hello of 128 KiB
-MAX_UNSENT_BYTES = 65536  # of records that answer such records
+TAKEN_BYTES = MAX_RECORD_BYTES  # most that is taken from the socket ahead of OpenSSL
+# Of a client's handshake: most say 2 KiB in four records. OpenSSL takes a hello of 128 KiB, in one byte each.
+MAX_HANDSHAKE_BYTES = 32768
+MAX_HANDSHAKE_RECORDS = 256
+MAX_UNSENT_BYTES = RECORD_BYTES + 8192  # of data, and of records that answer those without data
+
+TOO_BARREN = "too many TLS records without data"
 
 
 class TlsTransport:
     """A TLS connection as a session and its outlet see it.
 
-    OpenSSL gets bytes from here, not from the socket: one call of it goes on over records that carry no data
-    (changes of keys) as long as there are any, and a peer can send them faster than they are worked through.
+    OpenSSL gets records from here, one by one, not from the socket: one call of it goes on over those that
+    carry no data (changes of keys) as long as there are any, and a peer can send them faster than they are
+    worked through.
     """
 
     can_sendfile = False
     can_move = False  # its keys are inside OpenSSL
 
-    def __init__(self, sock: gsocket.socket, context: ssl.SSLContext) -> None:
+    def __init__(self, sock: gsocket.socket, context: ssl.SSLContext, budget: Held) -> None:
         """Take over a socket on which nobody has said anything yet; `shake_hands` comes first."""
         self.has_more = False
         self._socket = sock
         self._fd: int = sock.fileno()
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._budget = budget
+        self._held = 0  # bytes, as the budget knows it
+        self._records = Records()  # that OpenSSL has not got yet
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()  # empty but for calls of it
         self._tls: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         vars(self._tls)["_sslsock"] = weakref.ref(self._tls)  # gevent gives it to `sni_callback`
-        self._feeds_left = 0  # in this read
+        self._inside = 0  # bytes of the peer's that OpenSSL may hold
+        self._is_drained = False  # in this read: the socket had no more
+        self._is_over = False  # the peer has said goodbye
         self._barren = Barren()
         self._unsent = b""  # of what OpenSSL has made
         self._begun = 0  # bytes of data in it, which were not counted as written yet
         self._said_goodbye = False
-        self._failure: OSError | None = None  # came behind bytes; the next read reports it
+        self._failure: OSError | None = None  # came behind bytes, or from us; the next read reports it
 
     def shake_hands(self) -> None:
         """Do the handshake; the socket does not block afterwards. Blocks without end. Raises OSError."""
-        is_over, left = False, MAX_HANDSHAKE_BYTES
-        while not is_over:
-            try:
-                self._tls.do_handshake()
-                is_over = True
-            except ssl.SSLWantReadError:
-                pass
-            except ssl.SSLError:
-                with contextlib.suppress(OSError):  # the peer was faster
-                    self._socket.sendall(self._outgoing.read())  # what is wrong
-                raise
+        for _ in range(MAX_HANDSHAKE_RECORDS):
+            is_over = self._shake_hands_on()
             self._socket.sendall(self._outgoing.read())
-            if not is_over:
-                data = self._socket.recv(FEED_BYTES)
-                left -= len(data)
-                if left < 0:  # the socket need not be waited for, so nobody else would run
-                    raise ConnectionAbortedError(errno.ECONNABORTED, "too long")
-                if data:
-                    self._incoming.write(data)
-                else:
-                    self._incoming.write_eof()
-        self._socket.settimeout(0.0)
+            if is_over:
+                self._inside, self.has_more = 0, self._is_ahead
+                self._count()
+                self._socket.settimeout(0.0)
+                return
+            self._await_record()
+            if self._inside > MAX_HANDSHAKE_BYTES:
+                break
+        # The socket need not be waited for, so nobody else would run.
+        raise ConnectionAbortedError(errno.ECONNABORTED, "too long")
+
+    def _shake_hands_on(self) -> bool:
+        """Do what can be done with what has come; True when that was all. Raises OSError."""
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError:
+            with contextlib.suppress(OSError):  # the peer was faster
+                self._socket.sendall(self._outgoing.read())  # what is wrong
+            raise
+        return True
+
+    def _await_record(self) -> None:
+        """Give OpenSSL the next record of the handshake, or the end. Blocks. Raises OSError."""
+        while not (record := self._records.take()):
+            self._count()
+            try:
+                data = self._socket.recv(TAKEN_BYTES - len(self._records))
+            except OSError:
+                self._raise_failure()  # it has ended the wait
+                raise
+            if not data:
+                self._give_end()
+                return
+            self._records.add(data)
+        self._inside += len(record)  # it keeps a message until all of that is there
+        self._incoming.write(record)
 
     # --- the writing side -------------------------------------------------------------------------
 
@@ -94,6 +123,8 @@ class TlsTransport:
                 break
             self._begun = tls.write(view[done : done + RECORD_BYTES])
             self._unsent = self._outgoing.read()
+        if self._unsent or self._held:
+            self._count()
         return done
 
     def write_together(self, pieces: Sequence[bytes | memoryview]) -> int:
@@ -141,13 +172,8 @@ class TlsTransport:
             return self._socket.recv(count)
         if self._tls is None:
             raise BrokenPipeError("closed")
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            try:
-                raise failure
-            finally:
-                del failure  # it would keep this frame, and itself, for the collector
-        self._feeds_left = FEEDS_PER_READ
+        self._raise_failure()
+        self._is_drained = False
         pieces: list[bytes] = []
         try:
             for _ in range(RECORDS_PER_READ):
@@ -161,11 +187,10 @@ class TlsTransport:
                     self.has_more = self._is_ahead
                     break
             else:
-                self.has_more = self._is_ahead
+                self.has_more = self._is_ahead or has_unread(self._socket)  # who rests would not look
         except BlockingIOError:
             if not pieces:
                 raise
-            self.has_more = not self._feeds_left and has_unread(self._socket)  # who rests would not look
         except ssl.SSLEOFError:
             self.has_more = bool(pieces)  # the end, without a goodbye
         except OSError as exc:
@@ -173,41 +198,62 @@ class TlsTransport:
                 raise
             # Asked again, OpenSSL would tell of an end without a reason.
             self._failure, self.has_more = exc.with_traceback(None), True
+        finally:
+            self._inside = RECORD_BYTES if self.has_more else 0
+            self._count()
         return b"".join(pieces)
 
     def _next_piece(self, count: int) -> bytes:
         """Return data of one record, b"" at the end; from the socket, if need be. Raises as `read`."""
-        try:
-            piece: bytes = self._tls.read(count)
-        except ssl.SSLWantReadError:
-            self._answer()
-            self._feed()
+        tls = self._tls
+        while True:
+            if not (tls.pending() or self._is_over):
+                self._feed()
             try:
-                piece = self._tls.read(count)
-            except ssl.SSLWantReadError:
+                piece: bytes = tls.read(count)
+            except ssl.SSLWantReadError:  # it carried none
                 self._answer()
-                raise BlockingIOError from None
-        self._barren.carried(len(piece))
-        return piece
+                if self._barren.came(monotonic()):
+                    raise ConnectionAbortedError(errno.ECONNABORTED, TOO_BARREN) from None
+                continue
+            self._is_over = not piece
+            return piece
 
     def _feed(self) -> None:
-        """Give OpenSSL what is in the socket, or some of it. Raises BlockingIOError, or OSError."""
-        if not self._feeds_left:
-            raise BlockingIOError
-        if self._barren.is_too_much(monotonic()):
-            raise ConnectionAbortedError(errno.ECONNABORTED, "too many TLS records without data")
-        data = os.read(self._fd, FEED_BYTES)
-        self._feeds_left -= 1
-        self._barren.came(len(data))
-        if data:
-            self._incoming.write(data)
-        else:
-            self._incoming.write_eof()
+        """Give OpenSSL the next record, or the end. Raises BlockingIOError when there is none, or OSError."""
+        record = self._records.take()
+        if not record:
+            if self._is_drained:
+                raise BlockingIOError
+            wanted = TAKEN_BYTES - len(self._records)
+            data = os.read(self._fd, wanted)
+            if not data:
+                self._give_end()
+                return
+            self._is_drained = len(data) < wanted
+            self._records.add(data)
+            record = self._records.take()
+            if not record:
+                raise BlockingIOError
+        self._incoming.write(record)
+
+    def _give_end(self) -> None:
+        """Let OpenSSL know that the peer sends no more. Idempotent."""
+        if rest := self._records.take_rest():
+            self._incoming.write(rest)
+        self._incoming.write_eof()
+
+    def _raise_failure(self) -> None:
+        """Raise what the next read has to report, once."""
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            try:
+                raise failure
+            finally:
+                del failure  # it would keep this frame, and itself, for the collector
 
     def _answer(self) -> None:
         """Send what OpenSSL says to what it has read: that keys were changed. Raises OSError."""
-        if not self._outgoing.pending:
-            return
         self._unsent += self._outgoing.read()
         if not self._send() and len(self._unsent) > MAX_UNSENT_BYTES:
             raise ConnectionAbortedError(errno.ECONNABORTED, "answers of TLS are not read")
@@ -215,7 +261,16 @@ class TlsTransport:
     @property
     def _is_ahead(self) -> bool:
         """Whether more was taken from the socket than was read."""
-        return bool(self._incoming.pending or self._tls.pending())
+        return bool(len(self._records) or self._tls.pending())
+
+    def _count(self) -> None:
+        """Let the process count what waits until the next call."""
+        self._hold(self._records.held_bytes + self._inside + len(self._unsent))
+
+    def _hold(self, count: int) -> None:
+        if count != self._held:
+            self._held = count
+            self._budget.hold(TLS, self, count)
 
     def has_left(self) -> bool:
         """Tell whether the peer has closed its side, though unread bytes may hide that. Never raises."""
@@ -227,6 +282,12 @@ class TlsTransport:
 
     # --- the end ----------------------------------------------------------------------------------
 
+    def drop(self, reason: str) -> None:
+        """End it, since it holds too much; whoever reads is told why. From any greenlet; never blocks."""
+        self._failure = ConnectionAbortedError(errno.ECONNABORTED, reason)
+        with contextlib.suppress(OSError):  # the peer was faster
+            self._socket.shutdown(gsocket.SHUT_RDWR)
+
     def shutdown(self, how: int = gsocket.SHUT_RDWR) -> None:
         """Say goodbye, then end the directions of TCP. Idempotent; never raises, never blocks."""
         self._say_goodbye()
@@ -237,6 +298,7 @@ class TlsTransport:
         """Say goodbye if that was not done, and free everything."""
         self._say_goodbye()
         self._tls = self._failure = None  # whose frames know this transport
+        self._hold(0)
         self._socket.close()
 
     def _say_goodbye(self) -> None:

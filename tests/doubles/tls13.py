@@ -23,9 +23,9 @@ class Records:
         self._hash, self._key_bytes = _HASHES[cipher]
         self._begin()
 
-    def data(self, payload: bytes) -> bytes:
+    def data(self, payload: bytes, padding: int = 0) -> bytes:
         """Return a record of application data."""
-        return self._record(payload + _DATA)
+        return self._record(payload + _DATA + bytes(padding))
 
     def change(self, *, asks: bool = False) -> bytes:
         """Return a record that changes the keys, and asks the server to change its own."""

@@ -91,7 +91,7 @@ class Connection:
             trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
             shaking = gevent.spawn(trusting.wrap_socket, far)
-            self._tls = TlsTransport(near, tls)
+            self._tls = TlsTransport(near, tls, house.parts.budget)
             self._tls.shake_hands()
             far = shaking.get(timeout=PATIENCE_S)
         self.client = Client(far, SETTINGS, "rtmp://127.0.0.1")

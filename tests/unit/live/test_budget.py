@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rtmpsrv.live.budget import ANSWERS, HEADERS, LOG, UNFINISHED, WINDOWS, Budget
+from rtmpsrv.live.budget import ANSWERS, HEADERS, LOG, TLS, UNFINISHED, WINDOWS, Budget
 
 
 class Connection:
@@ -51,13 +51,13 @@ def test_what_a_connection_holds_now_replaces_what_it_held() -> None:
     one.hold(0)
     one.hold(0)
     assert (used(budget, UNFINISHED), used(budget, ANSWERS), budget.used_bytes) == (0, 5, 5)
-    assert budget.describe()["holders"] == {UNFINISHED: 0, ANSWERS: 1, WINDOWS: 0}
+    assert budget.describe()["holders"] == {UNFINISHED: 0, ANSWERS: 1, TLS: 0, WINDOWS: 0}
 
 
-@pytest.mark.parametrize("kind", [UNFINISHED, ANSWERS])
+@pytest.mark.parametrize("kind", [UNFINISHED, ANSWERS, TLS])
 @pytest.mark.parametrize("tells", [True, False])
 def test_past_the_bound_of_a_kind_whoever_holds_most_is_dropped(kind: str, tells: bool) -> None:
-    budget = Budget(1 << 30, unfinished_bytes=100, answers_bytes=100)
+    budget = Budget(1 << 30, unfinished_bytes=100, answers_bytes=100, tls_bytes=100)
     small, large, caller = (Connection(budget, tells) for _ in range(3))
     small.hold(30, kind)
     large.hold(50, kind)
@@ -138,8 +138,9 @@ def test_description() -> None:
         "headers_bytes": 0,
         "unfinished_bytes": 3,
         "answers_bytes": 0,
+        "tls_bytes": 0,
         "windows_bytes": 0,
-        "holders": {"unfinished": 1, "answers": 0, "windows": 0},
+        "holders": {"unfinished": 1, "answers": 0, "tls": 0, "windows": 0},
         "descriptors": 1,
         "descriptor_limit": 7,
     }

@@ -49,6 +49,9 @@ class FakeBudget:
         if not count:
             del self.held[kind, holder]
 
+    def held_of(self, kind: str) -> int:
+        return sum(count for (held_kind, _), count in self.held.items() if held_kind == kind)
+
     def admits_publisher(self) -> bool:
         return not self.full
 

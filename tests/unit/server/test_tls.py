@@ -15,6 +15,7 @@ from gevent import socket, ssl
 
 from rtmpsrv.errors import CertificateError
 from rtmpsrv.server.certificates import CertificatePair
+from rtmpsrv.server.held import TLS
 from rtmpsrv.server.tls import TlsListener, make_context
 from tests.doubles.pairs import issue, issue_chain
 from tests.unit.server.stage import make_parts
@@ -81,6 +82,8 @@ def listening(context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> Itera
     yield listen
     for listener in made:
         listener.close()
+        budget: Any = listener._parts.budget
+        assert budget.held_of(TLS) == 0, "nothing is left of a handshake, whatever became of it"
 
 
 @pytest.fixture

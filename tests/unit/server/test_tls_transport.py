@@ -17,16 +17,20 @@ import pytest
 from cryptography import x509
 from gevent import socket, ssl
 
+from rtmpsrv.live.budget import Budget
+from rtmpsrv.server.barren import MAX_BARREN
 from rtmpsrv.server.certificates import CertificatePair, PairContents, check_pair
+from rtmpsrv.server.held import TLS
 from rtmpsrv.server.outlet import Outlet
 from rtmpsrv.server.tls import make_context
+from rtmpsrv.server.tls_records import MAX_RECORD_BYTES
 from rtmpsrv.server.tls_transport import (
-    FEED_BYTES,
-    FEEDS_PER_READ,
     MAX_HANDSHAKE_BYTES,
+    MAX_HANDSHAKE_RECORDS,
     MAX_UNSENT_BYTES,
     RECORD_BYTES,
     RECORDS_PER_READ,
+    TAKEN_BYTES,
     TlsTransport,
 )
 from rtmpsrv.server.transport import Transport
@@ -34,6 +38,8 @@ from tests.doubles.pairs import Issued, issue
 from tests.doubles.tls13 import Records
 from tests.unit.server.stage import FakeBudget, eventually
 from tests.unit.server.test_outlet import Holder
+
+BAD_RECORD = b"\x17\x03\x03\0\x30" + bytes(48)
 
 
 def good(issued: Issued) -> CertificatePair:
@@ -57,7 +63,8 @@ class Connection:
         for end in (near, far):
             end.settimeout(5)
         client = gevent.spawn(client_context(version).wrap_socket, far, suppress_ragged_eofs=False)
-        self.transport = TlsTransport(near, context)
+        self.budget = FakeBudget()
+        self.transport = TlsTransport(near, context, self.budget)
         self.transport.shake_hands()
         self.client: Any = client.get()
 
@@ -207,7 +214,8 @@ def test_a_read_gives_0_at_the_end_after_what_came_before_it(connection: Connect
     else:
         connection.client.close()
     assert connection.transport.read(100) == b"last words"
-    assert connection.transport.read(100) == b""
+    for _ in range(2):
+        assert connection.transport.read(100) == b""
 
 
 @pytest.mark.parametrize("politely", [True, False])
@@ -220,7 +228,7 @@ def test_an_end_behind_bytes_is_told_though_tcp_stays_open(connection: Connectio
         with pytest.raises(ssl.SSLWantReadError):
             connection.client.unwrap()
     else:
-        os.write(connection.client.fileno(), b"\x17\x03\x03\0\x30" + bytes(48))
+        os.write(connection.client.fileno(), BAD_RECORD)
     assert transport.read(100) == b"last words"
     assert transport.has_more
     assert transport.has_unread()
@@ -249,9 +257,8 @@ def test_a_failure_that_was_told_leaves_nothing_to_the_collector(connection: Con
 
 def test_a_failure_that_nobody_was_told_of_leaves_nothing_to_the_collector(context: ssl.SSLContext) -> None:
     connection = Connection(context)
-    connection.transport.write(b"never read")  # so that a close is a reset
     connection.client.sendall(b"last words")
-    connection.client.close()
+    os.write(connection.client.fileno(), BAD_RECORD)
     assert connection.transport.read(100) == b"last words"
     assert connection.transport.has_more
     closed = weakref.ref(connection.transport)
@@ -293,7 +300,8 @@ class Raw:
         trusting = client_context(ssl.TLSVersion.TLSv1_3)
         trusting.keylog_filename = str(folder / "secrets")
         client = gevent.spawn(trusting.wrap_socket, self.far)
-        self.transport = TlsTransport(near, context)
+        self.budget = FakeBudget()
+        self.transport = TlsTransport(near, context, self.budget)
         self.transport.shake_hands()
         self.client: Any = client.get()
         cipher = self.client.cipher()
@@ -323,38 +331,50 @@ def test_keys_may_change_between_data_on_both_sides(raw: Raw) -> None:
     assert raw.client.recv(100) == b"three"
 
 
+def test_a_read_of_many_records_that_leaves_more_in_the_socket_tells(raw: Raw) -> None:
+    """Also where it has used up all that it has taken from there."""
+    around = CHANGE_BYTES - 5  # of a record that has nothing else
+    size, rest = divmod(TAKEN_BYTES, RECORDS_PER_READ)
+    sizes = [size + (number < rest) - around for number in range(RECORDS_PER_READ)]
+    raw.send(b"".join([raw.records.data(bytes(size)) for size in [*sizes, 1]]))
+    assert len(raw.transport.read(65536)) == sum(sizes)
+    assert raw.transport.has_more
+    assert len(raw.transport.read(65536)) == 1
+    assert not raw.transport.has_more
+
+
 def test_who_changes_keys_and_sends_no_data_is_cut_off(raw: Raw) -> None:
     """OpenSSL would go on with them, in one call, for as long as they come."""
-    raw.send(b"".join([raw.records.change() for _ in range(4 * FEED_BYTES // CHANGE_BYTES)]))
-    with pytest.raises(BlockingIOError):
-        raw.transport.read(100)
-    assert raw.transport.has_unread()
-    with pytest.raises(BlockingIOError):
-        raw.transport.read(100)
+    raw.send(b"".join([raw.records.change() for _ in range(4 * MAX_BARREN)]))
     with pytest.raises(ConnectionAbortedError, match="without data"):
         raw.transport.read(100)
+    assert raw.transport.has_unread() or len(raw.transport._records) > 2 * MAX_BARREN, "it stopped at once"
 
 
-def test_a_byte_of_data_now_and_then_does_not_pay_for_changes_of_keys(raw: Raw) -> None:
-    records, made = raw.records, b""
-    for _ in range(4 * FEEDS_PER_READ):
-        made += b"".join([records.change() for _ in range(FEED_BYTES // 2 // CHANGE_BYTES)])
-        made += records.data(b"a")
-    raw.send(made)
-    assert raw.transport.read(100).startswith(b"a")
+def test_data_behind_changes_of_keys_is_read_at_once(raw: Raw) -> None:
+    """It is not in the socket any more, so that nobody would be told of it."""
+    raw.send(b"".join([raw.records.change() for _ in range(MAX_BARREN)]) + raw.records.data(b"a"))
+    assert raw.transport.read(100) == b"a"
+
+
+def test_data_does_not_pay_for_changes_of_keys(raw: Raw) -> None:
+    raw.send(b"".join([raw.records.change() + raw.records.data(b"a") for _ in range(2 * MAX_BARREN)]))
+    received = 0
+
+    def read_on() -> None:
+        nonlocal received
+        while True:
+            received += len(raw.transport.read(65536))
+
     with pytest.raises(ConnectionAbortedError, match="without data"):
-        raw.transport.read(100)
+        read_on()
+    assert received >= MAX_BARREN
 
 
-def test_a_read_is_over_after_so_many_bytes_that_may_be_changes_of_keys(raw: Raw) -> None:
-    records, made = raw.records, b""
-    for _ in range(2 * (FEEDS_PER_READ + 2)):
-        made += b"".join([records.change() for _ in range(FEED_BYTES // 2 // CHANGE_BYTES)]) + records.data(
-            b"a"
-        )
-    raw.send(made)
-    assert len(raw.transport.read(100)) <= 2 * FEEDS_PER_READ
-    assert raw.transport.has_unread()
+def test_who_pads_what_he_says_is_not_cut_off(raw: Raw) -> None:
+    for _ in range(2 * MAX_BARREN):
+        raw.send(raw.records.data(b"a", padding=1000))
+        assert raw.transport.read(100) == b"a"
 
 
 def test_who_does_not_read_that_keys_were_changed_is_cut_off(
@@ -365,16 +385,88 @@ def test_who_does_not_read_that_keys_were_changed_is_cut_off(
     records, transport = raw.records, raw.transport
     while transport.write(bytes(100_000)):
         pass
-    failure: OSError | None = None
-    for _ in range(2 * MAX_UNSENT_BYTES // FEED_BYTES):
-        changes = [records.change(asks=True) for _ in range((FEED_BYTES - 100) // CHANGE_BYTES)]
-        raw.send(b"".join(changes) + records.data(b"a"))
-        try:
+    held = []
+
+    def change_on() -> None:
+        for _ in range(2 * MAX_UNSENT_BYTES // CHANGE_BYTES // 100):
+            raw.send(b"".join([records.change(asks=True) for _ in range(100)]) + records.data(b"a"))
             assert transport.read(100) == b"a"
-        except OSError as exc:
-            failure = exc
-            break
-    assert "not read" in str(failure)
+            held.append(raw.budget.held_of(TLS))
+
+    with pytest.raises(ConnectionAbortedError, match="not read"):
+        change_on()
+    assert len(held) > 1
+    assert held[-1] - held[0] >= (len(held) - 1) * 100 * CHANGE_BYTES, "answers are counted"
+    assert len(transport._unsent) < MAX_UNSENT_BYTES + 100
+
+
+# --- the memory budget --------------------------------------------------------------------------------
+
+
+MOST_HELD_BYTES = 64 * 1024  # of one connection, whatever its peer does
+
+
+def test_nothing_is_held_where_nothing_waits(connection: Connection) -> None:
+    budget, transport = connection.budget, connection.transport
+    assert budget.calls[-1:] in ([], [(TLS, 0)]), "after the handshake"
+    budget.calls.clear()
+    transport.write(bytes(40_000))
+    connection.client.sendall(bytes(20_000))
+    assert len(transport.read(65536)) == 20_000
+    assert budget.held_of(TLS) == 0
+
+
+def test_what_waits_is_counted_and_bounded(raw: Raw) -> None:
+    transport, held_of = raw.transport, raw.budget.held_of
+    whole = raw.records.data(bytes(RECORD_BYTES))
+    raw.send(whole[:-1])
+    with pytest.raises(BlockingIOError):
+        transport.read(65536)
+    assert held_of(TLS) == len(whole) - 1, "the part of a record that has come"
+    raw.send(whole[-1:])
+    transport.read(1)
+    assert held_of(TLS) == RECORD_BYTES, "OpenSSL has the rest of the record"
+    transport.read(65536)
+    assert held_of(TLS) == 0
+    while transport.write(bytes(100_000)):
+        pass
+    assert 0 < held_of(TLS) == len(transport._unsent), "of a record that the peer has not taken"
+    raw.send(b"".join([raw.records.data(bytes(RECORD_BYTES - 400)) for _ in range(5)]))
+    transport.read(1)
+    assert RECORD_BYTES + MAX_RECORD_BYTES < held_of(TLS) < MOST_HELD_BYTES
+    transport.close()
+    transport.close()
+    assert held_of(TLS) == 0
+
+
+def test_what_a_handshake_has_brought_is_counted_while_it_waits(context: ssl.SSLContext) -> None:
+    near, far = socket.socketpair()
+    budget = FakeBudget()
+    transport = TlsTransport(near, context, budget)
+    shaking = gevent.spawn(transport.shake_hands)
+    hello = b"\x01\x01\xf4\0\x03\x03" + bytes(RECORD_BYTES - 6)
+    far.sendall(b"\x16\x03\x01\x40\0" + hello + b"\x16\x03\x01\x40\0" + bytes(1000))
+    eventually(lambda: budget.held_of(TLS) == RECORD_BYTES + 5 + 1000 + 5)
+    transport.drop("holds most")
+    with pytest.raises(ConnectionAbortedError, match="holds most"):
+        shaking.get(timeout=5)
+    transport.close()
+    assert budget.held_of(TLS) == 0
+    far.close()
+
+
+def test_who_holds_most_is_ended_and_told_why(raw: Raw) -> None:
+    """What all connections hold together has a bound as well."""
+    budget = Budget(1 << 30, tls_bytes=RECORD_BYTES // 2)
+    raw.transport._budget = budget
+    raw.send(raw.records.data(bytes(RECORD_BYTES)))
+    assert len(raw.transport.read(1)) == 1
+    assert budget.describe()["tls_bytes"] == 0
+    assert raw.transport.has_unread()
+    with pytest.raises(ConnectionAbortedError, match=f"held {RECORD_BYTES} bytes of tls data"):
+        raw.transport.read(65536)
+    with pytest.raises(OSError, match=r"."):
+        raw.transport.write(b"x")
 
 
 # --- the end ------------------------------------------------------------------------------------------
@@ -435,7 +527,7 @@ def test_a_context_may_choose_another_by_the_name() -> None:
     context.sni_callback = choose
     near, far = socket.socketpair()
     client = gevent.spawn(client_context().wrap_socket, far, server_hostname="chosen.example")
-    transport = TlsTransport(near, context)
+    transport = TlsTransport(near, context, FakeBudget())
     with gevent.Timeout(5):
         transport.shake_hands()
         with client.get() as checked:
@@ -446,14 +538,42 @@ def test_a_context_may_choose_another_by_the_name() -> None:
     assert x509.load_der_x509_certificate(shown).serial_number == chosen.serial
 
 
-def test_a_handshake_without_end_is_cut_off(context: ssl.SSLContext) -> None:
-    """A hello of 128 KB, each byte in a record of its own: OpenSSL would take it all in one call."""
-    hello = b"\x01\x01\xf4\0\x03\x03" + bytes(MAX_HANDSHAKE_BYTES // 6)
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_handshake_without_end_is_cut_off(context: ssl.SSLContext, size: int) -> None:
+    """A hello of 128 KB, cut into small records: OpenSSL would take it all in one call."""
+    hello = b"\x01\x01\xf4\0\x03\x03" + bytes(2 * MAX_HANDSHAKE_BYTES)
+    head = b"\x16\x03\x01" + size.to_bytes(2, "big")
+    most = min(MAX_HANDSHAKE_RECORDS, MAX_HANDSHAKE_BYTES // size + 1)
+    pieces = [hello[at : at + size] for at in range(0, most * size, size)]
     near, far = socket.socketpair()
-    sender = gevent.spawn(far.sendall, b"".join([b"\x16\x03\x01\0\1" + bytes([byte]) for byte in hello]))
-    transport = TlsTransport(near, context)
+    sender = gevent.spawn(far.sendall, b"".join([head + piece for piece in pieces]))
+    transport = TlsTransport(near, context, FakeBudget())
     with gevent.Timeout(5), pytest.raises(ConnectionAbortedError, match="too long"):
         transport.shake_hands()
     transport.close()
     sender.kill()
+    far.close()
+
+
+def test_what_comes_together_with_the_end_of_a_handshake_is_kept(context: ssl.SSLContext) -> None:
+    near, far = socket.socketpair()
+    transport = TlsTransport(near, context, FakeBudget())
+    shaking = gevent.spawn(transport.shake_hands)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_context(ssl.TLSVersion.TLSv1_3).wrap_bio(incoming, outgoing)
+    with gevent.Timeout(5):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+        far.sendall(outgoing.read())
+        while not client.version():
+            incoming.write(far.recv(65536))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                client.do_handshake()
+        for data in (b"one", b"two"):
+            client.write(data)
+        far.sendall(outgoing.read())
+        shaking.get()
+    assert transport.has_unread()
+    assert transport.read(100) == b"onetwo"
+    transport.close()
     far.close()
