@@ -6,6 +6,9 @@ from typing import Final
 
 MAX_BARREN: Final = 128  # at one time, some 2.5 ms
 BARREN_PER_S: Final = 16.0  # that are forgiven
+# A record may hold thousands of messages of four bytes, such as hellos that TLS 1.2 refuses one by one.
+USUAL_BYTES: Final = 64
+BYTES_LIKE_ONE: Final = 8  # beyond these
 
 
 class Barren:
@@ -17,8 +20,9 @@ class Barren:
         self._count = 0.0
         self._counted_at = 0.0  # monotonic seconds
 
-    def came(self, now: float) -> bool:
+    def came(self, size: int, now: float) -> bool:
         """Count one; True when it is one too many. Records with data change nothing."""
         earned = (now - self._counted_at) * BARREN_PER_S
-        self._count, self._counted_at = max(0.0, self._count - earned) + 1, now
+        weight = 1 + max(0, size - USUAL_BYTES) // BYTES_LIKE_ONE
+        self._count, self._counted_at = max(0.0, self._count - earned) + weight, now
         return self._count > MAX_BARREN

@@ -6,6 +6,7 @@ from typing import Final
 
 HEAD_BYTES: Final = 5
 MAX_RECORD_BYTES: Final = HEAD_BYTES + 16384 + 320  # OpenSSL refuses what is larger by its head
+DATA: Final = 23  # kind of record; in TLS 1.3 of all, outside
 _KINDS: Final = range(20, 25)
 _MAJOR_VERSION: Final = 3  # of all since SSL 3.0
 

@@ -15,7 +15,7 @@ from gevent import ssl
 
 from .barren import Barren
 from .held import TLS, Held
-from .tls_records import MAX_RECORD_BYTES, Records
+from .tls_records import DATA, MAX_RECORD_BYTES, Records
 from .transport import coalesce, has_left, has_unread, limit_unsent
 
 RECORD_BYTES = 16384  # most that a TLS record carries, RFC 8446 5.1
@@ -25,9 +25,7 @@ TAKEN_BYTES = MAX_RECORD_BYTES  # most that is taken from the socket ahead of Op
 # Of a client's handshake: most say 2 KiB in four records. OpenSSL takes a hello of 128 KiB, in one byte each.
 MAX_HANDSHAKE_BYTES = 32768
 MAX_HANDSHAKE_RECORDS = 256
-MAX_UNSENT_BYTES = RECORD_BYTES + 8192  # of data, and of records that answer those without data
-
-TOO_BARREN = "too many TLS records without data"
+MAX_UNSENT_BYTES = RECORD_BYTES + 4096  # of data, and of records that answer those without data
 
 
 class TlsTransport:
@@ -205,22 +203,25 @@ class TlsTransport:
 
     def _next_piece(self, count: int) -> bytes:
         """Return data of one record, b"" at the end; from the socket, if need be. Raises as `read`."""
-        tls = self._tls
+        tls, size = self._tls, 0
         while True:
             if not (tls.pending() or self._is_over):
-                self._feed()
+                size = self._feed()
             try:
                 piece: bytes = tls.read(count)
             except ssl.SSLWantReadError:  # it carried none
                 self._answer()
-                if self._barren.came(monotonic()):
-                    raise ConnectionAbortedError(errno.ECONNABORTED, TOO_BARREN) from None
+                if size:
+                    self._count_barren(size)
                 continue
             self._is_over = not piece
             return piece
 
-    def _feed(self) -> None:
-        """Give OpenSSL the next record, or the end. Raises BlockingIOError when there is none, or OSError."""
+    def _feed(self) -> int:
+        """Give OpenSSL the next record, or the end; return the size of one that may carry data, otherwise 0.
+
+        Raises BlockingIOError when there is none, or OSError.
+        """
         record = self._records.take()
         if not record:
             if self._is_drained:
@@ -229,13 +230,21 @@ class TlsTransport:
             data = os.read(self._fd, wanted)
             if not data:
                 self._give_end()
-                return
+                return 0
             self._is_drained = len(data) < wanted
             self._records.add(data)
             record = self._records.take()
             if not record:
                 raise BlockingIOError
+        is_data = record[0] == DATA
+        if not is_data:
+            self._count_barren(len(record))  # before it is worked through
         self._incoming.write(record)
+        return len(record) if is_data else 0
+
+    def _count_barren(self, size: int) -> None:
+        if self._barren.came(size, monotonic()):
+            raise ConnectionAbortedError(errno.ECONNABORTED, "too many TLS records without data")
 
     def _give_end(self) -> None:
         """Let OpenSSL know that the peer sends no more. Idempotent."""

@@ -27,9 +27,9 @@ class Records:
         """Return a record of application data."""
         return self._record(payload + _DATA + bytes(padding))
 
-    def change(self, *, asks: bool = False) -> bytes:
+    def change(self, *, asks: bool = False, padding: int = 0) -> bytes:
         """Return a record that changes the keys, and asks the server to change its own."""
-        record = self._record(b"\x18\0\0\1" + bytes([asks]) + _HANDSHAKE)
+        record = self._record(b"\x18\0\0\1" + bytes([asks]) + _HANDSHAKE + bytes(padding))
         self._secret = self._expand(b"traffic upd", len(self._secret))
         self._begin()
         return record
