@@ -168,6 +168,17 @@ def test_a_slow_handshake_ends_at_the_deadline_however_it_drips(
     far.close()
 
 
+def test_who_leaves_in_a_handshake_is_known_for_it(
+    listening: Listening, lines: Callable[[], list[str]]
+) -> None:
+    near, far = socket.socketpair()
+    far.sendall(b"\x16\x03\x01\x02\x00\x01")
+    far.close()
+    with gevent.Timeout(5):
+        assert listening(5.0)._open(near, "192.0.2.1", monotonic()) is None
+    assert lines()[0] == "DEBUG TLS handshake failed with 192.0.2.1: closed by the peer"
+
+
 def test_time_before_the_handshake_counts(listening: Listening) -> None:
     listener = listening(10.0)
     near, far = socket.socketpair()

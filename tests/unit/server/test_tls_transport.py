@@ -218,6 +218,14 @@ def test_a_read_gives_0_at_the_end_after_what_came_before_it(connection: Connect
         assert connection.transport.read(100) == b""
 
 
+def test_the_end_inside_a_record_is_an_end(connection: Connection) -> None:
+    connection.client.sendall(b"last words")
+    os.write(connection.client.fileno(), BAD_RECORD[:-1])
+    connection.client.close()
+    assert connection.transport.read(100) == b"last words"
+    assert connection.transport.read(100) == b""
+
+
 @pytest.mark.parametrize("politely", [True, False])
 def test_an_end_behind_bytes_is_told_though_tcp_stays_open(connection: Connection, politely: bool) -> None:
     """OpenSSL has taken it from the socket, which therefore is never readable again."""
