@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import gevent
@@ -18,23 +19,30 @@ from rtmpsrv import (
     ListenForWatchers,
     StreamKeyBecameActive,
     StreamKeyBecameInactive,
+    StreamMetadata,
     WatcherRegistration,
     flv,
 )
 
 KEY = "loop"
+FRAME_MS = 40  # between the last frame of a pass and the first of the next
 
 
 def feed(registration: WatcherRegistration, path: Path, wanted: Event) -> None:
-    """Send the file again and again; hold still while nobody watches."""
+    """Send the file again and again, as one stream; hold still while nobody watches."""
+    began_ms = last_ms = 0
     while True:
         for data in flv.read_in_real_time(path):
             if not wanted.is_set():
                 print("idle", flush=True)
                 wanted.wait()
                 print("feeding", flush=True)
+            if not isinstance(data, StreamMetadata):
+                at_ms = began_ms + data.timestamp
+                data = replace(data, timestamp=at_ms % 2**32)
+                last_ms = max(last_ms, at_ms)
             registration.send(KEY, data)
-        registration.end(KEY)
+        began_ms = last_ms + FRAME_MS
 
 
 def serve_file(endpoint: Endpoint, path: Path, port: int) -> None:
