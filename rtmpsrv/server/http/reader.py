@@ -33,8 +33,19 @@ class HttpReader:
     """Reads one socket. One greenlet at a time."""
 
     __slots__ = (
-        "_answered_bytes", "_held", "_holder", "_is_drained", "_outlet", "_parts", "_places", "_rounds",
-        "_share", "_state", "_stopped", "_transport", "_wait",
+        "_answered_bytes",
+        "_held",
+        "_holder",
+        "_is_drained",
+        "_outlet",
+        "_parts",
+        "_places",
+        "_share",
+        "_stagger",
+        "_state",
+        "_stopped",
+        "_transport",
+        "_wait",
     )  # fmt: skip
 
     def __init__(
@@ -46,7 +57,7 @@ class HttpReader:
         self._parts = parts
         assert parts.site is not None, "there is something to be seen"
         self._places = parts.site.places
-        self._rounds = parts.site.rounds
+        self._stagger = parts.site.stagger
         self._answered_bytes = 0  # of the request that is answered
         self._held = 0  # bytes, as the budget knows it
         self._transport = transport
@@ -66,7 +77,7 @@ class HttpReader:
         finally:
             self._places.works(self._holder)
         self._share.spend(REQUEST_UNITS)
-        self._rounds.wait()
+        self._stagger.wait()
         return end + len(END)
 
     def _find_end(self) -> int:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..host import Peer, Playback
 from ..proxies import Addresses
 from .places import Places
-from .rounds import Rounds
 from .sink import MediaSink
+from .stagger import Stagger
 
 if TYPE_CHECKING:
     from .reply import Reply
@@ -65,7 +65,7 @@ class Site:
         self.has_paths = has_paths
         self.allow_origin = allow_origin
         self.places = Places()
-        self.rounds = Rounds()
+        self.stagger = Stagger()
         self.trusted: Addresses = ()  # proxies whose word is taken for whose requests they send
         self.handlers: dict[str, Handler] = {}
         self.answered: Callable[[str, int], None] = lambda kind, status: None  # counts answers

@@ -52,9 +52,9 @@ def test_a_viewer_gets_flv_until_it_leaves(stage: HttpStage) -> None:
 
 
 def test_a_request_waits_for_its_turn_and_may_move_meanwhile(stage: HttpStage) -> None:
-    with stage.site.rounds._one:  # it is somebody else's
+    with stage.site.stagger._one:  # it is somebody else's
         stage.get("/nothing/here")
-        eventually(lambda: stage.site.rounds._one.linkcount())
+        eventually(lambda: stage.site.stagger._one.linkcount())
         state = stage.session.freeze()
         stage.greenlet.join(PATIENCE_S)
     assert state.unread.startswith(b"GET /nothing/here ")

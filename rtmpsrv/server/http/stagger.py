@@ -19,7 +19,7 @@ def age_s() -> float:
     return time() - float(gevent.get_hub().loop.now())
 
 
-class Rounds:
+class Stagger:
     """One for all connections of a process."""
 
     def __init__(self, age: Callable[[], float] = age_s) -> None:

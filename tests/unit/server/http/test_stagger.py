@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import gevent
 
-from rtmpsrv.server.http.rounds import LONG_S, Rounds, age_s
+from rtmpsrv.server.http.stagger import LONG_S, Stagger, age_s
 from tests.waiting import eventually
 
 
 def test_who_asks_alone_is_answered_at_once() -> None:
-    rounds = Rounds(lambda: 0.0)
-    waiting = gevent.spawn(rounds.wait)
+    stagger = Stagger(lambda: 0.0)
+    waiting = gevent.spawn(stagger.wait)
     gevent.sleep(0)
     assert waiting.dead
 
 
 def test_many_are_answered_in_turns_and_in_order() -> None:
     ages = [LONG_S] * 3
-    rounds = Rounds(lambda: ages.pop() if ages else 0.0)
+    stagger = Stagger(lambda: ages.pop() if ages else 0.0)
     answered: list[int] = []
 
     def ask(number: int) -> None:
-        rounds.wait()
+        stagger.wait()
         answered.append(number)
 
     for number in range(3):
