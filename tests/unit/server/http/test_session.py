@@ -11,6 +11,7 @@ from rtmpsrv.server.http.frames import BINARY, PONG, REFUSED, TEXT, close_frame,
 from rtmpsrv.server.http.reader import MAX_THROWN_BYTES
 from rtmpsrv.server.http.reply import Reply
 from rtmpsrv.server.http.request import Request
+from rtmpsrv.server.http.stagger import LONG_S
 from tests.unit.server.http.stage import BYE, Event, HttpStage, eventually, said
 from tests.unit.server.stage import PATIENCE_S
 
@@ -52,12 +53,14 @@ def test_a_viewer_gets_flv_until_it_leaves(stage: HttpStage) -> None:
 
 
 def test_a_request_waits_for_its_turn_and_may_move_meanwhile(stage: HttpStage) -> None:
-    with stage.site.stagger._one:  # it is somebody else's
-        stage.get("/nothing/here")
-        eventually(lambda: stage.site.stagger._one.linkcount())
-        state = stage.session.freeze()
-        stage.greenlet.join(PATIENCE_S)
+    stagger = stage.site.stagger
+    measured, stagger._age_s = stagger._age_s, lambda: LONG_S  # nobody's turn comes
+    stage.get("/nothing/here")
+    eventually(lambda: len(stagger) == 1)
+    state = stage.session.freeze()
+    stage.greenlet.join(PATIENCE_S)
     assert state.unread.startswith(b"GET /nothing/here ")
+    stagger._age_s = measured
     stage.run(state)
     assert stage.head()[0] == 404
 

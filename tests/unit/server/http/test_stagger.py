@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 import gevent
 
-from rtmpsrv.server.http.stagger import LONG_S, Stagger, age_s
+from rtmpsrv.server.http.stagger import LONG_S, Round, Stagger
 from tests.waiting import eventually
 
 
@@ -32,6 +34,51 @@ def test_many_are_answered_in_turns_and_in_order() -> None:
     assert answered == [0, 1, 2]
 
 
-def test_a_round_of_the_loop_has_an_age() -> None:
+def test_who_asks_again_is_behind_those_who_wait() -> None:
+    ages = [LONG_S]
+    stagger = Stagger(lambda: ages.pop() if ages else 0.0)
+    answered: list[str] = []
+
+    def ask(*names: str) -> None:
+        for name in names:
+            stagger.wait()
+            answered.append(name)
+
+    gevent.spawn(ask, "first", "first again", "and again")
+    gevent.spawn(ask, "second")
+    eventually(lambda: len(answered) == 4)
+    assert answered[:2] == ["first", "second"]
+
+
+def test_who_leaves_while_it_waits_is_forgotten() -> None:
+    stagger = Stagger(lambda: LONG_S)  # nobody's turn comes
+    waiting = [gevent.spawn(stagger.wait) for _ in range(2)]
+    eventually(lambda: len(stagger) == 2)
+    for number, one in enumerate(waiting):
+        one.kill()
+        assert len(stagger) == 1 - number
+
+
+def test_a_round_of_the_loop_has_an_age_whatever_timers_are_started_in_it() -> None:
+    measured = Round()
+    ages: list[float] = []
+
+    def work() -> None:
+        measured.age_s()
+        until = monotonic() + LONG_S
+        while monotonic() < until:
+            pass
+        gevent.spawn(gevent.sleep, 0.001)  # starts a timer, in the same round
+        run_callback(lambda: ages.append(measured.age_s()))
+
+    run_callback = gevent.get_hub().loop.run_callback
+    run_callback(work)
+    eventually(lambda: bool(ages))
+    assert ages[0] >= LONG_S
+
+
+def test_each_round_of_the_loop_begins_anew() -> None:
+    measured = Round()
+    measured.age_s()
     gevent.sleep(0.001)
-    assert age_s() < 60
+    assert measured.age_s() == 0.0
