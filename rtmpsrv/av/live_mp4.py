@@ -174,7 +174,7 @@ class LiveMp4:
     def _patience_s(self) -> float | None:
         """Return when to look again, though nothing comes; None: never."""
         if self._alone_since is not None:
-            return self._linger_s
+            return max(0.0, self._alone_since + self._linger_s - self._now())
         if self._source is None or self._movie is not None or self._refusal:
             return None
         return UNSETTLED_S
@@ -194,6 +194,8 @@ class LiveMp4:
             if self._is_tired():
                 self._make()
                 self._rest()
+                if not self._is_wanted():
+                    return  # whatever is left: there may be much, of somebody who publishes no more
 
     def _is_tired(self) -> bool:
         """Count work, and tell whether it is enough."""

@@ -464,6 +464,26 @@ def test_much_that_waits_is_read_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> 
     stage.maker.close()
 
 
+def test_what_is_left_is_not_read_for_who_left_long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_mp4, "SLICE_S", -1.0)  # a rest after each item
+    stage = Stage(linger_s=1.0)
+    viewer = stage.join()
+    stage.source.send(BEGAN, START)
+    begun(viewer)
+    stage.maker.leave(viewer)
+    eventually(lambda: stage.maker._alone_since is not None)
+
+    def rest_s(worked_s: float) -> float:
+        stage.now = 2.0
+        return 0.0
+
+    monkeypatch.setattr(stage.maker, "_rest_s", rest_s)
+    stage.source.send(*[batch((VIDEO, 40 * number, INTER)) for number in range(1, 20)])
+    eventually(lambda: not stage.maker.is_running)
+    assert stage.source.items
+    assert stage.source.is_closed
+
+
 def resting(stage: Stage, monkeypatch: pytest.MonkeyPatch, slice_s: float) -> list[float]:
     """Return the list of how long it has worked each time it rests, which is when it has for so long."""
     monkeypatch.setattr(live_mp4, "SLICE_S", slice_s)
