@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ...errors import AccessDenied, NoRoom, NotThere, PeerLost
 from ..ending import Ended, refused
-from . import answers, forwarded
+from . import answers, forwarded, telling
 from .frames import REFUSED, Broken
 from .head import ALLOWED, BadRequest, Head, read_head
 from .reply import Reply, Writer
@@ -47,7 +47,7 @@ def answer(session: Speaker, site: Site, raw: bytes) -> bool:
     keeps = head.keeps and not site.leaving()
     reply = Reply(session, head, shared, keeps=keeps, told=lambda status: site.answered(kind, status))
     if session.log.isEnabledFor(logging.DEBUG):
-        session.log.debug("< %s %s", head.method, _shown(head.path))
+        session.log.debug("< %s %s", head.method, telling.asked_for(route))
     if head.method == "OPTIONS":
         reply.send(204, headers=answers.options(ALLOWED))
         return reply.keeps

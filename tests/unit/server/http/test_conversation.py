@@ -63,6 +63,33 @@ def test_a_refusal_is_told_as_fields(
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/live.flv?key=SECRET", "flv live"),
+        ("/live/SECRET.flv", "nothing that there is"),
+        ("/SECRET@/live.flv", "nothing that there is"),
+        ("/live.flv&key=SECRET", "page 19 characters"),
+        ("/live.flv%3Fkey=SECRET", "page 19 characters"),
+        ("/live;key=SECRET.flv", "flv 15 characters"),
+        ("/live/live.m3u8?key=SECRET", "hls live live.m3u8"),
+        ("/live/ab12-7-1.m4s", "hls live ab12-7-1.m4s"),
+        ("/live/ab12-init3.m4s", "hls live ab12-init3.m4s"),
+        ("/live/SECRET.m3u8", "hls live 11 characters"),
+        ("/static/SECRET", "static"),
+    ],
+)
+def test_of_what_is_asked_for_no_line_holds_a_key(
+    stage: HttpStage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str, told: str
+) -> None:
+    monkeypatch.setattr(logging.getLogger("rtmpsrv"), "propagate", True)
+    caplog.set_level(logging.DEBUG, "rtmpsrv")
+    stage.get(path)
+    stage.head()
+    assert f"< GET {told}" in [one.getMessage() for one in caplog.records]
+    assert "SECRET" not in caplog.text
+
+
 def test_what_a_viewer_says_of_itself_has_an_end(stage: HttpStage) -> None:
     stage.site.add(routes.PAGE, lambda _request, reply: reply.send(200))
     stage.get("/live", f"User-Agent: {'x' * 2 * MAX_TEXT}")
