@@ -15,8 +15,6 @@ from ...errors import AccessDenied, NoRoom, NotThere
 from ..host import Peer, Playback
 from ..outlet import Outlet
 from ..parts import ServerParts
-from ..requests import NOTSENT_LOWAT_BYTES
-from ..transport import Transport
 from .routes import JPG
 from .sink import MediaSink
 from .site import Site, Viewing
@@ -29,15 +27,13 @@ class Holding:
     """Runs in the session's greenlet, but where it says otherwise."""
 
     __slots__ = (
-        "_has_slot", "_outlet", "_parts", "_peer", "_signal", "_site", "_state", "_transport", "playback",
-        "viewing",
+        "_has_slot", "_outlet", "_parts", "_peer", "_signal", "_site", "_state", "playback", "viewing",
     )  # fmt: skip
 
     def __init__(
         self,
         peer: Peer,
         state: HttpState,
-        transport: Transport,
         outlet: Outlet,
         site: Site,
         parts: ServerParts,
@@ -46,7 +42,6 @@ class Holding:
         self.viewing: Viewing | None = None
         self._peer = peer
         self._state = state
-        self._transport = transport
         self._outlet = outlet
         self._site = site
         self._parts = parts
@@ -69,8 +64,6 @@ class Holding:
     def play(self, channel: str, query: str, sink: MediaSink, *, waits: bool) -> None:
         """Let the viewer play; `start` begins. Blocks. Raises AccessDenied."""
         host = self._site.host
-        if not self._transport.limit_unsent(NOTSENT_LOWAT_BYTES):
-            self._peer.log.debug("TCP_NOTSENT_LOWAT is not available: lagging players skip later")
         self.playback = self._admitted(lambda: host.watch(self._peer, channel, query, sink, waits=waits))
         self._parts.tally.began("play", self._peer.client, self.playback)
 

@@ -16,8 +16,9 @@ from rtmpsrv import log
 
 from ..host import Client
 from ..listener import Listener
+from ..requests import NOTSENT_LOWAT_BYTES
 from ..session_state import Frozen
-from ..transport import has_left
+from ..transport import has_left, limit_unsent
 from .routes import ANY
 from .site import Site
 from .state import HttpState, begin
@@ -80,6 +81,9 @@ class HttpListener(Listener):
         self._parts.tally.accepted()
         for level, option, value in KEEPALIVE:
             sock.setsockopt(level, option, value)
+        # Else the system takes 4 MB for each who reads nothing, and has none left for anybody.
+        if not limit_unsent(sock, NOTSENT_LOWAT_BYTES):
+            self.log.debug("TCP_NOTSENT_LOWAT is not available: lagging players skip later")
         try:
             self._run_session(sock, address, secure, accepted_at)
         finally:

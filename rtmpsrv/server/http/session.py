@@ -57,7 +57,7 @@ class HttpSession(BaseSession[HttpState]):
         self._signal: Event | None = None  # ends a wait
         self._answer_until = NEVER
         self.outlet = Outlet(transport, self, parts.budget, parts.settings.stall_s, state.outlet)
-        self._holding = Holding(self, state, transport, self.outlet, parts.site, parts)
+        self._holding = Holding(self, state, self.outlet, parts.site, parts)
         self._reader = HttpReader(self, state, transport, self.outlet, parts)
         self._hearing = Hearing(self, state, self.outlet, self._reader)
 

@@ -14,6 +14,7 @@ from rtmpsrv.server.http import routes
 from rtmpsrv.server.http.listener import HttpListener
 from rtmpsrv.server.http.places import Places
 from rtmpsrv.server.http.site import Site
+from rtmpsrv.server.requests import NOTSENT_LOWAT_BYTES
 from tests.unit.server.http.stage import Told, ViewingHost
 from tests.unit.server.stage import PATIENCE_S, FakeHost, eventually, make_parts
 
@@ -61,6 +62,21 @@ def test_a_connection_takes_no_slot(listener: HttpListener) -> None:
     assert slots.taken == []
     (session,) = listener.sessions
     assert (session.client.port, session.client.secure) == (listener.port, False)
+    peer.close()
+    eventually(lambda: not listener.sessions)
+
+
+def test_the_system_takes_little_for_who_reads_nothing(listener: HttpListener) -> None:
+    site_of(listener).handlers[routes.PAGE] = lambda _request, reply: reply.send(200, bytes(8 << 20))
+    peer = gsocket.socket()
+    DIALLED.append(peer)
+    peer.setsockopt(gsocket.SOL_SOCKET, gsocket.SO_RCVBUF, 4096)
+    peer.connect(("127.0.0.1", listener.port))
+    peer.sendall(GET)
+    eventually(lambda: len(listener.sessions) == 1)
+    session: Any = next(iter(listener.sessions))
+    eventually(lambda: session.outlet.waiting_bytes > 0)
+    assert session.outlet.bytes_out < 2 * NOTSENT_LOWAT_BYTES
     peer.close()
     eventually(lambda: not listener.sessions)
 
