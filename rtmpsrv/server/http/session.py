@@ -113,6 +113,8 @@ class HttpSession(BaseSession[HttpState]):
         """Send bytes, and a head before them; blocks while too many wait. Raises PeerLost."""
         outlet = self.outlet
         for at in range(0, len(data), WRITE_AHEAD_BYTES):
+            if at:  # so do many others, perhaps
+                self._site.stagger.wait()
             outlet.reply(data[at : at + WRITE_AHEAD_BYTES], head=b"" if at else head)
             if outlet.waiting_bytes > WRITE_AHEAD_BYTES:
                 self._await_taken()

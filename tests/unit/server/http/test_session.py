@@ -242,6 +242,24 @@ def test_who_is_sent_something_that_a_handler_makes_is_told_as_well(stage: HttpS
     assert stage.read_to_end() == close_frame(REFUSED, "kicked")
 
 
+def test_what_is_large_goes_out_in_turns(stage: HttpStage) -> None:
+    stagger = stage.site.stagger
+    measured = stagger._age_s
+
+    def answer(_request: Request, reply: Reply) -> None:
+        stagger._age_s = lambda: LONG_S  # many others have asked
+        reply.send(200, bytes(2 * session.WRITE_AHEAD_BYTES))
+
+    stage.site.add(routes.PAGE, answer)
+    stage.get("/page")
+    assert stage.head()[0] == 200
+    assert stage.read(session.WRITE_AHEAD_BYTES)
+    eventually(lambda: len(stagger) == 1)
+    assert not stage.session.outlet.waiting_bytes
+    stagger._age_s = measured
+    assert stage.read(session.WRITE_AHEAD_BYTES)
+
+
 def test_one_that_waits_may_be_refused_yet(stage: HttpStage) -> None:
     converse(stage)
     eventually(lambda: stage.host.playbacks and stage.host.playbacks[-1].asked)
