@@ -6,7 +6,7 @@ import os
 import random
 import threading
 from contextlib import suppress
-from time import sleep
+from time import monotonic, sleep
 
 from rtmpsrv.protocol import messages
 from rtmpsrv.protocol.chunks import pack
@@ -14,11 +14,18 @@ from rtmpsrv.protocol.chunks import pack
 from .attacker import Attack
 from .cases import Surroundings, attack
 from .good import AAC_HEADER, AVC_HEADER
+from .viewing import asking, everything, source
 from .wire import NO_CHUNKS, Closed, Connection, whole
 
 # Of which windows may have half.
 LITTLE_MEMORY = Surroundings((("HTTP_PORT", "free"), ("GOP_CACHE_TOTAL_MB", "32")))
+ANY_MEMORY = Surroundings((("HTTP_PORT", "free"),))
 CHANNELS = 8
+READERS = 300
+LARGE = 60_000  # bytes of a frame: 3 MB of a segment
+FRAME_MS = 40
+SHOWN_MS = 3000  # more than a segment
+DROP, DROP_EVERY_S = 1000, 0.05  # bytes that a slow reader takes, and how often
 KEYFRAME, INTER = b"\x17\1\0\0\0", b"\x27\1\0\0\0"
 FRAME = 100_000  # bytes
 SMALL_RATE = 2e6  # bytes a second, of small ones
@@ -30,6 +37,13 @@ OTHER_WIDTH = 9  # byte of the header that says another profile each time
 def video(at: int, payload: bytes) -> bytes:
     """Return a message of a time."""
     return pack(4, at % (1 << 32), messages.VIDEO, 1, payload, NO_CHUNKS)
+
+
+def large(at: int) -> bytes:
+    """Return a frame of a time that FFmpeg takes for one, with a tone; each second a keyframe."""
+    head, nal = (KEYFRAME, b"\x65\x88\x84") if at % 1000 == 0 else (INTER, b"\x41\x9a\x21")
+    picture = head + LARGE.to_bytes(4) + nal + b"\xaa" * (LARGE - len(nal))
+    return video(at, picture) + pack(4, at, messages.AUDIO, 1, b"\xaf\1tone", NO_CHUNKS)
 
 
 def ask(this: Attack, app: str) -> None:
@@ -93,3 +107,30 @@ def hls_of_streams_that_break_off(this: Attack) -> None:
         thread.start()
     for thread in threads:
         thread.join(this.attack_s)
+
+
+@attack(ANY_MEMORY)
+def hls_of_large_segments_read_slowly(this: Attack) -> None:
+    """Ask for large segments, one behind the other, on three hundred connections, and read drop by drop."""
+    app = this.app()
+    publisher = this.publisher(app)
+    publisher.send(whole(messages.VIDEO, AVC_HEADER) + whole(messages.AUDIO, AAC_HEADER))
+    waiting = this.open_http(asking(f"/{app}/live.m3u8?key=k&ll=no", "Connection: close"))
+    publisher.send(b"".join(large(at) for at in range(0, SHOWN_MS + 1, FRAME_MS)))
+    playlist = everything(waiting)
+    names = [
+        line.decode() for line in playlist.splitlines() if b".m4s?" in line and not line.startswith(b"#")
+    ]
+    if not names:
+        this.complain(f"there is no segment: {playlist!r}")
+        return
+    this.until = monotonic() + this.attack_s
+    asks = asking(f"/{app}/{names[-1]}") * 4
+    held = [this.open_http(asks, source=source(number), receive_buffer=4096) for number in range(READERS)]
+    for one in held:
+        one.socket.settimeout(0)
+    while not this.over:
+        for one in held:
+            with suppress(OSError):
+                one.socket.recv(DROP)
+        sleep(DROP_EVERY_S)

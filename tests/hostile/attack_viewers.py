@@ -9,11 +9,15 @@ from collections import deque
 from itertools import count
 from time import monotonic, sleep
 
+from rtmpsrv.av.mp4_site import MAX_SELECTIONS
+from rtmpsrv.protocol import messages
+from rtmpsrv.protocol.chunks import pack
+
 from .attacker import Attack
 from .cases import Surroundings, attack
-from .good import APP, KEY
+from .good import AAC_HEADER, APP, AVC_HEADER, KEY
 from .viewing import BINARY, CLOSE, PING, SHOWN, TEXT, asking, everything, framed, shown, source, upgrade
-from .wire import GOOD_ADDRESS, Closed, Connection
+from .wire import GOOD_ADDRESS, NO_CHUNKS, Closed, Connection, whole
 
 SECRET = "Kleinod-7261"
 VIEWERS = Surroundings((("HTTP_PORT", "free"),))
@@ -290,3 +294,16 @@ def viewers_of_stills(this: Attack) -> None:
 
     with shown(this):
         this.together(2 * SIDE_BY_SIDE, once)
+
+
+@attack(VIEWERS)
+def viewers_of_mp4_with_all_selections(this: Attack) -> None:
+    """Publish a flood of tiny sounds that is watched as MP4 in all selections of tracks there may be."""
+    app = this.app()
+    publisher = this.publisher(app)
+    publisher.send(whole(messages.VIDEO, AVC_HEADER) + whole(messages.AUDIO, AAC_HEADER))
+    for number in range(1, MAX_SELECTIONS + 2):
+        this.open_http(upgrade(f"/{app}.mp4?audio={number}&key=k"), source=source(number))
+    tones = b"".join([pack(4, at, messages.AUDIO, 1, b"\xaf\1x", NO_CHUNKS) for at in range(2000)])
+    with this.may_be_cut():
+        this.flood([publisher], tones)
