@@ -220,7 +220,7 @@ class HttpSession(BaseSession[HttpState]):
         keeps = True
         while keeps:
             try:
-                count = self._reader.head()
+                count = self._next_head()
                 if hold.closed:  # a session that is frozen meanwhile takes the request along, unread
                     self._signal = signal = Event()
                     hold.wait(signal)
@@ -237,6 +237,14 @@ class HttpSession(BaseSession[HttpState]):
             self._reader.expect_another()
         self._await_taken()
         raise Ended("answered")
+
+    def _next_head(self) -> int:
+        """See `HttpReader.head`. Who has closed only its own side gets what it asked for before."""
+        try:
+            return self._reader.head()
+        except PeerLost:
+            self._await_taken()
+            raise
 
     def _await_taken(self) -> None:
         """Block until nothing waits for the peer. The outlet gives up who takes nothing, this who dawdles."""

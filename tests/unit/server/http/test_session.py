@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import gevent
 import pytest
+from gevent import socket as gsocket
 
 from rtmpsrv.errors import AccessDenied, CannotMove, NoRoom, NotThere
 from rtmpsrv.server.http import routes, session
@@ -258,6 +259,17 @@ def test_what_is_large_goes_out_in_turns(stage: HttpStage) -> None:
     assert not stage.session.outlet.waiting_bytes
     stagger._age_s = measured
     assert stage.read(session.WRITE_AHEAD_BYTES)
+
+
+def test_who_says_nothing_more_gets_what_it_asked_for() -> None:
+    stage = HttpStage(buffer=4096)
+    body = bytes(session.WRITE_AHEAD_BYTES // 2)  # which nobody waits for
+    stage.site.add(routes.PAGE, lambda _request, reply: reply.send(200, body))
+    stage.get("/page")
+    stage.peer.shutdown(gsocket.SHUT_WR)
+    stage.head()
+    assert len(stage.read_to_end()) == len(body)
+    stage.close()
 
 
 def test_one_that_waits_may_be_refused_yet(stage: HttpStage) -> None:
