@@ -315,11 +315,11 @@ class Relay:
         keeps = make_room(
             has_left,
             present,
-            lambda: self._publications.get(name) is present,
+            lambda: self._publications.get(name) is present and channel.live,
             self._entrance.second(name),
             same_right(claim, channel.claim),
         )
-        if self._is_live(name):
+        if self._is_live(name) or self._publications.get(name) is present:  # that goes on elsewhere
             raise taken()
         return keeps
 

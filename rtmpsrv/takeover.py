@@ -18,6 +18,7 @@ from .server.host import Peer
 WATCH_S = 0.1  # how often a publisher is looked at that may be stalled
 # Most that players wait for the one that takes over, while its authority is asked.
 TAKEOVER_S = 60.0
+MOVE_S = 1.0  # for the present one to arrive in another process, where it is looked at again, or to come back
 REPLACED = "another publisher with the same right has taken over"
 SOUNDING_S = 0.3  # for a peer's system to answer: an encoder that comes back must find its channel free
 
@@ -26,6 +27,10 @@ class Present(Protocol):
     """The publisher on the air."""
 
     peer: Peer
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, or is on its way to another session or process: nobody can end it here."""
 
     def has_left(self) -> bool:
         """Tell whether it has hung up. Never blocks."""
@@ -53,6 +58,11 @@ def make_room(
     asked_at = monotonic()
     while is_there():
         silent_s, waited_s = present.peer.silence_s(), monotonic() - asked_at
+        if present.is_over:
+            if waited_s >= MOVE_S:
+                raise taken()
+            gevent.sleep(WATCH_S)
+            continue
         choice = choose(policy.mode, same_right, present.has_left(), silent_s, waited_s)
         if choice is Choice.KEEP or has_left():
             raise taken()

@@ -5,6 +5,7 @@ import pickle
 from collections.abc import Callable
 from typing import cast
 
+import gevent
 import pytest
 
 from rtmpsrv import log, takeover
@@ -704,7 +705,8 @@ def test_who_comes_from_elsewhere_with_a_wrong_key_is_told_so_at_once() -> None:
     assert [code for code, _ in peer.refusals] == [PLAY_BAD_NAME]
 
 
-def test_a_channel_that_nobody_publishes_here_is_free_here() -> None:
+def test_a_channel_that_nobody_publishes_here_is_free_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(takeover, "MOVE_S", 0.0)
     house = House()
     assert house.relay.is_free("news")
     publication = house.publish()
@@ -713,6 +715,21 @@ def test_a_channel_that_nobody_publishes_here_is_free_here() -> None:
     assert not house.relay.is_free("news")
     house.registry.abandon("news")  # another process goes on with it
     assert house.relay.is_free("news")
+
+
+def test_who_asks_for_the_channel_of_one_that_moves_hears_when_it_has_moved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(takeover, "MOVE_S", 60.0)
+    monkeypatch.setattr(takeover, "WATCH_S", 0.001)
+    house = policed(TAKEOVER)
+    house.publish().freeze()
+    asking = gevent.spawn(house.relay.is_free, "news", MINE)
+    gevent.sleep(0.01)
+    assert not asking.ready()
+    house.registry.abandon("news")
+    assert asking.get(timeout=5) is False, "where it is now that is decided"
+    assert (house.publisher.dismissals, house.desk.ended_ids) == ([], [])
 
 
 # --- what somebody else decides -------------------------------------------------------------------

@@ -12,7 +12,7 @@ from rtmpsrv import takeover
 from rtmpsrv.access.second_publisher import REFUSE, STALLED, TAKEOVER, SecondPolicy
 from rtmpsrv.errors import AccessDenied
 from rtmpsrv.server.host import Peer
-from rtmpsrv.takeover import REPLACED, TAKEOVER_S, WATCH_S, make_room
+from rtmpsrv.takeover import MOVE_S, REPLACED, TAKEOVER_S, WATCH_S, make_room
 from tests.unit.test_relay import FakePeer
 
 REFUSED = re.escape("NetStream.Publish.BadName: Stream already publishing")
@@ -25,6 +25,8 @@ class Incumbent:
         self.fake = FakePeer()
         self.peer: Peer = self.fake
         self.ends: list[tuple[str, float]] = []
+        self.is_over = False
+        self.has_gone = False
 
     def has_left(self) -> bool:
         return self.fake.left
@@ -33,7 +35,7 @@ class Incumbent:
         self.ends.append((reason, keep_s))
 
     def is_there(self) -> bool:
-        return not self.ends
+        return not (self.ends or self.has_gone)
 
 
 class Time:
@@ -137,6 +139,27 @@ def test_a_publisher_that_ends_meanwhile_is_not_ended_again(time: Time) -> None:
     assert ask(incumbent, STALLED)
     assert incumbent.ends == [("by itself", 0.0)]
     assert incumbent.fake.dismissals == []
+
+
+def test_a_publisher_that_moves_is_waited_for_and_not_ended_here(time: Time) -> None:
+    incumbent = Incumbent()
+    incumbent.is_over = True
+    with pytest.raises(AccessDenied, match=REFUSED):
+        ask(incumbent, TAKEOVER)
+    assert (incumbent.ends, incumbent.fake.dismissals) == ([], [])
+    assert time.now == pytest.approx(100.0 + MOVE_S, abs=1.5 * WATCH_S)
+
+
+def test_a_publisher_that_has_moved_is_waited_for_no_longer(time: Time) -> None:
+    incumbent = Incumbent()
+    incumbent.is_over = True
+
+    def go() -> None:
+        incumbent.has_gone = True
+
+    time.meanwhile = go
+    assert ask(incumbent, TAKEOVER)
+    assert (incumbent.ends, time.waits) == ([], [WATCH_S])
 
 
 @pytest.mark.parametrize(
