@@ -35,10 +35,10 @@ class Book:
     def __iter__(self) -> Iterator[Held]:
         return iter(list(self._by_serial.values()))
 
-    def owner(self, channel: str) -> str | None:
-        """Return the worker that serves a channel's publisher; None when nobody publishes."""
+    def on_air(self, channel: str) -> Held | None:
+        """Return a channel's publication; None when nobody publishes."""
         serial = self._by_channel.get(channel)
-        return None if serial is None else self._by_serial[serial].worker
+        return None if serial is None else self._by_serial[serial]
 
     def find(self, serial: int) -> Held | None:
         """Return a publication."""

@@ -297,29 +297,29 @@ class Keeper:
     def _report(self, grant: Grant) -> None:
         """Let the authority know of an end, unless it knows that already."""
         self._gate.release(grant)
-        kept = self._journal.kept.get(grant.serial)
-        if kept is not None and not kept.ended:
+        if (kept := self._journal.kept.get(grant.serial)) is not None and not kept.ended:
             self._journal.reported(grant)
 
     def _look_for(self, serial: int) -> None:
         gevent.sleep(TRAVEL_S)
-        held = self.book.find(serial)
-        if held is not None and held.travelling:
+        if (held := self.book.find(serial)) is not None and held.travelling:
             self._log.warning("publication was lost between two workers channel=%s", held.grant.channel)
             self.release(serial)
 
     def _make_sure_that_it_is_free(self, channel: str) -> None:
         """Let the channel's worker look whether its publisher is gone. Raises AccessDenied, and CallLost."""
-        owner = self.book.owner(channel)
-        member = self.members.find(owner) if owner is not None else None
-        if member is not None:
-            try:
-                member.calls.call("is_free", channel, timeout_s=SOUND_S)
-            except CallLost as exc:
-                self._log.debug("publisher not sounded channel=%s worker=%s reason=%s", channel, owner, exc)
+        asked, until = "", monotonic() + SOUND_S
+        while (held := self.book.on_air(channel)) is not None and monotonic() < until:
+            if held.travelling:
+                gevent.sleep(LOOK_EVERY_S)  # the worker where it arrives is asked, too
+            elif held.worker != asked:
+                asked = held.worker
+                self.members.sound(asked, channel, SOUND_S)
+            else:
+                break
         if self._retired:
             raise CallLost("retired")  # the next one is to be asked
-        if self.book.owner(channel) is not None:
+        if held is not None:
             raise taken()
 
     def _kill(self, serial: int, reason: str) -> None:

@@ -53,6 +53,14 @@ class Member:
         except CallLost:
             return None
 
+    def sound(self, channel: str, timeout_s: float) -> None:
+        """Let the worker look whether the publisher of a channel is gone. Blocks up to `timeout_s`."""
+        try:
+            self.calls.call("is_free", channel, timeout_s=timeout_s)
+        except CallLost as exc:
+            why = "publisher not sounded channel=%s worker=%s reason=%s"
+            self.calls.log.debug(why, channel, self.name, exc)
+
     def ask(self, what: str, arguments: tuple[Any, ...], timeout_s: float) -> bytes | None:
         """Return the worker's answer to what the web process asks; None for none. Blocks for `timeout_s`."""
         try:

@@ -11,7 +11,7 @@ from rtmpsrv.workers.member import Member
 
 
 class Members:
-    """Nothing but `describe` and `flush` blocks."""
+    """Nothing but `sound`, `describe` and `flush` blocks, and `ask`."""
 
     def __init__(self) -> None:
         self.connections: set[Member] = set()  # of workers and others; changed by the keeper
@@ -60,6 +60,12 @@ class Members:
         """Tell all workers."""
         for member in self._by_name.values():
             member.calls.tell(name, *arguments)
+
+    def sound(self, worker: str, channel: str, timeout_s: float) -> None:
+        """Let a worker, if it is there, look whether its publisher is gone. Blocks up to `timeout_s`."""
+        member = self._by_name.get(worker)
+        if member is not None:
+            member.sound(channel, timeout_s)
 
     def flush(self, timeout_s: float) -> None:
         """Wait until everything was sent to everybody. Blocks up to `timeout_s` for each."""

@@ -20,9 +20,9 @@ def test_a_channel_has_one_publication() -> None:
     book = Book()
     assert book.add(grant(1), "w1")
     assert not book.add(grant(2), "w2")
-    assert (book.owner("news"), len(book)) == ("w1", 1)
+    assert (book.directory().get("news"), len(book)) == ("w1", 1)
     assert book.add(grant(1), "w2")  # told again, by another one
-    assert (book.owner("news"), len(book)) == ("w2", 1)
+    assert (book.directory().get("news"), len(book)) == ("w2", 1)
     assert book.directory() == {"news": "w2"}
 
 
@@ -42,7 +42,7 @@ def test_a_publication_is_removed_once() -> None:
     assert held is not None
     assert held.grant == grant(1)
     assert book.remove(1) is None
-    assert book.owner("news") is None
+    assert book.directory().get("news") is None
     assert book.find(1) is None
     assert book.add(grant(2), "w2")
 
@@ -53,7 +53,7 @@ def test_what_travels_does_not_go_down_with_the_worker_that_it_leaves() -> None:
     book.add(grant(2, "two"), "w1")
     assert book.depart(1, "w1")
     assert book.of("w1") == [grant(2, "two")]
-    assert book.owner("one") == "w1"
+    assert book.directory().get("one") == "w1"
     assert book.add(grant(1, "one"), "w2")
     assert book.of("w2") == [grant(1, "one")]
     assert not book.depart(3, "w1")

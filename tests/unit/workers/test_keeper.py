@@ -89,6 +89,48 @@ def test_a_worker_that_does_not_say_whether_its_publisher_is_there_keeps_the_cha
         other.publish()
 
 
+def test_a_publisher_on_its_way_to_another_worker_is_looked_at_where_it_arrives(cluster: Cluster) -> None:
+    one, other, third = cluster.worker(), cluster.worker(), cluster.worker()
+    grant = one.publish()
+    one.gate.depart(grant)
+    cluster.sync(one)
+    asking = third.publish_later()
+    cluster.sync(third)
+    assert not asking.ready()
+    other.leavers["news"] = grant
+    other.gate.rebind(grant, other.kills.append)
+    assert asking.get(timeout=PATIENCE_S).stream_id == "id-2"
+    assert (one.sounded, other.sounded) == ([], ["news"])
+    assert cluster.desk.ended_ids == ["id-1"]
+
+
+def test_a_publisher_that_sets_out_when_it_is_asked_for_is_looked_at_again(cluster: Cluster) -> None:
+    one, other, third = cluster.worker(), cluster.worker(), cluster.worker()
+    grant = one.publish()
+
+    def go(channel: str) -> bool:
+        one.gate.depart(grant)
+        other.leavers["news"] = grant
+        other.gate.rebind(grant, other.kills.append)
+        return False
+
+    one.link.calls["is_free"] = go
+    assert third.publish().stream_id == "id-2"
+    assert other.sounded == ["news"]
+
+
+def test_a_publisher_that_does_not_arrive_keeps_the_channel_for_a_while(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "SOUND_S", 0.01)
+    one, other = cluster.worker(), cluster.worker()
+    one.gate.depart(one.publish())
+    cluster.sync(one)
+    with pytest.raises(AccessDenied, match=TAKEN):
+        other.publish()
+    assert one.sounded == []
+
+
 def test_of_two_that_ask_at_once_one_gets_the_channel_and_the_other_s_start_is_ended(
     cluster: Cluster,
 ) -> None:
@@ -178,7 +220,7 @@ def test_what_a_backend_is_told_and_what_it_gives_pass_through_the_keeper(
     grant = worker.publish(request)
     assert asked == [request]
     assert grant == Grant("public", KEY, "10.0.0.1", "id-1", grant.serial, facts, "news", 99.5, 8, 9)
-    assert cluster.keeper.book.owner("public") == worker.link.name
+    assert cluster.keeper.book.directory().get("public") == worker.link.name
     cluster.sync(other)
     late = cluster.worker()
     cluster.sync(late)
