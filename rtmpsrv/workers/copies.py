@@ -7,6 +7,7 @@ goes over a connection of its own, and feeds a mirror. When another worker has t
 from __future__ import annotations
 
 from collections.abc import Callable
+from posix import close
 from time import monotonic
 from typing import Any, Final
 
@@ -117,6 +118,10 @@ class Copies:
             report_at = monotonic()
             while True:
                 message, fds = wire.receive(SILENCE_S)
+                if copy.over:  # it was given up while this came: somebody publishes the channel here
+                    for fd in fds:
+                        close(fd)
+                    return True
                 self._tell(copy.mirror.feed(message, fds))
                 copy.from_start, copy.heard = False, True
                 if message["kind"] == MOVED:

@@ -96,6 +96,21 @@ def test_a_publisher_takes_a_channel_over_whose_copy_is_here(tmp_path: Path) -> 
         assert copied(other) == 0
 
 
+def test_what_comes_for_a_copy_that_was_given_up_is_not_the_next_publisher_s(tmp_path: Path) -> None:
+    with crew(tmp_path, spread=0) as made:
+        one, other = made.hands
+        first, watcher = made.publish(one), made.play(other)
+        watcher.hear_video(keyframe(b"first"))
+        copy = other.membership.copies._copies["news"]
+        copy.greenlet = None  # on a busy hub it hears of its end after what has come
+        one.relay.is_free = lambda name, claim=(): True  # type: ignore[method-assign]
+        made.cluster.keeper.release(made.cluster.keeper.book._by_channel["news"])
+        publisher = made.publish(other)
+        first.client.close()
+        eventually(lambda: copy.wire is None, "it has heard of the end")
+        watcher.hear_video(publisher.some()[-1])
+
+
 def test_the_owner_s_death_ends_the_copy_and_players_wait(tmp_path: Path) -> None:
     with crew(tmp_path, spread=0) as made:
         one, other = made.hands
