@@ -33,19 +33,8 @@ class HttpReader:
     """Reads one socket. One greenlet at a time."""
 
     __slots__ = (
-        "_answered_bytes",
-        "_held",
-        "_holder",
-        "_is_drained",
-        "_outlet",
-        "_parts",
-        "_places",
-        "_share",
-        "_stagger",
-        "_state",
-        "_stopped",
-        "_transport",
-        "_wait",
+        "_answered_bytes", "_held", "_holder", "_is_drained", "_outlet", "_parts", "_places", "_share",
+        "_stagger", "_state", "_stopped", "_transport", "_wait",
     )  # fmt: skip
 
     def __init__(

@@ -22,13 +22,13 @@ class Round:
     """
 
     def __init__(self) -> None:
-        self._number = -1
+        self._number: int | None = None
         self._began = 0.0
 
     def age_s(self) -> float:
         """Return that time. Never blocks."""
-        now, number = monotonic(), getattr(gevent.get_hub().loop, "iteration", 0)
-        if number != self._number:
+        now, number = monotonic(), getattr(gevent.get_hub().loop, "iteration", None)
+        if number is None or number != self._number:  # of libuv nobody knows
             self._number, self._began = number, now
         return now - self._began
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from time import monotonic
+from types import SimpleNamespace
 
 import gevent
+import pytest
 
 from rtmpsrv.server.http.stagger import LONG_S, Round, Stagger
 from tests.waiting import eventually
@@ -82,3 +84,10 @@ def test_each_round_of_the_loop_begins_anew() -> None:
     measured.age_s()
     gevent.sleep(0.001)
     assert measured.age_s() == 0.0
+
+
+def test_where_rounds_are_not_counted_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = SimpleNamespace(loop=object())  # libuv
+    monkeypatch.setattr("rtmpsrv.server.http.stagger.gevent.get_hub", lambda: hub)
+    measured = Round()
+    assert [measured.age_s(), measured.age_s()] == [0.0, 0.0]
