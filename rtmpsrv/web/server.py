@@ -15,6 +15,7 @@ from gevent.lock import Semaphore
 from gevent.server import StreamServer
 
 from rtmpsrv.log import Logger
+from rtmpsrv.server.transport import limit_unsent
 from rtmpsrv.web.connections import Connections, Place
 from rtmpsrv.web.handler import HEAD_S, Handler
 from rtmpsrv.web.headers import last_answer
@@ -23,6 +24,7 @@ FINISH_S: Final = 2.0  # for requests that are being answered when it stops
 LOOK_EVERY_S: Final = 0.01
 MAX_MADE: Final = 16  # answers at once, before the first byte goes out
 MAX_ACCEPT: Final = 16  # in one round of the loop
+UNSENT_BYTES: Final = 256 << 10  # of answers, that the system takes for who reads nothing; else it is 4 MB
 
 
 class Server(StreamServer):
@@ -95,6 +97,7 @@ class Server(StreamServer):
                 self._turn_away(sock)
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            limit_unsent(sock, UNSENT_BYTES)
             if self._tls:
                 connection = self._secured(sock)
             if connection is not None:

@@ -104,6 +104,22 @@ def test_who_does_not_read_makes_room_for_others(monkeypatch: pytest.MonkeyPatch
     stage.close()
 
 
+def test_the_system_takes_little_for_who_reads_nothing() -> None:
+    size = 6 << 20
+
+    def long(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", str(size))])
+        return [bytes(size)]
+
+    known = Connections()
+    stage = Stage(long, known)
+    stage.connect(CLOSING)
+    stage.until(lambda: any(place.held_bytes < size for place in known._holding))
+    (place,) = known._holding
+    assert place.held_bytes > size - (1 << 20)
+    stage.close()
+
+
 def test_at_the_end_what_was_asked_is_answered() -> None:
     app = Waits()
     stage = Stage(app)
