@@ -15,6 +15,7 @@ from .api_settings import MISSING, installed
 from .config import Config, effective_settings
 from .entrance import entrance_from
 from .errors import CertificateError, ConfigError
+from .record_settings import lacking
 from .server.binding import bind
 from .server.turns import Turns
 
@@ -66,6 +67,7 @@ def _problems(config: Config, warnings: list[str]) -> Iterator[str]:
         yield f"API_PORT: {MISSING}"
     if config.http_port and http_settings.was_asked_for(config) and not http_settings.installed():
         yield f"HTTP_PORT: {http_settings.MISSING}"
+    yield from lacking(config)
     if config.record:
         yield from _record_problems(Path(config.record_dir).absolute())
     yield from _process_problems(config)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rtmpsrv.extras import how_to_get, installed
 from rtmpsrv.groups import RECORD
 from rtmpsrv.settings import Kind, setting
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from rtmpsrv.config import Config
 
 FORMATS = ("flv", "mp4")
+NEEDED = {"mp4": ("av",)}  # of the extra `web`; it is loaded in a process of its own
 MAX_SEGMENT_S = 7 * 24 * 3600
 DEFAULT_PATTERN = "%path/%Y-%m-%d_%H-%M-%SZ"
 MAX_PATTERN = 200  # characters
@@ -50,6 +52,14 @@ def problems(config: Config) -> list[str]:
     """Name what nothing can be recorded with."""
     problem = problem_of(config.record_name)
     return [f"RECORD_NAME: {problem}"] if problem else []
+
+
+def lacking(config: Config) -> list[str]:
+    """Name the format of all recordings if it is not there; single channels may have another."""
+    form = config.record_format
+    if not config.record or installed(*NEEDED.get(form, ())):
+        return []
+    return [f"RECORD_FORMAT: {form} needs the extra `web`: {how_to_get('web')}"]
 
 
 def problem_of(pattern: str) -> str:

@@ -19,6 +19,7 @@ from .record.job import Plan
 from .record.mp4_file import Mp4File
 from .record.recordings import Recordings
 from .record.take import Form, Forms
+from .record_settings import lacking
 
 if TYPE_CHECKING:
     from .access.callback_hooks import CallbackHooks
@@ -43,8 +44,10 @@ def recordings_of(
 
     `tell` gets channel, file and reason, seconds and bytes of each file that is whole.
 
-    Raises ConfigError where everything is to be recorded and the folder cannot be used.
+    Raises ConfigError where everything is to be recorded, and folder or format cannot be used.
     """
+    if missing := lacking(config):
+        raise ConfigError(missing)
 
     def done(entry: Entry, grant: Grant, folder: str) -> None:
         tell(entry.channel, f"{entry.file}: {entry.reason}", entry.seconds, entry.bytes)

@@ -17,6 +17,7 @@ from ..config import KNOWN, Config
 from ..environment import ACCEPTED as VARIABLE
 from ..environment import load_environment, read_accepted
 from ..errors import ConfigError
+from ..record_settings import lacking
 
 FILE = "settings.json"  # in RUN_DIR; holds secrets, mode 0600
 FIXED = (
@@ -49,6 +50,8 @@ def read(*, again: bool) -> Wanted:
         config, warnings = Config.load(environ)
     except ConfigError as exc:
         raise ConfigError(exc.problems, lines + exc.warnings) from None
+    if missing := lacking(config):  # or each worker would find out, and end
+        raise ConfigError(missing, lines + warnings)
     return Wanted(environ, config, lines + warnings)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from datetime import timedelta
 from pathlib import Path
 
@@ -102,6 +103,15 @@ def test_a_folder_of_recordings_has_to_be_writable_where_all_is_recorded(
     [line] = found(monkeypatch)
     assert line == f"# ERROR: RECORD_DIR: {folder} cannot be used: {tmp_path} may not be written"
     assert found(monkeypatch, RECORD="NO") == []
+
+
+def test_a_format_of_recordings_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "av" else real(name))
+    assert found(monkeypatch, RECORD="YES", RECORD_FORMAT="mp4") == [
+        "# ERROR: RECORD_FORMAT: mp4 needs the extra `web`: pip install '.[web]' in the folder of the sources"
+    ]
+    assert found(monkeypatch, RECORD_FORMAT="flv") == []
 
 
 def test_the_defaults_and_the_example_are_right(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -79,6 +79,15 @@ def test_folder_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None:
     of(Config(record_dir=str(tmp_path / "file")))
 
 
+def test_format_that_is_not_there_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    folder = tmp_path / "recordings"
+    with pytest.raises(ConfigError, match=r"RECORD_FORMAT: mp4 needs the extra `web`"):
+        of(Config(record=True, record_format="mp4", record_dir=str(folder)))
+    assert not folder.exists()
+    of(Config(record_format="mp4", record_dir=str(folder)))  # channels may be recorded in another
+
+
 def test_callback_is_told_of_a_file(tmp_path: Path) -> None:
     told = Told()
     recordings = of(Config(record_dir=str(tmp_path)), told)
