@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
+
+from rtmpsrv import extras
 
 if TYPE_CHECKING:
     from rtmpsrv.config import Config
 
 NEEDED = ("flask", "prometheus_client")  # the extra `web`
-MISSING = "API, metrics and page need the extra `web`: pip install '.[web]' in the folder of the sources"
+MISSING = f"API, metrics and page need the extra `web`: {extras.how_to_get('web')}"
 
 ASKED_BY = frozenset({"API_PORT", "API_BIND_ADDRESS"})  # whoever sets one of them wants the admin side
 
@@ -40,7 +41,7 @@ def users_of(text: str) -> dict[str, str]:
 
 def installed() -> bool:
     """Tell whether there is what the admin side needs; loads nothing of it."""
-    return all(importlib.util.find_spec(name) is not None for name in NEEDED)
+    return extras.installed(*NEEDED)
 
 
 def taken(address: str, port: int, exc: OSError) -> str:

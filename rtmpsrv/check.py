@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import http_settings, run_dir
+from . import extras, http_settings, run_dir
 from .access.trust import Trust
 from .advice import authorities
 from .api_settings import MISSING, installed
@@ -83,8 +82,8 @@ def _record_problems(path: Path) -> Iterator[str]:
 
 
 def _process_problems(config: Config) -> Iterator[str]:
-    if config.workers > 1 and importlib.util.find_spec("gunicorn") is None:
-        yield f"WORKERS: {config.workers} need gunicorn: pip install 'rtmpsrv[workers]'"
+    if config.workers > 1 and not extras.installed("gunicorn"):
+        yield f"WORKERS: {config.workers} need gunicorn: {extras.how_to_get('workers')}"
     if config.workers > 1 or (config.run_dir and config.callback_used):
         yield from _directory_problems(run_dir.where(config.run_dir, config.rtmp_port, os.environ).absolute())
     if config.pid_file:

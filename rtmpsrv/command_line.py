@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import logging
 import os
 import sys
@@ -11,7 +10,7 @@ from typing import TextIO, cast
 
 import gevent
 
-from . import __version__, build, log, serving, token_command
+from . import __version__, build, extras, log, serving, token_command
 from .advice import EMPTY_SECRET
 from .config import Config
 from .errors import ConfigError
@@ -86,8 +85,8 @@ def _serve() -> int:
 
 def _manage(config: Config) -> int:
     """Become the manager of several workers, which has no use for gevent; 1 if that cannot be."""
-    if importlib.util.find_spec("gunicorn") is None:
-        why = f"WORKERS={config.workers} needs gunicorn: pip install 'rtmpsrv[workers]'"
+    if not extras.installed("gunicorn"):
+        why = f"WORKERS={config.workers} needs gunicorn: {extras.how_to_get('workers')}"
         log.tell(logging.ERROR, [why])
         return 1
     logging.shutdown()  # lines that are not written yet

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rtmpsrv import extras
 from rtmpsrv.access.ip_rules import IpRules
 from rtmpsrv.groups import HTTP
 from rtmpsrv.record_settings import RecordSettings
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NOBODY = IpRules()
 NEEDED = ("h11", "wsproto")  # of the extra `web`
-MISSING = "viewers by HTTP need the extra `web`: pip install 'rtmpsrv[web]'"
+MISSING = f"viewers by HTTP need the extra `web`: {extras.how_to_get('web')}"
 ASKED_BY = frozenset({"HTTP_PORT", "HTTP_BIND_ADDRESS", "HTTP_TLS"})  # whoever sets one of them wants it
 
 _ORIGIN = re.compile(r"https?://[0-9A-Za-z.\-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
@@ -46,7 +46,7 @@ class HttpSettings(RecordSettings):
 
 def installed() -> bool:
     """Tell whether there is what viewers by HTTP need; loads nothing of it."""
-    return all(importlib.util.find_spec(name) is not None for name in NEEDED)
+    return extras.installed(*NEEDED)
 
 
 def was_asked_for(config: Config) -> bool:

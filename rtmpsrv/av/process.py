@@ -20,6 +20,7 @@ from gevent import socket as gsocket
 
 from rtmpsrv.av.turns import Turns
 from rtmpsrv.errors import MediaBusy, MediaLost, MediaRefused
+from rtmpsrv.extras import how_to_get
 from rtmpsrv.log import Logger
 from rtmpsrv.media.mp4_source import Question
 from rtmpsrv.monitor.spawning import Spawned, spawn
@@ -43,7 +44,7 @@ BLOCKED: Final = (
 )  # fmt: skip
 # All that it is told of the environment: no secret is among these.
 _TOLD: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
-MISSING: Final = "PyAV is not installed on this server (pip install rtmpsrv[web])"
+MISSING: Final = f"PyAV is not installed on this server ({how_to_get('web')})"
 
 
 class Line(NamedTuple):

@@ -171,7 +171,9 @@ def test_without_gunicorn_it_says_what_is_missing(tmp_path: Path) -> None:
     ended = run(WORKERS="2", PYTHONPATH=f"{tmp_path}:{PROJECT}")
     assert ended.returncode == 1
     (line,) = ended.stdout.splitlines()
-    assert line.endswith("[ERROR] WORKERS=2 needs gunicorn: pip install 'rtmpsrv[workers]'")
+    assert line.endswith(
+        "[ERROR] WORKERS=2 needs gunicorn: pip install '.[workers]' in the folder of the sources"
+    )
 
 
 def test_workers_that_cannot_start_end_the_server_with_code_1(tmp_path: Path) -> None:

@@ -75,7 +75,9 @@ def test_several_workers_need_gunicorn_and_a_directory_that_may_still_be_made(
 ) -> None:
     assert found(monkeypatch, WORKERS="2", RUN_DIR=str(tmp_path / "run")) == []
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert found(monkeypatch) == ["# ERROR: WORKERS: 2 need gunicorn: pip install 'rtmpsrv[workers]'"]
+    assert found(monkeypatch, API_PORT="0", HTTP_PORT="0") == [
+        "# ERROR: WORKERS: 2 need gunicorn: pip install '.[workers]' in the folder of the sources"
+    ]
 
 
 def test_a_directory_is_judged_where_it_is_used_and_nothing_is_made(

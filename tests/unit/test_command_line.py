@@ -170,7 +170,9 @@ def test_several_workers_need_a_manager_and_that_needs_gunicorn(
     assert stage.became == ["manager"]
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert command_line.main([]) == 1
-    assert stage.logged.lines(logging.ERROR) == ["WORKERS=2 needs gunicorn: pip install 'rtmpsrv[workers]'"]
+    assert stage.logged.lines(logging.ERROR) == [
+        "WORKERS=2 needs gunicorn: pip install '.[workers]' in the folder of the sources"
+    ]
 
 
 def test_one_of_several_is_a_worker(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
