@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import extras, http_settings, run_dir
+from . import api_settings, extras, http_settings, run_dir
 from .access.trust import Trust
 from .advice import authorities
-from .api_settings import MISSING, installed
 from .config import Config, effective_settings
 from .entrance import entrance_from
 from .errors import CertificateError, ConfigError
@@ -62,14 +61,23 @@ def _problems(config: Config, warnings: list[str]) -> Iterator[str]:
             Trust(path).context()
         except OSError as exc:
             yield f"{name}: {path} holds no certificates that can be read: {exc.strerror or exc}"
-    if config.api_port and "API_PORT" in config.given and not installed():
-        yield f"API_PORT: {MISSING}"
-    if config.http_port and http_settings.was_asked_for(config) and not http_settings.installed():
-        yield f"HTTP_PORT: {http_settings.MISSING}"
+    yield from _missing_sides(config, warnings)
     yield from lacking(config)
     if config.record:
         yield from _record_problems(Path(config.record_dir).absolute())
     yield from _process_problems(config)
+
+
+def _missing_sides(config: Config, warnings: list[str]) -> Iterator[str]:
+    """Name the ports that nothing is installed for; a start does without those that nobody asked for."""
+    sides = (("API_PORT", config.api_port, api_settings), ("HTTP_PORT", config.http_port, http_settings))
+    for name, port, side in sides:
+        if not port or side.installed():
+            continue
+        if config.given.isdisjoint(side.ASKED_BY):
+            warnings.append(f"{side.MISSING} ({name}=0 wants none)")
+        else:
+            yield f"{name}: {side.MISSING}"
 
 
 def _record_problems(path: Path) -> Iterator[str]:

@@ -40,5 +40,6 @@ def test_whether_the_extra_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert installed()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert not installed()
+    assert f"# WARNING: {MISSING} (HTTP_PORT=0 wants none)" in check()[0]
     monkeypatch.setenv("HTTP_PORT", "8081")
     assert f"# ERROR: HTTP_PORT: {MISSING}" in check()[0]
