@@ -24,6 +24,7 @@ from .av.process import AvProcess
 from .bounds import agreed, live_limits, raise_descriptor_limit, session_settings
 from .config import SETTINGS, Config
 from .entrance import entrance_from
+from .errors import try_all
 from .groups import LOGS
 from .listing import Listing
 from .live.registry import Registry
@@ -150,7 +151,7 @@ class App:
         self._certificates = self._certificate_reloader(config) if config.tls_enabled else None
 
     def start(self, successor: Successor | None = None) -> None:
-        """Open the ports. Raises OSError when the plain port cannot be bound, ConfigError for the admin side.
+        """Open the ports. Raises OSError when the plain port cannot be bound, ConfigError for the others.
 
         As the successor of another process it lets nobody in before that has handed over.
         """
@@ -167,9 +168,11 @@ class App:
         self.log.info("Play policy: %s", config.play_policy)
         self._entrance.start()
         self.listeners.append(listener)
-        self.viewers.open(self._parts, self._ports.http, binds=self._membership is None)
         self._successor = successor
-        self.admin.open(self._ports.admin, patient=successor is not None)
+        try_all(
+            lambda: self.viewers.open(self._parts, self._ports.http, binds=self._membership is None),
+            lambda: self.admin.open(self._ports.admin, patient=successor is not None),
+        )
         if successor is None:
             self._serve()
         else:

@@ -26,7 +26,7 @@ Anything else that comes out of this package is a bug.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -41,6 +41,18 @@ class ConfigError(RtmpsrvError):
         super().__init__("; ".join(problems))
         self.problems = problems
         self.warnings = warnings or []
+
+
+def try_all(*steps: Callable[[], None]) -> None:
+    """Take every step, whatever others come to. Raises one ConfigError for all theirs. Blocks as they do."""
+    problems = []
+    for step in steps:
+        try:
+            step()
+        except ConfigError as exc:
+            problems += exc.problems
+    if problems:
+        raise ConfigError(problems)
 
 
 class CertificateError(RtmpsrvError):

@@ -28,7 +28,7 @@ class Served(Led, Protocol):
     on_serving: Callable[[], None]  # called when clients are let in
 
     def start(self, successor: Successor | None = None) -> None:
-        """Open the ports. Raises OSError, or ConfigError for that of the API, when that cannot be."""
+        """Open the ports. Raises OSError, or ConfigError for those of HTTP, when that cannot be."""
 
     def run(self) -> int:
         """Serve to the end; return the exit code. Blocks."""
@@ -78,15 +78,15 @@ def lead(app: Served, config: Config, warnings: list[str], successor: Successor 
     Signals(app, service, stays=stays).handle()
     if successor is not None:
         app.on_serving = partial(_tell_serving, service)
-    problem = _start(app, config, successor)
-    if problem is None and successor is None:
+    problems = _start(app, config, successor)
+    if not problems and successor is None:
         try:
             service.started()
         except OSError as exc:
-            problem = f"PID_FILE: cannot write {config.pid_file}: {exc.strerror or exc}"
+            problems = [f"PID_FILE: cannot write {config.pid_file}: {exc.strerror or exc}"]
     log.tell(logging.WARNING, warnings)
-    if problem is not None:
-        log.tell(logging.ERROR, [problem])
+    if problems:
+        log.tell(logging.ERROR, problems)
         return 1
     code = app.run()
     service.ended()
@@ -95,16 +95,16 @@ def lead(app: Served, config: Config, warnings: list[str], successor: Successor 
     return code
 
 
-def _start(app: Served, config: Config, successor: Successor | None) -> str | None:
-    """Open the ports; return what is wrong, if anything is."""
+def _start(app: Served, config: Config, successor: Successor | None) -> list[str]:
+    """Open the ports; return what is wrong."""
     try:
         app.start(successor)
     except OSError as exc:
         where = f"{config.bind_address}:{config.rtmp_port}"
-        return f"could not create TCP listener: {where}: {exc.strerror or exc} (BIND_ADDRESS, RTMP_PORT)"
+        return [f"could not create TCP listener: {where}: {exc.strerror or exc} (BIND_ADDRESS, RTMP_PORT)"]
     except ConfigError as exc:
-        return exc.problems[0]
-    return None
+        return exc.problems
+    return []
 
 
 def _tell_serving(service: Service) -> None:

@@ -20,6 +20,7 @@ from rtmpsrv.app import App
 from rtmpsrv.bounds import raise_descriptor_limit
 from rtmpsrv.client import Client
 from rtmpsrv.config import Config
+from rtmpsrv.errors import ConfigError
 from rtmpsrv.server.ports import Ports
 from rtmpsrv.workers.estate import Estate
 from rtmpsrv.workers.successor import Abandoned
@@ -134,6 +135,19 @@ def test_a_port_that_is_taken_is_an_error(stage: Stage) -> None:
     first.start()
     with pytest.raises(OSError, match="in use"):
         stage.app(rtmp_port=first.listeners[0].port).start()
+
+
+def test_all_ports_of_http_that_are_taken_are_named(stage: Stage) -> None:
+    with gsocket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        app = stage.app(http_port=port, api_port=port, given=frozenset({"HTTP_PORT", "API_PORT"}))
+        with pytest.raises(ConfigError) as caught:
+            app.start()
+    where = f"cannot listen on 127.0.0.1:{port}"
+    assert [problem.split(": ")[:2] for problem in caught.value.problems] == [
+        ["HTTP_PORT", where],
+        ["API_PORT", where],
+    ]
 
 
 def test_a_socket_of_whoever_started_it_is_used(stage: Stage) -> None:

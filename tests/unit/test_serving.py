@@ -18,6 +18,7 @@ from gevent import socket as gsocket
 from rtmpsrv import pid_file, serving
 from rtmpsrv.app import App
 from rtmpsrv.config import Config
+from rtmpsrv.errors import ConfigError
 from rtmpsrv.log import get
 from rtmpsrv.server.ports import Ports
 from rtmpsrv.workers import parent, remainder
@@ -38,7 +39,7 @@ class Application:
         self.handed_over = False
         self.on_serving: Callable[[], None] = lambda: None
         self.on_run: Callable[[], object] = lambda: None
-        self.problem: OSError | None = None
+        self.problem: OSError | ConfigError | None = None
         self.started_with: list[Successor | None] = []
 
     def start(self, successor: Successor | None = None) -> None:
@@ -112,6 +113,13 @@ def test_a_port_that_is_taken_is_an_error_that_names_the_settings(stage: Stage, 
     ]
     assert stage.logged.lines(logging.WARNING) == ["mind this"]
     assert not path.exists()
+
+
+def test_all_that_stops_the_start_is_told(stage: Stage) -> None:
+    stage.app.problem = ConfigError(["HTTP_PORT: taken", "API_PORT: taken"])
+    stage.app.on_run = lambda: pytest.fail("it ran")
+    assert serving.lead(stage.app, Config(), []) == 1
+    assert stage.errors == ["HTTP_PORT: taken", "API_PORT: taken"]
 
 
 def test_a_file_that_cannot_be_written_is_an_error(stage: Stage, tmp_path: Path) -> None:
