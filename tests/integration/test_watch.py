@@ -15,6 +15,14 @@ from tests.watched_clock import shown, watch
 PLAYED_S = 4.0
 REFUSED = "Failed to load resource"  # what a browser notes of each answer that is no 200
 
+NOTE_GIVEN_UP = """
+const ask = window.fetch;
+window.fetch = (path, how) => {
+  how.signal.addEventListener("abort", () => (sessionStorage.givenUp = path));
+  return ask(path, how);
+};
+"""
+
 
 @pytest.fixture(scope="module")
 def window() -> Iterator[Browser]:
@@ -137,6 +145,23 @@ def test_it_waits_for_a_publisher_and_starts_by_itself_each_time(browser: Browse
     state(browser, "live")
     moves(browser)
     browser.until(lambda: not browser.one("#still").is_displayed())
+
+
+def test_a_page_that_is_left_waits_no_more_and_does_again_when_one_goes_back(
+    browser: Browser, stage: WatchStage
+) -> None:
+    # The browser keeps the page with all it has asked for; what is given up by then is noted in the tab.
+    note = {"source": NOTE_GIVEN_UP}
+    script = browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", note)
+    try:
+        opened(browser, stage)
+        browser.until(lambda: stage.asked["/live.mp4"] == 1)
+        browser.driver.get(stage.url("other"))
+        browser.until(lambda: browser.run("return sessionStorage.givenUp") == "/live.mp4")
+        browser.driver.back()
+        browser.until(lambda: stage.asked["/live.mp4"] == 2)
+    finally:
+        browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
 
 @pytest.mark.parametrize(

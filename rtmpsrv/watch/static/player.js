@@ -32,6 +32,7 @@ export class Player {
     this.withAudio = true;
     this.waitMs = FIRST_WAIT_MS;
     this.isAsleep = false; // nothing is fetched, until somebody looks
+    this.isRefused = false; // nor then: it is for the viewer to do something
     this.isHeld = false; // paused by the viewer
     this.restAt = 0; // since when nobody sees or hears it
     this.standsSince = 0;
@@ -46,7 +47,7 @@ export class Player {
     }
     video.addEventListener("play", () => this.wake());
     document.addEventListener("visibilitychange", () => this.look());
-    window.addEventListener("pagehide", () => this.rest());
+    window.addEventListener("pagehide", () => this.leave());
     window.addEventListener("pageshow", (event) => event.persisted && this.wake());
     setInterval(() => this.tick(), TICK_MS);
   }
@@ -54,7 +55,7 @@ export class Player {
   /** Begin, or begin anew with what is wanted now. */
   start() {
     this.stop();
-    this.isAsleep = false;
+    this.isAsleep = this.isRefused = false;
     this.waitMs = FIRST_WAIT_MS;
     if (this.now !== "live") this.say("connecting");
     this.go(this.turn);
@@ -249,7 +250,8 @@ export class Player {
     const [state, said, when] = meaning(response.status, text.trim(), this.place.hasKey);
     if (state === "codec") this.onFrame("none");
     this.say(state, said);
-    if (when === NEVER) return -1;
+    this.isRefused = when === NEVER;
+    if (this.isRefused) return -1;
     return when === LATER ? UNPLAYABLE_MS : this.wait();
   }
 
@@ -321,7 +323,12 @@ export class Player {
   }
 
   rest() {
-    if (this.feed === null) return; // it waits for a publisher: that costs nothing
+    if (this.feed !== null) this.leave(); // else it waits for a publisher, and shall not miss one
+  }
+
+  /** End all requests: a page that the browser keeps to go back to would hold its place at the server. */
+  leave() {
+    if (this.isRefused) return;
     this.isAsleep = true;
     this.onFrame("leaving");
     this.stop();
