@@ -35,6 +35,7 @@ AT_ONCE_S = 2.0  # for the keeper to end after SIGQUIT
 TRIAL_S = 30.0  # to see whether a new image would start
 MAX_PAUSE_S = 30.0  # between attempts to start a worker
 FAILED = 1  # exit code
+ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 TRIAL, RIGHT = "--trial", "right"  # argument and answer of a program on trial
 
 
@@ -58,6 +59,7 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
         self._failures = 0  # to start, one after the other
         self._next_start_at = 0.0
         self._announced = False
+        self._ends = False  # or is about to: a signal that says so waits
         self._renews_keeper = False  # when all workers are new ones
         self.cfg.set("pre_fork", lambda _arbiter, worker: self._before_fork(worker))
         self.cfg.set("child_exit", lambda _arbiter, worker: self._after_exit(worker))
@@ -152,6 +154,11 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
         environ = dict(os.environ) | {VARIABLE: state.to_text()}
         os.execve(sys.executable, [sys.executable, "-m", "rtmpsrv.workers.manager"], environ)
 
+    def signal(self, sig: int, frame: Any) -> None:
+        """Let a signal wait for its turn. Called in the middle of anything."""
+        self._ends = self._ends or sig in ENDS
+        super().signal(sig, frame)
+
     def wait_for_signals(self, timeout: float | None = 1.0) -> list[int]:
         """Return the next signal, if there is one: those after it may be for the image after this one."""
         with contextlib.suppress(queue.Empty):
@@ -161,6 +168,7 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
 
     def stop(self, graceful: bool = True) -> None:
         """End all workers, those too that stay behind for the sessions that cannot move."""
+        self._ends = True
         self._service.stopping()
         super().stop(graceful)
         self._end_keeper(self.cfg.graceful_timeout if graceful else AT_ONCE_S)
@@ -245,7 +253,11 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
 
     def spawn_worker(self) -> int:
         """Start a worker. In the child this does not return."""
-        pid: int = super().spawn_worker()
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)  # the child would take them for the manager's
+        try:
+            pid: int = super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
         self.WORKERS[pid].forked()
         self._started_at[pid] = monotonic()
         return pid
@@ -254,7 +266,7 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
         self._started_at.pop(worker.pid, None)
         ready = worker.ready or worker.became_ready()
         worker.gone()
-        if ready or worker.leaving or worker is self._succession:
+        if ready or worker.leaving or worker is self._succession or self._ends:
             return
         self._failures += 1
         if not self._announced and self._failures >= self.num_workers and not self._any_ready():

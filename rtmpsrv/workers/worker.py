@@ -88,6 +88,8 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
             os.set_inheritable(descriptor, True)
         for number in self.SIGNALS:
             signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all, also while they start
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self.SIGNALS)
         os.environ[VARIABLE] = role.to_text()
         if role.manager:
             os.environ[accepted.VARIABLE] = accepted.path_in(self.app.run_dir)

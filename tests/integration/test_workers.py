@@ -154,6 +154,29 @@ def is_there(pid: int) -> bool:
         return False
 
 
+def test_who_ends_it_while_it_starts_gets_code_0_and_no_traceback(tmp_path: Path) -> None:
+    settings = {"RTMP_PORT": str(free_port()), "BIND_ADDRESS": "127.0.0.1", "WORKERS": "2"}
+    kin = Kin()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rtmpsrv"],
+        env=environment(settings | kin.settings | {"RUN_DIR": str(tmp_path / "run")}),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=0,
+    )
+    try:
+        eventually(lambda: len(children_of(process.pid)) == 2, "workers that start")
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        out, _ = process.communicate(timeout=START_S)
+    finally:
+        kin.kill()
+        process.wait()
+    assert process.returncode == 0, out
+    assert "Traceback" not in out
+
+
 def test_two_servers_do_not_share_a_directory(tmp_path: Path) -> None:
     with Workers(tmp_path):
         ended = run(WORKERS="2", RTMP_PORT=str(free_port()), RUN_DIR=str(tmp_path / "run"))

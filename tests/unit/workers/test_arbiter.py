@@ -311,6 +311,30 @@ def test_workers_that_cannot_start_end_the_server(monkeypatch: pytest.MonkeyPatc
     stage.close()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_workers_that_are_ended_before_they_serve_are_no_failure(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    stage = Stage(monkeypatch, 2)
+    stage.look()
+    stage.arbiter.signal(number, None)
+    for worker in 1, 2:
+        stage.end(worker)
+    assert stage.arbiter.wait_for_signals(0) == [number]
+    stage.close()
+
+
+def test_workers_that_end_while_all_is_stopped_are_no_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage(monkeypatch, 2)
+    stage.look()
+    stop(stage, monkeypatch, None)
+    for worker in 1, 2:
+        stage.end(worker)
+    stage.close()
+
+
 def test_later_a_worker_that_cannot_start_is_tried_again_ever_slower(two: Stage) -> None:
     two.end(1)
     assert two.look() == [2, 3]
