@@ -76,6 +76,7 @@ class WorkerProcess:
         if self._leaving:
             return
         self._leaving = True
+        gevent.sleep(RETRY_S)  # the signal may have come to all: then the manager closes the ports now
         until = monotonic() + self._patience_s
         waits = False
         while not self._replacing.leave(self._others):

@@ -24,9 +24,10 @@ from gunicorn.errors import HaltServer
 from ..errors import ConfigError
 from ..service import Service
 from . import accepted
-from .keeper_start import COMMAND, keeper_of
+from .keeper_start import COMMAND, WAITING, keeper_of
 from .manager_state import VARIABLE, ManagerState, WorkerState
 from .others import parent_of
+from .role import MANAGED_BY
 from .worker import Worker
 
 BOOT_S = 60.0  # to start a worker, on a busy machine
@@ -279,8 +280,11 @@ class RtmpArbiter(arbiter.Arbiter):  # type: ignore[misc]  # gunicorn has no typ
     def _renew_keeper(self) -> None:
         """Start a keeper with the new settings, and new code; the one that is there retires."""
         if keeper_of(self.app.run_dir) is not None:
-            environ = os.environ | {accepted.VARIABLE: accepted.path_in(self.app.run_dir)}
-            os.posix_spawn(sys.executable, [sys.executable, *COMMAND], environ)
+            environ = os.environ | {
+                accepted.VARIABLE: accepted.path_in(self.app.run_dir),
+                MANAGED_BY: str(os.getpid()),
+            }
+            os.posix_spawn(sys.executable, [sys.executable, *COMMAND], environ, setsigmask=WAITING)
 
     def _end_keeper(self, timeout_s: float) -> None:
         """Let the keeper report what the workers have left; what it cannot stays in its journal. Blocks."""

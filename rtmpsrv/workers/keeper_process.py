@@ -1,7 +1,8 @@
 """The keeper as a process: `python -m rtmpsrv.keeper` runs it, with the workers' settings.
 
-SIGTERM ends it, and all that its workers have on the air. To replace it, with new settings or new code, start
-another one: this one retires then. Workers go on, as they do when it is killed. With `unless-there` it leaves
+SIGTERM ends it as soon as no worker is there: who signals all processes at once must not take it away from
+workers that end. So does the end of the manager. To replace it, with new settings or new code, start another
+one: this one retires then. Workers go on, as they do when it is killed. With `unless-there` it leaves
 where there is one: a worker that misses the keeper must not end one that is about to serve.
 """
 
@@ -31,7 +32,9 @@ from rtmpsrv.workers.calls import Calls
 from rtmpsrv.workers.former import Former
 from rtmpsrv.workers.keeper import Keeper
 from rtmpsrv.workers.keeper_lock import LOCK, Lock, holder
-from rtmpsrv.workers.keeper_start import UNLESS_THERE
+from rtmpsrv.workers.keeper_start import UNLESS_THERE, WAITING
+from rtmpsrv.workers.others import parent_of
+from rtmpsrv.workers.role import MANAGED_BY
 from rtmpsrv.workers.wire import WireLost
 
 JOURNAL = "keeper.journal"
@@ -133,13 +136,18 @@ def serve(
     *,
     unless_there: bool = False,
     make_beside: MakeBeside = lambda config, keeper, admission: Nothing(),
+    is_over: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Be the keeper until `stopping` is set, or another one begins; tell whether nothing was left undone.
 
-    With `unless_there` do nothing where there is one. Blocks. Raises OSError.
+    With `unless_there` do nothing where there is one. Once it `is_over`, end when no worker is there. Blocks.
+    Raises OSError.
     """
     lock = begin(folder) if unless_there else succeed(folder)
     if lock is None:
+        return True
+    if is_over():  # no worker comes: what is in the journal is for the next start
+        lock.release()
         return True
     door = doors.path_of(folder, doors.KEEPER)
     formers = former.find(folder, log.get("KEEPER"))
@@ -149,7 +157,7 @@ def serve(
     beside = make_beside(config, keeper, admission)
     beside.start(former.door_of(formers))
     keeper.admin_door = beside.descriptor
-    looking = gevent.spawn(_end_when_alone, keeper, stopping)
+    looking = gevent.spawn(_end_when_alone, keeper, stopping, is_over)
     over_or_next = Event()
     for event in (stopping, keeper.retiring):
         event.rawlink(lambda _: over_or_next.set())
@@ -182,14 +190,14 @@ def _tell_to_retire(folder: str) -> bool:
     return True
 
 
-def _end_when_alone(keeper: Keeper, stopping: Event) -> None:
-    """End when all workers have, and none has come for a while."""
+def _end_when_alone(keeper: Keeper, stopping: Event, is_over: Callable[[], bool]) -> None:
+    """End when all workers have, and none will come, or none has for a while."""
     alone_since = monotonic()
     while True:
         gevent.sleep(LOOK_EVERY_S)
         if keeper.members:
             alone_since = monotonic()
-        elif monotonic() - alone_since >= ALONE_S:
+        elif is_over() or monotonic() - alone_since >= ALONE_S:
             stopping.set()
 
 
@@ -208,13 +216,19 @@ def main(
         for problem in exc.problems:
             log.get().error("%s", problem)
         return 1
-    stopping = Event()
-    gevent.signal_handler(signal.SIGTERM, stopping.set)
+    told, manager = Event(), os.environ.get(MANAGED_BY)
+    gevent.signal_handler(signal.SIGTERM, told.set)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, WAITING)
     try:
         over = serve(
-            config, folder, stopping, unless_there=UNLESS_THERE in arguments, make_beside=make_beside
+            config,
+            folder,
+            Event(),
+            unless_there=UNLESS_THERE in arguments,
+            make_beside=make_beside,
+            is_over=lambda: told.is_set() or (manager is not None and parent_of(int(manager)) is None),
         )
     except OSError as exc:
         log.get().error("the keeper cannot use %s: %s (RUN_DIR)", folder, exc.strerror or exc)

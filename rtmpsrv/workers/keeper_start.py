@@ -1,14 +1,15 @@
 """Who starts the keeper: any worker that misses it, one at a time. Whoever the manager is, or was.
 
 So a keeper that was killed is replaced as soon as somebody misses it, and one that lets nobody in is killed.
-It ends by itself when all workers are gone, or at SIGTERM. Only the manager starts one beside it, which takes
-its place: a worker's leaves where there is one.
+It ends by itself when all workers are gone: at once if their manager is, too, or after SIGTERM. Only the
+manager starts one beside it, which takes its place: a worker's leaves where there is one.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from rtmpsrv.workers import keeper_lock
 
 COMMAND: Final = ("-m", "rtmpsrv.keeper")
 UNLESS_THERE: Final = "unless-there"  # what a worker adds
+WAITING: Final = (signal.SIGTERM, signal.SIGINT)  # until a keeper that starts can act on them
 LOCK: Final = "keeper-start.lock"  # in RUN_DIR; held by the worker that starts one
 LOOK_S: Final = 0.1
 START_S: Final = 10.0  # for a keeper to be there
@@ -91,7 +93,11 @@ class KeeperStarter:
     def _start_one(self) -> bool:
         environ = os.environ | {"RUN_DIR": self._run_dir}  # whose default is not the same under gunicorn
         command = [sys.executable, *COMMAND, UNLESS_THERE]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environ)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, WAITING)
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environ)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._log.info("started a keeper, process %d", process.pid)
         until = monotonic() + START_S
         while monotonic() < until and process.poll() is None:

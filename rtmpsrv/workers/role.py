@@ -7,6 +7,7 @@ from collections.abc import MutableMapping
 from dataclasses import asdict, dataclass, field
 
 VARIABLE = "RTMPSRV_WORKER"
+MANAGED_BY = "RTMPSRV_MANAGED_BY"  # for keepers: the number of our manager, which an upgrade leaves as it is
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from gunicorn.workers import base
 from . import accepted
 from .heart import READY, SUCCEEDED
 from .manager_state import WorkerState
-from .role import VARIABLE, Role
+from .role import MANAGED_BY, VARIABLE, Role
 
 
 class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
@@ -93,6 +93,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn has no types
         os.environ[VARIABLE] = role.to_text()
         if role.manager:
             os.environ[accepted.VARIABLE] = accepted.path_in(self.app.run_dir)
+            os.environ[MANAGED_BY] = str(self.ppid)
         os.execv(sys.executable, [sys.executable, "-m", "rtmpsrv"])
 
 

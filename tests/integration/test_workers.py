@@ -145,6 +145,7 @@ def test_a_manager_that_was_killed_leaves_nobody_behind(tmp_path: Path) -> None:
         workers = server.children()
         server.process.kill()
         eventually(lambda: not any(map(is_there, workers)), "the workers end")
+        eventually(lambda: keeper_of(str(tmp_path / "run")) is None, "the keeper ends", timeout_s=5)
 
 
 def is_there(pid: int) -> bool:
@@ -152,6 +153,17 @@ def is_there(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_signal_to_all_processes_at_once_ends_them_in_order(tmp_path: Path) -> None:
+    kin = Kin()
+    with Workers(tmp_path, **kin.settings) as server:
+        for pid in kin.pids():
+            os.kill(pid, signal.SIGTERM)
+        assert server.process.wait(PATIENCE_S) == 0
+        eventually(lambda: not kin.pids(), "the keeper ends", timeout_s=5)
+        assert not server.matching("keeper is gone|does not start|not everything")
+        server.check_log()
 
 
 def test_who_ends_it_while_it_starts_gets_code_0_and_no_traceback(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ class Stage:
         monkeypatch.setattr(RtmpArbiter, "kill_worker", lambda _, *kill: self.kills.append(kill))
         monkeypatch.setattr(RtmpArbiter, "reap_workers", lambda _: None)
         monkeypatch.setattr(RtmpArbiter, "init_signals", lambda _: None)
-        monkeypatch.setattr(os, "posix_spawn", lambda *command: self._start_keeper(*command[1:]))
+        monkeypatch.setattr(os, "posix_spawn", lambda *command, setsigmask: self._start_keeper(*command[1:]))
         monkeypatch.setattr(arbiter_module, "keeper_of", lambda run_dir: self.keeper)
 
     def _spawn(self) -> int:

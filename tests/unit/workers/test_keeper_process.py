@@ -15,7 +15,7 @@ from gevent.event import Event
 from rtmpsrv import log
 from rtmpsrv.access.gate import PublishRequest
 from rtmpsrv.config import Config
-from rtmpsrv.workers import doors, keeper, keeper_lock, keeper_process
+from rtmpsrv.workers import doors, keeper, keeper_lock, keeper_process, role
 from rtmpsrv.workers.link import Link
 from rtmpsrv.workers.remote import RemoteGate
 from tests.doubles.callback_server import CallbackServer
@@ -202,6 +202,36 @@ def test_it_ends_when_no_worker_is_left_and_not_before(
     assert serving.get(timeout=PATIENCE_S)
 
 
+def test_once_it_is_over_it_ends_with_the_last_worker_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+
+    def looking() -> float:
+        looks.append(0.0)
+        return 0.0  # time stands still
+
+    monkeypatch.setattr(keeper_process, "LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr(keeper_process, "monotonic", looking)
+    over = Event()
+    serving = gevent.spawn(keeper_process.serve, Config(), str(tmp_path), Event(), is_over=over.is_set)
+    link = Link("w1", log.get("WORKER"))
+    link.start(doors.path_of(str(tmp_path), doors.KEEPER))
+    assert RemoteGate(link, PATIENCE_S).admit(REQUEST, lambda reason: None).channel == "news"
+    over.set()
+    before = len(looks)
+    eventually(lambda: len(looks) > before + 3, "it looks")
+    assert not serving.ready(), "it has a worker"
+    link.close()
+    assert serving.get(timeout=PATIENCE_S)
+
+
+def test_one_that_is_over_before_it_begins_opens_nothing(tmp_path: Path) -> None:
+    assert keeper_process.serve(Config(), str(tmp_path), Event(), is_over=lambda: True)
+    assert os.listdir(tmp_path) == [keeper_lock.LOCK]
+    assert keeper_lock.holder(str(tmp_path)) is None
+
+
 class Process:
     """What a process has that is the keeper."""
 
@@ -233,6 +263,15 @@ def test_a_signal_ends_the_process_and_the_others_do_nothing(
     process.given.come(signal.SIGTERM)
     assert running.get(timeout=PATIENCE_S) == 0
     assert "Stopped" in process.logged.lines(logging.INFO if over else logging.WARNING)
+
+
+def test_none_goes_on_without_its_manager(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(role.MANAGED_BY, str(os.getpid()))
+    running = gevent.spawn(keeper_process.main)
+    eventually(lambda: (process.folder / "keeper.sock").exists(), "the door")
+    monkeypatch.setattr(keeper_process, "parent_of", {os.getpid(): None}.__getitem__)
+    assert running.get(timeout=PATIENCE_S) == 0
+    assert not (process.folder / "keeper.sock").exists()
 
 
 def test_wrong_settings_are_an_error(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:

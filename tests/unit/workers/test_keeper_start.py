@@ -37,6 +37,7 @@ class Stage:
         self.folder = str(folder)
         self.commands: list[list[str]] = []
         self.folders: set[str] = set()  # RUN_DIR of those that were started
+        self.waiting: list[set[int]] = []  # signals that it will not get before it lets them in
         self.listens = True
         self.exit_code: int | None = None
         self.door: Lock | None = None
@@ -46,6 +47,7 @@ class Stage:
     def popen(self, command: list[str], env: dict[str, str], **_: object) -> Process:
         self.commands.append(command)
         self.folders.add(env["RUN_DIR"])
+        self.waiting.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
         if self.listens:
             self.open()
         return Process(self)
@@ -103,6 +105,14 @@ def test_one_of_several_that_miss_the_keeper_starts_it_each_time_it_dies(on: Sta
     gevent.sleep(0.02)
     assert len(on.commands) == 2
     assert on.folders == {on.folder}, "it meets the worker, whatever its own default is"
+
+
+def test_a_signal_waits_until_the_one_that_starts_can_act_on_it(on: Stage) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    on.starter()
+    eventually(lambda: on.waiting)
+    assert on.waiting == [before | {signal.SIGTERM, signal.SIGINT}]
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
 
 def test_nobody_is_started_while_the_keeper_is_there_or_another_worker_is_at_it(
