@@ -201,6 +201,11 @@ def _end_when_alone(keeper: Keeper, stopping: Event, is_over: Callable[[], bool]
             stopping.set()
 
 
+def _has_ended(manager: int) -> bool:
+    """Tell whether a process has. Where the system tells of none, not even of this one, it has not."""
+    return parent_of(manager) is None and parent_of(os.getpid()) is not None
+
+
 def main(
     arguments: Sequence[str] = (),
     make_beside: MakeBeside = lambda config, keeper, admission: Nothing(),
@@ -228,7 +233,7 @@ def main(
             Event(),
             unless_there=UNLESS_THERE in arguments,
             make_beside=make_beside,
-            is_over=lambda: told.is_set() or (manager is not None and parent_of(int(manager)) is None),
+            is_over=lambda: told.is_set() or (manager is not None and _has_ended(int(manager))),
         )
     except OSError as exc:
         log.get().error("the keeper cannot use %s: %s (RUN_DIR)", folder, exc.strerror or exc)

@@ -266,10 +266,21 @@ def test_a_signal_ends_the_process_and_the_others_do_nothing(
 
 
 def test_none_goes_on_without_its_manager(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(role.MANAGED_BY, str(os.getpid()))
+    manager, itself = os.getppid(), os.getpid()
+    parents: dict[int, int | None] = {manager: None, itself: None}  # nothing is known
+    looks: list[int] = []
+
+    def look(pid: int) -> int | None:
+        looks.append(pid)
+        return parents[pid]
+
+    monkeypatch.setenv(role.MANAGED_BY, str(manager))
+    monkeypatch.setattr(keeper_process, "LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr(keeper_process, "parent_of", look)
     running = gevent.spawn(keeper_process.main)
-    eventually(lambda: (process.folder / "keeper.sock").exists(), "the door")
-    monkeypatch.setattr(keeper_process, "parent_of", {os.getpid(): None}.__getitem__)
+    eventually(lambda: len(looks) > 6, "it looks")
+    assert not running.ready()
+    parents[itself] = 1
     assert running.get(timeout=PATIENCE_S) == 0
     assert not (process.folder / "keeper.sock").exists()
 
