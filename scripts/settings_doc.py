@@ -29,7 +29,7 @@ directory above it that has one, is read too; the environment wins. None has to 
 * What can be read but is out of range or impossible is an error, and so is a word that is none of those
   listed: all of them are printed, the exit code is 1.
 * What belongs to a part that is not in use (Redis, callback, control server, RTMPS) is not judged, but for
-  `SSL_PORT`, and an empty `JWT_SECRET`: the start warns of that without a callback too, as rtmp-server-rs does.
+  `SSL_PORT`, and an empty `JWT_SECRET`, of which the start warns as that of rtmp-server-rs does.
 * Blanks and ends of line around a URL are no part of it.
 * A variable that nobody reads, with a name near to one of these, draws a WARNING.
 * Address lists: `*`, or addresses and networks (`10.0.0.0/8`, `2001:db8::/32`) separated by commas.
