@@ -159,6 +159,7 @@ def test_publisher_that_comes_at_once_has_a_file_of_its_own(tmp_path: Path) -> N
     assert [hashes(file) for file in whole(folder)] == [hashes(sample)] * 2
 
 
+@pytest.mark.half  # two seconds between publishers are a jump of time
 def test_publisher_that_goes_on_goes_on_in_the_same_file(tmp_path: Path) -> None:
     """In both forms: a publisher that comes back, and one that takes over."""
     sample, folder = make(tmp_path), tmp_path / "recordings"
