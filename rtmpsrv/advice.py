@@ -78,6 +78,14 @@ def between(config: Config) -> list[str]:
     return advice
 
 
+def at_start(config: Config, warnings: list[str]) -> list[str]:
+    """Return these, and the one that the reference server has whether tokens are made or not."""
+    is_said = EMPTY_SECRET in warnings
+    if is_said or config.jwt_secret or config.callback_format != "jwt":
+        return warnings
+    return [*warnings, EMPTY_SECRET]
+
+
 def authorities(config: Config) -> list[tuple[str, str]]:
     """List the files of trusted certificates that are in use, each with its variable."""
     named = (

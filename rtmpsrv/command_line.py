@@ -11,7 +11,7 @@ from typing import TextIO, cast
 import gevent
 
 from . import __version__, build, extras, log, serving, token_command
-from .advice import EMPTY_SECRET
+from .advice import at_start
 from .config import Config
 from .errors import ConfigError
 from .standard_streams import open_standard_streams
@@ -72,8 +72,7 @@ def _serve() -> int:
         warnings.append("WORKERS is in force after a restart only: one process has one successor")
     # Standard error may be a pipe that nobody reads. Of a stream, gevent uses `write` and `flush` only.
     gevent.get_hub().exception_stream = cast(TextIO, log.ErrorStream())
-    if not config.jwt_secret and config.callback_format == "jwt" and EMPTY_SECRET not in warnings:
-        warnings.append(EMPTY_SECRET)  # as the reference server does, whether tokens are made or not
+    warnings = at_start(config, warnings)
     if role is not None:
         from . import working  # for one process of several
 

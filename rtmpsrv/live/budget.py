@@ -19,7 +19,7 @@ WINDOWS = "windows"  # of HLS and MP4: what viewers may ask for, and what that i
 # Of all connections together. A frame is far below a mebibyte, and few are under way at one moment.
 UNFINISHED_BYTES = 64 << 20
 ANSWERS_BYTES = 64 << 20
-TLS_BYTES = 64 << 20  # nothing waits at most, and 60 kB are the most that wait at one
+TLS_BYTES = 64 << 20  # mostly nothing waits, and never more than 60 kB of one connection
 # Of the limit: logs are what all viewers need, windows are what some do.
 WINDOWS_SHARE = 0.5
 PRESSED = 0.75  # of a bound, from where on as little as possible is to be held

@@ -12,7 +12,7 @@ from pathlib import Path
 from gunicorn.app.base import BaseApplication
 
 from .. import api_settings, http_settings, log, run_dir
-from ..advice import EMPTY_SECRET
+from ..advice import at_start
 from ..config import Config
 from ..errors import ConfigError
 from ..server.binding import bind
@@ -94,9 +94,7 @@ def main(arguments: list[str]) -> int:
         _tell(exc.warnings, exc.problems)
         return 1
     log.setup(config)
-    if not config.jwt_secret and EMPTY_SECRET not in warnings:
-        warnings.append(EMPTY_SECRET)
-    _tell(warnings, [])
+    _tell(at_start(config, warnings), [])
     Manager(config, state).serve(Service(config.pid_file, state.notify_address))
     return 0
 

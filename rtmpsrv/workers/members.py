@@ -52,7 +52,7 @@ class Members:
 
     def tell(self, worker: str, name: str, *arguments: object) -> None:
         """Tell one worker, if it is there."""
-        member = self._by_name.get(worker)
+        member = self.find(worker)
         if member is not None:
             member.calls.tell(name, *arguments)
 
@@ -63,7 +63,7 @@ class Members:
 
     def sound(self, worker: str, channel: str, timeout_s: float) -> None:
         """Let a worker, if it is there, look whether its publisher is gone. Blocks up to `timeout_s`."""
-        member = self._by_name.get(worker)
+        member = self.find(worker)
         if member is not None:
             member.sound(channel, timeout_s)
 

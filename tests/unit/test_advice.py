@@ -10,7 +10,8 @@ from rtmpsrv.access.callback_sender import Form
 from rtmpsrv.access.facts import KINDS
 from rtmpsrv.access.form_mediamtx import MediaMtxForm
 from rtmpsrv.access.form_srs import SrsForm
-from rtmpsrv.advice import EMPTY_SECRET, UNKNOWN_EVENTS, what_waits
+from rtmpsrv.advice import EMPTY_SECRET, UNKNOWN_EVENTS, at_start, what_waits
+from rtmpsrv.config import Config
 from tests.unit.test_config import problems_of, warnings_of
 
 
@@ -111,3 +112,12 @@ def test_what_a_successor_brings_is_told_from_what_needs_a_restart() -> None:
         "Changed, but in force after a restart only: WORKERS",
     ]
     assert len(what_waits(["WORKERS"])) == 1
+
+
+def test_a_start_warns_of_an_empty_secret_once_and_only_where_the_format_has_tokens() -> None:
+    config, _ = Config.load({})
+    assert at_start(config, ["w"]) == ["w", EMPTY_SECRET]
+    assert at_start(config, [EMPTY_SECRET]) == [EMPTY_SECRET]
+    for settings in ({"JWT_SECRET": "s" * 32}, {"CALLBACK_FORMAT": "srs"}):
+        config, _ = Config.load(settings)
+        assert at_start(config, []) == []
