@@ -17,7 +17,7 @@ from .player import Player
 
 # Followers that are sent to at one go, which takes some 4 ms; with more others would wait too long. Those on
 # TLS count as several. A round of the loop between two goes costs as much as three of them.
-LANE_PLAYERS = 512
+LANE_PLAYERS = 384
 # The sockets of later players may hold a small write back while an earlier one is unacknowledged: 10 kB each
 # 33 ms then cost 5.4 instead of 9.6 us. Where few watch, nothing is held back.
 COALESCE_FROM = 16
@@ -119,6 +119,17 @@ class Audience:
         lowest = min([lane.position for lane in self._lanes if lane.count], default=flushed)
         return lowest if lowest < flushed else None
 
+    def goes(self) -> list[int]:
+        """Return for each go of `send` that a round takes up to where its players were sent everything."""
+        found: list[int] = []
+        room = 0
+        for lane in self._lanes:
+            if not found or lane.load > room:
+                found.append(lane.position)
+                room = LANE_PLAYERS
+            room -= lane.load
+        return found
+
     def send(self, log: Log, begin: int, messages: Sequence[bytes]) -> list[Late]:
         """Send what was flushed to those whose turn it is, so many at one go; or begin a round.
 
@@ -150,10 +161,12 @@ class Audience:
             self._laggards[player] = None
 
     def _put_last(self, lane: Lane) -> None:
-        """Put a lane behind the others; or its followers into the last one, where that has room for them."""
-        last = self._lanes[-1]
-        if last.position != lane.position or last.load + lane.load > LANE_PLAYERS:
-            self._lanes.append(lane)
-            return
-        for player in last.take_all(lane):
-            self._lane_of[player] = last
+        """Put a lane behind the others; or its followers into one that was sent the same, if there is room."""
+        for other in reversed(self._lanes):
+            if other.position != lane.position:
+                break
+            if other.load + lane.load <= LANE_PLAYERS:
+                for player in other.take_all(lane):
+                    self._lane_of[player] = other
+                return
+        self._lanes.append(lane)

@@ -87,18 +87,23 @@ class Output:
             player.sink.kick()
         if beside is not None:
             beside.flushed(begin, unsent)
-        if not joins:
-            rounds.go_on(began, feed.cost_s + (beside.later_s if beside is not None else 0.0))
+        is_alone = beside is None and self.places is None and not feed.taps
+        if joins:
+            rounds.joined(is_alone)
+        else:
+            rounds.go_on(began, feed.cost_s + (beside.later_s if beside is not None else 0.0), is_alone)
 
     def flush_if_due(self) -> None:
         """Flush now, or see to it that it happens in time."""
         unsent = len(self.log.unsent)
         if not unsent:
             return
-        schedule = self.schedule
+        schedule, rounds, oldest_at = self.schedule, self.rounds, self.log.oldest_unsent_at
         now = self._now()
-        due_at = schedule.due_at(unsent, self.log.oldest_unsent_at, self._clock.pressure)
-        if now >= due_at or self.rounds.under_way:
+        if rounds.behind_since < oldest_at:
+            oldest_at = rounds.behind_since
+        due_at = schedule.due_at(unsent, oldest_at, self._clock.pressure)
+        if now >= due_at or rounds.under_way:
             self.flush()
         elif self._timer is None or due_at < self._timer_at:
             if self._timer is not None:
@@ -277,10 +282,6 @@ class Output:
             player.take_cursor(self.log, position)
         elif self.log.closed and not self.is_needed:
             self._clock.call_later(RETURN_S, self._owner.drop_ended)  # if it moved, and does not come back
-
-    def followed_bytes(self, player: Player) -> int:
-        """Return what the fast lane has sent a player that its sink was not told of yet."""
-        return self.audience.followed_bytes(player)
 
     # --- laggards ---------------------------------------------------------------------------------
 

@@ -220,7 +220,7 @@ class Player:
     @property
     def uncounted_bytes(self) -> int:
         """Bytes that the fast lane has sent and the sink was not told of yet."""
-        return self.output.followed_bytes(self) if self.output is not None else 0
+        return self.output.audience.followed_bytes(self) if self.output is not None else 0
 
     def fall_behind(self) -> None:
         """Take media from a cursor of its own from now on: the sink has something to write first."""

@@ -31,7 +31,8 @@ class LoopClock:
         if self._sampler is None:
             self._sample_every(sample_s(self._load.share))
         timer = loop.timer(max(0.0, delay_s))
-        timer.start(callback)
+        # The loop knows the time at which it woke: after long work a timer would be that much early.
+        timer.start(callback, update=True)
         return timer
 
     def sample(self) -> None:

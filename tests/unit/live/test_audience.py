@@ -281,3 +281,19 @@ def test_who_takes_less_in_his_turn_lags() -> None:
     assert set(crowd.laggards) == {slow, tls}
     assert (sinks[2].sent_bytes, len(crowd)) == (2, 4)
     assert not crowd.follows(slow)
+
+
+def test_lanes_that_were_sent_the_same_are_joined_wherever_they_stand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(audience, "LANE_PLAYERS", 4)
+    crowd = Audience()
+    sinks = [member(crowd) for _ in range(12)]
+    for one in (1, 2, 3, 8, 9):  # lanes of 1, 4 and 2 are left
+        crowd.remove(player_of(sinks[one]), 0)
+    log = written(b"1" * 100)
+    while crowd.behind(log.flushed) is not None:
+        crowd.send(log, 0, ())
+    log.append(b"2", 1, 0, 0.0, 1)
+    log.take_unsent()
+    assert len(crowd.goes()) == 2

@@ -357,6 +357,6 @@ def work_of_half_falling_behind(players: int) -> int:
 
 
 def test_what_half_of_all_players_falling_behind_at_once_costs_grows_no_faster_than_their_number() -> None:
-    few, many = work_of_half_falling_behind(40), work_of_half_falling_behind(400)
+    few, many = work_of_half_falling_behind(36), work_of_half_falling_behind(360)
     if few:  # compiled code cannot be counted
         assert many < 11 * few

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 
 from rtmpsrv.live.news import News
-from rtmpsrv.live.schedule import DEAR_FLUSH_S, MAX_CYCLE_S, MAX_REST_S
+from rtmpsrv.live.rounds import AGAIN_S
+from rtmpsrv.live.schedule import DEAR_FLUSH_S, LEEWAY_S, MAX_CYCLE_S, MAX_REST_S, MAX_WAIT_S
 from tests.unit.live.fakes import FakeSink
 from tests.unit.live.flv_viewers import view
 from tests.unit.live.mirrored import Mirrored
 from tests.unit.live.stage import HEADERS, Stage, framed, inter, key, payloads
+
+FRAME_S = 1 / 30
 
 pytestmark = pytest.mark.usefixtures("_lanes_of_two")
 
@@ -207,3 +210,110 @@ def test_what_flv_costs_in_later_goes_makes_the_publication_merge() -> None:
     # Its own first go is part of the flush, that of the rest as the round before had it.
     assert stage.output().schedule.took_s == pytest.approx(0.005)
     assert stage.output().schedule.spent_s < stage.output().schedule.took_s * 3
+
+
+# --- each go has a frame of its own -----------------------------------------------------------------
+
+
+def dear(count: int = 5, **options: int) -> tuple[Stage, list[FakeSink]]:
+    """A channel whose flushes are dear, for some time at 30 frames a second."""
+    stage, sinks = crowded(count, **options)
+    for sink in sinks:
+        sink.cost_s = DEAR_FLUSH_S / count * 1.01
+    watch(stage, sinks, 30)
+    return stage, sinks
+
+
+def watch(
+    stage: Stage, sinks: list[FakeSink], frames: int, *, late_s: float = 0.0, frame_s: float = FRAME_S
+) -> list[list[int]]:
+    """Publish so many frames, each at its time or a little later; return how many each sink got with each."""
+    begin = stage.clock.time_s
+    found = []
+    for number in range(frames):
+        for sink in sinks:
+            sink.clear()
+        stage.clock.advance(begin + number * frame_s + late_s - stage.clock.time_s)
+        stage.publish(inter(f"frame {number}"))
+        stage.clock.advance(begin + (number + 1) * frame_s - stage.clock.time_s)
+        found.append(counts(sinks))
+    return found
+
+
+def test_dear_goes_have_a_frame_each_and_three_frames_are_sent_together() -> None:
+    stage, sinks = dear()
+    seen = watch(stage, sinks, 9)
+    assert all(set(one) == {0, 3} for one in seen)
+    # Two, two and one: never two goes with a frame.
+    assert sorted(one.count(3) for one in seen) == [1] * 3 + [2] * 6
+
+
+def test_two_goes_leave_the_third_frame_out() -> None:
+    stage, sinks = dear(4)
+    seen = watch(stage, sinks, 9)
+    assert sorted(one.count(3) for one in seen) == [0] * 3 + [2] * 6
+
+
+def test_a_little_unrest_of_the_publisher_changes_nothing() -> None:
+    stage, sinks = dear()
+    seen = watch(stage, sinks, 9, late_s=LEEWAY_S / 2)
+    assert all(set(one) == {0, 3} for one in seen)
+
+
+@pytest.mark.parametrize("late_s", [0.01, 0.02, 0.03])
+def test_after_a_frame_that_was_late_goes_begin_with_frames_again(late_s: float) -> None:
+    stage, sinks = dear()
+    watch(stage, sinks, 1, late_s=late_s)
+    watch(stage, sinks, round(1.2 * AGAIN_S / FRAME_S))
+    assert all(set(one) == {0, 3} for one in watch(stage, sinks, 9))
+
+
+@pytest.mark.parametrize("count", [4, 5])
+def test_what_waits_when_a_go_begins_by_time_goes_with_it(count: int) -> None:
+    stage, sinks = dear(count)
+    watch(stage, sinks, 9, frame_s=0.05)
+    seen = watch(stage, sinks, 8, frame_s=0.05)
+    assert sum(map(sum, seen)) == 8 * len(sinks)
+    assert sum(one.count(2) for one in seen) == 4 * len(sinks)
+
+
+def test_where_a_frame_does_not_come_the_next_go_is_in_time() -> None:
+    stage, sinks = dear()
+    for sink in sinks:
+        sink.clear()
+    stage.publish(inter("last"))
+    stage.clock.advance(MAX_WAIT_S + 2 * LEEWAY_S)
+    assert all(sink.frames()[-1:] == payloads(inter("last")) for sink in sinks)
+    assert not stage.output().rounds.under_way
+
+
+def test_with_more_goes_than_frames_none_waits() -> None:
+    stage, sinks = dear(7)
+    seen = watch(stage, sinks, 9)
+    assert sorted(one.count(3) for one in seen) == [0] * 6 + [7] * 3
+
+
+def test_where_a_mirror_follows_there_is_one_flush_for_all_goes() -> None:
+    stage, sinks = dear()
+    mirrored = Mirrored(stage)
+    watch(stage, sinks, 9)
+    seen = watch(stage, sinks, 9)
+    assert sorted(one.count(3) for one in seen) == [0] * 6 + [5] * 3
+    assert mirrored.stage.output().log.end == stage.output().log.end
+
+
+def test_a_busy_process_waits_longer_and_for_all() -> None:
+    stage, sinks = dear()
+    stage.clock.pressure = 0.9
+    watch(stage, sinks, 9)
+    seen = watch(stage, sinks, 9)
+    assert sorted(one.count(3) for one in seen) == [0] * 6 + [5] * 3
+
+
+def test_a_keyframe_waits_for_no_frame_behind_it() -> None:
+    stage, sinks = dear()
+    for sink in sinks:
+        sink.clear()
+    stage.publish(key("keyframe"))
+    stage.clock.advance(MAX_WAIT_S / 2)
+    assert all(sink.frames()[-1:] == payloads(key("keyframe")) for sink in sinks)

@@ -133,3 +133,21 @@ def test_schedule_goes_on_in_another_process() -> None:
     other.adopt(schedule.snapshot())
     assert other.snapshot() == schedule.snapshot()
     assert other.due_at(1, 2.0, 0.5) == schedule.due_at(1, 2.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "keyframe", "until_s"),
+    [
+        (1, False, MAX_WAIT_S + LEEWAY_S),
+        (FULL - 1, False, MAX_WAIT_S + LEEWAY_S),
+        (FULL, False, 0),
+        (1, True, 0),
+    ],
+)
+def test_the_next_go_of_a_round_waits_as_long_as_its_oldest_message_may(
+    waiting: int, keyframe: bool, until_s: float
+) -> None:
+    schedule = flushed(DEAR_FLUSH_S)
+    if keyframe:
+        schedule.keyframe()
+    assert schedule.next_go_at(waiting, AT) == pytest.approx(AT + until_s)

@@ -34,6 +34,23 @@ def test_callback_runs_in_the_hub_and_once() -> None:
     del timer
 
 
+def test_a_timer_counts_from_now_and_not_from_when_the_loop_woke() -> None:
+    began, rang = [0.0], Event()
+    clock = LoopClock()
+    timers: list[object] = []
+
+    def work() -> None:
+        until = monotonic() + 0.05
+        while monotonic() < until:
+            pass
+        began[0] = monotonic()
+        timers.append(clock.call_later(0.02, rang.set))
+
+    timers.append(clock.call_later(0.0, work))
+    assert rang.wait(PATIENCE_S)
+    assert monotonic() - began[0] >= 0.02
+
+
 def test_the_load_is_sampled_while_timers_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(clock_module, "monotonic", lambda: now[0])
