@@ -161,7 +161,7 @@ class Audience:
             self._laggards[player] = None
 
     def _put_last(self, lane: Lane) -> None:
-        """Put a lane behind the others; or its followers into one that was sent the same and has room."""
+        """Put a lane behind the others; or its followers into one that was sent the same, with room."""
         for other in reversed(self._lanes):
             if other.position != lane.position:
                 break
