@@ -120,13 +120,15 @@ class Audience:
         return lowest if lowest < flushed else None
 
     def goes(self) -> list[int]:
-        """Return for each go of `send` that a round takes up to where its players were sent everything."""
+        """Return for each go of a round up to where most of its players were sent everything."""
         found: list[int] = []
-        room = 0
+        room = most = 0
         for lane in self._lanes:
             if not found or lane.load > room:
                 found.append(lane.position)
-                room = LANE_PLAYERS
+                room, most = LANE_PLAYERS, lane.load
+            elif lane.load > most:
+                found[-1], most = lane.position, lane.load
             room -= lane.load
         return found
 

@@ -87,7 +87,7 @@ class Output:
             player.sink.kick()
         if beside is not None:
             beside.flushed(begin, unsent)
-        is_alone = beside is None and self.places is None and not feed.taps
+        is_alone = not (beside or self.places or feed.taps or walkers)
         if joins:
             rounds.joined(is_alone)
         else:

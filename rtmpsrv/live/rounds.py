@@ -14,6 +14,7 @@ from typing import Final
 
 from .audience import Audience
 from .clock import Clock, Timer
+from .frame_waits import FrameWaits
 from .lane import Late
 from .log import Log
 from .player import Player
@@ -23,16 +24,15 @@ from .schedule import MERGED, FlushSchedule
 AT_ONCE_S: Final = 0.0
 # What waits is sent as well by the output's own timer, which is to fire first.
 BEHIND_OUTPUT_S: Final = 0.001
-# Where goes could not be given a frame each (at 20 frames a second there are two for three) that is tried
-# again so much later, as it costs sends.
-AGAIN_S: Final = 2.0
+# A message that comes sooner behind the begin of a go than this belongs to the same frame.
+FRAME_S: Final = 0.01
 
 
 class Rounds:
     """Those of one output, which begins them."""
 
-    __slots__ = ("_audience", "_awaits_frame", "_began_at", "_clock", "_elsewhere_s", "_is_alone", "_later_s",
-                 "_log", "_now", "_schedule", "_spent_s", "_timer", "_tries", "_try_at",
+    __slots__ = ("_audience", "_awaits_frame", "_began_at", "_clock", "_elsewhere_s", "_go_at", "_is_alone",
+                 "_later_s", "_log", "_now", "_schedule", "_spent_s", "_timer", "_tries", "_waits",
                  "behind_since", "later_s", "under_way")  # fmt: skip
 
     def __init__(self, log: Log, audience: Audience, schedule: FlushSchedule, clock: Clock) -> None:
@@ -42,8 +42,9 @@ class Rounds:
         self._began_at = self._spent_s = self._later_s = self._elsewhere_s = 0.0
         self._awaits_frame = False  # the next go does
         self._is_alone = False  # nothing else is made of what is flushed
-        self._tries = False  # this round gives each go a frame of its own
-        self._try_at = 0.0
+        self._go_at = 0.0  # when the last go began
+        self._tries = False  # this round began early, to give each go a frame of its own
+        self._waits = FrameWaits()
         self.under_way = False  # those who have not had their turn get what is flushed now, too
         self.behind_since = inf  # arrival of the first that some were not sent, though it was flushed
         self.later_s = 0.0  # what the last round took behind its first go
@@ -66,13 +67,16 @@ class Rounds:
         """
         now = self._now()
         self._began_at, self._elsewhere_s, self._is_alone = began_at, elsewhere_s, is_alone
+        self._go_at = began_at
         self._spent_s, self._later_s = now - began_at, 0.0
         self._have_next_go(now)
 
     def joined(self, is_alone: bool) -> None:
         """Take note that more was flushed while a round is under way; as `go_on`."""
         self._is_alone = is_alone
-        if self._awaits_frame:
+        if self._awaits_frame and self._now() - self._go_at >= FRAME_S:
+            self._waits.came()
+            self._stop_timer()
             self._next()
 
     def finish(self) -> None:
@@ -84,7 +88,7 @@ class Rounds:
     def stop(self) -> None:
         """Do nothing any more."""
         self._stop_timer()
-        self.under_way = False
+        self.under_way, self.behind_since = False, inf
 
     # --- private ----------------------------------------------------------------------------------
 
@@ -97,11 +101,16 @@ class Rounds:
         """Go on with a round, or begin one for those whom the last one left behind."""
         began_at = self._now()
         log = self._log
-        if not self.under_way:
+        if self._awaits_frame:
+            self._waits.missed(began_at)
+        if not self.under_way and self._audience.behind(log.flushed) is None:
+            self.stop()  # who was behind has left
+        elif not self.under_way:
             _kick(self.begin(log.flushed, ()))
             self.go_on(began_at, self._elsewhere_s, self._is_alone)
         else:
             self._stop_timer()
+            self._go_at = began_at
             _kick(self._behind(self._audience.send(log, log.flushed, ())))
             now = self._now()
             self._spent_s += now - began_at
@@ -120,7 +129,9 @@ class Rounds:
     def _have_next_go(self, now: float) -> None:
         """Let others run before the next go; or take note that all have had their turn."""
         schedule = self._schedule
-        may_wait = schedule.is_dear and self._is_alone and not self._clock.pressure
+        may_wait = (
+            schedule.is_dear and self._is_alone and not self._clock.pressure and self._waits.may_wait(now)
+        )
         goes = self._audience.goes() if may_wait else []
         have_frames = 0 < len(goes) <= MERGED
         if self._audience.to_serve:
@@ -132,9 +143,7 @@ class Rounds:
         self.later_s = self._later_s
         together = len(goes) - len(set(goes)) if have_frames else 0
         if together and self._tries:
-            self._try_at = now + AGAIN_S
-        if now < self._try_at:
-            together = 0
+            self._waits.missed(now)
         self._tries = together > 0
         schedule.flushed(self._began_at, now, self._spent_s, self._elsewhere_s, together)
 

@@ -113,7 +113,7 @@ class Ingest:
             self._to_read.clear()
             return
         if self._to_read:
-            delay_s = TURN_REST_S
+            delay_s = 0.0  # a round of the loop all the same
         else:
             self._set_rest()
             delay_s = max(TURN_REST_S, self._began + self.rest_s - now)

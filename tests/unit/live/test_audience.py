@@ -297,3 +297,12 @@ def test_lanes_that_were_sent_the_same_are_joined_wherever_they_stand(
     log.append(b"2", 1, 0, 0.0, 1)
     log.take_unsent()
     assert len(crowd.goes()) == 2
+
+
+def test_a_go_is_where_most_of_its_players_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audience, "LANE_PLAYERS", 4)
+    crowd = Audience()
+    for position, count in ((300, 4), (200, 1), (100, 2), (300, 1)):
+        for _ in range(count):
+            member(crowd, position)
+    assert crowd.goes() == [300, 100]

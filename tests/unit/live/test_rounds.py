@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
+from rtmpsrv.live.frame_waits import AGAIN_S
 from rtmpsrv.live.news import News
-from rtmpsrv.live.rounds import AGAIN_S
 from rtmpsrv.live.schedule import DEAR_FLUSH_S, LEEWAY_S, MAX_CYCLE_S, MAX_REST_S, MAX_WAIT_S
+from rtmpsrv.live.segment import VIDEO
 from tests.unit.live.fakes import FakeSink
 from tests.unit.live.flv_viewers import view
 from tests.unit.live.mirrored import Mirrored
@@ -317,3 +320,67 @@ def test_a_keyframe_waits_for_no_frame_behind_it() -> None:
     stage.publish(key("keyframe"))
     stage.clock.advance(MAX_WAIT_S / 2)
     assert all(sink.frames()[-1:] == payloads(key("keyframe")) for sink in sinks)
+
+
+def sends(sinks: list[FakeSink]) -> int:
+    return sum(sink.sends for sink in sinks)
+
+
+@pytest.mark.parametrize("frame_s", [0.1, 0.05, 0.04, 0.02, FRAME_S])
+def test_at_no_rate_more_is_sent_than_where_goes_do_not_wait(frame_s: float) -> None:
+    (waiting, sinks), (other, others) = dear(), dear()
+    Mirrored(other)
+    for one, its in ((waiting, sinks), (other, others)):
+        watch(one, its, round(8 / frame_s), frame_s=frame_s)
+    before = sends(sinks), sends(others)
+    for one, its in ((waiting, sinks), (other, others)):
+        watch(one, its, round(8 / frame_s), frame_s=frame_s)
+    assert sends(sinks) - before[0] <= 1.05 * (sends(others) - before[1])
+
+
+def test_messages_of_one_frame_are_one_frame() -> None:
+    stage, sinks = dear()
+    rounds = stage.output().rounds
+    stage.publish(inter("first message"))
+    while not rounds.under_way:
+        stage.clock.advance(FRAME_S)
+        stage.publish(inter("first message"))
+    before = sends(sinks)
+    stage.publish(inter("next message"))
+    assert sends(sinks) == before
+    stage.clock.advance(FRAME_S)
+    stage.publish(inter("next frame"))
+    assert sends(sinks) > before
+
+
+def test_frames_that_are_late_now_and_then_are_waited_for_all_the_same() -> None:
+    stage, sinks = dear()
+    for _ in range(10):
+        watch(stage, sinks, 1, late_s=0.02)
+        watch(stage, sinks, 30)
+    assert all(set(one) == {0, 3} for one in watch(stage, sinks, 9))
+
+
+def test_who_wants_a_part_only_is_served_as_seldom_as_all() -> None:
+    stage, sinks = dear()
+    walker = stage.join()
+    stage.receive(stage.player(walker), VIDEO)
+    watch(stage, sinks, 30)
+    before = walker.sends
+    watch(stage, sinks, 30)
+    assert walker.sends - before <= 12
+
+
+def test_nothing_is_begun_for_those_who_have_left() -> None:
+    stage, sinks = dear()
+    rounds = stage.output().rounds
+    while rounds.behind_since == inf:
+        stage.publish(inter("more"))
+        stage.clock.advance(FRAME_S)
+    for sink in sinks[:]:
+        stage.channel.leave(stage.player(sink))
+    stage.join()
+    took_s = stage.output().schedule.took_s
+    stage.clock.advance(1)
+    assert rounds.behind_since == inf
+    assert stage.output().schedule.took_s == took_s
