@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from rtmpsrv import api_settings, http_settings, record_settings
+from rtmpsrv import api_settings, http_settings, record_settings, same_port
 
 if TYPE_CHECKING:
     from rtmpsrv.config import Config
@@ -37,7 +37,7 @@ def conflicts(config: Config) -> list[str]:
         )
     if config.publish_access == "key" and not config.channels_file:
         problems.append("PUBLISH_ACCESS: the keys are in CHANNELS_FILE, which is not given")
-    sides = (api_settings, http_settings, record_settings)
+    sides = (same_port, api_settings, http_settings, record_settings)
     return problems + [problem for side in sides for problem in side.problems(config)]
 
 
@@ -55,8 +55,7 @@ def between(config: Config) -> list[str]:
     if bool(config.ssl_cert) != bool(config.ssl_key):
         given, missing = ("SSL_CERT", "SSL_KEY") if config.ssl_cert else ("SSL_KEY", "SSL_CERT")
         advice.append(f"{given} is set but {missing} is not: there is no RTMPS")
-    if config.tls_enabled and config.ssl_port == config.rtmp_port:
-        advice.append(f"SSL_PORT is {config.ssl_port}, which is RTMP_PORT: there is no RTMPS")
+    advice += same_port.warnings(config)
     if config.control_use and not config.control_base_url:
         advice.append("CONTROL_USE=YES without CONTROL_BASE_URL: every publisher will be refused")
     if config.tokens_given and 0 < len(config.token_secret.encode()) < MIN_SECRET_BYTES:

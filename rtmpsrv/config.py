@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rtmpsrv import memory
+from rtmpsrv import memory, same_port
 from rtmpsrv.access.ip_rules import IpRules
 from rtmpsrv.advice import between, conflicts
 from rtmpsrv.environment import load_environment
@@ -278,7 +278,8 @@ class Config(HttpSettings):
         if values["msg_buffer_size"] == 0:
             reader.warnings.append("MSG_BUFFER_SIZE=0 is raised to 1")
             values["msg_buffer_size"] = 1
-        config = cls(**values, given=given_in(environ, SETTINGS))
+        config, spared = same_port.without_spare(cls(**values, given=given_in(environ, SETTINGS)))
+        reader.warnings += spared
         reader.problems += conflicts(config)
         refused = [problem.partition(":")[0] for problem in reader.problems]
         advice = [one for one in between(config) if not any(name in one for name in refused)]

@@ -37,6 +37,8 @@ def found(monkeypatch: pytest.MonkeyPatch, **settings: str) -> list[str]:
         ({"BIND_ADDRESS": "no-such-host.invalid"}, ("BIND_ADDRESS", "no-such-host.invalid")),
         ({"BIND_ADDRESS": "192.0.2.1"}, ("BIND_ADDRESS", "192.0.2.1")),
         ({"API_BIND_ADDRESS": "0.0.0.0", "API_TOKEN": "x"}, ("API_BIND_ADDRESS", "in the clear")),
+        ({"RTMP_PORT": "5000", "HTTP_PORT": "5000"}, ("ERROR: RTMP_PORT, HTTP_PORT", "5000")),
+        ({"API_PORT": "8080"}, ("WARNING: HTTP_PORT", "API_PORT")),
         ({"RTMP_PROT": "1936"}, ("RTMP_PROT", "RTMP_PORT")),
         ({"SSL_CERTIFICATE": "x.pem"}, ("SSL_CERTIFICATE", "SSL_CERT")),
         ({"MAX_IP_CONNECTIONS": "9"}, ("MAX_IP_CONNECTIONS", "MAX_IP_CONCURRENT_CONNECTIONS")),

@@ -175,6 +175,17 @@ def test_several_workers_need_a_manager_and_that_needs_gunicorn(
     ]
 
 
+def test_workers_are_not_begun_where_two_listeners_have_one_port(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"WORKERS": "2", "RTMP_PORT": "5000", "HTTP_PORT": "5000"}.items():
+        monkeypatch.setenv(name, value)
+    assert command_line.main([]) == 1
+    assert stage.became == []
+    [line] = stage.logged.lines(logging.ERROR)
+    assert line.startswith("RTMP_PORT, HTTP_PORT: both are 5000")
+
+
 def test_one_of_several_is_a_worker(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     role = Role(1, 10, 11, [(12, "rtmp")], manager=True)
     monkeypatch.setenv("WORKERS", "2")
