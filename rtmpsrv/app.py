@@ -276,7 +276,7 @@ class App:
             (self._membership is not None and self._membership.link.line is None, "there is no keeper"),
         ]
         why = [sentence for is_so, sentence in obstacles if is_so]
-        return standing_of(self._admission, why, self._hooks, self._certificates)
+        return standing_of(self._admission, why, self._hooks, self._certificates, succeeded=self.handed_over)
 
     def _tell_refusals(self, count: int, address: str) -> None:
         self.log.info("requests refused since the last such line: %d, the last from %s", count, address)

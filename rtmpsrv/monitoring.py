@@ -90,14 +90,20 @@ def standing_of(
     obstacles: list[str],
     hooks: CallbackHooks | None = None,
     certificates: CertificateReloader | None = None,
+    *,
+    succeeded: bool = False,
 ) -> Standing:
-    """Return what an application, or a keeper, knows of itself; `obstacles` are why it lets nobody in."""
+    """Return what an application, or a keeper, knows of itself; `obstacles` are why it lets nobody in.
+
+    It is `succeeded` when another process serves in its place.
+    """
     callbacks, redis, coordinator = admission.callbacks, admission.redis, admission.coordinator
     not_ready = list(obstacles)
     if coordinator is not None and not coordinator.connected:
         not_ready.append("the control server is not connected")
     return {
         "not_ready": not_ready,
+        "succeeded": succeeded,
         "certificate_expires_at": certificates.expires_at if certificates is not None else None,
         "callback_queue_length": sum([one.waiting for one in (callbacks, hooks) if one is not None]),
         "redis_connected": redis.subscribed if redis is not None else None,

@@ -85,6 +85,7 @@ class KeeperMonitor:
             "started_at": self._began_at,
             "ready": not standing["not_ready"],
             "not_ready": standing["not_ready"],
+            "succeeded": False,
             "listeners": [],
             "memory_budget_bytes": 0,
             "memory_held_bytes": 0,

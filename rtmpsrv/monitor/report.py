@@ -55,6 +55,7 @@ class Standing(TypedDict):
     """What the application knows of itself."""
 
     not_ready: list[str]
+    succeeded: bool
     certificate_expires_at: float | None
     callback_queue_length: int
     redis_connected: bool | None
@@ -114,15 +115,11 @@ class Report:
             "compiled": compiled(),
             "started_at": self._observer.history.began_at,
             "ready": not standing["not_ready"],
-            "not_ready": standing["not_ready"],
+            **standing,
             "listeners": [_listener(listener) for listener in self._listeners],
             "memory_budget_bytes": budget["limit_bytes"],
             "memory_held_bytes": budget["used_bytes"],
             "gop_cache_bytes": budget["log_bytes"],
-            "callback_queue_length": standing["callback_queue_length"],
-            "certificate_expires_at": standing["certificate_expires_at"],
-            "redis_connected": standing["redis_connected"],
-            "control_connected": standing["control_connected"],
             "hls_makers": made["hls"],
             "mp4_makers": made["mp4"],
             "ffmpeg_runs": made["ffmpeg_runs"],

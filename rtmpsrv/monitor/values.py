@@ -76,6 +76,7 @@ class ProcessValue(TypedDict):
     started_at: float  # of the server: processes that succeed each other are one
     ready: bool
     not_ready: list[str]  # why, a sentence each
+    succeeded: bool  # another process serves in its place; it has what could not move
     listeners: list[ListenerValue]
     memory_budget_bytes: int
     memory_held_bytes: int

@@ -2,6 +2,7 @@
 
 Healthy is a server of which a process that serves answers: one that is not is started again. Ready is one
 that may be sent new clients: all its processes answer, and none drains, hands over, or lacks what it needs.
+One that has handed over, and stays for clients that cannot move, does not count.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import flask
 
 from rtmpsrv.monitor.values import ProcessValue
 
+from .counting import KEEPER, those_that_count
 from .source import Gathered, Source
 
-KEEPER = "keeper"  # the name of the process that decides for all workers and serves nobody itself
 MAX_REASONS = 20  # that are told
 
 
@@ -42,7 +43,7 @@ def not_ready(gathered: Gathered[ProcessValue]) -> list[str]:
     """Say why the server is to be sent no new clients; nothing if it may be."""
     reasons = not_healthy(gathered)
     reasons += [f"{_named(name)} does not answer" for name in gathered.missing]
-    for value in gathered.values:
+    for value in those_that_count(gathered.values):
         said = value["not_ready"] or ([] if value["ready"] else ["not ready"])
         reasons += [f"{_named(value['worker'])}: {reason}" if value["worker"] else reason for reason in said]
     return reasons

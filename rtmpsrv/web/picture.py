@@ -19,6 +19,7 @@ from rtmpsrv.monitor.values import (
     VitalsValue,
 )
 
+from .counting import those_that_count
 from .verdict import Verdict
 
 CHART_S = 60  # what VitalsValue.bitrates spans
@@ -92,7 +93,7 @@ def server_row(processes: Iterable[ProcessValue], layout: str) -> Row:
         "compiled": all(process["compiled"] for process in processes),
         "processes": len(processes),
         "started": min((process["started_at"] for process in processes), default=None),
-        "not_ready": sorted({why for process in processes for why in process["not_ready"]}),
+        "not_ready": sorted({why for process in those_that_count(processes) for why in process["not_ready"]}),
         "ports": plain,
         "secure_ports": secure,
         "layout": layout,

@@ -191,6 +191,7 @@ def process(worker: str = "", **changes: object) -> ProcessValue:
         started_at=STARTED,
         ready=True,
         not_ready=[],
+        succeeded=False,
         listeners=[
             listener(1935, 7),
             listener(443, 2, secure=True),

@@ -18,7 +18,9 @@ import pytest
 
 from tests.client import stage
 from tests.doubles.callback_server import Answer, CallbackServer, Received, accept
+from tests.doubles.pairs import issue
 from tests.doubles.secrets import CONTROL_SECRET, JWT_SECRET
+from tests.integration.test_tls import LISTENING, TlsClient
 from tests.server_process import START_S, ServerProcess, environment, free_port
 
 WAIT_S = 15.0
@@ -126,3 +128,25 @@ def test_a_worker_that_hangs_is_named(directory: Path) -> None:
         finally:
             os.kill(worker, signal.SIGCONT)
         wait_for(port, "readyz", 200, "ready")
+
+
+def test_a_worker_that_stays_for_what_cannot_move_does_not_keep_the_server_from_being_ready(
+    directory: Path,
+) -> None:
+    port, tls_port = free_port(), free_port()
+    chain, key = issue().write(directory)
+    settings = {"WORKERS": "2", "RUN_DIR": str(directory / "run")}
+    settings |= {"SSL_CERT": str(chain), "SSL_KEY": str(key), "SSL_PORT": str(tls_port)}
+    with ServerProcess(API_PORT=str(port), **settings) as server:
+        server.wait_for_line("2 workers serve", timeout_s=START_S)
+        server.wait_for_line(LISTENING, count=2)
+        publisher = TlsClient(tls_port).publish("app")
+        wait_for(port, "readyz", 200, "ready")
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for_line(r"succession: process \d+ serves", count=2, timeout_s=START_S)
+        wait_for(port, "readyz", 200, "ready")
+        wait_for(port, "v3/processes", 200, '"succeeded":true')
+        assert get(port, "readyz") == (200, "ready\n")
+        publisher.close()
+        assert server.stop() == 0
+        server.check_log()

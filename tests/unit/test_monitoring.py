@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ CONTROLLED: dict[str, Any] = {"control_use": True, "control_base_url": "ws://127
 def test_what_is_not_used_is_neither_there_nor_missing() -> None:
     assert standing_of(Admission(Config(), Turns()), []) == {
         "not_ready": [],
+        "succeeded": False,
         "certificate_expires_at": None,
         "callback_queue_length": 0,
         "redis_connected": None,
@@ -74,6 +76,16 @@ def test_a_process_that_ends_or_does_not_serve_yet_is_not_ready(monkeypatch: pyt
         on.app.succession._starting = False
         on.app.stop()
         assert on.ask("process")["not_ready"] == ["it is shutting down"]
+
+
+def test_a_process_says_whether_another_one_serves_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage(monkeypatch) as on:
+        assert on.ask("process")["succeeded"] is False
+        predecessor = SimpleNamespace(serving=False, cancel=lambda reason: None)
+        on.app.succession._predecessor = predecessor  # type: ignore[assignment]
+        assert (on.ask("process")["ready"], on.ask("process")["succeeded"]) == (False, False)
+        predecessor.serving = True
+        assert (on.ask("process")["ready"], on.ask("process")["succeeded"]) == (False, True)
 
 
 def test_the_certificate_in_use_has_an_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ class Keeper:
         self.kills: list[str] = []
         self.standing: Standing = {
             "not_ready": [],
+            "succeeded": False,
             "certificate_expires_at": None,
             "callback_queue_length": 3,
             "redis_connected": True,

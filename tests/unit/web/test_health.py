@@ -71,6 +71,19 @@ def test_all_workers_have_to_be_ready() -> None:
     assert told(crew, "/readyz") == (503, "not ready: worker w3 does not answer; worker w2: it drains\n")
 
 
+def test_a_worker_that_others_serve_in_place_of_does_not_count() -> None:
+    left = process(worker="w1", ready=False, not_ready=["it hands over to another process"], succeeded=True)
+    crew = site(one("keeper"), left, one("w2"), one("w3"))
+    assert told(crew, "/readyz") == (200, "ready\n")
+    crew = site(one("keeper"), left, one("w2"), one("w3", "it takes over from another process"))
+    assert told(crew, "/readyz") == (503, "not ready: worker w3: it takes over from another process\n")
+
+
+def test_a_worker_in_the_middle_of_a_handover_counts() -> None:
+    crew = site(one("keeper"), one("w1", "it hands over to another process"), one("w2"))
+    assert told(crew, "/readyz") == (503, "not ready: worker w1: it hands over to another process\n")
+
+
 def test_the_keeper_is_called_so() -> None:
     lost = site(one("keeper", "no control link"), one("w1"))
     assert told(lost, "/readyz") == (503, "not ready: the keeper: no control link\n")

@@ -83,6 +83,12 @@ def test_processes_are_told_as_one_server() -> None:
     assert picture.server_row([], "channel-key")["started"] is None
 
 
+def test_a_process_that_has_handed_over_says_nothing_of_the_server() -> None:
+    left = process("w1", ready=False, not_ready=["it hands over to another process"], succeeded=True)
+    assert picture.server_row([left, process("w2")], "channel-key")["not_ready"] == []
+    assert picture.server_row([left], "channel-key")["not_ready"] == ["it hands over to another process"]
+
+
 def test_a_player_has_its_lag_and_a_publisher_has_none() -> None:
     slow = picture.connection_row(connection("slow", "read", "live/a", player=player(lag_s=5.3, jumps=4)))
     assert (slow["lag"], slow["skips"]) == (5.3, 4)
