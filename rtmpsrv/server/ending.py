@@ -18,6 +18,7 @@ from .turns import Share
 from .waiting import ReadWait
 
 if TYPE_CHECKING:
+    from .host import Client
     from .served import State
 
 THROWN_BYTES: Final = 65536  # most that one read takes of what nobody wants
@@ -60,6 +61,12 @@ def throw_away(read: Callable[[int], bytes], wait: ReadWait, share: Share, until
         pass  # the peer was faster
 
 
+def whose(client: Client) -> dict[str, str]:
+    """Return what a log of values is told of whom a line is about: nothing of what is not known."""
+    told = {"address": client.ip, "channel": client.channel}
+    return {name: value for name, value in told.items() if value}
+
+
 def refused(what: str, user: str = "") -> dict[str, str]:
     """Return what a log of values is told of a refusal besides its reason."""
     return {"refused": what} | ({"user": user} if user else {})
@@ -76,8 +83,7 @@ def tell_end(
     """Log that a connection is over, and perhaps what was refused to it. Never blocks."""
     fields = {
         "event": "closed",
-        "address": state.client.ip,
-        "channel": state.client.channel,
+        **whose(state.client),
         "seconds": round(monotonic() - state.accepted_at, 3),
         "received_bytes": state.bytes_in,
         "sent_bytes": bytes_out,

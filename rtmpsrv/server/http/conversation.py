@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ...errors import AccessDenied, NoRoom, NotThere, PeerLost
-from ..ending import Ended, refused
+from ..ending import Ended, refused, whose
 from . import answers, forwarded, telling
 from .frames import REFUSED, Broken
 from .head import ALLOWED, BadRequest, Head, read_head
@@ -96,8 +96,7 @@ def refuse(session: Writer, site: Site, refusal: BadRequest) -> None:
 def _deny(session: Speaker, reply: Reply, denial: AccessDenied) -> None:
     """Say no: with a status; over a WebSocket, with a reason."""
     if not isinstance(denial, NotThere):
-        client = session.client
-        told = {"event": "refused", "address": client.ip, "channel": client.channel, "reason": denial.for_log}
+        told = {"event": "refused", **whose(session.client), "reason": denial.for_log}
         fields = told | refused("play", denial.user)
         session.log.info("play refused: %s", denial.for_log, extra={"fields": fields})
     if reply.begun:

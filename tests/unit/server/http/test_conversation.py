@@ -53,13 +53,28 @@ def test_a_refusal_is_told_as_fields(
     monkeypatch.setattr(logging.getLogger("rtmpsrv"), "propagate", True)
     caplog.set_level(logging.INFO, "rtmpsrv")
     stage.host.denial = AccessDenied("", "No", "A_SETTING")
+    stage.session.client.channel = "live"
     stage.get("/live.flv")
     assert stage.head()[0] == 403
     (record,) = [one for one in caplog.records if one.getMessage() == "play refused: No (A_SETTING)"]
-    client = stage.session.client
     assert record.__dict__["fields"] == {
-        "event": "refused", "refused": "play", "address": client.ip, "channel": client.channel,
+        "event": "refused", "refused": "play", "address": "192.0.2.1", "channel": "live",
         "reason": "No (A_SETTING)",
+    }  # fmt: skip
+
+
+def test_a_refusal_for_the_limit_of_connections_is_told_without_a_channel_which_is_not_known(
+    stage: HttpStage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("rtmpsrv"), "propagate", True)
+    caplog.set_level(logging.INFO, "rtmpsrv")
+    stage.slots.refusal = "limit of 1"
+    stage.get("/live.flv")
+    assert stage.head()[0] == 503
+    (record,) = [one for one in caplog.records if one.getMessage().startswith("play refused: ")]
+    assert record.__dict__["fields"] == {
+        "event": "refused", "refused": "play", "address": "192.0.2.1",
+        "reason": "There are too many connections: limit of 1",
     }  # fmt: skip
 
 
