@@ -63,7 +63,7 @@ class Viewing:
         self._unwatch()
         self._guest_of.dismiss(self)
         self._watching.forget(self)
-        fields = fields_of("play", self.peer, self.name, self.peer.client.to_play.at, reason)
+        fields = fields_of("stop", self.peer, self.name, self.peer.client.to_play.at, reason)
         self.peer.log.info("PLAY STOP: %s, reason=%s", self.name, reason, extra={"fields": fields})
 
     def hand_over(self) -> None:

@@ -11,7 +11,10 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.access_run import Encoder
 from tests.client import keyframe, stage
+from tests.doubles.secrets import KEY as ENCODERS_KEY
+from tests.http_viewers import FORMS, wait_until_shown
 from tests.server_process import START_S, ServerProcess, free_port, run
 from tests.succession_process import Family
 
@@ -60,6 +63,21 @@ def test_what_ends_has_its_figures_as_fields() -> None:
         assert one["seconds"] >= 0
         assert one["received_bytes"] > 0
         assert one["reason"]
+
+
+def test_plays_by_http_end_with_stop_whatever_their_form() -> None:
+    port = free_port()
+    with ServerProcess(LOG_FORMAT="json", HTTP_PORT=str(port)) as server, Encoder(server.port, "news"):
+        wait_until_shown(port, "news", f"key={ENCODERS_KEY}")
+        assert server.stop() == 0  # which ends those of HLS
+        found = objects(server)
+    begun = [one for one in found if one["message"].startswith("PLAY (")]
+    assert {one["message"].split("(")[1].split(",")[0] for one in begun} == set(FORMS)
+    assert not any("event" in one for one in begun)
+    ends = [one for one in found if one["message"].startswith("PLAY STOP: ")]
+    assert len(ends) == len(begun)
+    assert all(one["event"] == "stop" and set(one) >= FIELDS and one["channel"] == "news" for one in ends)
+    assert not any(one.get("channel") == "" for one in found)
 
 
 def test_a_successor_writes_the_same() -> None:

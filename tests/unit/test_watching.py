@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from rtmpsrv.access.names import APP_STREAM
@@ -153,6 +155,32 @@ def test_a_viewing_ends_once_and_its_channel_may_be_forgotten() -> None:
     other.end("enough")
     assert house.registry.find("news") is None
     assert house.relay.waiting("news") == []
+
+
+@pytest.mark.parametrize("form", ["flv", "ws-flv", "mp4", "ws-mp4", "jpg", HLS])
+def test_the_end_of_a_play_is_told_as_stop_in_every_form(
+    form: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("rtmpsrv"), "propagate", True)
+    caplog.set_level(logging.INFO, "rtmpsrv")
+    house = House()
+    house.publish()
+    peer = FakePeer("", name=None)
+    peer.client.form = form
+    watching = house.relay.watching
+    if form.endswith("flv"):
+        watching.watch(peer, "news", QUERY, FakeSink(house.clock), waits=False).end("enough")
+    else:
+        watching.view(peer, "news", QUERY).end("enough")
+    told = {one.getMessage(): one.__dict__.get("fields", {}) for one in caplog.records}
+    begun = next(fields for text, fields in told.items() if text.startswith("PLAY ("))
+    assert begun == {}, "only ends have fields"
+    fields = next(fields for text, fields in told.items() if text.startswith("PLAY STOP: news, "))
+    assert fields.pop("seconds") >= 0
+    assert fields == {
+        "event": "stop", "address": "10.0.0.1", "channel": "news", "received_bytes": 11, "sent_bytes": 22,
+        "reason": "enough",
+    }  # fmt: skip
 
 
 def test_what_was_sent_to_those_who_left_counts_as_long_as_the_channel_is_there() -> None:
