@@ -236,8 +236,8 @@ class Rates:
     def __init__(self) -> None:
         self._noted: deque[tuple[float, int, int]] = deque()
 
-    def note(self, now: float, received_bytes: int, sent_bytes: int) -> tuple[int, int]:
-        """Return the rates in and out over the last seconds."""
+    def note(self, now: float, received_bytes: int, sent_bytes: int) -> tuple[int, int] | tuple[None, None]:
+        """Return the rates in and out over the last seconds; None, which is not known, of one look alone."""
         noted = self._noted
         if noted and (received_bytes < noted[-1][1] or sent_bytes < noted[-1][2]):
             noted.clear()  # a process went, with what it had counted
@@ -246,7 +246,7 @@ class Rates:
             noted.popleft()
         then, received_before, sent_before = noted[0]
         if now <= then:
-            return 0, 0
+            return None, None
         span_s = now - then
         return (
             round((received_bytes - received_before) * 8 / span_s),

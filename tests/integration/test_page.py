@@ -8,12 +8,14 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from rtmpsrv.monitor.values import ChannelValue
+from rtmpsrv.web import poller
 from rtmpsrv.web.poller import LISTENERS
 from tests.browser import NARROW, WIDE, Browser
 from tests.doubles.monitor_source import HTML_NAME, FakeSource, crowd
 from tests.doubles.monitor_values import event, on_air, player, process
 from tests.page_stage import PageStage
 
+UNKNOWN = "\N{EN DASH}"
 MOST_ROWS = 60  # in the document, whatever there is
 SIZES = [NARROW, (390, 844), (768, 1024), WIDE]
 VIEWS = {
@@ -93,6 +95,18 @@ def test_the_list_has_verdict_name_rate_and_viewers_of_each_the_worst_first(
     assert browser.shows("#total-live") == str(sum(one["live"] for one in stage.source.values_of_channels))
     watched = [one["players"] for one in stage.source.values_of_channels if one["live"] or one["suspended"]]
     assert browser.shows("#total-viewers") == str(sum(watched))
+
+
+def test_a_rate_of_the_server_that_is_not_known_yet_is_a_dash(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "EVERY_S", 600.0)  # the first look is the only one
+    with PageStage(FakeSource()) as stage:
+        go(browser, stage)
+        assert browser.texts("#total-in, #total-out") == [UNKNOWN, UNKNOWN]
+        monkeypatch.undo()
+        stage.poller.close()  # the page comes again by itself
+        browser.until(lambda: browser.texts("#total-in, #total-out") == ["0 b/s", "0 b/s"])
 
 
 def test_a_stream_that_fell_off_is_the_worst_and_says_so(browser: Browser, stage: PageStage) -> None:

@@ -152,17 +152,17 @@ def test_channels_that_came_changed_and_went_are_told_and_no_others() -> None:
 
 def test_rates_are_those_of_the_last_seconds() -> None:
     rates = picture.Rates()
-    assert rates.note(100.0, 0, 0) == (0, 0)
-    assert rates.note(101.0, 1000, 2000) == (8000, 16000)
+    assert rates.note(100.0, 5000, 5000) == (None, None), "one look makes no rate"
+    assert rates.note(101.0, 6000, 7000) == (8000, 16000)
     for second in range(2, 20):
-        rates.note(100.0 + second, 1000, 2000)
-    assert rates.note(120.0, 1000, 2000) == (0, 0)
+        rates.note(100.0 + second, 6000, 7000)
+    assert rates.note(120.0, 6000, 7000) == (0, 0)
 
 
 def test_a_process_that_went_makes_no_rate_below_zero() -> None:
     rates = picture.Rates()
     rates.note(100.0, 50_000, 50_000)
-    assert rates.note(101.0, 1000, 1000) == (0, 0)
+    assert rates.note(101.0, 1000, 1000) == (None, None)
     assert rates.note(102.0, 2000, 3000) == (8000, 16000)
 
 

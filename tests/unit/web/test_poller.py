@@ -96,6 +96,7 @@ def test_the_first_message_is_all_there_is(source: FakeSource, poller: Poller) -
 def test_then_only_what_changed_is_told(source: FakeSource, poller: Poller) -> None:
     page = Page(poller)
     page.next()
+    assert page.next()[1]["server"] == {"in": 0, "out": 0}
     kind, quiet = page.next()
     assert (kind, list(quiet)) == ("changes", ["at"])
     source.values_of_channels[0]["players"] = 77
@@ -233,6 +234,14 @@ def test_rates_of_all_processes_are_told(source: FakeSource, poller: Poller) -> 
     grown["counters"]["received_bytes"] += 10_000_000
     source.values_of_processes = [grown]
     assert page.until("changes", "server")["server"]["in"] > 0
+    assert Page(poller).until("picture")["server"]["in"] > 0, "who comes later is told what is known"
+
+
+def test_no_rate_is_told_before_there_are_two_looks_to_make_it_from(poller: Poller) -> None:
+    page = Page(poller)
+    server = page.until("picture")["server"]
+    assert (server["in"], server["out"]) == (None, None)
+    assert page.until("changes", "server")["server"] == {"in": 0, "out": 0}
 
 
 def test_at_the_end_all_streams_end(poller: Poller) -> None:
@@ -338,6 +347,7 @@ def test_blocks_are_told_whoever_made_them(source: FakeSource, poller: Poller) -
     source.values_of_blocks = [("live/a", 1000.0)]
     page = Page(poller)
     assert page.next()[1]["blocks"] == [["live/a", 1000.0]]
+    page.until("changes", "server")  # the first rates
     source.values_of_blocks = [("live/a", 1000.2)]
     kind, quiet = page.next()
     assert (kind, list(quiet)) == ("changes", ["at"])
