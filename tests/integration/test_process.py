@@ -118,7 +118,7 @@ def test_s04_s17_msg_buffer_size_0_and_the_smallest_chunks_work() -> None:
         ServerProcess(MSG_BUFFER_SIZE="0", RTMP_CHUNK_SIZE="128") as server,
         stage(server.port) as on,
     ):
-        assert len(server.matching(r"\[WARNING\] MSG_BUFFER_SIZE=0 is raised to 1")) == 1
+        assert len(server.wait_for_line(r"\[WARNING\] MSG_BUFFER_SIZE=0 is raised to 1")) == 1
         publisher = on.publisher("app")
         player = on.player("app")
         on.passed(publisher, player)
