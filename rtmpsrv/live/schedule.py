@@ -110,6 +110,6 @@ class FlushSchedule:
         self._before_s, self._last_s = self._last_s, took_s + elsewhere_s
         self.took_s = min(self._before_s, self._last_s)
         self.is_dear = self.took_s >= DEAR_FLUSH_S
-        self._wait_s = MAX_WAIT_S * max(0.0, 1 - together / (MERGED - 1))
+        self._wait_s = MAX_WAIT_S * (1 - together / (MERGED - 1))
         self.spent_s += took_s
         self.hurry = False

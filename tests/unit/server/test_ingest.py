@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import gevent
 import pytest
@@ -162,11 +162,20 @@ def test_a_sweep_gives_way_and_goes_on_where_it_was(ingest: Ingest, monkeypatch:
         sweeps.append(len(order))
         sweep()
 
+    delays: list[float] = []
+    call_later = ingest._clock.call_later
+
+    def noted_call_later(delay_s: float, callback: Callable[[], None]) -> object:
+        delays.append(delay_s)
+        return call_later(delay_s, callback)
+
     monkeypatch.setattr(ingest, "_sweep", counted_sweep)
+    monkeypatch.setattr(ingest._clock, "call_later", noted_call_later)
     readers = [Slow(number) for number in range(6)]
     gevent.joinall([reader.greenlet for reader in readers], timeout=PATIENCE_S, raise_error=True)
     assert order == [0, 1, 2, 3, 4, 5]
     assert sweeps == [0, 2, 4], "two fit into a turn"
+    assert delays[1:] == [0.0, 0.0], "the process does not idle while there is more to read"
 
 
 def test_a_common_timer_is_not_used_for_a_handful() -> None:
