@@ -109,6 +109,7 @@ def files_of(folder: Path, channel: str) -> list[dict[str, Any]]:
     return [one for one in index(folder) if one["state"] == "done" and one["channel"] == channel]
 
 
+@pytest.mark.half  # an MP4 is not cut before its first part has come
 def test_what_was_published_is_in_the_files(tmp_path: Path) -> None:
     """Of all kinds of streams, in both forms, cut at keyframes; and nothing of what is not recorded."""
     samples = make_samples(tmp_path)
@@ -118,7 +119,7 @@ def test_what_was_published_is_in_the_files(tmp_path: Path) -> None:
     folder = tmp_path / "recordings"
     settings = rules(tmp_path, {channel: form for channel, (form, _) in channels.items()})
     with ServerProcess(**settings, RECORD_SEGMENT_SECONDS="2", MAX_IP_CONCURRENT_CONNECTIONS="99") as server:
-        publishers = [publish(samples[name], server.port, "2", at=at) for at, (_, name) in channels.items()]
+        publishers = [publish(samples[name], server.port, "1", at=at) for at, (_, name) in channels.items()]
         publishers.append(publish(samples["h264_aac"], server.port, "20", at="other"))
         for publisher in publishers:
             with publisher:
