@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from rtmpsrv.protocol.handshake import HANDSHAKE_SIZE
 from tests.client import stage
 from tests.doubles.pairs import issue
 from tests.kin import Kin
@@ -178,10 +179,13 @@ def test_systemd_opens_the_port(tmp_path: Path, workers: str) -> None:
 
 @contextmanager
 def until_open(port: int) -> Iterator[None]:
-    """Wait until somebody listens; connections wait until the server was started."""
+    """Wait until somebody listens, and answers: connections wait until the server was started."""
     for _ in range(200):
         with socket.socket() as sock:
             if sock.connect_ex(("127.0.0.1", port)) == 0:
+                sock.settimeout(START_S)
+                sock.sendall(b"\x03" + bytes(HANDSHAKE_SIZE))
+                assert sock.recv(1) == b"\x03"
                 break
         signal.sigtimedwait([], 0.05)
     yield
