@@ -161,11 +161,11 @@ class Relay:
         return self.grant_playback(peer, Player(outlet, frozen), stream)
 
     def is_on(self, name: str) -> bool:
-        """Tell whether somebody publishes a channel, here or elsewhere, or is waited for."""
+        """Tell whether somebody publishes a channel or is waited for, here or elsewhere, who may be asked."""
         channel = self._registry.find(name)
         if channel is not None and (channel.live or channel.suspended):
             return True
-        return self.elsewhere is not None and self.elsewhere.has(name)
+        return self.elsewhere is not None and (self.elsewhere.has(name) or self.elsewhere.keeps(name))
 
     def refusal_delay(self, address: str) -> float:
         """Count a refusal; return for how long it is kept from the client, in seconds. Never blocks."""

@@ -28,13 +28,16 @@ class Gate(Protocol):
 
 
 class Elsewhere(Limits, Protocol):
-    """The other processes, where there are any: channels that are on the air there. Only `go_on` blocks."""
+    """The other processes, where there are any: what is on the air there. `keeps` and `go_on` block."""
 
     def wanted(self, name: str) -> None:
         """Take note that a player waits here for a channel that may be on the air elsewhere."""
 
     def has(self, name: str) -> bool:
         """Tell whether a channel is on the air elsewhere."""
+
+    def keeps(self, name: str) -> bool:
+        """Tell whether players of a channel are kept elsewhere for a publisher that goes on."""
 
     def names(self) -> list[str]:
         """Return the channels that are on the air elsewhere."""

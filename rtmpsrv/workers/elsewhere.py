@@ -41,7 +41,7 @@ class Copies(Protocol):
 class Elsewhere:
     """What a relay asks about the other workers.
 
-    `wait`, `pass_on` and `go_on` block: all else is done in greenlets.
+    `keeps`, `wait`, `pass_on` and `go_on` block: all else is done in greenlets.
     """
 
     def __init__(
@@ -86,6 +86,11 @@ class Elsewhere:
     def has(self, name: str) -> bool:
         """Tell whether a channel is on the air in another worker."""
         return self._directory.elsewhere(name) is not None
+
+    def keeps(self, name: str) -> bool:
+        """Tell whether a channel's last worker waits for a publisher to go on. Blocks for a moment."""
+        worker = self._directory.last(name)
+        return worker is not None and bool(self._moving.ask(worker, "keeps", name, timeout_s=ANSWER_S))
 
     def last(self, name: str) -> str | None:
         """Return the worker that has a channel, or had it last; None when that is this one."""

@@ -85,12 +85,16 @@ class Membership:
             found = registry.find(channel)
             return spread_players - (len(found.players) if found is not None else 0)
 
+        def keeps(channel: str) -> bool:
+            found = registry.find(channel)
+            return found is not None and found.suspended
+
         self.moving = Moving(self.neighbours, estate.listeners, self.slots, estate.numbers, self._log, room)
         self.copies = Copies(registry, self.directory, self.neighbours, host.tell, self._log)
         self.elsewhere = Elsewhere(self.directory, self.moving, self.copies, host.waiting, self._log)
         if estate.parts.site is not None:
             Answering(estate.parts.site, self.elsewhere, self.moving, estate.parts.budget)
-        self.moving.calls |= {"may_go_on": host.may_go_on, "make_room": host.is_free}
+        self.moving.calls |= {"may_go_on": host.may_go_on, "make_room": host.is_free, "keeps": keeps}
         host.share(self.elsewhere)
         self._turn_away = host.turn_away
         self.link.tells["turn_away"] = host.turn_away

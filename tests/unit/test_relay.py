@@ -664,6 +664,9 @@ class Others:
     def has(self, name: str) -> bool:
         return False
 
+    def keeps(self, name: str) -> bool:
+        return False
+
     def names(self) -> list[str]:
         return []
 

@@ -13,13 +13,15 @@ from rtmpsrv import log
 from rtmpsrv.access.facts import Approval
 from rtmpsrv.access.names import StreamName
 from rtmpsrv.access.second_publisher import REFUSE, TAKEOVER, SecondPolicy, claim_of
-from rtmpsrv.errors import RequestRefused
+from rtmpsrv.errors import NotThere, RequestRefused
 from rtmpsrv.protocol import messages
 from rtmpsrv.server.session import Session
 from rtmpsrv.workers.directory import Directory
 from rtmpsrv.workers.elsewhere import Elsewhere
 from tests.client import AVC_HEADER, interframe, keyframe, values_of
-from tests.unit.workers.crew import KEY, Watcher, crew
+from tests.unit.live.fakes import FakeClock, FakeSink
+from tests.unit.test_relay import FakePeer
+from tests.unit.workers.crew import APP, KEY, Watcher, crew
 from tests.unit.workers.lines import PATIENCE_S, eventually
 
 
@@ -273,6 +275,31 @@ def test_players_that_were_kept_are_told_of_a_publisher_with_another_right_elsew
         watcher.hear_status(ENDED)
         watcher.hear_status("NetStream.Play.BadName")
         publisher.client.close()
+
+
+def test_who_watches_by_flv_waits_for_a_publisher_that_another_worker_waits_for(tmp_path: Path) -> None:
+    with crew(tmp_path, second=SecondPolicy(reconnect_s=PATIENCE_S)) as made:
+        one, other = made.hands
+        first = made.publish(one)
+        made.play(one).hear_video(keyframe(b"first"))
+        first.client.close()
+        eventually(lambda: not other.membership.elsewhere.has(APP), "the end is known")
+        sink = FakeSink(FakeClock(), can_sendfile=False)
+        peer = FakePeer("", name=None)
+        playback = other.relay.watching.watch(peer, APP, f"key={KEY}", sink, waits=False)
+        sink.player = playback.feed
+        playback.start(True, True)
+        second = made.publish(other)  # it goes on in the other worker
+        assert [len(hand.relay._publications) for hand in made.hands] == [1, 0]
+        sent = second.some()
+        eventually(lambda: sent[-1] in sink.received, "the viewer has it")
+        playback.end("enough")
+        made.clients.remove(second.client)
+        one.relay.close()  # else it waits for the next one
+        second.client.close()
+        eventually(lambda: not other.membership.elsewhere.has(APP), "the end is known")
+        with pytest.raises(NotThere):
+            other.relay.watching.watch(peer, APP, f"key={KEY}", sink, waits=False)
 
 
 @pytest.mark.parametrize("change", [("on_air", "news", "w3", 0), ("off_air", "news", "w2")])
