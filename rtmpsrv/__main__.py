@@ -1,8 +1,8 @@
 """Entry point of the stand-alone server: `python -m rtmpsrv` and the console script `rtmpsrv`."""
 
-from gevent import monkey
+from rtmpsrv.patching import patch_all
 
-monkey.patch_all()
+patch_all()
 
 import sys
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gevent import monkey
+from rtmpsrv.patching import patch_all
 
 if __name__ == "__main__":
-    monkey.patch_all()
+    patch_all()
 
 import sys
 from typing import Any

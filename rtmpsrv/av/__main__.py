@@ -6,9 +6,9 @@ import os
 # files. None is for this process, but its streams and the wire, number 3; nothing of ours is open yet.
 os.closerange(4, os.sysconf("SC_OPEN_MAX"))
 
-from gevent import monkey
+from rtmpsrv.patching import patch_all
 
-monkey.patch_all()
+patch_all()
 
 import logging
 import sys

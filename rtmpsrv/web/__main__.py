@@ -1,8 +1,8 @@
 """Entry point of the web process, which a process that serves starts: `python -m rtmpsrv.web`."""
 
-from gevent import monkey
+from rtmpsrv.patching import patch_all
 
-monkey.patch_all()
+patch_all()
 
 import logging
 import sys
