@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import api_settings, extras, http_settings, run_dir
+from . import api_settings, extras, http_settings, pid_file, run_dir
 from .access.trust import Trust
 from .advice import authorities
 from .config import Config, effective_settings
@@ -100,6 +100,8 @@ def _process_problems(config: Config) -> Iterator[str]:
             yield f"PID_FILE: {config.pid_file} is a directory"
         elif not os.access(file.parent, os.W_OK | os.X_OK):
             yield f"PID_FILE: {config.pid_file} cannot be written"
+        elif pid_file.is_foreign(file):
+            yield f"PID_FILE: cannot write {config.pid_file}: {pid_file.FOREIGN}"
 
 
 def _directory_problems(path: Path) -> Iterator[str]:

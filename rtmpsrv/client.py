@@ -281,7 +281,7 @@ class Client:
         return message
 
     def messages(self, timeout_s: float | None = None) -> Iterator[Message]:
-        """Yield messages as `read` returns them, until the server closes; `timeout_s` is for each."""
+        """Yield messages as `read` does, until the server closes; `timeout_s` is for each."""
         with suppress(ConnectionClosed):
             while True:
                 yield self.read(timeout_s)
@@ -340,7 +340,7 @@ class Client:
             self.socket.settimeout(left)
             data = self.socket.recv(READ_BYTES)
         except TimeoutError:
-            raise TimeoutError("the server does not answer in time") from None
+            raise TimeoutError("nothing that was waited for came from the server in time") from None
         except OSError as exc:
             raise ConnectionClosed(f"connection lost: {exc.strerror or exc}") from exc
         if not data:

@@ -65,8 +65,9 @@ class Config(HttpSettings):
         "client's address is the one they tell. Theirs without it are refused, and others that send it.")
 
     max_connections: int = setting(ACCESS, NUMBER, 10000,
-        "Connections at one time, all addresses together. More are closed at once. By HTTP there may be as "
-        "many besides, up to a fifth of the descriptors; idle ones make room.", low=1, high=1_000_000)
+        "Connections at one time, all addresses together, viewers by HTTP among them. More are closed at "
+        "once. By HTTP there may be as many besides that do not watch, up to a fifth of the descriptors; "
+        "idle ones make room.", low=1, high=1_000_000)
     max_ip_concurrent_connections: int = setting(ACCESS, NUMBER, 4,
         "Connections at one time from one address (IPv6: from one /64), RTMP, RTMPS and viewers by HTTP "
         "together. 0 admits only CONCURRENT_LIMIT_WHITELIST.")

@@ -10,6 +10,8 @@ from typing import Final
 
 # Of a command line: any of these among its arguments, or among their last parts, shows one of our processes.
 _OURS: Final = {b"rtmpsrv", b"rtmpsrv.workers.manager"}
+_LONGEST: Final = 64  # bytes that a process is named with, white space and all
+FOREIGN: Final = "it is there, and names no process: remove it, or name another file"
 
 
 class PidFile:
@@ -20,7 +22,12 @@ class PidFile:
         self._path = Path(path).absolute() if path else None
 
     def claim(self) -> None:
-        """Name this process, at its start. Raises OSError, also where another server that runs is named."""
+        """Name this process, at its start. Raises OSError, also where another server that runs is named.
+
+        Or where there is something else: a mistyped path must not cost anybody a file.
+        """
+        if self._path is not None and is_foreign(self._path):
+            raise OSError(errno.EEXIST, FOREIGN)
         other = self._named()
         if other not in (None, os.getpid()) and _is_server(other):
             raise OSError(errno.EEXIST, f"it names process {other}, another server that runs")
@@ -50,6 +57,18 @@ class PidFile:
         with contextlib.suppress(OSError, ValueError):
             return int(self._path.read_text()) if self._path is not None else None
         return None
+
+
+def is_foreign(path: Path) -> bool:
+    """Tell whether what is there is no such file: it names no process. An empty one may become one."""
+    try:
+        if not path.is_file():  # opening a pipe would block
+            return path.exists()
+        with path.open("rb") as file:
+            said = file.read(_LONGEST + 1)
+    except OSError:  # whoever writes it is told
+        return False
+    return len(said) > _LONGEST or not (said.isspace() or said.strip().isdigit() or not said)
 
 
 def _is_server(pid: int | None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from os import PathLike
 from time import monotonic
 
 import gevent
@@ -37,13 +37,13 @@ def read(chunks: Iterable[bytes]) -> Iterator[MediaData]:
                 yield data
 
 
-def read_file(path: Path) -> Iterator[MediaData]:
+def read_file(path: str | PathLike[str]) -> Iterator[MediaData]:
     """Yield the media of an FLV file as fast as it is asked for."""
-    with path.open("rb") as file:
+    with open(path, "rb") as file:
         yield from read(iter(lambda: file.read(READ_BYTES), b""))
 
 
-def read_in_real_time(path: Path) -> Iterator[MediaData]:
+def read_in_real_time(path: str | PathLike[str]) -> Iterator[MediaData]:
     """Yield the media of an FLV file at the pace of its timestamps. Blocks the calling greenlet only.
 
     Time that the caller takes between two items counts; whoever pauses longer starts again where it was.

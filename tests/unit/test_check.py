@@ -55,6 +55,10 @@ def found(monkeypatch: pytest.MonkeyPatch, **settings: str) -> list[str]:
         ({"WORKERS": "2", "RUN_DIR": "/dev/null/x"}, ("RUN_DIR", "cannot be made: Not a directory")),
         ({"PID_FILE": "/none/pid"}, ("PID_FILE", "cannot be written")),
         ({"PID_FILE": "/tmp"}, ("PID_FILE", "is a directory")),
+        (
+            {"PID_FILE": "/etc/passwd"},
+            ("PID_FILE", "names no process"),
+        ),
         ({"URL_LAYOUT": "srs"}, ("URL_LAYOUT", "app-stream")),
         ({"RECORD": "YES", "RECORD_DIR": "/dev/null/x"}, ("RECORD_DIR", "/dev/null is not a directory")),
         ({"PLAY_ACCESS": "token"}, ("PLAY_ACCESS", "TOKEN_SECRET")),

@@ -36,6 +36,31 @@ def test_one_that_names_another_process_stays(tmp_path: Path) -> None:
     assert path.read_text() == "nobody"
 
 
+@pytest.mark.parametrize("said", ["import os\n", "4711 4712\n", "1" * 65, "-1", "\0"])
+def test_a_file_that_is_none_stays_as_it_is(tmp_path: Path, said: str) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(said)
+    with pytest.raises(FileExistsError, match="it is there, and names no process"):
+        PidFile(str(path)).claim()
+    assert path.read_text() == said
+
+
+def test_a_pipe_or_device_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null"), tmp_path):
+        with pytest.raises(FileExistsError):
+            PidFile(str(path)).claim()
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("said", ["", "\n", f"{2**22}\n"])
+def test_an_empty_or_old_one_is_taken(tmp_path: Path, said: str) -> None:
+    path = tmp_path / "pid"
+    path.write_text(said)
+    PidFile(str(path)).claim()
+    assert path.read_text() == f"{os.getpid()}\n"
+
+
 def test_a_reader_never_sees_half_of_it(tmp_path: Path) -> None:
     path = tmp_path / "pid"
     path.write_text("4711\n")
@@ -105,7 +130,4 @@ def test_a_number_that_the_system_gave_to_somebody_else_is_free(tmp_path: Path) 
     with running("/etc/rtmpsrv.env") as other:
         path.write_text(f"{other}\n")
         PidFile(str(path)).claim()
-    assert path.read_text() == f"{os.getpid()}\n"
-    path.write_text("what\n")
-    PidFile(str(path)).claim()
     assert path.read_text() == f"{os.getpid()}\n"
