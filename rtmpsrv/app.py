@@ -337,7 +337,7 @@ class App:
             over = self._hooks.finish(max(0.0, deadline - monotonic())) and over
         self._admission.stop_commands()
         self.monitor.stop_watching()
-        fields = {"event": "stopped"}
+        fields = {"event": "succeeded" if self.handed_over else "stopped"}
         self.log.info("Stopped%s", "" if over else ", not everything ended in time", extra={"fields": fields})
 
 

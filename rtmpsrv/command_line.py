@@ -33,7 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
         from .check import check  # not needed to serve
 
         lines, right = check()
-        print(*lines, sep="\n")
+        try:
+            print(*lines, sep="\n", flush=True)
+        except BrokenPipeError:  # whoever reads has seen enough; the rest is written when Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0 if right else 1
     return _serve()
 

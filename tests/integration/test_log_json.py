@@ -65,6 +65,15 @@ def test_what_ends_has_its_figures_as_fields() -> None:
         assert one["reason"]
 
 
+def test_who_was_taken_over_from_has_not_stopped() -> None:
+    with Family(LOG_FORMAT="json", BIND_ADDRESS="127.0.0.1") as on:
+        on.succeed()
+        on.first.process.wait(START_S)
+        on.stop()
+        told = [one["event"] for one in objects(on.first) if one.get("event") in ("succeeded", "stopped")]
+    assert told == ["succeeded", "stopped"]
+
+
 def test_plays_by_http_end_with_stop_whatever_their_form() -> None:
     port = free_port()
     with ServerProcess(LOG_FORMAT="json", HTTP_PORT=str(port)) as server, Encoder(server.port, "news"):

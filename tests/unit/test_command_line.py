@@ -6,6 +6,7 @@ import importlib.util
 import json
 import logging
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from rtmpsrv.config import Config
 from rtmpsrv.workers import child
 from rtmpsrv.workers.role import VARIABLE, Role
 from rtmpsrv.workers.wire import Wire
+from tests.server_process import PROJECT, START_S
 from tests.unit.leading import Logged
 
 SECRET = "token-secret-Qn4-that-is-long-enough"
@@ -118,6 +120,19 @@ def test_wrong_settings_are_all_told_and_nothing_is_served(
     errors = stage.logged.lines(logging.ERROR)
     assert {line.partition(":")[0] for line in errors} == {"RTMP_PORT", "RTMP_CHUNK_SIZE"}
     assert any("RTMP_PROT" in line for line in stage.logged.lines(logging.WARNING))
+
+
+def test_who_reads_the_beginning_of_a_check_only_sees_no_traceback() -> None:
+    """As `head` does: nobody reads any more when the lines are written."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    environ = os.environ | {"PYTHONPATH": str(PROJECT), "RTMP_PORT": "1"}
+    command = [sys.executable, "-m", "rtmpsrv", "--check-config"]
+    done = subprocess.run(
+        command, stdout=writes, stderr=subprocess.PIPE, env=environ, timeout=START_S, check=False
+    )
+    os.close(writes)
+    assert (done.stderr, done.returncode in (0, 1)) == (b"", True)
 
 
 @pytest.mark.parametrize(
