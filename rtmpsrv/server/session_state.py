@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ..protocol.chunks import Limits
 from ..protocol.connection import ServerConnection
@@ -36,6 +36,7 @@ class SessionSettings:
 class SessionState:
     """All that one connection is. Changed by its session only; times are monotonic seconds."""
 
+    protocol: ClassVar = "rtmp"  # as its listener has it
     client: Client
     connection: ServerConnection
     accepted_at: float

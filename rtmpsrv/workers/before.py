@@ -16,7 +16,7 @@ from ..log import Logger
 from ..server.served import State
 from ..server.session_state import Frozen
 from .conversation import Conversation, Message
-from .estate import Estate
+from .estate import Estate, home_of
 from .inherited import InheritedAuthority
 from .mirroring import Mirroring
 from .wire import WireLost
@@ -87,7 +87,7 @@ class Before:
         for frozen in prepared.frozen:
             if self._renumbers:
                 frozen.state.client.number = next(self._estate.numbers)
-            self._estate.listeners[0].adopt(frozen)
+            home_of(frozen.state, self._estate.listeners).adopt(frozen)
         self.sessions += len(prepared.frozen)
         self.channels += len(prepared.channels)
 

@@ -14,7 +14,7 @@ from ..live.news import NewsOf
 from ..live.player import Player
 from ..server.listener import Listener
 from ..server.parts import ServerParts
-from ..server.served import Served
+from ..server.served import Served, State
 
 Kill: TypeAlias = Callable[[str, str | None, str], bool]  # channel, stream id (None: any), reason
 
@@ -322,3 +322,13 @@ def published_here(estate: Estate, *, fixed: bool = False) -> set[str]:
 def addresses_of(estate: Estate) -> Counter[str]:
     """Count the sessions of this process by the addresses of their clients."""
     return Counter(session.client.ip for listener in estate.listeners for session in listener.sessions)
+
+
+def home_of(state: State, listeners: list[Listener]) -> Listener:
+    """Return the listener that a session from elsewhere belongs to: it counts there, and its log is named so.
+
+    That without TLS comes first, as what can move has none here, whatever a proxy tells of the client. The
+    first of all takes those whose protocol nobody speaks any more: they go on all the same.
+    """
+    alike = [listener for listener in listeners if listener.protocol == state.protocol]
+    return min(alike, key=lambda listener: listener.secure, default=listeners[0])

@@ -17,6 +17,7 @@ from rtmpsrv.server.listener import Listener
 from rtmpsrv.server.served import Served, State
 from rtmpsrv.server.session_state import Frozen
 from rtmpsrv.workers.calls import CallLost, Handler
+from rtmpsrv.workers.estate import home_of
 from rtmpsrv.workers.neighbours import Handlers, Neighbours
 from rtmpsrv.workers.remote import RemoteSlots
 from rtmpsrv.workers.wire import WireLost
@@ -106,7 +107,7 @@ class Moving:
         def go_on(number: int) -> None:
             frozen = offered.pop(number)
             frozen.state.client.number = next(self._numbers)
-            self._listeners[0].adopt(frozen)
+            home_of(frozen.state, self._listeners).adopt(frozen)
 
         def forget(number: int) -> None:
             if number in offered:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.doubles.pairs import issue
 from tests.integration.lineage import Lineage
@@ -38,9 +40,10 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_viewers_of_all_kinds_go_on_in_three_successions_in_a_row(clip: Path) -> None:
-    source, port = payloads_of(clip), free_port()
+    source, port, api_port = payloads_of(clip), free_port(), free_port()
     address = (HOST, port)
-    with Lineage(HTTP_PORT=str(port), LINGER_SECONDS="170") as server, ExitStack() as stack:
+    ports = {"HTTP_PORT": str(port), "API_PORT": str(api_port)}
+    with Lineage(LINGER_SECONDS="170", **ports) as server, ExitStack() as stack:
         stack.enter_context(publishing(clip, f"rtmp://{HOST}:{server.port}/{CHANNEL}/{KEY}"))
         server.wait_for_line("publish accepted", timeout_s=PATIENCE_S)
         viewers: list[FlvViewer | Mp4Viewer] = [
@@ -56,8 +59,16 @@ def test_viewers_of_all_kinds_go_on_in_three_successions_in_a_row(clip: Path) ->
             server.wait_for_line(r"succession: .* done after", since, timeout_s=PATIENCE_S)
             for one in watching:
                 one.see(SOME)
+        counted = requests.get(f"http://{HOST}:{api_port}/metrics", timeout=PATIENCE_S).text
+        assert 'rtmpsrv_connections{protocol="rtmp",role="idle"} 0.0' in counted, (
+            "a viewer is no client of RTMP"
+        )
         for loop in (*watching, hls):
             loop.stop()
+        for line in server.matching(r"PLAY \((ws-)?flv\b"):
+            found = re.search(r"\[SERVER:HTTP\] \[#\d+\]", line)
+            assert found is not None, line
+            server.wait_for_line(re.escape(found[0]) + r".* closed: ", timeout_s=PATIENCE_S)
         check_goes_on(hls.viewer.lists)
         assert len(server.matching(r"PLAY \((ws-)?flv\b")) == 2, "nobody came again"
         assert len(server.matching(r"PLAY \((ws-)?mp4\b")) == 2

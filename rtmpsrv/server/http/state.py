@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from ..host import Client
 from ..outlet import OutletState
@@ -16,6 +17,7 @@ FLV, WS_FLV = "flv", "ws-flv"  # what a viewer is sent, that can move
 class HttpState:
     """All that one connection is. Changed by its session only; times are monotonic seconds."""
 
+    protocol: ClassVar = "http"  # as its listener has it
     client: Client
     accepted_at: float
     heard_at: float  # when bytes came last

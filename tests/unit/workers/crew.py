@@ -71,7 +71,7 @@ class Hand:
             numbers,
         )
         self.listeners = [Listener("127.0.0.1", 0, self.relay, self.parts)]
-        estate = Estate(
+        self.estate = Estate(
             self.registry,
             self.membership.gate,
             self.membership.kills,
@@ -81,7 +81,7 @@ class Hand:
             {},
             self.relay.tell,
         )
-        self.membership.join(self.relay, estate, spread, self.registry.describe)
+        self.membership.join(self.relay, self.estate, spread, self.registry.describe)
         self.membership.start()
         self.listeners[0].start()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import gevent
@@ -21,6 +22,8 @@ from rtmpsrv.live.registry import Registry
 from rtmpsrv.relay import Relay
 from rtmpsrv.room import play_policy
 from rtmpsrv.server.clock import LoopClock
+from rtmpsrv.server.http.listener import HttpListener
+from rtmpsrv.server.http.site import Site
 from rtmpsrv.server.ingest import Ingest
 from rtmpsrv.server.listener import Listener
 from rtmpsrv.server.parts import ServerParts
@@ -33,7 +36,8 @@ from rtmpsrv.workers.successor import Successor
 from rtmpsrv.workers.wire import Wire
 from tests.client import SETTINGS
 from tests.integration.moving import Desk
-from tests.unit.server.stage import PATIENCE_S, eventually
+from tests.unit.server.http.stage import ViewingHost
+from tests.unit.server.stage import PATIENCE_S, FakeHost, eventually
 
 CHUNK_SIZE = 4096
 
@@ -65,6 +69,13 @@ class House:
     def close(self) -> None:
         self.listener.close()
         assert self.listener.stop_sessions("the test is over", PATIENCE_S)
+
+
+def for_viewers(estate: Estate) -> HttpListener:
+    """Give a server a port for viewers by HTTP."""
+    parts = replace(estate.parts, site=Site(ViewingHost()))
+    estate.listeners.append(made := HttpListener("127.0.0.1", 0, FakeHost(), parts))
+    return made
 
 
 class Heir:

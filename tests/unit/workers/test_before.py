@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from functools import partial
 from posix import close
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -15,11 +16,13 @@ from gevent import socket as gsocket
 
 from rtmpsrv import log
 from rtmpsrv.access.gate import Grant
+from rtmpsrv.server.host import Client
+from rtmpsrv.server.http import state as http_state
 from rtmpsrv.workers.before import Before
 from rtmpsrv.workers.conversation import Conversation
 from rtmpsrv.workers.wire import Wire, WireLost
 from tests.unit.server.stage import PATIENCE_S, eventually
-from tests.unit.workers.houses import House
+from tests.unit.workers.houses import House, for_viewers
 from tests.unit.workers.test_successor import state
 
 
@@ -120,6 +123,29 @@ def test_a_channel_that_stays_there_is_mirrored_from_its_place(stand: Stand) -> 
     stand.hear("taken")
     assert stand.hear("mirror") == {"kind": "mirror", "channel": "app", "place": (1, 0)}
     assert "app" in stand.before.mirroring
+
+
+def test_each_session_goes_on_at_the_port_of_its_kind(stand: Stand) -> None:
+    stand.follow()
+    plain, http = stand.house.listener, for_viewers(stand.house.estate)
+    pairs = [gsocket.socketpair() for _ in range(2)]
+    client = Client(6, "127.0.0.1", 8080, False)
+    by_http = http_state.begin(client, stand.house.estate.parts.settings, monotonic())
+    fds = tuple(near.fileno() for near, _far in pairs)
+    stand.say("slice", fds, number=1, sessions=[by_http, state()], channels=[], notes={})
+    stand.hear("prepared")
+    stand.say("commit", number=1)
+    eventually(lambda: plain.sessions and http.sessions)
+    for listener, number in ((plain, 5), (http, 6)):
+        (session,) = listener.sessions
+        assert session.client.number == number
+        assert session.log.extra == log.session_logger(listener.prefix, number).extra
+        assert listener.describe()["sessions"] == 1
+    for pair in pairs:
+        for sock in pair:
+            sock.close()
+    eventually(lambda: not http.sessions)
+    http.close()
 
 
 def counts(stand: Stand, taken: int) -> bool:

@@ -5,7 +5,11 @@ from typing import Any, cast
 import pytest
 
 from rtmpsrv.access.gate import Gate, Grant, PublishRequest
-from rtmpsrv.workers.estate import MOST_HELD, Estate, Kills, Numbers, channels_of, is_fixed
+from rtmpsrv.server.host import Client
+from rtmpsrv.server.http import state as http_state
+from rtmpsrv.server.listener import Listener
+from rtmpsrv.server.session_state import SessionSettings, begin
+from rtmpsrv.workers.estate import MOST_HELD, Estate, Kills, Numbers, channels_of, home_of, is_fixed
 from tests.integration.moving import Desk
 
 
@@ -108,3 +112,20 @@ def test_who_is_on_tls_or_on_two_channels_is_fixed() -> None:
     assert not is_fixed(session("a", "a"))
     assert is_fixed(session("a", "b"))
     assert is_fixed(session(tls=True))
+
+
+def listener(protocol: str, *, secure: bool = False) -> Listener:
+    return cast(Listener, type("Listener", (), {"protocol": protocol, "secure": secure})())
+
+
+@pytest.mark.parametrize("behind_proxy", [False, True])
+def test_a_session_from_elsewhere_belongs_to_the_listener_of_its_kind(behind_proxy: bool) -> None:
+    client = Client(7, "10.0.0.1", 1935, behind_proxy)  # which says so of its client, who has TLS there
+    by_rtmp, by_http = begin(client, SessionSettings(), 0), http_state.begin(client, SessionSettings(), 0)
+    rtmp, rtmps = listener("rtmp"), listener("rtmp", secure=True)
+    http, https = listener("http"), listener("http", secure=True)
+    for listeners in ([rtmp, http, rtmps], [rtmp, rtmps, https, http]):
+        assert home_of(by_rtmp, listeners) is rtmp
+        assert home_of(by_http, listeners) is http
+    assert home_of(by_http, [rtmp, https, rtmps]) is https, "that of its protocol, though it has TLS now"
+    assert home_of(by_http, [rtmp, rtmps]) is rtmp, "nobody speaks it any more, and it goes on"

@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import gevent
 import pytest
+from gevent import socket as gsocket
 
+from rtmpsrv import log
 from rtmpsrv.errors import AccessDenied
+from rtmpsrv.server.host import Client
+from rtmpsrv.server.http import state as http_state
 from rtmpsrv.server.session import Session
 from rtmpsrv.workers import moving
 from rtmpsrv.workers.calls import CallLost, Calls
 from tests.client import keyframe
 from tests.unit.workers.crew import Crew, Hand, Watcher, crew
+from tests.unit.workers.houses import for_viewers
 from tests.unit.workers.lines import PATIENCE_S, eventually
 
 
@@ -56,6 +62,25 @@ def test_a_session_goes_on_in_the_other_worker_with_its_slot(tmp_path: Path) -> 
         assert session_of(made.hands[1]).client.number == 1
         plays_on(made, watcher, made.hands[1])
         assert made.cluster.keeper.slots.of("w2") == list(made.hands[1].membership.slots.held())
+
+
+def test_a_viewer_by_http_goes_on_at_the_port_for_those(tmp_path: Path) -> None:
+    with crew(tmp_path) as made:
+        one, other = made.hands
+        http = for_viewers(other.estate)
+        client = Client(9, "127.0.0.1", 8080, False)
+        state = http_state.begin(client, other.parts.settings, monotonic())
+        line = one.membership.neighbours.line("w2")
+        near, far = gsocket.socketpair()
+        with near, far:
+            line.call("offer", 1, state, timeout_s=PATIENCE_S, fds=[near.fileno()])
+            line.tell("go_on", 1)
+            eventually(lambda: http.sessions or other.listeners[0].sessions, "arrival")
+            assert (len(http.sessions), len(other.listeners[0].sessions)) == (1, 0)
+            (session,) = http.sessions
+            assert session.log.extra == log.session_logger("SERVER:HTTP", session.client.number).extra
+        eventually(lambda: not http.sessions, "the end")
+        http.close()
 
 
 def test_no_descriptor_is_left_by_a_move(tmp_path: Path) -> None:
