@@ -165,7 +165,8 @@ class Relay:
         channel = self._registry.find(name)
         if channel is not None and (channel.live or channel.suspended):
             return True
-        return self.elsewhere is not None and (self.elsewhere.has(name) or self.elsewhere.keeps(name))
+        others, policy = self.elsewhere, self._entrance.second(name)
+        return others is not None and (others.has(name) or (policy != SecondPolicy() and others.keeps(name)))
 
     def refusal_delay(self, address: str) -> float:
         """Count a refusal; return for how long it is kept from the client, in seconds. Never blocks."""

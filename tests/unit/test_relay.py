@@ -665,7 +665,8 @@ class Others:
         return False
 
     def keeps(self, name: str) -> bool:
-        return False
+        self.told.append(("asked who is waited for", name))
+        return True
 
     def names(self) -> list[str]:
         return []
@@ -833,6 +834,21 @@ def test_who_may_not_go_on_here_may_elsewhere(policy: tuple[str, float]) -> None
     house.publish()
     assert others.told[2:] == [("published here", "news")], "it is here"
     first.end("over")
+
+
+@pytest.mark.parametrize(
+    ("policy", "asked"),
+    [((REFUSE, 0.0), False), ((REFUSE, 10.0), True), ((STALLED, 0.0), True), ((TAKEOVER, 0.0), True)],
+)
+def test_others_are_asked_who_is_waited_for_only_where_somebody_may_be(
+    policy: tuple[str, float], asked: bool
+) -> None:
+    """Else each request for a channel that is over would ask another process."""
+    house, others = policed(*policy), Others()
+    assert not house.relay.is_on("news")
+    house.relay.share(others)
+    assert house.relay.is_on("news") is asked
+    assert others.told == [("asked who is waited for", "news")] * asked
 
 
 def test_nobody_goes_elsewhere_where_second_publishers_are_refused() -> None:
